@@ -1,0 +1,559 @@
+"""The ontology: every kind of node and edge, declared once.
+
+Constraints and indexes of both stores, validation on write and import, the GraphQL enums, the export
+format and docs/logical-model.md are all derived from the tables in this file.
+
+An edge points from what exists because of something to that something, so *upstream* is along the
+arrows and *downstream* against them. PROV terms are those of W3C PROV-O
+(https://www.w3.org/TR/prov-o/).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from graph.text import fold, normalize
+from lineal.errors import InvalidArgument
+
+DEFAULT_WORKSPACE: Final = "default"
+GLOBAL: Final = ""
+"""The workspace of what belongs to no workspace: principals and teams. Everyone sees it."""
+
+UNVERSIONED: Final = "unversioned"
+"""The name of the one version of a data set that was named without a version."""
+
+MAX_NAME: Final = 500
+MAX_STRING: Final = 8_192
+MAX_TEXT: Final = 65_536
+MAX_INT: Final = 2**63 - 1
+
+
+class Type(Enum):
+    """What a property may hold, as Python sees it."""
+
+    STRING = "string"
+    TEXT = "text"
+    INT = "integer"
+    FLOAT = "number"
+    BOOL = "boolean"
+    TIME = "time"
+    """Microseconds since the epoch, UTC, as an int."""
+    STRINGS = "list of strings"
+    JSON = "JSON object"
+
+
+class Lineage(Enum):
+    """Whether a walk through lineage takes an edge."""
+
+    YES = "yes"
+    ON_REQUEST = "on request"
+    NO = "no"
+
+
+class Exclusive(Enum):
+    """Of which edges at most one may be open at a time."""
+
+    NO = "any number"
+    PER_SOURCE = "one for each source and kind of target"
+    PER_SOURCE_AND_NAME = "one for each source and discriminator"
+    PER_TARGET = "one for each target"
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property of a node or an edge.
+
+    `internal` ones are written by Lineal alone. `filterable` ones get an index in both stores.
+    """
+
+    name: str
+    type: Type
+    doc: str
+    filterable: bool = False
+    required: bool = False
+    internal: bool = False
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKind:
+    """A kind of node.
+
+    `prefix` begins its ids, `scheme` its addresses. `within` is the kind of its container when the
+    natural key is unique only inside that container; otherwise the key is unique in the workspace,
+    or everywhere for `is_global`. `parts` are the kinds that it stands for as a root of lineage.
+    """
+
+    name: str
+    prefix: str
+    scheme: str
+    scope: str
+    doc: str
+    properties: tuple[Property, ...] = ()
+    within: str | None = None
+    is_global: bool = False
+    parts: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ("name", "createdAt", "updatedAt")
+    has_params: bool = False
+    has_metrics: bool = False
+    by_name: Mapping[str, Property] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "properties", (*COMMON, *self.properties))
+        object.__setattr__(self, "by_name", {p.name: p for p in self.properties})
+
+    @property
+    def constant(self) -> str:
+        """The name as an enum value: MODEL_VERSION for ModelVersion."""
+        return constant(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeKind:
+    """A kind of edge, with the pairs of node kinds that it may join.
+
+    An edge's identity is (source, kind, target, discriminator, since): recording it twice changes
+    nothing. A `blocks` edge refuses the delete of its target while it is open.
+    """
+
+    name: str
+    ends: tuple[tuple[str, str], ...]
+    doc: str
+    lineage: Lineage = Lineage.NO
+    prov: str = ""
+    discriminator: str | None = None
+    properties: tuple[Property, ...] = ()
+    exclusive: Exclusive = Exclusive.NO
+    blocks: bool = True
+
+    def open_key(self, source: str, target: str, target_kind: str, discriminator: str) -> str | None:
+        """What no two open edges may share, or None where any number may be open."""
+        match self.exclusive:
+            case Exclusive.PER_SOURCE:
+                return f"{self.name}|{source}|{target_kind}"
+            case Exclusive.PER_SOURCE_AND_NAME:
+                return f"{self.name}|{source}|{discriminator}"
+            case Exclusive.PER_TARGET:
+                return f"{self.name}|{target}"
+            case Exclusive.NO:
+                return None
+
+
+def constant(name: str) -> str:
+    """A kind's name as an enum value: MODEL_VERSION for ModelVersion."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
+
+
+def _p(name: str, type: Type, doc: str, **kw: Any) -> Property:
+    return Property(name, type, doc, **kw)
+
+
+COMMON: Final = (
+    _p("description", Type.TEXT, "What it is, in words. Markdown is kept as it is."),
+    _p("external", Type.BOOL, "Named by something here, but not registered here.", filterable=True),
+    _p("attributes", Type.JSON, "Anything else, as free JSON. It cannot be filtered by."),
+)
+
+MODEL_READ, DATASET_READ = "model:read", "dataset:read"
+DEPLOYMENT_READ, WORKSPACE_READ, ARTIFACT_READ = "deployment:read", "workspace:read", "artifact:read"
+
+VERSION_STATES: Final = ("PENDING", "READY", "FAILED")
+RUN_STATES: Final = ("SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED")
+RUN_ENDED: Final = ("FINISHED", "FAILED", "KILLED")
+
+WORKSPACE = NodeKind(
+    "Workspace", "ws", "workspaces", WORKSPACE_READ,
+    "A team's own part of the registry. Its name is part of every address and never changes.",
+    is_global=True,
+)
+MODEL = NodeKind(
+    "Model", "mo", "models", MODEL_READ,
+    "A named family of versions that solve one task.",
+    (
+        _p("task", Type.STRING, "What it is for: text-classification, embedding, …", filterable=True),
+        _p("lastNumber", Type.INT, "The highest version number ever given; numbers are never used again.", internal=True),
+    ),
+    parts=("ModelVersion",),
+)
+MODEL_VERSION = NodeKind(
+    "ModelVersion", "mv", "models", MODEL_READ,
+    "One trained state of a model: parameters, metrics, artifacts, and where it came from.",
+    (
+        _p("number", Type.INT, "Its number in the model, from 1, in order of registration.", filterable=True, required=True, internal=True),
+        _p("state", Type.STRING, "PENDING until its artifacts are complete, then READY, or FAILED.", filterable=True, values=VERSION_STATES),
+        _p("frameworks", Type.STRINGS, "The libraries that can load it: PyTorch, scikit-learn, …"),
+        _p("license", Type.STRING, "SPDX identifier, or the words its author used.", filterable=True),
+        _p("parameterCount", Type.INT, "How many learned parameters it has.", filterable=True),
+        _p("sizeBytes", Type.INT, "Size in bytes, loaded.", filterable=True),
+        _p("releasedAt", Type.TIME, "When its author published it.", filterable=True),
+        _p("uri", Type.STRING, "Where its files are, when they are kept elsewhere."),
+    ),
+    within="Model",
+    orders=("number", "name", "createdAt", "updatedAt", "releasedAt", "parameterCount"),
+    has_params=True,
+    has_metrics=True,
+)
+DATASET = NodeKind(
+    "Dataset", "ds", "datasets", DATASET_READ,
+    "A named body of data: a table, a folder, a stream, a published corpus.",
+    (
+        _p("uri", Type.STRING, "Where the data is.", filterable=True),
+        _p("license", Type.STRING, "SPDX identifier, or the words its publisher used.", filterable=True),
+    ),
+    parts=("DatasetVersion", "Field"),
+)
+DATASET_VERSION = NodeKind(
+    "DatasetVersion", "dv", "datasets", DATASET_READ,
+    "The data as it was at one time. A data set named without a version has one called “unversioned”.",
+    (
+        _p("uri", Type.STRING, "Where this version is.", filterable=True),
+        _p("digest", Type.STRING, "Checksum of the content, algorithm first: sha256:…", filterable=True),
+        _p("rowCount", Type.INT, "How many rows it has.", filterable=True),
+        _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True),
+    ),
+    within="Dataset",
+)
+FIELD = NodeKind(
+    "Field", "fi", "fields", DATASET_READ,
+    "A column of a data set, or a feature.",
+    (
+        _p("type", Type.STRING, "Data type in the source's own words: int64, varchar(20), …", filterable=True),
+        _p("ordinal", Type.INT, "Its place among the fields, from 0."),
+    ),
+    within="Dataset",
+    orders=("ordinal", "name", "createdAt", "updatedAt"),
+)
+EXPERIMENT = NodeKind(
+    "Experiment", "ex", "experiments", MODEL_READ,
+    "Runs that belong to one question.",
+    parts=("Run",),
+)
+RUN = NodeKind(
+    "Run", "ru", "runs", MODEL_READ,
+    "One execution: a training, an evaluation, a transformation of data. Its name is unique in the workspace: its own id unless given.",
+    (
+        _p("state", Type.STRING, "SCHEDULED, RUNNING, FINISHED, FAILED or KILLED.", filterable=True, values=RUN_STATES),
+        _p("startedAt", Type.TIME, "When it began.", filterable=True),
+        _p("endedAt", Type.TIME, "When it ended.", filterable=True),
+        _p("uri", Type.STRING, "Its page in the tracker that ran it."),
+    ),
+    orders=("startedAt", "endedAt", "name", "createdAt", "updatedAt"),
+    has_params=True,
+    has_metrics=True,
+)
+PIPELINE = NodeKind(
+    "Pipeline", "pi", "pipelines", MODEL_READ,
+    "A job that runs again and again, in an orchestrator.",
+    (_p("uri", Type.STRING, "Where it is defined."),),
+    parts=("Run",),
+)
+EVALUATION = NodeKind(
+    "Evaluation", "ev", "evaluations", MODEL_READ,
+    "Metrics of a model version on a data-set version.",
+    has_params=True,
+    has_metrics=True,
+)
+DEPLOYMENT = NodeKind(
+    "Deployment", "de", "deployments", DEPLOYMENT_READ,
+    "A place where model versions answer requests.",
+    (
+        _p("state", Type.STRING, "What it is doing, in the words of its platform.", filterable=True),
+        _p("uri", Type.STRING, "Where it answers."),
+    ),
+)
+DEPLOYMENT_REVISION = NodeKind(
+    "DeploymentRevision", "dr", "deployments", DEPLOYMENT_READ,
+    "What a deployment was told to serve, and how, at one time.",
+    (_p("number", Type.INT, "Its number in the deployment, from 1.", filterable=True, required=True, internal=True),),
+    within="Deployment",
+    orders=("number", "createdAt", "updatedAt"),
+)
+ENVIRONMENT = NodeKind(
+    "Environment", "en", "environments", DEPLOYMENT_READ,
+    "Where deployments live: staging, production, a region.",
+)
+SERVING_TARGET = NodeKind(
+    "ServingTarget", "st", "targets", DEPLOYMENT_READ,
+    "A serving platform that deployments are made on.",
+    (
+        _p("platform", Type.STRING, "tensorflow-serving, torchserve, …", filterable=True),
+        _p("uri", Type.STRING, "Its management address."),
+    ),
+)
+ARTIFACT = NodeKind(
+    "Artifact", "ar", "artifacts", ARTIFACT_READ,
+    "Files, known by digest or by where they are.",
+    (
+        _p("uri", Type.STRING, "Where the bytes are.", filterable=True),
+        _p("digest", Type.STRING, "Checksum, algorithm first: sha256:…", filterable=True),
+        _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True),
+        _p("mediaType", Type.STRING, "RFC 6838 media type.", filterable=True),
+    ),
+)
+CODE_REVISION = NodeKind(
+    "CodeRevision", "cr", "code", MODEL_READ,
+    "A commit of a repository. Its name is repository@commit.",
+    (
+        _p("repository", Type.STRING, "The repository.", filterable=True, required=True),
+        _p("commit", Type.STRING, "The commit's hash or revision.", filterable=True, required=True),
+        _p("branch", Type.STRING, "The branch it was taken from."),
+        _p("path", Type.STRING, "The path inside the repository."),
+    ),
+)
+PRINCIPAL = NodeKind(
+    "Principal", "pr", "principals", WORKSPACE_READ,
+    "A person or a service account.",
+    (_p("type", Type.STRING, "USER or SERVICE.", filterable=True, values=("USER", "SERVICE")),),
+    is_global=True,
+)
+TEAM = NodeKind("Team", "te", "teams", WORKSPACE_READ, "Principals that own and decide together.", is_global=True)
+
+NODE_KINDS: Final[Mapping[str, NodeKind]] = {
+    kind.name: kind
+    for kind in (
+        WORKSPACE, MODEL, MODEL_VERSION, DATASET, DATASET_VERSION, FIELD, EXPERIMENT, RUN, PIPELINE, EVALUATION,
+        DEPLOYMENT, DEPLOYMENT_REVISION, ENVIRONMENT, SERVING_TARGET, ARTIFACT, CODE_REVISION, PRINCIPAL, TEAM,
+    )
+}
+
+KIND_OF_PREFIX: Final[Mapping[str, NodeKind]] = {kind.prefix: kind for kind in NODE_KINDS.values()}
+
+
+def _pairs(sources: Iterable[NodeKind], targets: Iterable[NodeKind]) -> tuple[tuple[str, str], ...]:
+    targets = tuple(targets)
+    return tuple((source.name, target.name) for source in sources for target in targets)
+
+
+_WEIGHT: Final = (_p("weight", Type.FLOAT, "Share of the traffic, from 0 to 1."),)
+
+VERSION_OF = EdgeKind(
+    "VERSION_OF", (("ModelVersion", "Model"), ("DatasetVersion", "Dataset")),
+    "A version belongs to its model or data set.", prov="specializationOf", exclusive=Exclusive.PER_SOURCE,
+)
+PART_OF = EdgeKind(
+    "PART_OF", (("Run", "Experiment"), ("Run", "Run"), ("Field", "Dataset")),
+    "A run belongs to an experiment or to the run that started it, a field to its data set.",
+    exclusive=Exclusive.PER_SOURCE,
+)
+RUN_OF = EdgeKind(
+    "RUN_OF", (("Run", "Pipeline"),), "A run is one execution of a pipeline.", exclusive=Exclusive.PER_SOURCE,
+)
+READ = EdgeKind(
+    "READ", (("Run", "DatasetVersion"), ("Run", "ModelVersion"), ("Run", "Field")),
+    "A run read it.", Lineage.YES, "used", discriminator="role",
+)
+PRODUCED_BY = EdgeKind(
+    "PRODUCED_BY", (("ModelVersion", "Run"), ("DatasetVersion", "Run"), ("Evaluation", "Run")),
+    "A run made it.", Lineage.YES, "wasGeneratedBy", exclusive=Exclusive.PER_SOURCE,
+)
+DERIVED_FROM = EdgeKind(
+    "DERIVED_FROM",
+    (("ModelVersion", "ModelVersion"), ("DatasetVersion", "DatasetVersion"), ("Field", "Field")),
+    "Made from another of its kind: finetune, adapter, merge, quantized, copy, …",
+    Lineage.YES, "wasDerivedFrom", discriminator="relation",
+)
+TRAINED_ON = EdgeKind(
+    "TRAINED_ON", (("ModelVersion", "DatasetVersion"),),
+    "A version learned from this data, where no run is known.", Lineage.YES, "wasInfluencedBy", discriminator="split",
+)
+USES = EdgeKind(
+    "USES", (("ModelVersion", "Field"),), "A version takes this feature as input.", Lineage.YES, "wasInfluencedBy",
+)
+BUILT_FROM = EdgeKind(
+    "BUILT_FROM", (("Run", "CodeRevision"), ("ModelVersion", "CodeRevision")),
+    "Made by this code.", Lineage.YES, "used",
+)
+EVALUATES = EdgeKind(
+    "EVALUATES", (("Evaluation", "ModelVersion"),), "Whose metrics these are.", Lineage.ON_REQUEST, "used",
+)
+EVALUATED_ON = EdgeKind(
+    "EVALUATED_ON", (("Evaluation", "DatasetVersion"),), "What the metrics were measured on.", Lineage.ON_REQUEST, "used",
+)
+SERVES = EdgeKind(
+    "SERVES", (("Deployment", "ModelVersion"),), "Open while the deployment serves this version.",
+    Lineage.YES, "used", properties=_WEIGHT,
+)
+REVISION_OF = EdgeKind(
+    "REVISION_OF", (("DeploymentRevision", "Deployment"),), "A revision belongs to its deployment.",
+    prov="specializationOf", exclusive=Exclusive.PER_SOURCE,
+)
+SPECIFIES = EdgeKind(
+    "SPECIFIES", (("DeploymentRevision", "ModelVersion"),), "A revision asked for this version.",
+    prov="specializationOf", properties=_WEIGHT,
+)
+DEPLOYED_TO = EdgeKind(
+    "DEPLOYED_TO", (("Deployment", "ServingTarget"),), "The platform it runs on.", exclusive=Exclusive.PER_SOURCE,
+)
+IN_ENVIRONMENT = EdgeKind(
+    "IN_ENVIRONMENT", (("Deployment", "Environment"),), "The environment it belongs to.", exclusive=Exclusive.PER_SOURCE,
+)
+HAS_ARTIFACT = EdgeKind(
+    "HAS_ARTIFACT", _pairs((MODEL_VERSION, DATASET_VERSION, RUN, EVALUATION), (ARTIFACT,)),
+    "Files that belong to it.", prov="hadMember", discriminator="name",
+)
+ALIAS = EdgeKind(
+    "ALIAS", (("Model", "ModelVersion"),), "A name that points to one version of the model at a time.",
+    discriminator="name", exclusive=Exclusive.PER_SOURCE_AND_NAME, blocks=False,
+)
+STAGE = EdgeKind(
+    "STAGE", (("Model", "ModelVersion"),), "The stage that a version is in.",
+    discriminator="name", exclusive=Exclusive.PER_TARGET, blocks=False,
+)
+SUPERSEDED_BY = EdgeKind(
+    "SUPERSEDED_BY", (("Model", "Model"), ("ModelVersion", "ModelVersion")), "Use that one instead.", blocks=False,
+)
+OWNED_BY = EdgeKind(
+    "OWNED_BY", _pairs((k for k in NODE_KINDS.values() if not k.is_global), (PRINCIPAL, TEAM)),
+    "Who answers for it.", prov="wasAttributedTo",
+)
+MEMBER_OF = EdgeKind("MEMBER_OF", (("Principal", "Team"),), "Who belongs to a team.")
+
+EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
+    kind.name: kind
+    for kind in (
+        VERSION_OF, PART_OF, RUN_OF, READ, PRODUCED_BY, DERIVED_FROM, TRAINED_ON, USES, BUILT_FROM, EVALUATES,
+        EVALUATED_ON, SERVES, REVISION_OF, SPECIFIES, DEPLOYED_TO, IN_ENVIRONMENT, HAS_ARTIFACT, ALIAS, STAGE,
+        SUPERSEDED_BY, OWNED_BY, MEMBER_OF,
+    )
+}
+
+LINEAGE_EDGES: Final = tuple(k.name for k in EDGE_KINDS.values() if k.lineage is Lineage.YES)
+"""What a walk takes unless asked otherwise."""
+
+WALKABLE_EDGES: Final = tuple(k.name for k in EDGE_KINDS.values() if k.lineage is not Lineage.NO)
+"""What a walk may take: the only edges among which a cycle is refused."""
+
+CONTAINING_EDGES: Final = (VERSION_OF.name, PART_OF.name, RUN_OF.name)
+"""The edges from a part to what stands for it as a root of lineage."""
+
+
+def key_of(kind: NodeKind, workspace: str, container: str | None, name: str) -> str:
+    """The natural key: unique among what is not deleted.
+
+    A part's key names its container by id, so that renaming the container leaves it alone.
+    """
+    scope = container if kind.within else GLOBAL if kind.is_global else workspace
+    return f"{kind.name}/{scope}/{normalize(name)}"
+
+
+def edge_kind(name: str, source_kind: str, target_kind: str, *, field: str = "kind") -> EdgeKind:
+    """The kind of that name, if it may join these two kinds of node.
+
+    Raises InvalidArgument: no such kind, or not between these.
+    """
+    kind = EDGE_KINDS.get(name)
+    if kind is None:
+        msg = f"{field}: there is no edge kind {name!r}; the kinds are {', '.join(EDGE_KINDS)}"
+        raise InvalidArgument(msg, field=field)
+    if (source_kind, target_kind) not in kind.ends:
+        allowed = ", ".join(f"{a} → {b}" for a, b in kind.ends)
+        msg = f"{field}: {name} cannot join {source_kind} → {target_kind}; it joins {allowed}"
+        raise InvalidArgument(msg, field=field)
+    return kind
+
+
+def validate_name(name: Any, *, field: str = "name") -> str:
+    """The name in Unicode form NFC. Raises InvalidArgument: not 1 to 500 printable characters."""
+    if not isinstance(name, str) or not name.strip():
+        msg = f"{field}: must be text of 1 to {MAX_NAME} characters, not {name!r}"
+        raise InvalidArgument(msg, field=field)
+    name = normalize(name)
+    if len(name) > MAX_NAME:
+        msg = f"{field}: has {len(name)} characters; at most {MAX_NAME} are allowed"
+        raise InvalidArgument(msg, field=field)
+    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
+        msg = f"{field}: {name!r} has control characters; names are printable text"
+        raise InvalidArgument(msg, field=field)
+    return name
+
+
+_WORKSPACE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+def validate_workspace_name(name: Any, *, field: str = "name") -> str:
+    """A workspace's name. Raises InvalidArgument: not 1 to 63 of a-z, 0-9, dot, dash, underscore."""
+    if not isinstance(name, str) or not _WORKSPACE_NAME.fullmatch(name):
+        msg = f"{field}: a workspace's name is 1 to 63 characters of a-z, 0-9, '.', '-' and '_', not {name!r}"
+        raise InvalidArgument(msg, field=field)
+    return name
+
+
+def validate_properties(
+    kind: NodeKind | EdgeKind, given: Mapping[str, Any], *, complete: bool = False, internal: bool = True, field: str = ""
+) -> dict[str, Any]:
+    """The properties as the stores keep them; None values stay, they remove.
+
+    `complete` asks for every required one, as on create. Without `internal`, properties that only
+    Lineal writes are refused. Raises InvalidArgument that names the property.
+    """
+    known = kind.by_name if isinstance(kind, NodeKind) else {p.name: p for p in kind.properties}
+    at = f"{field}." if field else ""
+    result: dict[str, Any] = {}
+    for name, value in given.items():
+        prop = known.get(name)
+        if prop is None or (prop.internal and not internal):
+            names = ", ".join(n for n, p in known.items() if internal or not p.internal) or "none"
+            msg = f"{at}{name}: {kind.name} has no such property to set; it has {names}"
+            raise InvalidArgument(msg, field=f"{at}{name}")
+        result[name] = None if value is None else _value(prop, value, f"{at}{name}")
+    if complete:
+        for prop in known.values():
+            if prop.required and result.get(prop.name) is None:
+                msg = f"{at}{prop.name}: {kind.name} needs it"
+                raise InvalidArgument(msg, field=f"{at}{prop.name}")
+    return result
+
+
+def _value(prop: Property, value: Any, at: str) -> Any:
+    problem = ""
+    match prop.type:
+        case Type.STRING | Type.TEXT:
+            limit = MAX_TEXT if prop.type is Type.TEXT else MAX_STRING
+            if not isinstance(value, str):
+                problem = "text"
+            elif len(value) > limit:
+                problem = f"at most {limit} characters"
+            elif any(0xD800 <= ord(c) <= 0xDFFF for c in value) or "\0" in value:
+                problem = "text without NUL or lone surrogates"
+            elif prop.values and value not in prop.values:
+                problem = f"one of {', '.join(prop.values)}"
+        case Type.INT | Type.TIME:
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
+            if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_INT:
+                problem = "a whole number of 64 bits"
+        case Type.FLOAT:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
+                problem = "a finite number"
+            else:
+                value = float(value)
+        case Type.BOOL:
+            if not isinstance(value, bool):
+                problem = "true or false"
+        case Type.STRINGS:
+            if not isinstance(value, (list, tuple)) or len(value) > 1000 or not all(isinstance(v, str) and len(v) <= MAX_STRING for v in value):
+                problem = "a list of at most 1000 texts"
+            else:
+                value = list(value)
+        case Type.JSON:
+            try:
+                text = json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError):
+                text = ""
+            if not isinstance(value, dict) or not text or len(text) > MAX_TEXT:
+                problem = f"a JSON object of at most {MAX_TEXT} bytes, without NaN or infinities"
+    if problem:
+        shown = repr(value)
+        msg = f"{at}: must be {problem}, not {shown if len(shown) <= 80 else shown[:77] + '…'}"
+        raise InvalidArgument(msg, field=at)
+    return value
+
+
+def sort_key(name: str) -> str:
+    """What lists order names by: folded, so that both stores agree."""
+    return fold(name)

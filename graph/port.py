@@ -1,0 +1,664 @@
+"""The store port: the verbs that every store has, and what goes in and comes out.
+
+Reads happen in a Snapshot: one moment, one connection, one statement at a time. Writes happen in a
+Transaction, which is a Snapshot that can change things. Every verb takes many ids at once; there is
+none for a single node. Times are microseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import Enum
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, Self, TypeVar
+
+from graph.address import Address
+
+T = TypeVar("T")
+
+MAX_PAGE: Final = 500
+MAX_DEPTH: Final = 200
+MAX_ROOTS: Final = 100
+MAX_LINEAGE: Final = 20_000
+MAX_WALK: Final = 200_000
+CHUNK: Final = 1_000
+"""Points of a metric in one stored chunk."""
+MAX_ENUMERATED: Final = 1_000
+"""Paths in one answer."""
+
+
+# ── What is in the graph ──────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as it was read.
+
+    `visible` is false for one that the view hides: then only `id` and `kind` may be believed, and
+    the rest is empty. `props` holds the kind's own properties by their ontology names; absent ones
+    are missing, never None.
+    """
+
+    id: str
+    kind: str
+    workspace: str = ""
+    container: str = ""
+    name: str = ""
+    created_at: int = 0
+    created_by: str = ""
+    updated_at: int = 0
+    revision: int = 0
+    deleted_at: int | None = None
+    props: Mapping[str, Any] = field(default_factory=dict)
+    visible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An edge as it was read. `until` is None while it is open."""
+
+    kind: str
+    source: str
+    target: str
+    discriminator: str
+    since: int
+    until: int | None = None
+    props: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is kept of a metric besides its series. Values may be NaN or infinite.
+
+    `value` is the last one: that with the highest (step, time), the latest recorded among equals.
+    `minimum` and `maximum` leave NaN out, and are NaN when every value was.
+    """
+
+    name: str
+    value: float
+    minimum: float
+    maximum: float
+    step: int
+    time: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One recorded value of a metric."""
+
+    name: str
+    value: float
+    step: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one write did: the material of audit, events and history.
+
+    `data` has `updated` ({id: {"before": {…}, "after": {…}}}), `created` and `deleted` ([[id, kind, name], …]),
+    `linked` and `unlinked` ([[source, kind, target, discriminator], …]); empty parts are left out.
+    `seq` and `hash` are None until the change is sequenced. `hash` is the SHA-256 of the hash before
+    and of this change in canonical JSON (RFC 8785).
+    """
+
+    id: str
+    at: int
+    by: str
+    action: str
+    request: str
+    data: Mapping[str, Any]
+    seq: int | None = None
+    hash: str | None = None
+
+
+# ── What is asked ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Who looks: which nodes a snapshot shows.
+
+    A node is visible when its workspace or its container is in the view, or when it belongs to no
+    workspace (principals, teams). `workspaces` of None means all.
+    """
+
+    workspaces: frozenset[str] | None = None
+    shared: frozenset[str] = frozenset()
+
+
+EVERYTHING: Final = View()
+
+
+class Direction(Enum):
+    """Along the arrows is upstream, against them downstream."""
+
+    UPSTREAM = "upstream"
+    DOWNSTREAM = "downstream"
+
+
+Op = Literal["eq", "in", "contains", "prefix", "gt", "gte", "lt", "lte", "has"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prop:
+    """A property compared with a value.
+
+    `name` is one of the kind's properties, or name, createdAt, updatedAt, createdBy, workspace, id.
+    `contains` and `prefix` compare folded text. `has` asks whether a list has the value. `eq` None
+    means absent. What is absent matches nothing else.
+    """
+
+    name: str
+    op: Op
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A tag, parameter or metric of that name exists, and its value compares so (op None: any value).
+
+    Tags and parameters are text; `eq`, `in`, `contains`, `prefix` apply. For metrics `field` says
+    which figure; NaN matches nothing, infinities compare as numbers.
+    """
+
+    table: Literal["tags", "params", "metrics"]
+    name: str
+    op: Op | None = None
+    value: Any = None
+    field: Literal["value", "minimum", "maximum"] = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One step over live edges of a kind: OUT along the arrows, IN against them."""
+
+    edge: str
+    direction: Literal["OUT", "IN"]
+    kind: str | None = None
+    """Only neighbours of this kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A visible neighbour over this hop exists, that matches `where`."""
+
+    hop: Hop
+    discriminator: str | None = None
+    where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every one of these holds; true when there are none."""
+
+    of: tuple[Where, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Any_:
+    """At least one of these holds; false when there are none."""
+
+    of: tuple[Where, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """This does not hold."""
+
+    of: Where
+
+
+Where = Prop | Row | Linked | All | Any_ | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By a property of the kind's `orders` (name means folded), or by a metric's last value.
+
+    Ties go by id, upwards; what is absent or NaN comes last in both directions.
+    """
+
+    by: str = "name"
+    descending: bool = False
+    metric: str | None = None
+
+
+Cursor = tuple[Any, ...]
+"""Where an item stands in its order: (value or None, id, …); opaque to everyone but the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which part of a list: `first` items after a cursor, and whether to count them all."""
+
+    first: int = 50
+    after: Cursor | None = None
+    count: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list. `cursors` has one for each item; `total` is None unless counting was asked for."""
+
+    items: Sequence[T] = ()
+    cursors: Sequence[Cursor] = ()
+    has_next: bool = False
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An edge with the node at its other end."""
+
+    edge: Edge
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How to walk through lineage.
+
+    `edges` are the kinds walked. `kinds` (None: all) filters what is returned, never what is walked.
+    `limit` bounds returned nodes, `walk_limit` walked ones. `as_of` looks at the edges of an earlier time.
+    """
+
+    direction: Direction
+    depth: int = 20
+    edges: tuple[str, ...] = ()
+    kinds: frozenset[str] | None = None
+    limit: int = 1_000
+    walk_limit: int = MAX_WALK
+    as_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """What a walk found.
+
+    Let S be all that the roots (containers replaced by their parts) reach within `depth`, in order of
+    (distance, id), cut after `walk_limit` nodes. `nodes` are the first `limit` of S that have an asked
+    kind. The *walked* nodes are S up to and including the last of `nodes` when the limit cut something
+    off, else all of S. `edges` are all live edges of the walked kinds between two of `nodes`, by
+    (source, kind, target, discriminator, since). `frontier` are the walked nodes with a live edge in
+    the walk's direction to a node that was not walked, and the roots that were not walked, by id.
+    `counts` are the walked nodes by kind.
+    """
+
+    nodes: Sequence[tuple[Node, int]]
+    edges: Sequence[Edge]
+    frontier: Sequence[str]
+    counts: Mapping[str, int]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was cut off: exactly when there is no frontier."""
+        return not self.frontier
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Paths between two ends, by (length, ids). `count` is how many there are in all, exactly.
+
+    `nodes` has every node of `paths`; each path is a sequence of ids; `edges` has, for a pair of ids
+    that follow each other in some path, all live edges between them. When the walk was cut off,
+    `complete` is false and `count` None.
+    """
+
+    paths: Sequence[Sequence[str]]
+    nodes: Mapping[str, Node]
+    edges: Mapping[tuple[str, str], Sequence[Edge]]
+    count: int | None
+    complete: bool
+
+
+# ── What is written ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class NewNode:
+    """A node to create. Without an id it gets one; `container` of None means itself."""
+
+    kind: str
+    name: str
+    workspace: str
+    container: str | None = None
+    props: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Properties to set (None removes one), and perhaps another name.
+
+    With `revision`, only if the node still has it.
+    """
+
+    id: str
+    props: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEdge:
+    """An edge to open. `since` is now unless given; with `until` given it is recorded as ended."""
+
+    kind: str
+    source: str
+    target: str
+    discriminator: str = ""
+    props: Mapping[str, Any] = field(default_factory=dict)
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeMatch:
+    """Live edges to end: of this kind and source, and of this target and discriminator where given."""
+
+    kind: str
+    source: str | None = None
+    target: str | None = None
+    discriminator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A node with all that it owns but its series: the unit of export and import."""
+
+    node: Node
+    former: Sequence[str]
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Sequence[Metric]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Up to 1,000 points of a metric, in the order of recording: (value, step, time)."""
+
+    owner: str
+    name: str
+    number: int
+    points: Sequence[tuple[float, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What an idempotency key did: the hash of its input, and the ids that it made."""
+
+    hash: str
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim on background work. `epoch` grows with each new holder, and fences the old one off."""
+
+    name: str
+    holder: str
+    epoch: int
+    until: int
+
+
+# ── The verbs ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Snapshot(ABC):
+    """The graph at one moment, as one view sees it.
+
+    Nodes and edges born after the moment are hidden, edges ended after it still show, and a node's
+    properties are read at most once. Deleted nodes do not show unless an earlier time is asked for.
+    Calls queue: a snapshot owns one connection. `statements` counts what was sent to the store.
+    """
+
+    statements: int
+
+    @abstractmethod
+    async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
+        """The visible nodes of these ids; the others are missing from the answer."""
+
+    @abstractmethod
+    async def resolve(self, addresses: Sequence[Address], *, as_of: int | None = None) -> list[Node | None]:
+        """For each address its visible node, or None. A key comes before a former key.
+
+        With `as_of`, aliases are those of that time, and a node shows if it existed then.
+        """
+
+    @abstractmethod
+    async def find(
+        self, kind: str, where: Where | None = None, *, order: Order = Order(), paging: Paging = Paging()
+    ) -> Page[Node]:
+        """Visible nodes of a kind that match, in order."""
+
+    @abstractmethod
+    async def neighbours(
+        self,
+        ids: Sequence[str],
+        hop: Hop,
+        where: Where | None = None,
+        *,
+        order: Order = Order(),
+        paging: Paging = Paging(),
+    ) -> dict[str, Page[Link]]:
+        """For each id, the live edges of the hop with visible, matching nodes at their other end, a page for each.
+
+        In order, then by (node id, discriminator).
+        """
+
+    @abstractmethod
+    async def history(
+        self, ids: Sequence[str], hop: Hop, *, discriminator: str | None = None, paging: Paging = Paging()
+    ) -> dict[str, Page[Link]]:
+        """For each id, all edges of the hop, ended ones too, the latest `since` first, then by (discriminator, node id)."""
+
+    @abstractmethod
+    async def rows(
+        self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
+    ) -> dict[str, dict[str, str]]:
+        """The tags or parameters of each owner, by name in code-point order; owners without any are missing."""
+
+    @abstractmethod
+    async def metrics(self, ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, list[Metric]]:
+        """The metrics of each owner, by name in code-point order; owners without any are missing."""
+
+    @abstractmethod
+    async def points(
+        self, ids: Sequence[str], names: Sequence[str] | None = None, *, after: int = -1, chunks: int = 10
+    ) -> list[Chunk]:
+        """Chunks of the owners' series, by (owner, name, number): of each series the first `chunks` after number `after`."""
+
+    @abstractmethod
+    async def closure(self, roots: Sequence[str], walk: Walk) -> Closure:
+        """All that the roots came from, or that came of them. See Closure.
+
+        A root Model, Dataset, Experiment or Pipeline stands for its parts. Hidden nodes are walked
+        through and returned with `visible` false. Roots that are absent are left out.
+        """
+
+    @abstractmethod
+    async def paths(self, sources: Sequence[str], targets: Sequence[str], walk: Walk) -> Paths:
+        """The first `walk.limit` paths that begin at a source, follow the walk's direction and end at a target.
+
+        Containers stand for their parts. A path may pass through other sources and targets, and has at
+        least one hop. `walk.kinds` has no effect; `walk.depth` bounds the distance of what is walked.
+        """
+
+    @abstractmethod
+    async def search(
+        self, text: str, kinds: Sequence[str] | None = None, *, paging: Paging = Paging()
+    ) -> Page[Node]:
+        """Visible nodes whose name, description and tags have every word of the text as the beginning of a word.
+
+        By: name is the text; name begins with it; name; id. A search without a word finds nothing.
+        """
+
+    @abstractmethod
+    async def changes(
+        self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
+    ) -> list[Change]:
+        """Sequenced changes with `seq` above `after` (below it when descending; 0 then means from the newest)."""
+
+    @abstractmethod
+    async def records(self, after: str, limit: int) -> list[NodeRecord]:
+        """For export: nodes by id, deleted ones too, with what they own. The view does not apply."""
+
+    @abstractmethod
+    async def edges_from(self, ids: Sequence[str]) -> list[Edge]:
+        """For export: every edge of these sources, ended ones too, by identity. The view does not apply."""
+
+
+class Transaction(Snapshot):
+    """A write in progress. What it does becomes one Change; nothing is seen before it commits."""
+
+    now: int
+    """The store's time, which everything in this transaction is stamped with."""
+    by: str
+
+    @abstractmethod
+    async def lock(self, ids: Sequence[str]) -> dict[str, Node]:
+        """Keep others from writing these nodes until the commit, and read them anew. Raises NotFound."""
+
+    @abstractmethod
+    async def create(self, nodes: Sequence[NewNode]) -> list[Node]:
+        """Create nodes. Raises AlreadyExists (a key is taken), InvalidArgument."""
+
+    @abstractmethod
+    async def update(self, updates: Sequence[Update]) -> list[Node]:
+        """Change nodes; each real change adds one to the revision, an empty one changes nothing.
+
+        Raises NotFound, Conflict (names both revisions), AlreadyExists (the new name is taken), InvalidArgument.
+        """
+
+    @abstractmethod
+    async def remove(self, ids: Sequence[str]) -> None:
+        """Leave tombstones: keys are freed and all open edges of the nodes end. Raises NotFound."""
+
+    @abstractmethod
+    async def link(self, edges: Sequence[NewEdge]) -> list[Edge]:
+        """Open edges; an open one that is there already stays as it is (its properties are updated).
+
+        Raises NotFound (an end is missing), InvalidArgument (not between these kinds, since after until),
+        PreconditionFailed (it would close a cycle, which the message names), AlreadyExists (an exclusive
+        edge is open to another node).
+        """
+
+    @abstractmethod
+    async def unlink(self, matches: Sequence[EdgeMatch]) -> list[Edge]:
+        """End live edges now; returns those ended."""
+
+    @abstractmethod
+    async def put_rows(
+        self, table: Literal["tags", "params"], rows: Mapping[str, Mapping[str, str | None]]
+    ) -> None:
+        """Set tags or parameters of owners; None removes one. Counts as a change of each owner that had to change."""
+
+    @abstractmethod
+    async def log_metrics(self, points: Mapping[str, Sequence[Point]]) -> None:
+        """Append to the series of owners' metrics. The owner's revision stays: appending conflicts with nothing."""
+
+    @abstractmethod
+    async def recall(self, key: str) -> Remembered | None:
+        """What `by` did under this idempotency key in the last seven days. Locks the key until the commit."""
+
+    @abstractmethod
+    async def remember(self, key: str, hash: str, ids: Sequence[str]) -> None:
+        """Note what `by` did under this key; forgets what is older than seven days."""
+
+    @abstractmethod
+    async def load(
+        self, records: Sequence[NodeRecord] = (), edges: Sequence[Edge] = (), chunks: Sequence[Chunk] = ()
+    ) -> int:
+        """For import: put these in as they are, ids, times and all; returns how many were not there before.
+
+        The same again changes nothing. Raises Conflict (another node has the id with other content),
+        AlreadyExists (another node has the key), NotFound (an edge's end is missing), PreconditionFailed (a cycle).
+        """
+
+
+Work = Callable[[Transaction], Awaitable[T]]
+
+
+@dataclass(slots=True)
+class Statement:
+    """One statement that was sent, for those who watch: `verb` is the port's, `seconds` how long it took."""
+
+    verb: str
+    seconds: float
+    failed: bool = False
+
+
+Observer = Callable[[Statement], None]
+
+
+class Graph(ABC):
+    """A store. Open it with `async with`, or call `open` and `close`."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect. Raises Unavailable."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of every connection; what is under way is ended."""
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    @abstractmethod
+    def snapshot(self, view: View = EVERYTHING) -> AbstractAsyncContextManager[Snapshot]:
+        """One moment to read from. The moment is that of the first read."""
+
+    @abstractmethod
+    async def write(self, work: Work[T], *, by: str, action: str, request: str = "") -> T:
+        """Run `work` in one transaction, with its Change, and again on a transient fault.
+
+        A commit whose fate is unknown is looked up by the Change's id, so nothing is done twice. `work`
+        must have no other effects than through its transaction. Raises what `work` raises; Unavailable
+        when the store stays away or too busy.
+        """
+
+    @abstractmethod
+    async def claim(self, name: str, holder: str, seconds: float) -> Lease | None:
+        """Take a lease that is free, over, or one's own already; None while another holds it."""
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back; without effect when it was lost already."""
+
+    @abstractmethod
+    async def sequence(self, lease: Lease | None = None) -> int:
+        """Give waiting changes their `seq` and hash; returns how many. With a lease, only while it holds.
+
+        Stores that sequence in the write itself return 0.
+        """
+
+    @abstractmethod
+    async def migrate(self) -> list[str]:
+        """Bring the store to the code's version; returns the migrations applied. Raises PreconditionFailed (newer than the code)."""
+
+    @abstractmethod
+    async def check_version(self) -> None:
+        """Raises PreconditionFailed (not migrated, or newer than the code), Unavailable."""
+
+
+def batched(items: Iterable[T], size: int) -> Iterable[list[T]]:
+    """Lists of up to `size` items."""
+    batch: list[T] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
