@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from graph import ontology
 from graph.ids import kind_of
+from graph.text import normalize
 from lineal.errors import InvalidArgument
 
 
@@ -80,7 +81,7 @@ def parse(text: str, *, field: str = "address") -> Address:
         raise InvalidArgument(msg, field=field)
     whole, part_kind = _SCHEMES[match["scheme"]]
     workspace = match["workspace"] or ontology.DEFAULT_WORKSPACE
-    name, part, alias = (ontology.normalize(unquote(v)) if v else None for v in match.group("name", "part", "alias"))
+    name, part, alias = (normalize(unquote(v)) if v else None for v in match.group("name", "part", "alias"))
     assert name is not None
     if alias is not None:
         if match["scheme"] != "models":

@@ -480,7 +480,7 @@ def validate_workspace_name(name: Any, *, field: str = "name") -> str:
     if not isinstance(name, str) or not _WORKSPACE_NAME.fullmatch(name):
         msg = f"{field}: a workspace's name is 1 to 63 characters of a-z, 0-9, '.', '-' and '_', not {name!r}"
         raise InvalidArgument(msg, field=field)
-    return name
+    return str(name)
 
 
 def validate_properties(

@@ -33,7 +33,7 @@ from graph.port import (
     Transaction,
     Update,
 )
-from graph.text import tokens
+from graph.text import normalize, tokens
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 
 MAX_DISCRIMINATOR = 200
@@ -179,6 +179,10 @@ class Writing(Transaction):
         """Write nodes that are not there."""
 
     @abstractmethod
+    async def _insert_former(self, former: Sequence[tuple[str, str]]) -> None:
+        """Keep old keys for addresses: (key, id)."""
+
+    @abstractmethod
     async def _rewrite_nodes(self, nodes: Sequence[Stored]) -> None:
         """Write nodes that are there: name, properties, revision, times, and what else is not None."""
 
@@ -317,7 +321,7 @@ class Writing(Transaction):
             before = rewritten[change.id].node if change.id in rewritten else current[change.id]
             if (stored := self._updated(before, change)) is not None:
                 previous = rewritten.get(change.id)
-                rewritten[change.id] = replace(stored, key=stored.key or (previous and previous.key)) if previous else stored
+                rewritten[change.id] = _after(previous, stored)
         if not rewritten:
             return [current[u.id] for u in updates]
         renamed = {s.key: s for s in rewritten.values() if s.key}
@@ -422,7 +426,7 @@ class Writing(Transaction):
         props = ontology.validate_properties(kind, {k: v for k, v in new.props.items() if v is not None})
         if new.source == new.target:
             raise PreconditionFailed(f"{kind.name} cannot lead from {new.source} to itself: that is a cycle", path=[new.source])
-        return Edge(kind.name, new.source, new.target, ontology.normalize(new.discriminator), since, new.until, props)
+        return Edge(kind.name, new.source, new.target, normalize(new.discriminator), since, new.until, props)
 
     async def _already(self, wanted: Sequence[Edge]) -> dict[tuple[Any, ...], Edge]:
         """What is there of these: open edges by their ends, ended ones by ends and since."""
@@ -588,6 +592,8 @@ class Writing(Transaction):
         for key, holder in (await self._holders(list(keys))).items():
             raise self._exists(keys[key], holder)
         await self._insert_nodes(stored)
+        if former := [(key, r.node.id) for r in new for key in r.former]:
+            await self._insert_former(former)
         self._born.update(r.node.id for r in new)
         self._kinds |= {r.node.id: r.node.kind for r in new}
         for table in ("tags", "params"):
@@ -638,6 +644,14 @@ def _stored(record: NodeRecord) -> Stored:
     kind = ontology.NODE_KINDS[node.kind]
     key = ontology.key_of(kind, node.workspace, node.container, node.name) if node.deleted_at is None else ""
     return Stored(node, key, search_text(node, record.tags), None)
+
+
+def _after(previous: Stored | None, stored: Stored) -> Stored:
+    """What two updates of one node come to."""
+    if previous is None:
+        return stored
+    search = stored.search if stored.search is not None else previous.search
+    return Stored(stored.node, stored.key or previous.key, search, stored.former or previous.former)
 
 
 def _ends(edge: Edge) -> EdgeEnds:

@@ -1,0 +1,371 @@
+"""SqliteGraph: the embedded store behind the port.
+
+Statements run in worker threads. Each snapshot has a connection of its own while it lasts; writes
+take turns on one more. Threads do not make reads faster here, they keep the event loop free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal, ParamSpec, TypeVar
+
+from graph.address import Address
+from graph.ids import new_id
+from graph.port import (
+    EVERYTHING,
+    Change,
+    Chunk,
+    Closure,
+    Edge,
+    EdgeMatch,
+    Graph,
+    Hop,
+    Lease,
+    Link,
+    Metric,
+    Node,
+    NodeRecord,
+    Observer,
+    Order,
+    Page,
+    Paging,
+    Paths,
+    Remembered,
+    Snapshot,
+    View,
+    Walk,
+    Where,
+    Work,
+)
+from graph.sqlite import migrations, walking
+from graph.sqlite.reading import Reader
+from graph.sqlite.writing import Writer
+from graph.writing import EdgeEnds, Series, Stored, Writing
+from lineal.errors import Internal, Unavailable
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+READERS = 4
+BUSY_SECONDS = 5.0
+PATIENCE_SECONDS = 30.0
+
+
+class Thread:
+    """Runs a connection's calls in a worker thread, one at a time; a cancelled one is interrupted."""
+
+    def __init__(self, pool: ThreadPoolExecutor, db: sqlite3.Connection) -> None:
+        self._pool = pool
+        self._db = db
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            future = loop.run_in_executor(self._pool, lambda: call(*args, **kwargs))
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                self._db.interrupt()
+                await asyncio.wait([future])
+                future.exception()
+                raise
+            except sqlite3.Error as error:
+                raise translated(error) from error
+
+
+class SqliteSnapshot(Snapshot):
+    """A true snapshot: what commits after its first read is not seen at all."""
+
+    def __init__(self, reader: Reader, run: Thread) -> None:
+        self._reader = reader
+        self._run = run
+
+    @property
+    def statements(self) -> int:  # type: ignore[override]
+        """How many statements were sent."""
+        return self._reader.statements
+
+    async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
+        return await self._run(self._reader.nodes, ids)
+
+    async def resolve(self, addresses: Sequence[Address], *, as_of: int | None = None) -> list[Node | None]:
+        return await self._run(self._reader.resolve, addresses, as_of)
+
+    async def find(
+        self, kind: str, where: Where | None = None, *, order: Order = Order(), paging: Paging = Paging()
+    ) -> Page[Node]:
+        return await self._run(self._reader.find, kind, where, order, paging)
+
+    async def neighbours(
+        self, ids: Sequence[str], hop: Hop, where: Where | None = None, *, order: Order = Order(), paging: Paging = Paging()
+    ) -> dict[str, Page[Link]]:
+        return await self._run(self._reader.neighbours, ids, hop, where, order, paging)
+
+    async def history(
+        self, ids: Sequence[str], hop: Hop, *, discriminator: str | None = None, paging: Paging = Paging()
+    ) -> dict[str, Page[Link]]:
+        return await self._run(self._reader.history, ids, hop, discriminator, paging)
+
+    async def rows(
+        self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
+    ) -> dict[str, dict[str, str]]:
+        return await self._run(self._reader.rows, ids, table, names)
+
+    async def metrics(self, ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, list[Metric]]:
+        return await self._run(self._reader.metrics, ids, names)
+
+    async def points(
+        self, ids: Sequence[str], names: Sequence[str] | None = None, *, after: int = -1, chunks: int = 10
+    ) -> list[Chunk]:
+        return await self._run(self._reader.points, ids, names, after, chunks)
+
+    async def closure(self, roots: Sequence[str], walk: Walk) -> Closure:
+        return await self._run(walking.closure, self._reader, roots, walk)
+
+    async def paths(self, sources: Sequence[str], targets: Sequence[str], walk: Walk) -> Paths:
+        return await self._run(walking.paths, self._reader, sources, targets, walk)
+
+    async def search(self, text: str, kinds: Sequence[str] | None = None, *, paging: Paging = Paging()) -> Page[Node]:
+        return await self._run(self._reader.search, text, kinds, paging)
+
+    async def changes(
+        self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
+    ) -> list[Change]:
+        return await self._run(self._reader.changes, after, subject, descending, limit)
+
+    async def records(self, after: str, limit: int) -> list[NodeRecord]:
+        return await self._run(self._reader.records, after, limit)
+
+    async def edges_from(self, ids: Sequence[str]) -> list[Edge]:
+        return await self._run(self._reader.edges_from, ids)
+
+
+class SqliteTransaction(SqliteSnapshot, Writing):
+    """A write; SQLite lets one in at a time."""
+
+    _reader: Writer
+
+    def __init__(self, writer: Writer, run: Thread, *, by: str, now: int) -> None:
+        SqliteSnapshot.__init__(self, writer, run)
+        Writing.__init__(self, by)
+        self.now = now
+
+    async def lock(self, ids: Sequence[str]) -> dict[str, Node]:
+        return await self._run(self._reader.lock, ids)
+
+    async def recall(self, key: str) -> Remembered | None:
+        return await self._run(self._reader.recall, self.by, key, self.now)
+
+    async def remember(self, key: str, hash: str, ids: Sequence[str]) -> None:
+        await self._run(self._reader.remember, self.by, key, hash, ids, self.now)
+
+    async def _holders(self, keys: Sequence[str]) -> dict[str, str]:
+        return await self._run(self._reader.holders, keys)
+
+    async def _insert_nodes(self, nodes: Sequence[Stored]) -> None:
+        await self._run(self._reader.insert_nodes, nodes)
+
+    async def _insert_former(self, former: Sequence[tuple[str, str]]) -> None:
+        await self._run(self._reader.insert_former, former)
+
+    async def _rewrite_nodes(self, nodes: Sequence[Stored]) -> None:
+        await self._run(self._reader.rewrite_nodes, nodes)
+
+    async def _lock_lineage(self) -> None:
+        """Nothing to do: the transaction keeps every other writer out."""
+
+    async def _open_edges(self, ends: Sequence[EdgeEnds]) -> list[Edge]:
+        return await self._run(self._reader.open_edges, ends)
+
+    async def _held(self, open_keys: Sequence[str]) -> dict[str, Edge]:
+        return await self._run(self._reader.held, open_keys)
+
+    async def _recorded(self, edges: Sequence[Edge]) -> list[Edge]:
+        return await self._run(self._reader.recorded, edges)
+
+    async def _matching(self, matches: Sequence[EdgeMatch]) -> list[Edge]:
+        return await self._run(self._reader.matching, matches)
+
+    async def _open_edges_of(self, ids: Sequence[str]) -> list[Edge]:
+        return await self._run(self._reader.open_edges_of, ids)
+
+    async def _insert_edges(self, edges: Sequence[tuple[Edge, str | None]]) -> None:
+        await self._run(self._reader.insert_edges, edges)
+
+    async def _rewrite_edges(self, edges: Sequence[Edge]) -> None:
+        await self._run(self._reader.rewrite_edges, edges)
+
+    async def _end_edges(self, edges: Sequence[Edge]) -> None:
+        await self._run(self._reader.end_edges, edges, self.now)
+
+    async def _cycle(self, edges: Sequence[Edge]) -> list[str] | None:
+        return await self._run(self._reader.cycle, edges)
+
+    async def _write_rows(self, table: Literal["tags", "params"], rows: Sequence[tuple[str, str, str | None]]) -> None:
+        await self._run(self._reader.write_rows, table, rows)
+
+    async def _append(self, series: Sequence[Series]) -> None:
+        await self._run(self._reader.append, series)
+
+    async def _records_of(self, ids: Sequence[str]) -> dict[str, NodeRecord]:
+        return await self._run(self._reader.records_of, ids)
+
+    async def _insert_metrics(self, metrics: Sequence[tuple[str, Metric]]) -> None:
+        await self._run(self._reader.insert_metrics, metrics)
+
+    async def _insert_chunks(self, chunks: Sequence[Chunk]) -> int:
+        return await self._run(self._reader.insert_chunks, chunks)
+
+    async def _insert_change(self, change: Change, subjects: Sequence[str]) -> None:
+        await self._run(self._reader.insert_change, change, subjects)
+
+
+class SqliteGraph(Graph):
+    """A graph in one file. `observer` hears of every statement."""
+
+    def __init__(self, path: str | Path, *, observer: Observer | None = None) -> None:
+        self.path = Path(path)
+        self._observer = observer
+        self._pool: ThreadPoolExecutor | None = None
+        self._idle: list[sqlite3.Connection] = []
+        self._seats = asyncio.Semaphore(READERS)
+        self._turn = asyncio.Lock()
+        self._writer: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        self._pool = ThreadPoolExecutor(READERS + 1, thread_name_prefix="sqlite")
+        try:
+            self._writer = await asyncio.get_running_loop().run_in_executor(self._pool, self._connect)
+        except (sqlite3.Error, OSError) as error:
+            self._pool.shutdown()
+            self._pool = None
+            raise Unavailable(f"the store {self.path} cannot be opened: {error}") from error
+
+    async def close(self) -> None:
+        for db in (*self._idle, self._writer):
+            if db is not None:
+                db.close()
+        self._idle, self._writer = [], None
+        if self._pool:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -32000")
+        db.execute("PRAGMA temp_store = MEMORY")
+        return db
+
+    def _opened(self) -> tuple[ThreadPoolExecutor, sqlite3.Connection]:
+        if self._pool is None or self._writer is None:
+            raise Unavailable("the store is not open")
+        return self._pool, self._writer
+
+    @asynccontextmanager
+    async def snapshot(self, view: View = EVERYTHING) -> AsyncIterator[Snapshot]:
+        pool, _ = self._opened()
+        async with self._seats:
+            db = self._idle.pop() if self._idle else await asyncio.get_running_loop().run_in_executor(pool, self._connect)
+            run = Thread(pool, db)
+            try:
+                await run(db.execute, "BEGIN")
+                yield SqliteSnapshot(Reader(db, view, self._observer), run)
+            finally:
+                await asyncio.shield(run(_rollback, db))
+                if self._pool is None:
+                    db.close()
+                else:
+                    self._idle.append(db)
+
+    async def write(self, work: Work[T], *, by: str, action: str, request: str = "") -> T:
+        change = new_id("ch")
+        async with self._transaction(by) as tx:
+            result = await work(tx)
+            await tx.finish(change, action, request)
+            return result
+
+    @asynccontextmanager
+    async def _transaction(self, by: str) -> AsyncIterator[SqliteTransaction]:
+        pool, db = self._opened()
+        async with self._turn:
+            run = Thread(pool, db)
+            await self._begin(run, db)
+            try:
+                writer = Writer(db, EVERYTHING, self._observer)
+                now = await run(writer.now, time.time_ns() // 1000)
+                yield SqliteTransaction(writer, run, by=by, now=now)
+                await run(db.execute, "COMMIT")
+            finally:
+                await asyncio.shield(run(_rollback, db))
+
+    async def _begin(self, run: Thread, db: sqlite3.Connection) -> None:
+        """Wait for other processes to finish their writes. Raises Unavailable after 30 seconds."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                await run(db.execute, "BEGIN IMMEDIATE")
+                return
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+
+    async def claim(self, name: str, holder: str, seconds: float) -> Lease | None:
+        def take(writer: Writer, now: int) -> Lease | None:
+            rows = writer.all("claim", "SELECT holder, epoch, until FROM lease WHERE name = ?", (name,))
+            current, epoch, until = rows[0] if rows else ("", 0, 0)
+            if current != holder and until > now:
+                return None
+            lease = Lease(name, holder, epoch if current == holder and until > now else epoch + 1, now + int(seconds * 1e6))
+            writer.many("claim", "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)", [(name, holder, lease.epoch, lease.until)])
+            return lease
+
+        async with self._transaction(holder) as tx:
+            return await tx._run(take, tx._reader, tx.now)
+
+    async def release(self, lease: Lease) -> None:
+        async with self._transaction(lease.holder) as tx:
+            await tx._run(
+                tx._reader.many,
+                "release",
+                "UPDATE lease SET until = 0 WHERE name = ? AND holder = ? AND epoch = ?",
+                [(lease.name, lease.holder, lease.epoch)],
+            )
+
+    async def sequence(self, lease: Lease | None = None) -> int:
+        return 0
+
+    async def migrate(self) -> list[str]:
+        pool, db = self._opened()
+        async with self._turn:
+            return await Thread(pool, db)(migrations.migrate, db)
+
+    async def check_version(self) -> None:
+        pool, db = self._opened()
+        async with self._turn:
+            await Thread(pool, db)(migrations.check, db)
+
+
+def _rollback(db: sqlite3.Connection) -> None:
+    if db.in_transaction:
+        db.execute("ROLLBACK")
+
+
+def translated(error: sqlite3.Error) -> Exception:
+    """SQLite's errors in Lineal's tree."""
+    text = str(error)
+    if isinstance(error, sqlite3.OperationalError) and any(w in text for w in ("locked", "busy", "interrupted", "unable to open", "disk")):
+        return Unavailable(f"the store is busy or away: {text}")
+    return Internal(f"the store refused a statement: {text}")
+
