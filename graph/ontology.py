@@ -542,9 +542,9 @@ def _value(prop: Property, value: Any, at: str) -> Any:
                 value = list(value)
         case Type.JSON:
             try:
-                text = json.dumps(value, allow_nan=False)
-            except (TypeError, ValueError):
-                text = ""
+                text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+            except (TypeError, ValueError, RecursionError):
+                text = b""
             if not isinstance(value, dict) or not text or len(text) > MAX_TEXT:
                 problem = f"a JSON object of at most {MAX_TEXT} bytes, without NaN or infinities"
     if problem:

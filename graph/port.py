@@ -149,7 +149,7 @@ class Prop:
     """A property compared with a value.
 
     `name` is one of the kind's properties, or name, createdAt, updatedAt, createdBy, workspace, id.
-    `contains` and `prefix` compare folded text. `has` asks whether a list has the value. `eq` None
+    `contains` and `prefix` compare a name folded, other text as it is. `has` asks whether a list has the value. `eq` None
     means absent. What is absent matches nothing else.
     """
 

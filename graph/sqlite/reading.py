@@ -311,8 +311,10 @@ def _tombstone(sql: Compiler, as_of: int | None) -> str:
 
 def node_of(row: Sequence[Any]) -> Node:
     """A row of NODE."""
-    *facts, props = row
-    return Node(*facts, orjson.loads(props))
+    id, kind, workspace, container, name, created_at, created_by, updated_at, revision, deleted_at, props = row
+    return Node(
+        id, kind, workspace, container, name, created_at, created_by, updated_at, revision, deleted_at, orjson.loads(props)
+    )
 
 
 def edge_of(row: Sequence[Any]) -> Edge:

@@ -47,7 +47,8 @@ from graph.port import (
 from graph.sqlite import migrations, walking
 from graph.sqlite.reading import Reader
 from graph.sqlite.writing import Writer
-from graph.writing import EdgeEnds, Series, Stored, Writing
+from graph.recording import EdgeEnds, Series, Stored
+from graph.writing import Writing
 from lineal.errors import Internal, Unavailable
 
 T = TypeVar("T")

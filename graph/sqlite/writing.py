@@ -14,7 +14,7 @@ from graph.port import CHUNK, Change, Chunk, Edge, EdgeMatch, Metric, Node, Reme
 from graph.sqlite.migrations import OPEN
 from graph.sqlite.reading import EDGE, Reader, edge_of
 from graph.sqlite.where import TABLES, Compiler
-from graph.writing import GENESIS, EdgeEnds, Series, Stored, change_hash
+from graph.recording import GENESIS, EdgeEnds, Series, Stored, change_hash
 from lineal.errors import Conflict, NotFound
 
 KEEP_KEYS = 7 * 24 * 3600 * 1_000_000

@@ -1,0 +1,79 @@
+# Everything that is done with Lineal by hand. `make help` lists it. Needs Python 3.11 to 3.13 and make.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PACKAGES := lineal schema resolvers graph
+UV ?= uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	--custom-compile-command "make lock"
+
+# Made once, and again when the pinned requirements change.
+RUN_STAMP := $(VENV)/.run
+DEV_STAMP := $(VENV)/.dev
+
+.PHONY: help
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+.PHONY: demo
+demo: $(RUN_STAMP) ## Load 968 real models, ask the flagship question, and serve the answer
+	$(BIN)/lineal demo $(ARGS)
+
+.PHONY: setup
+setup: $(DEV_STAMP) ## The environment that the targets below use, in .venv
+
+.PHONY: test
+test: $(DEV_STAMP) ## Every kind of test, with small counts
+	$(BIN)/python -m pytest $(PACKAGES:%=--cov=%) --cov-branch --cov-report=term $(ARGS)
+
+.PHONY: soak
+soak: $(DEV_STAMP) ## The full counts of kills, random queries and bytes
+	LINEAL_SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## Style, types, and which room may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: $(DEV_STAMP) ## Measure: 200,000 nodes and 600,000 edges in both stores
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: docs
+docs: $(DEV_STAMP) ## Write again what is generated: schema/lineal.graphql, docs/logical-model.md
+	$(BIN)/lineal schema > schema/lineal.graphql.new && mv schema/lineal.graphql.new schema/lineal.graphql
+	$(BIN)/python -m docs.generate
+
+.PHONY: lock
+lock: ## Pin the newest dependencies, with their checksums (needs uv)
+	$(LOCK) --upgrade --group build pyproject.toml -o requirements.txt
+	$(LOCK) --upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/.python:
+	@test -n "$(PYTHON)" || { echo "Lineal needs Python 3.11, 3.12 or 3.13 with its venv module, and found none on the PATH." >&2; \
+		echo "Install one (Debian: apt-get install python3-venv), or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Making an environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(RUN_STAMP): $(VENV)/.python requirements.txt pyproject.toml
+	@echo "Installing what Lineal runs on (once)"
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP) requirements-dev.txt
+	@echo "Installing what tests and lint need (once)"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,73 @@
+"""What the driver raises, as Lineal's errors: the one place where they meet."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from neo4j.exceptions import (
+    AuthError,
+    ConfigurationError,
+    ConstraintError,
+    DriverError,
+    Neo4jError,
+    ServiceUnavailable,
+)
+
+from lineal.errors import AlreadyExists, Internal, InvalidArgument, LinealError, Unavailable
+
+
+class Again(Exception):
+    """Another transaction was faster: run the work again from its start."""
+
+
+DRIVER_ERRORS = (Neo4jError, DriverError, ssl.SSLError, OSError, OverflowError, UnicodeEncodeError)
+"""Whatever the driver raises: on its way to the server, or before it, as it packs the parameters."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may succeed when it is run again.
+
+    A constraint that fails means that somebody else made the same thing at the same moment: on the
+    next run the work sees it and says so itself.
+    """
+    match error:
+        case Again() | ConstraintError() | ServiceUnavailable():
+            return True
+        case Neo4jError() | DriverError():
+            return error.is_retryable()
+        case _:
+            return False
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise Lineal's errors in the place of the driver's."""
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise as_lineal(error) from error
+
+
+def as_lineal(error: BaseException) -> LinealError:
+    """The error of Lineal's tree that says the same."""
+    match error:
+        case OverflowError():
+            return InvalidArgument("a whole number is outside the 64 bits that the store has")
+        case UnicodeEncodeError():
+            return InvalidArgument("a text has lone surrogates; it must be valid Unicode")
+        case ConstraintError():
+            return AlreadyExists("somebody else made the same thing at the same moment; read again and decide anew")
+        case AuthError():
+            return Unavailable(f"the store refuses Lineal's user or password: {error.message or error}")
+        case ConfigurationError():
+            return InvalidArgument(f"graph: the store's address or TLS settings cannot be used: {error}", field="graph")
+        case Neo4jError() if "too large to index" in (error.message or ""):
+            return InvalidArgument("a text is too long for the store's indexes; texts that are filtered by have at most 8,000 characters")
+        case Neo4jError() if error.code.startswith("Neo.ClientError.Transaction.TransactionTimedOut"):
+            return Unavailable("the store did not answer within the time limit; ask for less, or raise the limit")
+        case Neo4jError() if not error.is_retryable() and not error.code.startswith("Neo.ClientError.Database."):
+            return Internal(f"the store refused a statement: {error.code}: {error.message}")
+        case _:
+            return Unavailable(f"the store is away or too busy: {error}")

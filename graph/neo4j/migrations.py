@@ -1,0 +1,120 @@
+"""Constraints, indexes and the nodes that every store has; (:Meta {name: 'schema'}) has the version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from graph import ontology
+from graph.ids import DEFAULT_WORKSPACE_ID
+from graph.neo4j.codec import node_props
+from graph.ontology import Exclusive, Type
+from graph.port import Node
+from graph.recording import GENESIS, Stored, search_text
+from lineal.errors import PreconditionFailed
+
+VERSION_TEXT: Final = "OPTIONAL MATCH (m:Meta {name: 'schema'}) RETURN m.version"
+
+_DEFAULT = Node(
+    DEFAULT_WORKSPACE_ID, "Workspace", ontology.DEFAULT_WORKSPACE, DEFAULT_WORKSPACE_ID, ontology.DEFAULT_WORKSPACE,
+    0, "lineal", 0, 1,
+)  # fmt: skip
+
+STEPS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    (
+        "0001 the default workspace, and the heads of changes and lineage",
+        """
+        MERGE (n:Entity:Workspace {id: $id}) SET n += $props
+        MERGE (c:Meta {name: 'changes'}) ON CREATE SET c.seq = 0, c.hash = $genesis
+        MERGE (l:Meta {name: 'lineage'})
+        RETURN true""",
+        {
+            "id": DEFAULT_WORKSPACE_ID,
+            "genesis": GENESIS,
+            "props": {
+                name: value
+                for name, value in node_props(
+                    Stored(
+                        _DEFAULT,
+                        ontology.key_of(ontology.WORKSPACE, ontology.GLOBAL, None, _DEFAULT.name),
+                        search_text(_DEFAULT, {}),
+                    )
+                ).items()
+                if value is not None
+            },
+        },
+    ),
+)
+"""What fills a store, as numbered steps: (name, statement, parameters)."""
+
+VERSION: Final = len(STEPS)
+
+UNIQUE: Final = (
+    ("Entity", ("id",)), ("Entity", ("key",)), ("Tag", ("owner", "name")), ("Param", ("owner", "name")),
+    ("Metric", ("owner", "name")), ("Chunk", ("owner", "name", "number")), ("Former", ("key",)), ("Change", ("id",)),
+    ("Change", ("seq",)), ("Idempotency", ("principal", "key")), ("Lease", ("name",)), ("Meta", ("name",)),
+)  # fmt: skip
+
+INDEXED: Final = (
+    ("Tag", ("name", "head")), ("Param", ("name", "head")), ("Metric", ("name", "value")), ("Former", ("id",)),
+    ("Idempotency", ("at",)),
+)  # fmt: skip
+
+
+def check(found: int | None) -> None:
+    """Raises PreconditionFailed: the store is not migrated, or newer than the code."""
+    if (found or 0) > VERSION:
+        msg = f"the store is at version {found}, this Lineal knows {VERSION}: it was written by a newer Lineal; upgrade this one"
+        raise PreconditionFailed(msg, store=found, code=VERSION)
+    if (found or 0) < VERSION:
+        msg = f"the store is at version {found or 0}, this Lineal needs {VERSION}: run `lineal migrate`"
+        raise PreconditionFailed(msg, store=found or 0, code=VERSION)
+
+
+def schema() -> Iterator[str]:
+    """The statements that make every constraint and index that is not there, as the ontology has them now."""
+    for label, names in UNIQUE:
+        yield _constraint(label, names)
+    for kind in ontology.EDGE_KINDS.values():
+        if kind.exclusive is not Exclusive.NO:
+            yield (
+                f"CREATE CONSTRAINT {kind.name.lower()}_open IF NOT EXISTS FOR ()-[r:{kind.name}]-() REQUIRE r.openKey IS UNIQUE"
+            )
+    for label, names in INDEXED:
+        yield _index("RANGE", label, names)
+    for node in ontology.NODE_KINDS.values():
+        yield from _indexes_of(node)
+    yield (
+        "CREATE FULLTEXT INDEX entity_search IF NOT EXISTS FOR (n:Entity) ON EACH [n.search] "
+        "OPTIONS { indexConfig: { `fulltext.analyzer`: 'whitespace' } }"
+    )
+    yield "CALL db.awaitIndexes(600)"
+
+
+def _indexes_of(kind: ontology.NodeKind) -> Iterator[str]:
+    """Orders that need no look at absent values come with the id, so that the index gives whole pages in order."""
+    for name in ("sort", "createdAt", "updatedAt"):
+        yield _index("RANGE", kind.name, (name, "id"))
+    if kind.within:
+        yield _index("RANGE", kind.name, ("container", "name"))
+    for prop in kind.properties:
+        if prop.type is Type.STRING and not prop.values:
+            if prop.filterable:
+                # A range index refuses texts of more than 8,167 bytes.
+                yield _index("TEXT", kind.name, (prop.name,))
+        elif prop.filterable or prop.name in kind.orders:
+            yield _index("RANGE", kind.name, (prop.name, "id") if prop.required else (prop.name,))
+
+
+def _constraint(label: str, names: tuple[str, ...]) -> str:
+    shown = ", ".join(f"n.{name}" for name in names)
+    return f"CREATE CONSTRAINT {_name(label, names)} IF NOT EXISTS FOR (n:{label}) REQUIRE ({shown}) IS UNIQUE"
+
+
+def _index(type: str, label: str, names: tuple[str, ...]) -> str:
+    shown = ", ".join(f"n.{name}" for name in names)
+    return f"CREATE {type} INDEX {_name(label, names)} IF NOT EXISTS FOR (n:{label}) ON ({shown})"
+
+
+def _name(label: str, names: tuple[str, ...]) -> str:
+    return "_".join((label, *names)).lower()

@@ -1,0 +1,343 @@
+"""The reading verbs, each one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from graph import ontology
+from graph.address import Address
+from graph.neo4j import walking
+from graph.neo4j.codec import (
+    METRIC_FIGURES,
+    SATELLITES,
+    change_of,
+    edge_of,
+    edge_row,
+    identity,
+    metric_of,
+    node_of,
+    number_of,
+    record_of,
+    whole_edge_of,
+    whole_edge_row,
+)
+from graph.neo4j.faults import translated
+from graph.neo4j.running import CURRENT, Runner
+from graph.neo4j.where import Compiler, always_there, exists, hop_pattern, live, sorted_by
+from graph.port import (
+    Change,
+    Chunk,
+    Closure,
+    Cursor,
+    Edge,
+    Hop,
+    Link,
+    Metric,
+    Node,
+    NodeRecord,
+    Order,
+    Page,
+    Paging,
+    Paths,
+    Snapshot,
+    View,
+    Walk,
+    Where,
+)
+from graph.text import fold, query_tokens
+
+NODE = "p {.*, search: null}"
+"""What `node_of` reads, from a map `p` of a node's properties; the tokens of a search stay where they are."""
+
+RECORD = f"""[n {{.*, search: null}}, COLLECT {{ MATCH (f:Former {{id: n.id}}) RETURN f.key }},
+    COLLECT {{ MATCH (n)-[:HAS_TAG]->(x) RETURN [x.name, x.value] }},
+    COLLECT {{ MATCH (n)-[:HAS_PARAM]->(x) RETURN [x.name, x.value] }},
+    COLLECT {{ MATCH (n)-[:HAS_METRIC]->(x) RETURN [{", ".join(f"x.{f}" for f in METRIC_FIGURES)}] }}]"""
+
+
+class Reading(Snapshot):
+    """The verbs of a Snapshot over one Runner. A node is believed as it was read first."""
+
+    def __init__(self, runner: Runner, view: View) -> None:
+        self._runner = runner
+        self._view = view
+        self._known: dict[str, Node] = {}
+
+    @property
+    def statements(self) -> int:  # type: ignore[override]
+        """How many statements were sent."""
+        return self._runner.statements
+
+    def _believe(self, stored: Mapping[str, Any]) -> Node:
+        """The node as this snapshot read it first."""
+        id = stored["id"]
+        return self._known[id] if id in self._known else self._known.setdefault(id, node_of(stored))
+
+    async def _ask(self, verb: str, body: str, params: Mapping[str, Any], as_of: int | None = None) -> Any:
+        with translated():
+            return await self._runner.ask(verb, body, params, as_of)
+
+    async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
+        moment = self._runner.moment
+        known = {id: n for id in ids if (n := self._known.get(id)) and (n.deleted_at is None or n.deleted_at > (moment or 0))}
+        if missing := [id for id in dict.fromkeys(ids) if id not in self._known]:
+            q = Compiler(self._view)
+            body = (
+                f"UNWIND {q.add(missing)} AS i MATCH (n:Entity {{id: i}}) WHERE {q.shown('n')} "
+                f"WITH properties(n) AS p RETURN collect({NODE}) AS result"
+            )
+            for stored in await self._ask("nodes", body, q.params):
+                known[stored["id"]] = self._believe(stored)
+        return {id: known[id] for id in ids if id in known}
+
+    async def resolve(self, addresses: Sequence[Address], *, as_of: int | None = None) -> list[Node | None]:
+        if not addresses:
+            return []
+        q = Compiler(self._view)
+        wanted = q.add([_wanted(place, address) for place, address in enumerate(addresses)])
+        gone = _tombstones({w["kind"] for w in q.params[wanted[1:]]}) if as_of is not None else ""
+        body = f"""
+            UNWIND {wanted} AS w
+            CALL (w, at) {{
+                MATCH (n:Entity {{id: w.id}}) RETURN n, 0 AS rank
+                UNION MATCH (n:Entity {{key: w.key}}) WHERE {exists("n")} RETURN n, 1 AS rank
+                UNION MATCH (f:Former {{key: w.key}}) MATCH (n:Entity {{id: f.id}}) WHERE {exists("n")} RETURN n, 2 AS rank
+                {gone}
+            }}
+            WITH w, at, n ORDER BY rank WITH w, at, head(collect(n)) AS h
+            CALL (w, at, h) {{
+                WITH w, h WHERE w.part IS NULL AND w.alias IS NULL RETURN h AS n, 0 AS rank
+                UNION WITH w, at, h MATCH (h)-[r:ALIAS {{disc: w.alias}}]->(n) WHERE {live("r")} RETURN n, 0 AS rank
+                UNION WITH w, h MATCH (n:Entity {{key: w.part + '/' + h.id + '/' + w.partName}}) RETURN n, 0 AS rank
+                {_tombstoned_parts() if as_of is not None else ""}
+            }}
+            WITH w, at, n, rank WHERE {q.shown("n")}
+            WITH w, n ORDER BY rank WITH w, head(collect(n)) AS n
+            WITH w, properties(n) AS p RETURN collect([w.place, {NODE}]) AS result"""
+        found: list[Node | None] = [None] * len(addresses)
+        for place, stored in await self._ask("resolve", body, q.params, as_of):
+            found[place] = self._believe(stored)
+        return found
+
+    async def find(
+        self, kind: str, where: Where | None = None, *, order: Order = Order(), paging: Paging = Paging()
+    ) -> Page[Node]:
+        q = Compiler(self._view)
+        label = ontology.NODE_KINDS[kind].name
+        value = q.order(kind, order)
+        pattern, tests = q.matching(kind, where)
+        match = f"MATCH (n:{label}){pattern} WHERE {tests}"
+        here, later = _after(q, paging.after, value, order, ("n.id",))
+        body = f"""
+            {match} AND n.id IS NOT NULL{here}
+            WITH n, {value} AS v {later}
+            WITH n, v ORDER BY {sorted_by("v", order, ("n.id",))} LIMIT {q.add(paging.first + 1)}
+            WITH v, properties(n) AS p
+            WITH collect([v, {NODE}]) AS rows
+            RETURN [rows, {f"COUNT {{ {match} }}" if paging.count else "null"}] AS result"""
+        rows, total = await self._ask("find", body, q.params)
+        return page([(self._believe(p), (v, p["id"])) for v, p in rows], paging, total)
+
+    async def neighbours(
+        self, ids: Sequence[str], hop: Hop, where: Where | None = None, *, order: Order = Order(), paging: Paging = Paging()
+    ) -> dict[str, Page[Link]]:
+        q = Compiler(self._view)
+        value = q.order(hop.kind, order)
+        more, tests = q.matching(hop.kind, where)
+        match = f"MATCH {hop_pattern(hop, 's', 'r', 'n')}{more} WHERE {live('r')} AND {tests}"
+        ties = ("n.id", "r.disc")
+        after = q.after(paging.after, "v", order, ties)
+        return await self._links(
+            "neighbours", q, ids, hop, match, value, after, sorted_by("v", order, ties), paging,
+            lambda v, link: (v, link.node.id, link.edge.discriminator),
+        )
+
+    async def history(
+        self, ids: Sequence[str], hop: Hop, *, discriminator: str | None = None, paging: Paging = Paging()
+    ) -> dict[str, Page[Link]]:
+        q = Compiler(self._view)
+        named = "" if discriminator is None else f" AND r.disc = {q.add(discriminator)}"
+        match = f"MATCH {hop_pattern(hop, 's', 'r', 'n')} WHERE r.since <= at AND {q.visible('n')}{named}"
+        latest, ties = Order("createdAt", descending=True), ("r.disc", "n.id")
+        return await self._links(
+            "history", q, ids, hop, match, "r.since", q.after(paging.after, "v", latest, ties), sorted_by("v", latest, ties),
+            paging, lambda v, link: (v, link.edge.discriminator, link.node.id),
+        )
+
+    async def _links(
+        self, verb: str, q: Compiler, ids: Sequence[str], hop: Hop, match: str, value: str, after: str, order: str,
+        paging: Paging, cursor: Callable[[Any, Link], Cursor],
+    ) -> dict[str, Page[Link]]:
+        """A page of links for each id; `match` begins at `s` and binds `r` and `n`."""
+        if not ids:
+            return {}
+        body = f"""
+            UNWIND {q.add(list(dict.fromkeys(ids)))} AS i
+            MATCH (s:Entity {{id: i}}) WHERE {q.visible("s")}
+            CALL (s, at) {{
+                {match}
+                WITH r, n, {value} AS v WHERE {after}
+                WITH r, n, v ORDER BY {order} LIMIT {q.add(paging.first + 1)}
+                WITH r, n, v, properties(n) AS p
+                RETURN collect([v, {edge_row("r", "n")}, {NODE}]) AS rows
+            }}
+            RETURN collect([i, rows, {f"COUNT {{ {match} }}" if paging.count else "null"}]) AS result"""
+        found: dict[str, Page[Link]] = {id: Page(total=0 if paging.count else None) for id in ids}
+        result = await self._ask(verb, body, q.params)
+        moment = self._runner.moment or CURRENT
+        for id, rows, total in result:
+            links = []
+            for v, row, stored in rows:
+                edge = edge_of(id, row, moment=moment, incoming=hop.direction == "IN")
+                link = Link(edge, self._believe(stored))
+                links.append((link, cursor(v, link)))
+            found[id] = page(links, paging, total)
+        return found
+
+    async def rows(
+        self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
+    ) -> dict[str, dict[str, str]]:
+        found = await self._owned("rows", ids, table, "[x.name, x.value]", names)
+        return {id: dict(sorted(items)) for id, items in found.items()}
+
+    async def metrics(self, ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, list[Metric]]:
+        found = await self._owned("metrics", ids, "metrics", f"[{', '.join(f'x.{f}' for f in METRIC_FIGURES)}]", names)
+        return {id: [metric_of(m) for m in sorted(items, key=lambda m: str(m[0]))] for id, items in found.items()}
+
+    async def _owned(self, verb: str, ids: Sequence[str], table: str, row: str, names: Sequence[str] | None) -> dict[str, Any]:
+        """What each owner has in a table; owners without any are missing."""
+        if not ids:
+            return {}
+        q = Compiler(self._view)
+        hop, label = SATELLITES[table]
+        named = "" if names is None else f" WHERE x.name IN {q.add(list(names))}"
+        body = f"""
+            UNWIND {q.add(list(dict.fromkeys(ids)))} AS i MATCH (n:Entity {{id: i}}) WHERE {q.visible("n")}
+            MATCH (n)-[:{hop}]->(x:{label}){named}
+            WITH i, collect({row}) AS items RETURN collect([i, items]) AS result"""
+        there = dict(await self._ask(verb, body, q.params))
+        return {id: there[id] for id in ids if id in there}
+
+    async def points(
+        self, ids: Sequence[str], names: Sequence[str] | None = None, *, after: int = -1, chunks: int = 10
+    ) -> list[Chunk]:
+        if not ids:
+            return []
+        q = Compiler(self._view)
+        named = "" if names is None else f" AND c.name IN {q.add(list(names))}"
+        body = f"""
+            UNWIND {q.add(list(dict.fromkeys(ids)))} AS i MATCH (n:Entity {{id: i}}) WHERE {q.visible("n")}
+            MATCH (c:Chunk {{owner: i}}) WHERE c.number > {q.add(after)} AND c.number <= {q.add(after + chunks)}{named}
+            RETURN collect([i, c.name, c.number, c.values, c.steps, c.times]) AS result"""
+        rows = await self._ask("points", body, q.params)
+        return [
+            Chunk(id, name, number, [(number_of(v), s, t) for v, s, t in zip(*series, strict=True)])
+            for id, name, number, *series in sorted(rows, key=lambda row: row[:3])
+        ]
+
+    async def closure(self, roots: Sequence[str], walk: Walk) -> Closure:
+        q = Compiler(self._view)
+        body = walking.closure_text(q, roots, walk)
+        result = await self._ask("closure", body, q.params, walk.as_of)
+        return walking.closure_of(result, walk, self._runner.moment or CURRENT, self._believe)
+
+    async def paths(self, sources: Sequence[str], targets: Sequence[str], walk: Walk) -> Paths:
+        q = Compiler(self._view)
+        body = walking.paths_text(q, sources, targets, walk)
+        result = await self._ask("paths", body, q.params, walk.as_of)
+        return walking.paths_of(result, walk, self._runner.moment or CURRENT, self._believe)
+
+    async def search(self, text: str, kinds: Sequence[str] | None = None, *, paging: Paging = Paging()) -> Page[Node]:
+        words = query_tokens(text)
+        if not words or kinds == []:
+            return Page(total=0 if paging.count else None)
+        q = Compiler(self._view)
+        query, name = q.add(" AND ".join(f"{word}*" for word in words)), q.add(fold(text.strip()))
+        kind = "" if kinds is None else f" AND n.kind IN {q.add(list(kinds))}"
+        match = f"CALL db.index.fulltext.queryNodes('entity_search', {query}) YIELD node AS n WHERE {q.shown('n')}{kind}"
+        ranks = ("exact", "begins", "n.sort", "n.id")
+        after = "" if paging.after is None else f"WHERE {q.lexically(ranks, paging.after)}"
+        body = f"""
+            {match}
+            WITH n, CASE WHEN n.sort = {name} THEN 0 ELSE 1 END AS exact, CASE WHEN n.sort STARTS WITH {name} THEN 0 ELSE 1 END AS begins
+            {after}
+            WITH n, exact, begins ORDER BY {", ".join(ranks)} LIMIT {q.add(paging.first + 1)}
+            WITH exact, begins, properties(n) AS p
+            WITH collect([exact, begins, p.sort, {NODE}]) AS rows
+            RETURN [rows, {f"COUNT {{ {match} RETURN n }}" if paging.count else "null"}] AS result"""
+        rows, total = await self._ask("search", body, q.params)
+        return page([(self._believe(p), (*rank, p["id"])) for *rank, p in rows], paging, total)
+
+    async def changes(
+        self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
+    ) -> list[Change]:
+        q = Compiler(self._view)
+        about = "" if subject is None else f"-[:ABOUT]->(:Entity {{id: {q.add(subject)}}})"
+        beyond = f"c.seq {'<' if descending else '>'} {q.add(after)}" if after or not descending else "c.seq IS NOT NULL"
+        body = f"""
+            MATCH (c:Change){about} WHERE {beyond}
+            WITH c ORDER BY c.seq {"DESC" if descending else ""} LIMIT {q.add(limit)}
+            RETURN collect([c.id, c.at, c.by, c.action, c.request, c.data, c.seq, c.hash]) AS result"""
+        rows = await self._ask("changes", body, q.params)
+        return [change_of(row) for row in sorted(rows, key=lambda row: int(row[6]), reverse=descending)]
+
+    async def records(self, after: str, limit: int) -> list[NodeRecord]:
+        body = (
+            f"MATCH (n:Entity) WHERE n.id > $after WITH n ORDER BY n.id LIMIT $limit RETURN collect({RECORD}) AS result"
+        )
+        rows = await self._ask("records", body, {"after": after, "limit": limit})
+        return sorted((record_of(row) for row in rows), key=lambda r: r.node.id)
+
+    async def edges_from(self, ids: Sequence[str]) -> list[Edge]:
+        body = f"""
+            UNWIND $ids AS i MATCH (a:Entity {{id: i}})-[r:{"|".join(ontology.EDGE_KINDS)}]->()
+            RETURN collect({whole_edge_row("r")}) AS result"""
+        rows = await self._ask("edges_from", body, {"ids": list(dict.fromkeys(ids))})
+        return sorted((whole_edge_of(row) for row in rows), key=identity)
+
+
+def page(items: Sequence[tuple[Any, Cursor]], paging: Paging, total: int | None) -> Page[Any]:
+    """A page of what was read one item further than asked for."""
+    shown = items[: paging.first]
+    return Page([i for i, _ in shown], [c for _, c in shown], len(items) > paging.first, total)
+
+
+def _after(q: Compiler, cursor: Cursor | None, value: str, order: Order, ties: Sequence[str]) -> tuple[str, str]:
+    """The cursor's test, beside the MATCH where an index can help with it, or else behind the value."""
+    if always_there(order):
+        return f" AND {value} IS NOT NULL AND {q.after(cursor, value, order, ties)}", ""
+    return "", f"WHERE {q.after(cursor, 'v', order, ties)}"
+
+
+def _wanted(place: int, address: Address) -> dict[str, Any]:
+    """An address as the parts that `resolve` looks up."""
+    if address.id:
+        return {"place": place, "id": address.id, "kind": address.kind}
+    kind = ontology.NODE_KINDS[address.kind]
+    whole = ontology.NODE_KINDS[kind.within] if kind.within else kind
+    part = None if address.part is None else ontology.normalize(address.part)
+    return {
+        "place": place, "kind": whole.name, "workspace": address.workspace, "name": ontology.normalize(address.name),
+        "sort": ontology.sort_key(address.name), "key": ontology.key_of(whole, address.workspace, None, address.name),
+        "part": None if part is None else kind.name, "partName": part, "alias": address.alias,
+    }  # fmt: skip
+
+
+def _tombstones(kinds: set[str]) -> str:
+    """Nodes that had the name at that time and are deleted since: their key is free, their name is kept."""
+    return "".join(
+        f"""UNION WITH w, at MATCH (n:{ontology.NODE_KINDS[kind].name}) WHERE n.sort = w.sort AND n.id IS NOT NULL
+            AND n.name = w.name AND n.kind = w.kind AND n.workspace = w.workspace AND n.deletedAt > at AND {exists("n")}
+            RETURN n, 3 AS rank """
+        for kind in sorted(kinds)
+    )
+
+
+def _tombstoned_parts() -> str:
+    """The same for the parts of a container."""
+    return "".join(
+        f"""UNION WITH w, at, h MATCH (n:{kind.name} {{container: h.id, name: w.partName}})
+            WHERE n.kind = w.part AND n.deletedAt > at RETURN n, 1 AS rank """
+        for kind in ontology.NODE_KINDS.values() if kind.within
+    )

@@ -1,0 +1,106 @@
+"""One connection: statements go over it one after the other, and each returns one record."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from neo4j import AsyncTransaction
+
+from graph.neo4j.codec import OPEN
+from graph.neo4j.faults import DRIVER_ERRORS, is_transient
+from graph.port import Observer, Statement
+
+NOW = "datetime.realtime()"
+MOMENT = (
+    f"WITH CASE WHEN $t IS NULL THEN {NOW} END AS clock "
+    "WITH coalesce($t, clock.epochSeconds * 1000000 + clock.microsecond) AS t "
+    "WITH t, CASE WHEN $asOf < t THEN $asOf ELSE t END AS at"
+)
+"""The pinned moment as `t`, which the first statement of a snapshot sets, and the time looked at as `at`."""
+
+CURRENT = OPEN - 1
+"""The moment of a transaction: nothing that is open or there has ended by then."""
+
+
+def store_time(*carried: str) -> str:
+    """Bind `now` to the store's time in microseconds; the variables named stay."""
+    more = "".join(f", {name}" for name in carried)
+    return f"WITH {NOW} AS clock{more} WITH clock.epochSeconds * 1000000 + clock.microsecond AS now{more}"
+
+
+class Runner:
+    """Queues statements on a transaction that begins with the first of them.
+
+    Two statements at once would break the connection. `statements` counts those sent. A first one that
+    meets a transient fault, as on a connection that died while nobody used it, is sent again up to
+    `tries` times in all: nothing was read yet.
+    """
+
+    def __init__(self, begin: Callable[[], Awaitable[AsyncTransaction]], observer: Observer | None, *, tries: int = 1) -> None:
+        self.statements = 0
+        self.moment: int | None = None
+        self._begin = begin
+        self._observer = observer
+        self._tries = tries
+        self._tx: AsyncTransaction | None = None
+        self._queue = asyncio.Lock()
+
+    async def run(self, verb: str, text: str, params: Mapping[str, Any]) -> list[Any]:
+        """The values of the one record that the statement returns. Raises the driver's errors."""
+        async with self._queue:
+            return await self._send(verb, text, params)
+
+    async def ask(self, verb: str, body: str, params: Mapping[str, Any], as_of: int | None = None) -> Any:
+        """The `result` of a subquery that reads `t` and `at`; the first one pins the moment. Raises the driver's errors."""
+        text = f"{MOMENT} CALL (t, at) {{ {body} }} RETURN t, result"
+        async with self._queue:
+            self.moment, result = await self._send(verb, text, {**params, "t": self.moment, "asOf": as_of})
+            return result
+
+    async def _send(self, verb: str, text: str, params: Mapping[str, Any]) -> list[Any]:
+        for tried in range(self._tries if self._tx is None else 1):
+            try:
+                return await self._once(verb, text, params)
+            except DRIVER_ERRORS as error:
+                if tried + 1 >= self._tries or not is_transient(error):
+                    raise
+                self._tx = None
+                await asyncio.sleep(0.05 * 4**tried)
+        raise AssertionError
+
+    async def _once(self, verb: str, text: str, params: Mapping[str, Any]) -> list[Any]:
+        started = time.perf_counter()
+        self.statements += 1
+        failed = True
+        try:
+            if self._tx is None:
+                self._tx = await self._begin()
+            # Every text is put together from literals of this package and names of the ontology.
+            result = await self._tx.run(text, dict(params))  # type: ignore[arg-type]
+            record = await result.single(strict=True)
+            failed = False
+            return record.values()
+        finally:
+            if self._observer:
+                self._observer(Statement(verb, time.perf_counter() - started, failed))
+
+    async def execute(self, verb: str, text: str) -> None:
+        """Run a statement that returns nothing, as those about constraints and indexes. Raises the driver's errors."""
+        started = time.perf_counter()
+        self.statements += 1
+        failed = True
+        try:
+            self._tx = self._tx or await self._begin()
+            await (await self._tx.run(text)).consume()  # type: ignore[arg-type]
+            failed = False
+        finally:
+            if self._observer:
+                self._observer(Statement(verb, time.perf_counter() - started, failed))
+
+    async def commit(self) -> None:
+        """End the transaction for good. Raises the driver's errors."""
+        if self._tx is not None:
+            await self._tx.commit()

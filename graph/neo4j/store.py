@@ -1,0 +1,222 @@
+"""Neo4jGraph: a Neo4j database behind the port."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncTransaction, TrustCustomCAs
+from neo4j.exceptions import ConfigurationError, ConstraintError
+
+from graph.ids import new_id
+from graph.neo4j import migrations, sequencing
+from graph.neo4j.faults import DRIVER_ERRORS, Again, as_lineal, is_transient, translated
+from graph.neo4j.reading import Reading
+from graph.neo4j.running import Runner
+from graph.neo4j.writing import Neo4jTransaction
+from graph.port import EVERYTHING, Graph, Lease, Observer, Snapshot, View, Work
+from lineal.errors import Unavailable
+
+T = TypeVar("T")
+
+LONGEST_PAUSE = 1.0
+"""Seconds between two tries, at most."""
+FIRST_TRIES = 4
+"""How often the first statement of a snapshot is sent."""
+MAX_CLASHES = 5
+"""How often a write is run again because somebody made the same thing at the same moment."""
+
+
+class Neo4jGraph(Graph):
+    """A graph in a Neo4j database, version 5.26 or newer.
+
+    The scheme of `url` says how to connect: neo4j:// routes in a cluster, bolt:// does not; +s asks for
+    TLS with a certificate of a known authority, or of that in the file `authority` where given, +ssc for
+    TLS with any certificate. `timeout` bounds a read in seconds, and so a connection or a wait for one;
+    `patience` how long a write is tried again. With `notifications` the server's hints about statements
+    become Python warnings, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        database: str = "neo4j",
+        observer: Observer | None = None,
+        timeout: float = 30.0,
+        patience: float = 30.0,
+        connections: int = 100,
+        authority: str | Path | None = None,
+        notifications: bool = False,
+    ) -> None:
+        self.url = url
+        self._auth = None if user is None else (user, password or "")
+        self._database = database
+        self._observer = observer
+        self._timeout = timeout
+        self._patience = patience
+        self._connections = connections
+        self._authority = authority
+        self._notifications = notifications
+        self._bookmarks = AsyncGraphDatabase.bookmark_manager()
+        self._driver: AsyncDriver | None = None
+
+    def _connect(self) -> AsyncDriver:
+        url, trust = self.url, dict[str, Any]()
+        if self._authority is not None:
+            # The driver takes an authority of one's own only beside a scheme that says nothing of TLS.
+            url = url.replace("+s://", "://", 1)
+            trust = {"encrypted": True, "trusted_certificates": TrustCustomCAs(str(self._authority))}
+        hints: dict[str, Any] = {"notifications_min_severity": "OFF"}
+        if self._notifications:
+            hints = {"notifications_min_severity": "INFORMATION", "warn_notification_severity": "INFORMATION"}
+        return AsyncGraphDatabase.driver(
+            url,
+            auth=self._auth,
+            max_connection_pool_size=self._connections,
+            connection_timeout=self._timeout,
+            connection_acquisition_timeout=self._timeout,
+            liveness_check_timeout=30,
+            telemetry_disabled=True,
+            user_agent="lineal",
+            **trust,
+            **hints,
+        )
+
+    async def open(self) -> None:
+        with translated():
+            try:
+                driver = self._connect()
+            except ValueError as error:
+                raise ConfigurationError(str(error)) from error
+            try:
+                await driver.verify_connectivity(database=self._database)
+            except BaseException:
+                await driver.close()
+                raise
+        self._driver = driver
+
+    async def close(self) -> None:
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            await driver.close()
+
+    @asynccontextmanager
+    async def _runner(self, access: Literal["READ", "WRITE"]) -> AsyncIterator[Runner]:
+        """A connection whose transaction begins with its first statement, and is rolled back unless it was committed."""
+        if self._driver is None:
+            msg = "the store is not open"
+            raise Unavailable(msg)
+        async with self._driver.session(
+            database=self._database, default_access_mode=access, bookmark_manager=self._bookmarks
+        ) as session:
+
+            async def begin() -> AsyncTransaction:
+                return await session.begin_transaction(timeout=self._timeout)
+
+            yield Runner(begin, self._observer, tries=FIRST_TRIES if access == "READ" else 1)
+
+    @asynccontextmanager
+    async def snapshot(self, view: View = EVERYTHING) -> AsyncIterator[Snapshot]:
+        async with self._runner("READ") as runner:
+            yield Reading(runner, view)
+
+    async def write(self, work: Work[T], *, by: str, action: str, request: str = "") -> T:
+        change = new_id("ch")
+        # What attempts came to that may have been committed; the change has the number of the one that was.
+        results: list[T] = []
+
+        async def attempt(runner: Runner) -> T:
+            tx = Neo4jTransaction(runner, by, len(results))
+            committed = await tx.begin(change)
+            if committed is not None:
+                return results[committed]
+            result = await work(tx)
+            await tx.finish(change, action, request)
+            results.append(result)
+            await runner.commit()
+            return result
+
+        return await self._patiently(attempt)
+
+    async def _patiently(self, attempt: Callable[[Runner], Awaitable[T]]) -> T:
+        """Try, and on transient faults again with growing pauses. Raises Lineal's errors."""
+        end = time.monotonic() + self._patience
+        tries = clashes = 0
+        while True:
+            try:
+                async with self._runner("WRITE") as runner:
+                    return await attempt(runner)
+            except (Again, *DRIVER_ERRORS) as error:
+                fault: Exception = error
+            tries += 1
+            clashes += isinstance(fault, ConstraintError)
+            pause = random.uniform(0, min(LONGEST_PAUSE, 0.01 * 2**tries))
+            if not is_transient(fault) or clashes > MAX_CLASHES or time.monotonic() + pause > end:
+                raise as_lineal(fault) from fault
+            await asyncio.sleep(pause)
+
+    async def claim(self, name: str, holder: str, seconds: float) -> Lease | None:
+        async def attempt(runner: Runner) -> Lease | None:
+            lease = await sequencing.claim(runner, name, holder, seconds)
+            await runner.commit()
+            return lease
+
+        return await self._patiently(attempt)
+
+    async def release(self, lease: Lease) -> None:
+        async def attempt(runner: Runner) -> None:
+            await sequencing.release(runner, lease)
+            await runner.commit()
+
+        await self._patiently(attempt)
+
+    async def sequence(self, lease: Lease | None = None) -> int:
+        async def attempt(runner: Runner) -> int:
+            count = await sequencing.sequence(runner, lease)
+            await runner.commit()
+            return count
+
+        return await self._patiently(attempt)
+
+    async def migrate(self) -> list[str]:
+        found = await self._version() or 0
+        if found > migrations.VERSION:
+            migrations.check(found)
+        await self._apply_schema()
+        for number, (_, text, params) in enumerate(migrations.STEPS[found:], found + 1):
+
+            async def attempt(runner: Runner, text: str = text, params: dict[str, Any] = params, number: int = number) -> None:
+                await runner.run("migrate", text, params)
+                text = "MERGE (m:Meta {name: 'schema'}) SET m.version = $version RETURN true"
+                await runner.run("migrate", text, {"version": number})
+                await runner.commit()
+
+            await self._patiently(attempt)
+        return [name for name, _, _ in migrations.STEPS[found:]]
+
+    async def check_version(self) -> None:
+        migrations.check(await self._version())
+
+    async def _version(self) -> int | None:
+        async with self._runner("READ") as runner:
+            with translated():
+                (version,) = await runner.run("version", migrations.VERSION_TEXT, {})
+        return None if version is None else int(version)
+
+    async def _apply_schema(self) -> None:
+        """Make the constraints and indexes that are missing; Neo4j allows one such statement in a transaction."""
+        for text in migrations.schema():
+
+            async def attempt(runner: Runner, text: str = text) -> None:
+                await runner.execute("migrate", text)
+                await runner.commit()
+
+            await self._patiently(attempt)

@@ -1,0 +1,275 @@
+"""A write in progress: the primitives that graph.writing asks for, each one statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from graph import ontology
+from graph.neo4j import edges as edge_texts
+from graph.neo4j.codec import (
+    HEAD,
+    OPEN,
+    SATELLITES,
+    edge_props,
+    metric_figures,
+    node_of,
+    node_props,
+    number_of,
+    record_of,
+    whole_edge_of,
+)
+from graph.neo4j.faults import Again
+from graph.neo4j.reading import RECORD, Reading
+from graph.neo4j.running import CURRENT, Runner, store_time
+from graph.port import CHUNK, EVERYTHING, Change, Chunk, Edge, EdgeMatch, Metric, Node, NodeRecord, Point, Remembered
+from graph.recording import EdgeEnds, Series, Stored
+from graph.writing import Writing
+from lineal.errors import Conflict, NotFound
+
+KEEP_KEYS = 7 * 24 * 3600 * 1_000_000
+"""How long idempotency keys are remembered, in microseconds."""
+
+
+class Neo4jTransaction(Writing, Reading):
+    """Reads what is there now, its own writes included, and locks what it is about to write.
+
+    REMOVE of a property that no node has takes Neo4j's write lock and writes nothing.
+    """
+
+    def __init__(self, runner: Runner, by: str, attempt: int) -> None:
+        Writing.__init__(self, by)
+        Reading.__init__(self, runner, EVERYTHING)
+        runner.moment = CURRENT
+        self.now = 0
+        self._attempt = attempt
+
+    def _believe(self, stored: Any) -> Node:
+        return node_of(stored)
+
+    async def _ask(self, verb: str, body: str, params: Mapping[str, Any], as_of: int | None = None) -> Any:
+        """As a snapshot's, but with the driver's errors, by which `write` tells whether to try again."""
+        return await self._runner.ask(verb, body, params, as_of)
+
+    async def _run(self, verb: str, text: str, **params: Any) -> Any:
+        """The one value of the statement's one record. Raises the driver's errors; `write` sorts them out."""
+        return (await self._runner.run(verb, text, params))[0]
+
+    async def begin(self, change: str) -> int | None:
+        """Take the store's time; returns the number of the attempt that has committed this change already."""
+        self.now, attempt = await self._runner.run(
+            "begin", f"{store_time()} OPTIONAL MATCH (c:Change {{id: $id}}) RETURN now, c.attempt", {"id": change}
+        )
+        return attempt
+
+    async def lock(self, ids: Sequence[str]) -> dict[str, Node]:
+        if not ids:
+            return {}
+        now, rows = await self._runner.run(
+            "lock",
+            f"""UNWIND $ids AS i MATCH (n:Entity {{id: i}}) REMOVE n.locked WITH collect(n) AS ns
+            {store_time("ns")}
+            RETURN now, [n IN ns WHERE n.deletedAt IS NULL | n {{.*, search: null}}]""",
+            {"ids": sorted(set(ids))},
+        )
+        found = {row["id"]: node_of(row) for row in rows}
+        for id in ids:
+            if id not in found:
+                raise NotFound(f"there is no node {id!r}", id=id)
+        if not self.log.data():
+            self.now = max(self.now, now)
+        elif any(node.updated_at > self.now for node in found.values()):
+            raise Again("a node was changed after this transaction began to write")
+        return {id: found[id] for id in ids}
+
+    async def recall(self, key: str) -> Remembered | None:
+        found = await self._run(
+            "recall",
+            """MERGE (i:Idempotency {principal: $by, key: $key}) ON CREATE SET i.at = $now
+            REMOVE i.locked WITH collect(i) AS all
+            RETURN [i IN all WHERE i.hash IS NOT NULL AND i.at > $since | [i.hash, i.ids]]""",
+            by=self.by, key=key, now=self.now, since=self.now - KEEP_KEYS,
+        )  # fmt: skip
+        return Remembered(*found[0]) if found else None
+
+    async def remember(self, key: str, hash: str, ids: Sequence[str]) -> None:
+        await self._run(
+            "remember",
+            "MERGE (i:Idempotency {principal: $by, key: $key}) SET i.hash = $hash, i.ids = $ids, i.at = $now RETURN count(*)",
+            by=self.by, key=key, hash=hash, ids=list(ids), now=self.now,
+        )  # fmt: skip
+
+    # Nodes ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _holders(self, keys: Sequence[str]) -> dict[str, str]:
+        if not keys:
+            return {}
+        text = "UNWIND $keys AS k MATCH (n:Entity {key: k}) RETURN collect([k, n.id])"
+        return dict(await self._run("holders", text, keys=list(keys)))
+
+    async def _insert_nodes(self, nodes: Sequence[Stored]) -> None:
+        if not nodes:
+            return
+        kinds = sorted({s.node.kind for s in nodes})
+        creates = " ".join(
+            f"CALL {{ UNWIND ${ontology.NODE_KINDS[kind].name} AS r CREATE (n:Entity:{kind}) SET n = r }}" for kind in kinds
+        )
+        rows = {kind: [node_props(s) for s in nodes if s.node.kind == kind] for kind in kinds}
+        await self._run("create", f"{creates} RETURN true", **rows)
+        await self._insert_former([(s.former, s.node.id) for s in nodes if s.former])
+
+    async def _insert_former(self, former: Sequence[tuple[str, str]]) -> None:
+        if former:
+            text = "UNWIND $rows AS r MERGE (f:Former {key: r[0]}) SET f.id = r[1] RETURN count(*)"
+            await self._run("former", text, rows=[list(row) for row in former])
+
+    async def _rewrite_nodes(self, nodes: Sequence[Stored]) -> None:
+        if not nodes:
+            return
+        rows = [node_props(s) for s in nodes]
+        # Keys are freed before any is given, so that two nodes may exchange theirs.
+        freed = [s.node.id for s in nodes if s.key is not None]
+        free = "CALL { UNWIND $freed AS i MATCH (n:Entity {id: i}) SET n.key = null }" if freed else ""
+        text = f"{free} CALL {{ UNWIND $rows AS r MATCH (n:Entity {{id: r.id}}) SET n += r }} RETURN true"
+        await self._run("update", text, rows=rows, freed=freed)
+        await self._insert_former([(s.former, s.node.id) for s in nodes if s.former])
+
+    async def _records_of(self, ids: Sequence[str]) -> dict[str, NodeRecord]:
+        text = f"UNWIND $ids AS i MATCH (n:Entity {{id: i}}) RETURN collect({RECORD})"
+        records = [record_of(row) for row in await self._run("records", text, ids=list(dict.fromkeys(ids)))]
+        return {record.node.id: record for record in records}
+
+    # Edges ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _lock_lineage(self) -> None:
+        await self._run("lock", "MERGE (m:Meta {name: 'lineage'}) REMOVE m.locked RETURN true")
+
+    async def _edges(self, text: str, **params: Any) -> list[Edge]:
+        return [whole_edge_of(row) for row in await self._run("edges", text, **params)]
+
+    async def _open_edges(self, ends: Sequence[EdgeEnds]) -> list[Edge]:
+        return await self._edges(edge_texts.among({e[0] for e in ends}, f"r.until = {OPEN}"), rows=[list(e) for e in ends])
+
+    async def _recorded(self, edges: Sequence[Edge]) -> list[Edge]:
+        return await self._edges(edge_texts.among({e.kind for e in edges}, "r.since = e[4]"), rows=_rows(edges))
+
+    async def _held(self, open_keys: Sequence[str]) -> dict[str, Edge]:
+        if not open_keys:
+            return {}
+        kinds = {key.split("|", 1)[0] for key in open_keys}
+        found = await self._run("edges", edge_texts.held(kinds), keys=list(open_keys))
+        return {key: whole_edge_of(row) for key, row in found}
+
+    async def _matching(self, matches: Sequence[EdgeMatch]) -> list[Edge]:
+        if not matches:
+            return []
+        rows = [[m.kind, m.source, m.target, m.discriminator] for m in matches]
+        return await self._edges(edge_texts.matching({m.kind for m in matches}), rows=rows)
+
+    async def _open_edges_of(self, ids: Sequence[str]) -> list[Edge]:
+        return await self._edges(edge_texts.open_of(), ids=list(ids))
+
+    async def _insert_edges(self, edges: Sequence[tuple[Edge, str | None]]) -> None:
+        params: dict[str, Any] = {}
+        for edge, key in edges:
+            params.setdefault(edge.kind, []).append([edge.source, edge.target, edge_props(edge, key)])
+        if gone := await self._run("link", edge_texts.insert(sorted(params)), **params):
+            raise NotFound(f"there is no node {gone[0]!r}", id=gone[0])
+
+    async def _rewrite_edges(self, edges: Sequence[Edge]) -> None:
+        rows = [
+            [*row, {p.name: e.props.get(p.name) for p in ontology.EDGE_KINDS[e.kind].properties}]
+            for row, e in zip(_rows(edges), edges, strict=True)
+        ]
+        await self._run("link", edge_texts.rewrite({e.kind for e in edges}), rows=rows)
+
+    async def _end_edges(self, edges: Sequence[Edge]) -> None:
+        await self._run("unlink", edge_texts.end({e.kind for e in edges}), rows=_rows(edges), now=self.now)
+
+    async def _cycle(self, edges: Sequence[Edge]) -> list[str] | None:
+        found = await self._run("cycle", edge_texts.CYCLE, rows=[[e.source, e.target] for e in edges])
+        return found[0] if found else None
+
+    # What nodes own ───────────────────────────────────────────────────────────────────────────────
+
+    async def _write_rows(self, table: Literal["tags", "params"], rows: Sequence[tuple[str, str, str | None]]) -> None:
+        hop, label = SATELLITES[table]
+        put = [[id, name, value, value[:HEAD]] for id, name, value in rows if value is not None]
+        text = f"""
+            CALL {{ UNWIND $gone AS r MATCH (x:{label} {{owner: r[0], name: r[1]}}) DETACH DELETE x }}
+            CALL {{
+                UNWIND $put AS r MATCH (n:Entity {{id: r[0]}}) MERGE (x:{label} {{owner: r[0], name: r[1]}})
+                ON CREATE SET x.value = r[2], x.head = r[3] ON MATCH SET x.value = r[2], x.head = r[3]
+                MERGE (n)-[:{hop}]->(x) }}
+            RETURN true"""
+        await self._run("rows", text, put=put, gone=[[id, name] for id, name, value in rows if value is None])
+
+    async def _append(self, series: Sequence[Series]) -> None:
+        await self._insert_metrics([(s.owner, s.metric) for s in series])
+        text = """
+            UNWIND $rows AS r MERGE (c:Chunk {owner: r[0], name: r[1], number: r[2]})
+            SET c.values = coalesce(c.values, []) + r[3], c.steps = coalesce(c.steps, []) + r[4],
+                c.times = coalesce(c.times, []) + r[5]
+            RETURN count(*)"""
+        rows = [[s.owner, s.metric.name, number, *_columns(points)] for s in series for number, points in _chunked(s)]
+        await self._run("points", text, rows=rows)
+
+    async def _insert_metrics(self, metrics: Sequence[tuple[str, Metric]]) -> None:
+        text = """
+            UNWIND $rows AS r MATCH (n:Entity {id: r.owner}) MERGE (x:Metric {owner: r.owner, name: r.name})
+            SET x += r MERGE (n)-[:HAS_METRIC]->(x) RETURN count(*)"""
+        await self._run("metrics", text, rows=[{"owner": owner, **metric_figures(m)} for owner, m in metrics])
+
+    async def _insert_chunks(self, chunks: Sequence[Chunk]) -> int:
+        text = """
+            UNWIND $rows AS r OPTIONAL MATCH (c:Chunk {owner: r[0], name: r[1], number: r[2]})
+            RETURN collect([r[0], r[1], r[2], c.values, c.steps, c.times])"""
+        places = [[c.owner, c.name, c.number] for c in chunks]
+        there = {tuple(row[:3]): row[3:] for row in await self._run("points", text, rows=places)}
+        new = []
+        for c in chunks:
+            old = there[c.owner, c.name, c.number]
+            if old[0] is None:
+                new.append([c.owner, c.name, c.number, *_columns(Point(c.name, *p) for p in c.points)])
+            elif [(number_of(v), s, t) for v, s, t in zip(*old, strict=True)] != [(number_of(v), s, t) for v, s, t in c.points]:
+                msg = f"points: chunk {c.number} of {c.name!r} of {c.owner} is here already, with other content"
+                raise Conflict(msg, field="points")
+        text = """
+            UNWIND $rows AS r CREATE (:Chunk {owner: r[0], name: r[1], number: r[2], values: r[3], steps: r[4], times: r[5]})
+            RETURN count(*)"""
+        await self._run("points", text, rows=new)
+        return len(new)
+
+    # The change ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _insert_change(self, change: Change, subjects: Sequence[str]) -> None:
+        text = """
+            CREATE (c:Change:Unsequenced) SET c = $props
+            WITH c CALL (c) { UNWIND $subjects AS i MATCH (n:Entity {id: i}) CREATE (c)-[:ABOUT]->(n) }
+            RETURN true"""
+        props = {
+            "id": change.id, "at": change.at, "by": change.by, "action": change.action, "request": change.request,
+            "data": json.dumps(change.data), "attempt": self._attempt,
+        }  # fmt: skip
+        await self._run("change", text, props=props, subjects=list(subjects))
+
+
+def _rows(edges: Sequence[Edge]) -> list[list[Any]]:
+    """The identities of edges, as parameters."""
+    return [[e.kind, e.source, e.target, e.discriminator, e.since] for e in edges]
+
+
+def _columns(points: Iterable[Point]) -> tuple[list[float], list[int], list[int]]:
+    """Points as the three lists that a chunk keeps; Neo4j's lists hold one type each."""
+    rows = [(float(p.value), p.step, p.time) for p in points]
+    return [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
+
+
+def _chunked(series: Series) -> Iterable[tuple[int, Sequence[Point]]]:
+    """The points by the number of the chunk that they go to."""
+    at = 0
+    while at < len(series.points):
+        number, filled = divmod(series.start + at, CHUNK)
+        yield number, series.points[at : at + CHUNK - filled]
+        at += CHUNK - filled

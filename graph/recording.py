@@ -1,0 +1,127 @@
+"""What a write leaves behind: nodes as stores keep them, what changed, and the figures of metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import rfc8785
+
+from graph.port import Change, Metric, Node, Point
+from graph.text import tokens
+
+GENESIS = "0" * 64
+"""The hash before the first change."""
+
+EdgeEnds = tuple[str, str, str, str]
+"""(kind, source, target, discriminator)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A node as a store has to write it. `key` and `search` are None where they stay as they are.
+
+    A `key` of "" frees the node's key. `former` is a key to be kept for addresses.
+    """
+
+    node: Node
+    key: str | None = None
+    search: str | None = None
+    former: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points to append to a metric: `metric` is what it comes to with them, `start` the index of the first."""
+
+    owner: str
+    metric: Metric
+    start: int
+    points: Sequence[Point]
+
+
+@dataclass(slots=True)
+class ChangeLog:
+    """What a transaction did so far."""
+
+    created: list[list[str]] = field(default_factory=list)
+    deleted: list[list[str]] = field(default_factory=list)
+    updated: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    linked: list[list[str]] = field(default_factory=list)
+    unlinked: list[list[str]] = field(default_factory=list)
+    logged: dict[str, int] = field(default_factory=dict)
+    loaded: dict[str, int] = field(default_factory=dict)
+
+    def data(self) -> dict[str, Any]:
+        """The parts that are not empty."""
+        parts = ("created", "updated", "deleted", "linked", "unlinked", "logged", "loaded")
+        return {name: value for name in parts if (value := getattr(self, name))}
+
+    def subjects(self) -> list[str]:
+        """The nodes that the change is about: those written, and the sources of edges."""
+        ids = [row[0] for row in (*self.created, *self.deleted, *self.linked, *self.unlinked)]
+        return list(dict.fromkeys((*ids, *self.updated, *self.logged)))
+
+    def note(self, id: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Add to what happened to a node; the first `before` and the last `after` of a name stay."""
+        entry = self.updated.setdefault(id, {"before": {}, "after": {}})
+        entry["before"] = {**before, **entry["before"]}
+        entry["after"] |= after
+
+
+def change_hash(previous: str, change: Change) -> str:
+    """SHA-256 of the hash before and the change, in canonical JSON (RFC 8785)."""
+    body = {
+        "previous": previous,
+        "id": change.id,
+        "at": str(change.at),
+        "by": change.by,
+        "action": change.action,
+        "request": change.request,
+        "data": hashlib.sha256(canonical(change.data)).hexdigest(),
+    }
+    return hashlib.sha256(canonical(body)).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON (RFC 8785). Whole numbers past 2^53 are written as decimal strings, as its appendix D advises."""
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.IntegerDomainError:
+        return rfc8785.dumps(_big_as_text(value))
+
+
+def _big_as_text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _big_as_text(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_big_as_text(v) for v in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53 - 1:
+        return str(value)
+    return value
+
+
+def search_text(node: Node, tags: Mapping[str, str]) -> str:
+    """The tokens that a search looks at, divided by blanks."""
+    if node.deleted_at is not None:
+        return ""
+    words = [node.name, node.props.get("description", "")]
+    for name, value in sorted(tags.items()):
+        words += (name, value)
+    return " ".join(tokens("\n".join(words)))
+
+
+def merge_metric(current: Metric | None, name: str, points: Sequence[Point]) -> Metric:
+    """What a metric comes to when points are appended to it."""
+    value, step, time = (current.value, current.step, current.time) if current else (math.nan, -(2**63), -(2**63))
+    for point in points:
+        if (point.step, point.time) >= (step, time):
+            value, step, time = point.value, point.step, point.time
+    seen = [p.value for p in points if not math.isnan(p.value)]
+    if current:
+        seen += [v for v in (current.minimum, current.maximum) if not math.isnan(v)]
+    low, high = (min(seen), max(seen)) if seen else (math.nan, math.nan)
+    return Metric(name, value, low, high, step, time, (current.count if current else 0) + len(points))

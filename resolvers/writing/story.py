@@ -1,0 +1,104 @@
+"""What versions, runs and evaluations tell alike: what they came from, what they own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graph import ontology
+from graph.ontology import ARTIFACT, CODE_REVISION, NodeKind
+from graph.port import Hop, Order, Paging
+from lineal.errors import InvalidArgument
+from resolvers.writing.common import (
+    ArtifactFile,
+    Code,
+    MetricPoint,
+    NamedValue,
+    Parent,
+    points,
+    present,
+    properties,
+    rows,
+)
+from resolvers.writing.draft import Draft, Reference
+
+
+def made_by(draft: Draft, made: str, run: str | None) -> None:
+    """The run that made it."""
+    if run is not None:
+        draft.link("PRODUCED_BY", made, draft.want(run, "run", "Run"))
+
+
+def derived(draft: Draft, made: str, kind: NodeKind, parents: Sequence[Parent], field: str = "parents") -> None:
+    """What it was made from, of its own kind."""
+    for i, parent in enumerate(parents):
+        source = draft.want(parent["address"], f"{field}[{i}].address", kind.name)
+        draft.link("DERIVED_FROM", made, source, parent.get("relation"))
+
+
+def built_from(draft: Draft, made: str, code: Code | None, workspace: str) -> None:
+    """The commit that made it: known by repository and commit, registered when it is new."""
+    if code is None:
+        return
+    for name in ("repository", "commit"):
+        ontology.validate_name(code.get(name), field=f"code.{name}")
+    props = properties(CODE_REVISION, present(code), "code")
+    name = f"{code['repository']}@{code['commit']}"
+    draft.link("BUILT_FROM", made, draft.known(CODE_REVISION, name, workspace, "code", props))
+
+
+def files(draft: Draft, owner: str, artifacts: Sequence[ArtifactFile], workspace: str) -> None:
+    """Its artifacts: the same digest, or without one the same place, is the same artifact.
+
+    Raises InvalidArgument: neither digest nor uri, or a name that comes twice.
+    """
+    names: set[str] = set()
+    for i, item in enumerate(artifacts):
+        at = f"artifacts[{i}]"
+        name = ontology.validate_name(item["name"], field=f"{at}.name")
+        if name in names:
+            raise InvalidArgument(f"{at}.name: {name!r} is given twice", field=f"{at}.name")
+        names.add(name)
+        props = properties(ARTIFACT, present({n: v for n, v in item.items() if n != "name"}), at)
+        known_as = "digest" if "digest" in props else "uri"
+        if known_as not in props:
+            raise InvalidArgument(f"{at}: needs a digest or a uri, to know it by", field=at)
+        artifact = draft.known(ARTIFACT, props[known_as], workspace, f"{at}.{known_as}", props)
+        draft.link("HAS_ARTIFACT", owner, artifact, name)
+
+
+def owned(
+    draft: Draft,
+    owner: str,
+    *,
+    tags: Sequence[NamedValue] = (),
+    params: Sequence[NamedValue] = (),
+    metrics: Sequence[MetricPoint] = (),
+) -> None:
+    """Its tags, parameters and metrics."""
+    draft.own(
+        owner,
+        tags=rows(tags, "tags"),
+        params=rows(params, "params"),
+        points=points(metrics, draft.tx.now),
+    )
+
+
+async def next_version(draft: Draft, model: Reference) -> int:
+    """The next number of a model, taken under its lock: never given twice, and never again."""
+    number = 1
+    if model.node is not None:
+        locked = (await draft.tx.lock([model.id]))[model.id]
+        number = int(locked.props.get("lastNumber", 0)) + 1
+    draft.set(model.id, {"lastNumber": number})
+    return number
+
+
+async def next_revision(draft: Draft, deployment: Reference) -> int:
+    """The next revision number of a deployment, taken under its lock."""
+    if deployment.node is None:
+        return 1
+    await draft.tx.lock([deployment.id])
+    hop = Hop("REVISION_OF", "IN", "DeploymentRevision")
+    last = await draft.tx.neighbours([deployment.id], hop, order=Order("number", descending=True), paging=Paging(first=1))
+    links = last[deployment.id].items
+    return int(links[0].node.props["number"]) + 1 if links else 1

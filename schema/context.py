@@ -1,0 +1,75 @@
+"""What resolvers are given: the operation, its loaders, and how hidden things are called."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Collection
+from typing import TypeAlias
+
+import strawberry
+from graphql import FragmentSpreadNode, SelectionNode
+
+from lineal.errors import LimitExceeded
+from resolvers.operation import Operation
+from schema.limits import Limits
+from schema.loaders import Loaders
+
+_PROCESS_KEY = secrets.token_bytes(32)
+
+
+class Context:
+    """One GraphQL operation.
+
+    `key` is the server's secret for handles; without one, handles last as long as the process.
+    """
+
+    def __init__(self, op: Operation, limits: Limits = Limits(), *, key: bytes | None = None) -> None:
+        self.op = op
+        self.limits = limits
+        self.principal = op.by
+        self.loaders = Loaders(op, limits.items)
+        self._key = key or _PROCESS_KEY
+        self._walks = 0
+        self._selected: dict[tuple[str, tuple[int, ...]], bool] = {}
+
+    def handle(self, id: str) -> str:
+        """What a hidden node is called: the same for one principal, of no use to anyone else."""
+        digest = hmac.digest(self._key, f"{self.principal}\0{id}".encode(), "sha256")
+        return f"restricted_{digest.hex()[:32]}"
+
+    def walk(self) -> None:
+        """Count a walk that a field of a node starts. Raises LimitExceeded: too many in one operation."""
+        self._walks += 1
+        if self._walks > self.limits.walks:
+            msg = f"the operation walks lineage from more than {self.limits.walks} nodes one by one; ask lineage(of: […]) once"
+            raise LimitExceeded(msg, limit="walks", maximum=self.limits.walks)
+
+    def selects(self, info: Info, field: str) -> bool:
+        """Whether the document asks for this field of what is being resolved."""
+        raw = info._raw_info
+        key = (field, tuple(map(id, raw.field_nodes)))
+        if key not in self._selected:
+            chosen = [n.selection_set.selections for n in raw.field_nodes if n.selection_set]
+            self._selected[key] = _selects(chosen, field, raw.fragments)
+        return self._selected[key]
+
+
+Info: TypeAlias = strawberry.Info[Context, None]
+
+
+def _selects(sets: list[tuple[SelectionNode, ...]], field: str, fragments: Collection[str]) -> bool:
+    seen: set[str] = set()
+    while sets:
+        for node in sets.pop():
+            if isinstance(node, FragmentSpreadNode):
+                name = node.name.value
+                if name not in seen:
+                    seen.add(name)
+                    sets.append(fragments[name].selection_set.selections)  # type: ignore[index]
+            elif hasattr(node, "name"):
+                if node.name.value == field:
+                    return True
+            else:
+                sets.append(node.selection_set.selections)  # type: ignore[attr-defined]
+    return False

@@ -1,0 +1,242 @@
+"""Fields that read the graph are declared here, not coded.
+
+    @noun(ontology.MODEL)
+    class Model(Node):
+        task: str | None = prop()
+        versions: Connection[ModelVersion] = edge(ontology.VERSION_OF, "IN", "Its versions.")
+
+A property's description is the ontology's. The annotation of an edge says what is at its other end and
+whether there are many: `Connection[X]` is a list with filter, order and paging, `X | None` at most one,
+`list[str]` the edges' discriminators alone. Sources are graph.port.Node, never instances of these classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Final, Literal, Optional, TypeVar
+
+import strawberry
+from strawberry.annotation import StrawberryAnnotation
+from strawberry.types.arguments import StrawberryArgument
+from strawberry.types.field import UNRESOLVED, StrawberryField
+
+from graph import ontology, port
+from resolvers.reading import resolve
+from schema import filters
+from schema.connection import AFTER_DOC, DEFAULT_FIRST, FIRST_DOC, Connection, Listing, paging
+from schema.context import Context, Info
+from schema.scalars import DateTime
+
+T = TypeVar("T", bound=type)
+
+NOUNS: Final[dict[str, type]] = {}
+"""The GraphQL type of each kind, by the kind's name; Node, the interface, stands for any kind."""
+
+_TARGET = re.compile(r"Connection\[(?P<many>\w+)\]|(?P<one>\w+) \| None|list\[(?P<names>str)\]")
+
+
+def noun(kind: ontology.NodeKind) -> Callable[[T], T]:
+    """Makes a class the GraphQL type of a kind."""
+
+    def declare(cls: T) -> T:
+        for name, field in vars(cls).items():
+            if isinstance(field, Prop):
+                field.description = kind.by_name[strawberry_name(name)].doc
+        filters.RELATIONS[kind.name] = prepare(cls)
+        cls.is_type_of = classmethod(lambda _cls, source, _info: source.kind == kind.name)  # type: ignore[attr-defined]
+        NOUNS[kind.name] = strawberry.type(cls, name=kind.name, description=kind.doc)
+        return NOUNS[kind.name]  # type: ignore[return-value]
+
+    return declare
+
+
+def prepare(cls: type) -> dict[str, tuple[port.Hop, str]]:
+    """Tell the declared fields of a class what their annotations say; returns those that a filter can follow."""
+    followed = {}
+    for name, field in vars(cls).items():
+        if isinstance(field, _Related):
+            field.read(cls.__annotations__[name])
+            if isinstance(field, EdgeField) and field.target:
+                followed[name] = (field.hop, field.description or "")
+    return followed
+
+
+def strawberry_name(name: str) -> str:
+    """A Python name as GraphQL and the ontology spell it."""
+    first, *rest = name.rstrip("_").split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+class Prop(StrawberryField):
+    """A property of a node or an edge."""
+
+    absent: Any = None
+
+    @cached_property
+    def key(self) -> str:
+        """The property's name in the ontology."""
+        return strawberry_name(self.python_name)
+
+    def get_result(self, source: Any, info: Any, args: Any, kwargs: Any) -> Any:
+        """The value, or what stands for none."""
+        return source.props.get(self.key, self.absent)
+
+
+def prop(description: str | None = None, *, absent: Any = None) -> Any:
+    """A property, with what to give where it is absent."""
+    field = Prop(description=description)
+    field.absent = absent
+    return field
+
+
+class _Related(StrawberryField):
+    """A field whose annotation names a kind, `target` (None: any), and how many there are."""
+
+    target: str | None = None
+    shape: Literal["many", "one", "names"] | None = None
+
+    def read(self, annotation: str) -> None:
+        """Take target and shape from the annotation."""
+        match = _TARGET.fullmatch(annotation)
+        if match is None or match.lastgroup not in {"many", "one", "names"}:
+            msg = f"a declared field is annotated Connection[X], X | None or list[str], not {annotation}"
+            raise TypeError(msg)
+        self.shape = match.lastgroup  # type: ignore[assignment]
+        self.target = None if match[match.lastgroup] in {"Node", "str"} else match[match.lastgroup]
+
+    @property
+    def is_basic_field(self) -> bool:
+        """Never: it takes arguments, or reads the store."""
+        return False
+
+    def resolve_type(self, *, type_definition: Any = None) -> Any:
+        """The GraphQL type, once all nouns are known."""
+        if self.shape == "names":
+            return StrawberryAnnotation(list[str]).resolve()
+        item = NOUNS.get(self.target or "Node")
+        if item is None:
+            return UNRESOLVED
+        return StrawberryAnnotation(Connection[item] if self.shape == "many" else Optional[item]).resolve()  # type: ignore[valid-type]
+
+    @property
+    def arguments(self) -> list[StrawberryArgument]:
+        """Filter, order and paging of a list."""
+        if self.shape != "many":
+            return []
+        return [*(filters.arguments(self.target) if self.target else ()), *PAGING]
+
+    @arguments.setter
+    def arguments(self, value: list[StrawberryArgument]) -> None:
+        self._arguments = value
+
+
+def argument(name: str, type_: Any, description: str, default: Any = strawberry.UNSET) -> StrawberryArgument:
+    """An argument of a declared field."""
+    return StrawberryArgument(name, None, StrawberryAnnotation(type_), description=description, default=default)
+
+
+PAGING: Final = (
+    argument("first", int, FIRST_DOC, DEFAULT_FIRST),
+    argument("after", Optional[str], AFTER_DOC, None),
+)
+
+
+class EdgeField(_Related):
+    """What is at the other end of the edges of a kind."""
+
+    edge: ontology.EdgeKind
+    direction: Literal["OUT", "IN"]
+
+    @cached_property
+    def hop(self) -> port.Hop:
+        """The step to take."""
+        return port.Hop(self.edge.name, self.direction, self.target)
+
+    def get_result(self, source: Any, info: Any, args: Any, kwargs: Any) -> Any:
+        """A connection, a node, or names, through a loader."""
+        if self.shape == "many":
+            return self._many(source, info, **kwargs)
+        if self.shape == "one":
+            return self._one(source, info.context)
+        return info.context.loaders.discriminators(self.hop).load(source.id)
+
+    async def _one(self, source: port.Node, context: Context) -> port.Node | None:
+        order = filters.order_of(self.target, None)
+        page = await context.loaders.links(self.hop, None, order, port.Paging(first=1)).load(source.id)
+        return page.items[0].node if page.items else None
+
+    async def _many(
+        self, source: port.Node, info: Info, first: int, after: str | None = None, where: Any = None, order_by: Any = None
+    ) -> Listing:
+        asked = paging(first, after, info.context.selects(info, "totalCount"))
+        condition, order = filters.where_of(where), filters.order_of(self.target, order_by)
+        page = await info.context.loaders.links(self.hop, condition, order, asked).load(source.id)
+        return Listing(page, asked)
+
+
+def edge(kind: ontology.EdgeKind, direction: Literal["OUT", "IN"], description: str) -> Any:
+    """What the edges of a kind lead to: OUT along the arrows, IN against them."""
+    field = EdgeField(description=description)
+    field.edge, field.direction = kind, direction
+    return field
+
+
+class ListField(_Related):
+    """All nodes of a kind, at the root."""
+
+    def get_result(self, source: Any, info: Any, args: Any, kwargs: Any) -> Any:
+        """A connection."""
+        return self._list(info, **kwargs)
+
+    async def _list(
+        self, info: Info, first: int, after: str | None = None, where: Any = None, order_by: Any = None
+    ) -> Listing:
+        assert self.target is not None
+        asked = paging(first, after, info.context.selects(info, "totalCount"))
+        condition, order = filters.where_of(where), filters.order_of(self.target, order_by)
+        snapshot = await info.context.op.snapshot()
+        page = await snapshot.find(self.target, condition, order=order, paging=asked)
+        info.context.loaders.hold(len(page.items))
+        return Listing(page, asked)
+
+
+def listing(description: str) -> Any:
+    """All nodes of the kind that the annotation names."""
+    return ListField(description=description)
+
+
+class AddressField(_Related):
+    """One node of a kind by address, at the root."""
+
+    @property
+    def arguments(self) -> list[StrawberryArgument]:
+        """The address, and the time it is looked up at."""
+        return list(ADDRESS)
+
+    @arguments.setter
+    def arguments(self, value: list[StrawberryArgument]) -> None:
+        self._arguments = value
+
+    def get_result(self, source: Any, info: Any, args: Any, kwargs: Any) -> Any:
+        """The node or None."""
+        assert self.target is not None
+        return resolve(info.context.op, kwargs["address"], kinds={self.target}, as_of=kwargs.get("as_of"))
+
+
+ADDRESS: Final = (
+    argument("address", strawberry.ID, "An id, or an address such as models:/name/3 or models:/name@champion."),
+    argument(
+        "as_of",
+        Optional[DateTime],
+        "Look the address up as it was at this time: it decides which version an alias meant, and whether the thing "
+        "existed. Its properties, and what hangs on it, are today's.",
+        None,
+    ),
+)
+
+
+def by_address(description: str) -> Any:
+    """One node of the kind that the annotation names."""
+    return AddressField(description=description)

@@ -1,0 +1,95 @@
+"""Enums, derived from the ontology: their Python values are the ontology's own names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import strawberry
+
+from graph import ontology
+from graph import port
+
+
+def described(name: str, description: str, members: Iterable[tuple[str, Any, str]]) -> Any:
+    """A GraphQL enum of (name, value, description)."""
+    values = {key: strawberry.enum_value(value, description=doc) for key, value, doc in members}
+    return strawberry.enum(Enum(name, values, module=__name__), description=description)  # type: ignore[arg-type]
+
+
+if TYPE_CHECKING:
+
+    class NodeKind(Enum):
+        """A kind of node."""
+
+    class EdgeKind(Enum):
+        """A kind of edge."""
+
+    class OrderDirection(Enum):
+        """Which end comes first; the value says whether it descends."""
+
+    class LineageDirection(Enum):
+        """Which way a walk goes; the value is the port's direction."""
+
+    class MetricFigure(Enum):
+        """Which figure of a metric is compared."""
+
+else:
+    NodeKind = described(
+        "NodeKind", "A kind of node.", ((kind.constant, kind.name, kind.doc) for kind in ontology.NODE_KINDS.values())
+    )
+    EdgeKind = described(
+        "EdgeKind",
+        "A kind of edge. It points from what exists because of something to that something.",
+        (
+            (kind.name, kind.name, f"{kind.doc} {', '.join(f'{a} → {b}' for a, b in _shown)}.")
+            for kind in ontology.EDGE_KINDS.values()
+            if (_shown := kind.ends[:6]) is not None
+        ),
+    )
+    OrderDirection = described(
+        "OrderDirection",
+        "Which end of an order comes first. What is absent comes last both ways.",
+        (("ASC", False, "The smallest first."), ("DESC", True, "The largest first.")),
+    )
+    LineageDirection = described(
+        "LineageDirection",
+        "Which way a walk through lineage goes.",
+        (
+            ("UPSTREAM", port.Direction.UPSTREAM, "Along the arrows: what something came from."),
+            ("DOWNSTREAM", port.Direction.DOWNSTREAM, "Against the arrows: what came of something."),
+        ),
+    )
+    MetricFigure = described(
+        "MetricFigure",
+        "Which figure of a metric.",
+        (
+            ("VALUE", "value", "The last value."),
+            ("MINIMUM", "minimum", "The smallest value."),
+            ("MAXIMUM", "maximum", "The largest value."),
+        ),
+    )
+
+
+@cache
+def order_field(kind: str) -> Any:
+    """What lists of a kind can be ordered by, as the ontology says."""
+    node = ontology.NODE_KINDS[kind]
+    return described(
+        f"{kind}OrderField",
+        f"What lists of {kind} can be ordered by.",
+        ((ontology.constant(name), name, _order_doc(node, name)) for name in node.orders),
+    )
+
+
+_ORDER_DOCS = {
+    "name": "By name, without regard to case.",
+    "createdAt": "By when it was registered.",
+    "updatedAt": "By when it last changed.",
+}
+
+
+def _order_doc(kind: ontology.NodeKind, name: str) -> str:
+    return _ORDER_DOCS.get(name) or f"By {name}: {kind.by_name[name].doc}"

@@ -1,0 +1,188 @@
+"""What a document may ask for: size, depth and repetition, measured before the standard rules run.
+
+Every fragment is measured once, whatever the number of its spreads, and figures saturate: measuring is
+linear in the document. strawberry's QueryDepthLimiter and MaxAliasesLimiter walk a fragment again at
+each spread, so that 778 bytes keep them busy for seconds; they are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Final
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    SelectionNode,
+    SelectionSetNode,
+    specified_rules,
+    validate,
+)
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+
+from lineal.errors import LimitExceeded
+
+RULES: Final = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+CACHED_VERDICTS: Final = 256
+_MANY: Final = 1_000_000
+_INTROSPECTION: Final = ("__schema", "__type")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one operation may ask for.
+
+    `tokens`, `depth`, `fields`, `aliases`, `directives`, `root_fields`, `introspections` are of a
+    document with all fragments spread; what is under __schema and __type is not counted. `walks` are
+    `upstream` and `downstream` fields run, `items` what all lists of an answer hold together,
+    `seconds` the time to answer, `body` bytes of a request.
+    """
+
+    tokens: int = 2_000
+    depth: int = 25
+    fields: int = 10_000
+    aliases: int = 100
+    directives: int = 50
+    root_fields: int = 50
+    introspections: int = 3
+    walks: int = 100
+    items: int = 200_000
+    seconds: float = 30.0
+    body: int = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """The figures of a selection, with its fragments spread. Each stops growing at a million."""
+
+    depth: int = 0
+    fields: int = 0
+    aliases: int = 0
+    directives: int = 0
+    root_fields: int = 0
+    introspections: int = 0
+
+
+def measure(document: DocumentNode) -> tuple[list[tuple[OperationDefinitionNode, Measure]], int]:
+    """The figures of each operation, and how many selections were visited to know them."""
+    fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
+    known: dict[str, Measure] = {}
+    visits = 0
+    for name in _spread_first(fragments):
+        known[name], count = _measure(fragments[name], known)
+        visits += count
+    result = []
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            measured, count = _measure(definition, known)
+            visits += count
+            result.append((definition, measured))
+    return result, visits
+
+
+def _spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
+    """Fragment names, those that a fragment spreads before it. Cycles end where they began: other rules refuse them."""
+    spreads = {name: [s for s in _spreads(f.selection_set) if s in fragments] for name, f in fragments.items()}
+    seen: set[str] = set()
+    for root in fragments:
+        stack = [(root, iter(spreads[root]))] if root not in seen else []
+        seen.add(root)
+        while stack:
+            name, rest = stack[-1]
+            following = next((s for s in rest if s not in seen), None)
+            if following is None:
+                stack.pop()
+                yield name
+            else:
+                seen.add(following)
+                stack.append((following, iter(spreads[following])))
+
+
+def _spreads(selections: SelectionSetNode) -> Iterator[str]:
+    stack: list[SelectionNode] = list(selections.selections)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, FragmentSpreadNode):
+            yield node.name.value
+        elif nested := getattr(node, "selection_set", None):
+            stack.extend(nested.selections)
+
+
+def _measure(
+    definition: OperationDefinitionNode | FragmentDefinitionNode, known: dict[str, Measure]
+) -> tuple[Measure, int]:
+    """The figures of one definition, given those of the fragments it spreads, and the selections visited."""
+    depth = fields = aliases = introspections = root_fields = visits = 0
+    directives = len(definition.directives or ())
+    stack: list[tuple[SelectionNode, int]] = [(node, 1) for node in definition.selection_set.selections]
+    while stack:
+        node, level = stack.pop()
+        visits += 1
+        directives += len(node.directives or ())
+        if isinstance(node, FragmentSpreadNode):
+            spread = known.get(node.name.value, Measure())
+            depth = max(depth, level - 1 + spread.depth)
+            fields, aliases = fields + spread.fields, aliases + spread.aliases
+            directives, introspections = directives + spread.directives, introspections + spread.introspections
+            root_fields += spread.root_fields if level == 1 else 0
+            continue
+        below = level
+        if isinstance(node, FieldNode):
+            depth, fields, below = max(depth, level), fields + 1, level + 1
+            aliases += node.alias is not None
+            root_fields += level == 1
+            if node.name.value in _INTROSPECTION:
+                introspections += 1
+                continue
+        if nested := getattr(node, "selection_set", None):
+            stack.extend((child, below) for child in nested.selections)
+    figures = (depth, fields, aliases, directives, root_fields, introspections)
+    return Measure(*(min(figure, _MANY) for figure in figures)), visits
+
+
+def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
+    """One error for each figure of each operation that is above its limit."""
+    errors = []
+    for operation, measured in measure(document)[0]:
+        for figure in fields(measured):
+            value, most = getattr(measured, figure.name), getattr(limits, figure.name)
+            if value > most:
+                what = figure.name.replace("_", " ")
+                shown = f"{value}" if value < _MANY else f"{_MANY} or more"
+                msg = f"the operation's {what}: {shown}, at most {most} allowed (with all fragments spread)"
+                error = LimitExceeded(msg, limit=figure.name, maximum=most)
+                errors.append(GraphQLError(msg, nodes=[operation], original_error=error))
+    return errors
+
+
+@lru_cache(CACHED_VERDICTS)
+def verdict(schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> Sequence[GraphQLError]:
+    """What is wrong with a document; the standard rules see only what is within the limits."""
+    return exceeded(document, limits) or validate(schema, document, RULES, hide_suggestions=True)
+
+
+def checked(limits: Limits) -> type[SchemaExtension]:
+    """The extension that bounds tokens and checks documents, remembering verdicts between requests."""
+
+    class Checked(SchemaExtension):
+        def on_operation(self) -> Iterator[None]:
+            self.execution_context.parse_options["max_tokens"] = limits.tokens
+            yield
+
+        def on_validate(self) -> Iterator[None]:
+            context = self.execution_context
+            assert context.graphql_document is not None
+            schema: Any = context.schema._schema
+            context.pre_execution_errors = list(verdict(schema, context.graphql_document, limits))
+            yield
+
+    return Checked

@@ -1,0 +1,160 @@
+"""Loaders: what sibling fields ask for goes to the store as one statement.
+
+DataLoader is strawberry's own; the PyPI package called dataloader is an unrelated library. Loaders live
+for one operation, and forget everything when a write has opened a new snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any, Literal, TypeVar
+
+from strawberry.dataloader import DataLoader
+
+from graph import naming, ontology
+from graph.address import Address
+from graph.port import Change, Chunk, Hop, Link, Metric, Node, Order, Page, Paging, Where
+from lineal.errors import LimitExceeded
+from resolvers.operation import Operation
+from resolvers.reading import all_links
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Load = Callable[[list[K]], Awaitable[Sequence[V]]]
+
+
+class Loaders:
+    """One loader for each question and its arguments; the keys are ids.
+
+    Raises LimitExceeded once all lists of the operation together hold more than `items`.
+    """
+
+    def __init__(self, op: Operation, items: int) -> None:
+        self._op = op
+        self._items = items
+        self._held = 0
+        self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
+        op.on_refresh(self._loaders.clear)
+
+    def _loader(self, question: Hashable, load: Load[K, V]) -> DataLoader[K, V]:
+        if question not in self._loaders:
+            self._loaders[question] = DataLoader(load, cache_key_fn=_cache_key)
+        return self._loaders[question]
+
+    def hold(self, items: int) -> None:
+        """Count items of the answer. Raises LimitExceeded."""
+        self._held += items
+        if self._held > self._items:
+            msg = f"the answer's lists hold more than {self._items} items in all; ask for smaller pages or fewer levels"
+            raise LimitExceeded(msg, limit="items", maximum=self._items)
+
+    def nodes(self) -> DataLoader[str, Node | None]:
+        """Nodes by id."""
+
+        async def load(ids: list[str]) -> list[Node | None]:
+            found = await (await self._op.snapshot()).nodes(ids)
+            return [found.get(id) for id in ids]
+
+        return self._loader("nodes", load)
+
+    def workspaces(self) -> DataLoader[str, Node | None]:
+        """Workspaces by name."""
+
+        async def load(names: list[str]) -> list[Node | None]:
+            addresses = [Address("Workspace", ontology.GLOBAL, name) for name in names]
+            return await (await self._op.snapshot()).resolve(addresses)
+
+        return self._loader("workspaces", load)
+
+    def addresses(self) -> DataLoader[Node, str]:
+        """Addresses of nodes."""
+
+        async def load(nodes: list[Node]) -> list[str]:
+            named = await naming.addresses(await self._op.snapshot(), nodes)
+            return [named[node.id] for node in nodes]
+
+        return self._loader("addresses", load)
+
+    def links(self, hop: Hop, where: Where | None, order: Order, paging: Paging) -> DataLoader[str, Page[Link]]:
+        """A page of neighbours for each id."""
+
+        async def load(ids: list[str]) -> list[Page[Link]]:
+            pages = await (await self._op.snapshot()).neighbours(ids, hop, where, order=order, paging=paging)
+            self.hold(sum(len(page.items) for page in pages.values()))
+            return [pages.get(id) or Page(total=0 if paging.count else None) for id in ids]
+
+        return self._loader((hop, where, order, paging), load)
+
+    def discriminators(self, hop: Hop) -> DataLoader[str, list[str]]:
+        """The discriminators of all edges of a hop, in order."""
+
+        async def load(ids: list[str]) -> list[list[str]]:
+            links = await all_links(await self._op.snapshot(), ids, hop)
+            self.hold(sum(map(len, links.values())))
+            return [sorted({link.edge.discriminator for link in links.get(id, ())}) for id in ids]
+
+        return self._loader(("discriminators", hop), load)
+
+    def history(self, hop: Hop, discriminator: str | None, paging: Paging) -> DataLoader[str, Page[Link]]:
+        """A page of all edges, ended ones too, for each id."""
+
+        async def load(ids: list[str]) -> list[Page[Link]]:
+            snapshot = await self._op.snapshot()
+            pages = await snapshot.history(ids, hop, discriminator=discriminator, paging=paging)
+            self.hold(sum(len(page.items) for page in pages.values()))
+            return [pages.get(id) or Page() for id in ids]
+
+        return self._loader(("history", hop, discriminator, paging), load)
+
+    def rows(
+        self, table: Literal["tags", "params"], names: tuple[str, ...] | None
+    ) -> DataLoader[str, dict[str, str]]:
+        """Tags or parameters of each id."""
+
+        async def load(ids: list[str]) -> list[dict[str, str]]:
+            rows = await (await self._op.snapshot()).rows(ids, table, names)
+            self.hold(sum(map(len, rows.values())))
+            return [rows.get(id, {}) for id in ids]
+
+        return self._loader((table, names), load)
+
+    def metrics(self, names: tuple[str, ...] | None) -> DataLoader[str, list[Metric]]:
+        """Metrics of each id."""
+
+        async def load(ids: list[str]) -> list[list[Metric]]:
+            metrics = await (await self._op.snapshot()).metrics(ids, names)
+            self.hold(sum(map(len, metrics.values())))
+            return [metrics.get(id, []) for id in ids]
+
+        return self._loader(("metrics", names), load)
+
+    def points(self, after: int, chunks: int) -> DataLoader[tuple[str, str], list[Chunk]]:
+        """Chunks of the series of each (owner, metric)."""
+
+        async def load(keys: list[tuple[str, str]]) -> list[list[Chunk]]:
+            owners, names = ({key[part]: None for key in keys} for part in (0, 1))
+            snapshot = await self._op.snapshot()
+            found = await snapshot.points(list(owners), list(names), after=after, chunks=chunks)
+            series: dict[tuple[str, str], list[Chunk]] = {}
+            for chunk in found:
+                series.setdefault((chunk.owner, chunk.name), []).append(chunk)
+            self.hold(sum(len(chunk.points) for chunk in found))
+            return [series.get(key, []) for key in keys]
+
+        return self._loader(("points", after, chunks), load)
+
+    def changes(self, after: int, limit: int) -> DataLoader[str, list[Change]]:
+        """The newest changes of each id with `seq` below `after` (0: from the newest)."""
+
+        async def load(ids: list[str]) -> list[list[Change]]:
+            snapshot = await self._op.snapshot()
+            found = [await snapshot.changes(after=after, subject=id, descending=True, limit=limit) for id in ids]
+            self.hold(sum(map(len, found)))
+            return found
+
+        return self._loader(("changes", after, limit), load)
+
+
+def _cache_key(key: Any) -> Hashable:
+    return key.id if isinstance(key, Node) else key

@@ -1,0 +1,132 @@
+"""What every test can ask for: an empty store of either kind, and how many times to try things."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import neo4j
+import pytest
+from hypothesis import HealthCheck, settings
+
+from graph.port import Graph
+from tests.services import Neo4jServer
+
+SOAK = bool(os.environ.get("LINEAL_SOAK"))
+"""Whether the full counts are asked for, as `make soak` does."""
+
+_CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large)
+settings.register_profile("small", max_examples=25, deadline=None, derandomize=True, suppress_health_check=_CHECKS)
+settings.register_profile("soak", max_examples=1_000, deadline=None, suppress_health_check=_CHECKS)
+settings.load_profile("soak" if SOAK else "small")
+
+
+def count(small: int, soak: int) -> int:
+    """How many times to do something that can be done any number of times."""
+    return soak if SOAK else small
+
+
+class Pristine:
+    """A migrated, empty Neo4j database, and the way back to it.
+
+    What a migration writes is kept here as plain nodes, and put back after everything is deleted, so
+    that constraints and indexes need not be made again for each test.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._driver = neo4j.GraphDatabase.driver(url)
+        self._nodes: list[dict[str, Any]] | None = None
+
+    def restore(self) -> None:
+        """Delete all nodes and put back those of a fresh migration."""
+        self._run("MATCH (n) DETACH DELETE n")
+        for node in self._nodes or ():
+            labels = "".join(f":`{label}`" for label in node["labels"])
+            self._run(f"CREATE (n{labels}) SET n = $props", props=node["props"])
+
+    @property
+    def known(self) -> bool:
+        """Whether `remember` was called."""
+        return self._nodes is not None
+
+    def remember(self) -> None:
+        """Take what is there for that of a fresh migration."""
+        self._nodes = self._run("MATCH (n) RETURN labels(n) AS labels, properties(n) AS props")
+
+    def _run(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        with self._driver.session() as session:
+            return session.run(query, parameters).data()  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._driver.close()
+
+
+@pytest.fixture(scope="session")
+def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
+    """A Neo4j server for all tests that do not kill it."""
+    with Neo4jServer(tmp_path_factory.mktemp("neo4j")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pristine(neo4j_server: Neo4jServer) -> Iterator[Pristine]:
+    """What brings the shared Neo4j back to a fresh migration."""
+    pristine = Pristine(neo4j_server.url)
+    yield pristine
+    pristine.close()
+
+
+async def _neo4j(request: pytest.FixtureRequest) -> AsyncIterator[Graph]:
+    from graph.neo4j.store import Neo4jGraph
+
+    server: Neo4jServer = request.getfixturevalue("neo4j_server")
+    pristine: Pristine = request.getfixturevalue("pristine")
+    pristine.restore()
+    async with Neo4jGraph(server.url) as graph:
+        if not pristine.known:
+            await graph.migrate()
+            pristine.remember()
+        yield graph
+
+
+async def _sqlite(path: Path) -> AsyncIterator[Graph]:
+    from graph.sqlite.store import SqliteGraph
+
+    async with SqliteGraph(path) as graph:
+        await graph.migrate()
+        yield graph
+
+
+@pytest.fixture
+async def sqlite_graph(tmp_path: Path) -> AsyncIterator[Graph]:
+    """A migrated, empty SQLite store."""
+    async for graph in _sqlite(tmp_path / "lineal.db"):
+        yield graph
+
+
+@pytest.fixture
+async def neo4j_graph(request: pytest.FixtureRequest) -> AsyncIterator[Graph]:
+    """A migrated, empty Neo4j store."""
+    async for graph in _neo4j(request):
+        yield graph
+
+
+@pytest.fixture(params=["sqlite", "neo4j"])
+async def graph(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Graph]:
+    """A migrated, empty store: each test that asks for it runs on both."""
+    opened = _sqlite(tmp_path / "lineal.db") if request.param == "sqlite" else _neo4j(request)
+    async for graph in opened:
+        yield graph
+
+
+@pytest.fixture(params=["sqlite", "neo4j"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a store that is not open yet, for tests that open it from other processes too."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'lineal.db'}"
+    server: Neo4jServer = request.getfixturevalue("neo4j_server")
+    request.getfixturevalue("pristine").restore()
+    return server.url

@@ -1,0 +1,82 @@
+"""Contract of both stores: numbered migrations, and no dealing with a newer store."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import neo4j
+import pytest
+
+from graph.open import open_graph
+from graph.port import Graph
+from lineal.errors import PreconditionFailed, Unavailable
+from tests import building
+from tests.services import Neo4jServer, free_port
+
+
+async def test_migrations_are_numbered_and_migrating_twice_is_nothing(tmp_path: Path) -> None:
+    async with open_graph(f"sqlite:///{tmp_path / 'new.db'}") as graph:
+        with pytest.raises(PreconditionFailed, match="lineal migrate"):
+            await graph.check_version()
+        applied = await graph.migrate()
+        assert [int(re.match(r"\d{4}", name)[0]) for name in applied] == list(range(1, len(applied) + 1))  # type: ignore[index]
+        assert applied
+        await graph.check_version()
+
+
+async def test_migrating_again_keeps_what_is_there(graph: Graph) -> None:
+    model, _ = await building.model(graph, "m")
+    assert await graph.migrate() == []
+    await graph.check_version()
+    assert await building.node(graph, model.id) == model
+
+
+async def test_a_newer_sqlite_store_is_refused_with_words(tmp_path: Path) -> None:
+    path = tmp_path / "lineal.db"
+    async with open_graph(f"sqlite:///{path}") as graph:
+        await graph.migrate()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 9999")
+    db.close()
+    async with open_graph(f"sqlite:///{path}") as graph:
+        for refused in (graph.check_version, graph.migrate):
+            with pytest.raises(PreconditionFailed, match=r"9999.*newer"):
+                await refused()
+
+
+async def test_an_empty_neo4j_is_not_migrated_and_a_newer_one_is_refused(tmp_path: Path, neo4j_graph: Graph, neo4j_server: Neo4jServer) -> None:
+    with neo4j.GraphDatabase.driver(neo4j_server.url) as driver:
+        versions = [
+            (label, name) for record in driver.execute_query("MATCH (n) RETURN labels(n)[0] AS label, properties(n) AS props").records
+            for label in [record["label"]] for name, value in record["props"].items()
+            if isinstance(value, int) and "version" in (label + name).lower() and label != "ModelVersion"
+        ]
+        assert len(versions) == 1, "the store keeps its version in one property"
+        label, name = versions[0]
+        driver.execute_query(f"MATCH (n:`{label}`) SET n.`{name}` = 9999")  # type: ignore[arg-type]
+        for refused in (neo4j_graph.check_version, neo4j_graph.migrate):
+            with pytest.raises(PreconditionFailed, match=r"9999.*newer"):
+                await refused()
+        driver.execute_query("MATCH (n) DETACH DELETE n")
+    with pytest.raises(PreconditionFailed, match="lineal migrate"):
+        await neo4j_graph.check_version()
+    assert await neo4j_graph.migrate()
+    await neo4j_graph.check_version()
+
+
+async def test_a_server_that_is_away_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        async with open_graph(f"bolt://127.0.0.1:{free_port()}"):
+            pass
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.db"
+    path.write_text("this is no database " * 100)
+    from lineal.errors import LinealError
+
+    with pytest.raises(LinealError):
+        async with open_graph(f"sqlite:///{path}") as graph:
+            await graph.check_version()
