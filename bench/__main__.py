@@ -22,7 +22,8 @@ from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
 from graph.port import Direction, Graph, NewEdge, NewNode, Transaction, Update, Walk, batched
 from graph.sqlite.store import SqliteGraph
-from schema.view import build_schema, execute
+from schema.executing import execute
+from schema.sdl import build_schema
 from tests.services import Neo4jServer
 
 BATCH = 5_000

@@ -166,9 +166,10 @@ class Editing(Primitives):
         if not edges:
             return []
         await self._learn_kinds(id for e in edges for id in (e.source, e.target))
-        wanted = [self._edge(new) for new in edges]
-        if tails := sorted({e.source for e in wanted} - self._born):
+        # Locked before `now` is looked at: a lock may have had to wait, and moves it on.
+        if tails := sorted({e.source for e in edges} - self._born):
             await self.lock(tails)
+        wanted = [self._edge(new) for new in edges]
         answer = await self._already(wanted)
         fresh: dict[tuple[Any, ...], Edge] = {}
         for edge in wanted:

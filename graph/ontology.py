@@ -28,7 +28,7 @@ UNVERSIONED: Final = "unversioned"
 """The name of the one version of a data set that was named without a version."""
 
 MAX_NAME: Final = 500
-MAX_STRING: Final = 8_192
+MAX_STRING: Final = 8_000
 MAX_TEXT: Final = 65_536
 MAX_INT: Final = 2**63 - 1
 
@@ -384,7 +384,7 @@ REVISION_OF = EdgeKind(
 )
 SPECIFIES = EdgeKind(
     "SPECIFIES", (("DeploymentRevision", "ModelVersion"),), "A revision asked for this version.",
-    prov="specializationOf", properties=_WEIGHT,
+    prov="specializationOf", properties=_WEIGHT, blocks=False,
 )
 DEPLOYED_TO = EdgeKind(
     "DEPLOYED_TO", (("Deployment", "ServingTarget"),), "The platform it runs on.", exclusive=Exclusive.PER_SOURCE,
@@ -469,7 +469,7 @@ def validate_name(name: Any, *, field: str = "name") -> str:
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
         msg = f"{field}: {name!r} has control characters; names are printable text"
         raise InvalidArgument(msg, field=field)
-    return name
+    return str(name)
 
 
 _WORKSPACE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -555,5 +555,8 @@ def _value(prop: Property, value: Any, at: str) -> Any:
 
 
 def sort_key(name: str) -> str:
-    """What lists order names by: folded, so that both stores agree."""
-    return fold(name)
+    """What lists order names by: folded, so that both stores agree.
+
+    Folding can make one character eighteen; what an index entry of a store has room for is kept.
+    """
+    return fold(name)[:MAX_NAME]

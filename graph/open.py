@@ -33,7 +33,9 @@ def open_graph(
     if separator and scheme == "sqlite":
         return _sqlite(sqlite_path(url), observer)
     if separator and scheme in NEO4J_SCHEMES:
-        return _neo4j(url, {"user": user, "password": password, "database": database, "ca": ca, "observer": observer})
+        return _neo4j(
+            url, {"user": user, "password": password, "database": database, "authority": ca, "observer": observer}
+        )
     msg = (
         f"graph: {url!r} is no URL of a store; it looks like sqlite:///lineal.db, sqlite:////var/lib/lineal.db, "
         "neo4j://host:7687 or neo4j+s://host:7687"
@@ -59,7 +61,6 @@ def sqlite_path(url: str) -> Path:
 def _sqlite(path: Path, observer: Observer | None) -> Graph:
     from graph.sqlite.store import SqliteGraph
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     return SqliteGraph(path, observer=observer)
 
 

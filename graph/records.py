@@ -22,12 +22,12 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from graph import ontology
+from graph.editing import MAX_DISCRIMINATOR, check_row
 from graph.ids import kind_of
 from graph.ontology import Type
 from graph.port import CHUNK, Chunk, Edge, Metric, Node, NodeRecord
-from graph.text import normalize
-from graph.editing import MAX_DISCRIMINATOR, check_row
 from graph.recording import canonical
+from graph.text import normalize
 from lineal.errors import InvalidArgument
 
 T = TypeVar("T")
@@ -53,36 +53,42 @@ def header_line() -> bytes:
 def node_line(record: NodeRecord) -> bytes:
     """A node with all that it owns but its series."""
     node = record.node
-    return _line("node", {
-        "id": node.id,
-        "kind": node.kind,
-        "workspace": node.workspace,
-        "container": node.container if node.container != node.id else "",
-        "name": node.name,
-        "createdAt": _int(node.created_at),
-        "createdBy": node.created_by,
-        "updatedAt": _int(node.updated_at),
-        "revision": _int(node.revision),
-        "deletedAt": None if node.deleted_at is None else _int(node.deleted_at),
-        "props": _props(ontology.NODE_KINDS[node.kind].by_name, node.props),
-        "tags": dict(record.tags),
-        "params": dict(record.params),
-        "metrics": [_metric(m) for m in sorted(record.metrics, key=lambda m: m.name)],
-        "former": sorted(record.former),
-    })
+    return _line(
+        "node",
+        {
+            "id": node.id,
+            "kind": node.kind,
+            "workspace": node.workspace,
+            "container": node.container if node.container != node.id else "",
+            "name": node.name,
+            "createdAt": _int(node.created_at),
+            "createdBy": node.created_by,
+            "updatedAt": _int(node.updated_at),
+            "revision": _int(node.revision),
+            "deletedAt": None if node.deleted_at is None else _int(node.deleted_at),
+            "props": _props(ontology.NODE_KINDS[node.kind].by_name, node.props),
+            "tags": dict(record.tags),
+            "params": dict(record.params),
+            "metrics": [_metric(m) for m in sorted(record.metrics, key=lambda m: m.name)],
+            "former": sorted(record.former),
+        },
+    )
 
 
 def edge_line(edge: Edge) -> bytes:
     """An edge, open or ended."""
-    return _line("edge", {
-        "kind": edge.kind,
-        "source": edge.source,
-        "target": edge.target,
-        "discriminator": edge.discriminator,
-        "since": _int(edge.since),
-        "until": None if edge.until is None else _int(edge.until),
-        "props": _props({p.name: p for p in ontology.EDGE_KINDS[edge.kind].properties}, edge.props),
-    })
+    return _line(
+        "edge",
+        {
+            "kind": edge.kind,
+            "source": edge.source,
+            "target": edge.target,
+            "discriminator": edge.discriminator,
+            "since": _int(edge.since),
+            "until": None if edge.until is None else _int(edge.until),
+            "props": _props({p.name: p for p in ontology.EDGE_KINDS[edge.kind].properties}, edge.props),
+        },
+    )
 
 
 def chunk_line(chunk: Chunk) -> bytes:
@@ -169,9 +175,13 @@ def read_node(body: dict[str, Any]) -> NodeRecord:
     id = take("id", _text)
     kind = ontology.NODE_KINDS.get(take("kind", _text))
     if kind is None:
-        raise InvalidArgument(f"node.kind: there is no node kind {body['kind']!r}; the kinds are {', '.join(ontology.NODE_KINDS)}")
+        raise InvalidArgument(
+            f"node.kind: there is no node kind {body['kind']!r}; the kinds are {', '.join(ontology.NODE_KINDS)}"
+        )
     if kind_of(id) is not kind:
-        raise InvalidArgument(f"node.id: {id!r} is no id of a {kind.name}: {kind.prefix}_ and 26 digits and capitals (ULID)")
+        raise InvalidArgument(
+            f"node.id: {id!r} is no id of a {kind.name}: {kind.prefix}_ and 26 digits and capitals (ULID)"
+        )
     workspace = take("workspace", _text, "")
     if bool(workspace) == (kind.is_global and kind is not ontology.WORKSPACE):
         raise InvalidArgument(f"node.workspace: a {kind.name} belongs to {'no' if workspace else 'a'} workspace")
@@ -184,7 +194,11 @@ def read_node(body: dict[str, Any]) -> NodeRecord:
         needs = f"names its {kind.within}" if kind.within else "has no container"
         raise InvalidArgument(f"node.container: a {kind.name} {needs}")
     node = Node(
-        id, kind.name, workspace, container, name,
+        id,
+        kind.name,
+        workspace,
+        container,
+        name,
         created_at=take("createdAt", _whole),
         created_by=take("createdBy", _text, ""),
         updated_at=take("updatedAt", _whole),
@@ -192,12 +206,13 @@ def read_node(body: dict[str, Any]) -> NodeRecord:
         deleted_at=take("deletedAt", _whole, None),
         props=_read_props(kind, {p.name: p for p in kind.properties}, take("props", _object, {}), "node.props"),
     )
+    metrics: list[Any] = take("metrics", _list, [])
     record = NodeRecord(
         node,
         former=take("former", _texts, ()),
         tags=_read_rows("tags", take("tags", _object, {})),
         params=_read_rows("params", take("params", _object, {})),
-        metrics=[_read_metric(i, m) for i, m in enumerate(take("metrics", _list, []))],
+        metrics=[_read_metric(i, m) for i, m in enumerate(metrics)],
     )
     take.done()
     _check_owned(kind, record)
@@ -209,7 +224,9 @@ def read_edge(body: dict[str, Any]) -> Edge:
     take = _Members("edge", body)
     kind = ontology.EDGE_KINDS.get(take("kind", _text))
     if kind is None:
-        raise InvalidArgument(f"edge.kind: there is no edge kind {body['kind']!r}; the kinds are {', '.join(ontology.EDGE_KINDS)}")
+        raise InvalidArgument(
+            f"edge.kind: there is no edge kind {body['kind']!r}; the kinds are {', '.join(ontology.EDGE_KINDS)}"
+        )
     discriminator = take("discriminator", _text, "")
     if discriminator and not kind.discriminator:
         raise InvalidArgument(f"edge.discriminator: {kind.name} has none")
@@ -328,7 +345,9 @@ class _Members:
 
     def done(self) -> None:
         if unknown := sorted(self.body.keys() - self.taken):
-            raise InvalidArgument(f"{self.at}.{unknown[0]}: there is no such member; there are {', '.join(sorted(self.taken))}")
+            raise InvalidArgument(
+                f"{self.at}.{unknown[0]}: there is no such member; there are {', '.join(sorted(self.taken))}"
+            )
 
 
 def _wrong(at: str, right: str, value: Any) -> InvalidArgument:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from graph.port import Hop, Link, Metric, Node, Snapshot
 from lineal.errors import InvalidArgument
@@ -33,6 +33,13 @@ class Compared(Generic[T]):
     same: bool
 
 
+class OwnMetric(NamedTuple):
+    """A metric, and the id of the version or run that has it."""
+
+    owner: str
+    metric: Metric
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """What one container gave to each of the versions, over one kind of edge and in one role.
@@ -54,7 +61,7 @@ class Comparison:
 
     versions: Sequence[Node]
     parameters: Sequence[Compared[str]]
-    metrics: Sequence[Compared[Metric]]
+    metrics: Sequence[Compared[OwnMetric]]
     inputs: Sequence[Input]
     artifacts: Sequence[Compared[Node]]
 
@@ -80,17 +87,15 @@ async def compare_versions(op: Operation, versions: Sequence[str]) -> Comparison
     params = await snapshot.rows(owners, "params")
     metrics = await snapshot.metrics(owners)
     files = await all_links(snapshot, owners, ARTIFACTS)
+    measured = {owner: {m.name: OwnMetric(owner, m) for m in found} for owner, found in metrics.items()}
+    named = {owner: {_file(link): link.node for link in found} for owner, found in files.items()}
     return Comparison(
         versions=nodes,
         parameters=_side_by_side([_merged(params, of) for of in sources], str),
-        metrics=_side_by_side(
-            [_merged({o: {m.name: m for m in found} for o, found in metrics.items()}, of) for of in sources],
-            lambda metric: _figure(metric.value),
-        ),
+        metrics=_side_by_side([_merged(measured, of) for of in sources], lambda own: _figure(own.metric.value)),
         inputs=await _inputs(snapshot, ids, runs),
         artifacts=_side_by_side(
-            [_merged({o: {_file(k): k.node for k in found} for o, found in files.items()}, of) for of in sources],
-            lambda node: str(node.props.get("digest", node.id)),
+            [_merged(named, of) for of in sources], lambda node: str(node.props.get("digest", node.id))
         ),
     )
 

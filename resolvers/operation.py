@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeVar
 
-from graph.port import EVERYTHING, Graph, Snapshot, View, Work
+from graph.port import EVERYTHING, MAX_WALK, Graph, Snapshot, View, Work
 
 T = TypeVar("T")
 
@@ -17,14 +17,18 @@ class Operation:
     """Reads from one snapshot; after each write, from a fresh one.
 
     Use it with `async with`: leaving it gives the snapshot's connection back. `by` is the principal
-    that writes are recorded for, `request` the id that logs and changes share.
+    that writes are recorded for, `request` the id that logs and changes share, `walk_limit` bounds the nodes
+    that one walk visits.
     """
 
-    def __init__(self, graph: Graph, *, by: str, view: View = EVERYTHING, request: str = "") -> None:
+    def __init__(
+        self, graph: Graph, *, by: str, view: View = EVERYTHING, request: str = "", walk_limit: int = MAX_WALK
+    ) -> None:
         self.graph = graph
         self.by = by
         self.view = view
         self.request = request
+        self.walk_limit = walk_limit
         self.statements = 0
         self._stack = AsyncExitStack()
         self._snapshot: Snapshot | None = None

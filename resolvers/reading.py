@@ -6,7 +6,7 @@ refusals are the same everywhere. They take an Operation and read from its snaps
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graph import ontology
@@ -123,6 +123,7 @@ async def lineage(
         edges=walked_edges(edges),
         kinds=None if kinds is None else frozenset(known_kinds(kinds)),
         limit=bounded(limit, 1, MAX_LINEAGE, field="limit"),
+        walk_limit=op.walk_limit,
         as_of=as_of,
     )
     roots = await find_all(op, of, as_of=as_of, field="of")
@@ -148,6 +149,7 @@ async def paths(
         depth=MAX_DEPTH,
         edges=walked_edges(edges),
         limit=bounded(limit, 1, MAX_ENUMERATED, field="limit"),
+        walk_limit=op.walk_limit,
         as_of=as_of,
     )
     ends = await resolve_all(op, [source, target], as_of=as_of, field="from, to")
@@ -173,15 +175,27 @@ async def search(
     return await (await op.snapshot()).search(text, names, paging=paging or Paging())
 
 
+async def hidden_among(op: Operation, ids: Sequence[str], known: Mapping[str, bool]) -> set[str]:
+    """Which of these ids the operation may not see, given what is known of some.
+
+    Asks the store only where a view hides anything.
+    """
+    hidden = {id for id in ids if not known.get(id, True)}
+    unknown = [id for id in ids if id not in known]
+    if op.view.workspaces is not None and unknown:
+        hidden |= set(unknown) - (await (await op.snapshot()).nodes(unknown)).keys()
+    return hidden
+
+
 async def all_links(snapshot: Snapshot, ids: Sequence[str], hop: Hop) -> dict[str, list[Link]]:
     """All live edges of the hop for each id, with the nodes at their other ends, page after page."""
     links: dict[str, list[Link]] = {}
     for id, page in (await snapshot.neighbours(ids, hop, paging=Paging(first=MAX_PAGE))).items():
-        links[id] = list(page.items)
-        while page.has_next:
-            paging = Paging(first=MAX_PAGE, after=page.cursors[-1])
-            page = (await snapshot.neighbours([id], hop, paging=paging))[id]
-            links[id] += page.items
+        links[id], last = list(page.items), page
+        while last.has_next:
+            paging = Paging(first=MAX_PAGE, after=last.cursors[-1])
+            last = (await snapshot.neighbours([id], hop, paging=paging))[id]
+            links[id] += last.items
     return links
 
 

@@ -84,7 +84,9 @@ class MetricFilter:
     """A condition on a metric."""
 
     name: str = strawberry.field(description="The metric's name.")
-    figure: MetricFigure = strawberry.field(description="Which figure is compared.", name="field", default="value")
+    figure: MetricFigure = strawberry.field(
+        description="Which figure is compared.", name="field", default=MetricFigure("value")
+    )
     eq: MetricValue | None = _field("Exactly this.")
     gt: MetricValue | None = _field("Greater than this.")
     gte: MetricValue | None = _field("This or greater.")
@@ -128,7 +130,7 @@ def on_rows(table: Literal["tags", "params", "metrics"]) -> Callable[[Any], Wher
 
 
 def _row(table: Literal["tags", "params", "metrics"], value: Any) -> Where:
-    figure = value.figure.value if isinstance(value, MetricFilter) else "value"
+    figure: Any = value.figure.value if isinstance(value, MetricFilter) else "value"
     conditions: list[Where] = []
     for op, given in _given(value, table):
         if given is None:

@@ -52,7 +52,9 @@ class Edge(Generic[T]):
     )
     since: DateTime | None = strawberry.field(description="When the edge began to hold.")
     until: DateTime | None = strawberry.field(description="When the edge ceased to hold; null while it holds.")
-    weight: float | None = strawberry.field(description="Share of the traffic, from 0 to 1, where the edge carries some.")
+    weight: float | None = strawberry.field(
+        description="Share of the traffic, from 0 to 1, where the edge carries some."
+    )
 
 
 @strawberry.type(description="Part of a list.")
@@ -144,9 +146,10 @@ class Listing:
     @cached_property
     def edges(self) -> list[Listed]:
         """The items with their edges."""
+        items: Sequence[port.Node | port.Link] = self._page.items
         return [
             Listed(cursor, item.node, item.edge) if isinstance(item, port.Link) else Listed(cursor, item, None)
-            for item, cursor in zip(self._page.items, self._page.cursors, strict=True)
+            for item, cursor in zip(items, self._page.cursors, strict=True)
         ]
 
     @property

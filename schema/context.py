@@ -22,15 +22,20 @@ class Context:
     """One GraphQL operation.
 
     `key` is the server's secret for handles; without one, handles last as long as the process.
+    `operation` is the name and type of what runs, once the document was read, and `refusal` the limit
+    that it went over while it ran: then the answer is that error and nothing else.
     """
 
     def __init__(self, op: Operation, limits: Limits = Limits(), *, key: bytes | None = None) -> None:
         self.op = op
         self.limits = limits
         self.principal = op.by
-        self.loaders = Loaders(op, limits.items)
+        self.loaders = Loaders(op)
+        self.operation: tuple[str | None, str | None] = (None, None)
+        self.refusal: LimitExceeded | None = None
         self._key = key or _PROCESS_KEY
         self._walks = 0
+        self._items = 0
         self._selected: dict[tuple[str, tuple[int, ...]], bool] = {}
 
     def handle(self, id: str) -> str:
@@ -42,8 +47,25 @@ class Context:
         """Count a walk that a field of a node starts. Raises LimitExceeded: too many in one operation."""
         self._walks += 1
         if self._walks > self.limits.walks:
-            msg = f"the operation walks lineage from more than {self.limits.walks} nodes one by one; ask lineage(of: […]) once"
-            raise LimitExceeded(msg, limit="walks", maximum=self.limits.walks)
+            msg = (
+                f"the operation walks lineage from more than {self.limits.walks} nodes one by one; "
+                "ask lineage(of: […]) for many at once"
+            )
+            raise self._refuse(msg, "walks", self.limits.walks)
+
+    def hold(self, items: int) -> None:
+        """Count what a list puts into the answer. Raises LimitExceeded: too many in one operation."""
+        self._items += items
+        if self._items > self.limits.items:
+            msg = (
+                f"the answer's lists hold more than {self.limits.items} items in all; "
+                "ask for smaller pages or fewer levels"
+            )
+            raise self._refuse(msg, "items", self.limits.items)
+
+    def _refuse(self, message: str, limit: str, maximum: int) -> LimitExceeded:
+        self.refusal = LimitExceeded(message, limit=limit, maximum=maximum)
+        return self.refusal
 
     def selects(self, info: Info, field: str) -> bool:
         """Whether the document asks for this field of what is being resolved."""

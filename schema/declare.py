@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Final, Literal, Optional, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import strawberry
 from strawberry.annotation import StrawberryAnnotation
@@ -34,7 +34,12 @@ T = TypeVar("T", bound=type)
 NOUNS: Final[dict[str, type]] = {}
 """The GraphQL type of each kind, by the kind's name; Node, the interface, stands for any kind."""
 
-_TARGET = re.compile(r"Connection\[(?P<many>\w+)\]|(?P<one>\w+) \| None|list\[(?P<names>str)\]")
+_SHAPES: Final = {
+    "many": re.compile(r"Connection\[(\w+)\]"),
+    "names": re.compile(r"list\[(str)\]"),
+    "name": re.compile(r"(str) \| None"),
+    "one": re.compile(r"(\w+) \| None"),
+}
 
 
 def noun(kind: ontology.NodeKind) -> Callable[[T], T]:
@@ -44,7 +49,7 @@ def noun(kind: ontology.NodeKind) -> Callable[[T], T]:
         for name, field in vars(cls).items():
             if isinstance(field, Prop):
                 field.description = kind.by_name[strawberry_name(name)].doc
-        filters.RELATIONS[kind.name] = prepare(cls)
+        filters.RELATIONS[kind.name] = _prepare(cls)
         cls.is_type_of = classmethod(lambda _cls, source, _info: source.kind == kind.name)  # type: ignore[attr-defined]
         NOUNS[kind.name] = strawberry.type(cls, name=kind.name, description=kind.doc)
         return NOUNS[kind.name]  # type: ignore[return-value]
@@ -52,7 +57,28 @@ def noun(kind: ontology.NodeKind) -> Callable[[T], T]:
     return declare
 
 
-def prepare(cls: type) -> dict[str, tuple[port.Hop, str]]:
+def interface(description: str) -> Callable[[T], T]:
+    """Makes a class the interface of all kinds."""
+
+    def declare(cls: T) -> T:
+        _prepare(cls)
+        NOUNS["Node"] = strawberry.interface(cls, description=description)
+        return NOUNS["Node"]  # type: ignore[return-value]
+
+    return declare
+
+
+def root(description: str) -> Callable[[T], T]:
+    """Makes a class a root type."""
+
+    def declare(cls: T) -> T:
+        _prepare(cls)
+        return strawberry.type(cls, description=description)
+
+    return declare
+
+
+def _prepare(cls: type) -> dict[str, tuple[port.Hop, str]]:
     """Tell the declared fields of a class what their annotations say; returns those that a filter can follow."""
     followed = {}
     for name, field in vars(cls).items():
@@ -95,16 +121,17 @@ class _Related(StrawberryField):
     """A field whose annotation names a kind, `target` (None: any), and how many there are."""
 
     target: str | None = None
-    shape: Literal["many", "one", "names"] | None = None
+    shape: str = ""
 
     def read(self, annotation: str) -> None:
         """Take target and shape from the annotation."""
-        match = _TARGET.fullmatch(annotation)
-        if match is None or match.lastgroup not in {"many", "one", "names"}:
-            msg = f"a declared field is annotated Connection[X], X | None or list[str], not {annotation}"
-            raise TypeError(msg)
-        self.shape = match.lastgroup  # type: ignore[assignment]
-        self.target = None if match[match.lastgroup] in {"Node", "str"} else match[match.lastgroup]
+        for shape, pattern in _SHAPES.items():
+            if match := pattern.fullmatch(annotation):
+                self.shape = shape
+                self.target = None if match[1] in {"Node", "str"} else match[1]
+                return
+        msg = f"a declared field is annotated Connection[X], X | None, list[str] or str | None, not {annotation}"
+        raise TypeError(msg)
 
     @property
     def is_basic_field(self) -> bool:
@@ -113,12 +140,12 @@ class _Related(StrawberryField):
 
     def resolve_type(self, *, type_definition: Any = None) -> Any:
         """The GraphQL type, once all nouns are known."""
-        if self.shape == "names":
-            return StrawberryAnnotation(list[str]).resolve()
+        if self.shape in {"names", "name"}:
+            return StrawberryAnnotation(list[str] if self.shape == "names" else str | None).resolve()
         item = NOUNS.get(self.target or "Node")
         if item is None:
             return UNRESOLVED
-        return StrawberryAnnotation(Connection[item] if self.shape == "many" else Optional[item]).resolve()  # type: ignore[valid-type]
+        return StrawberryAnnotation(Connection[item] if self.shape == "many" else item | None).resolve()  # type: ignore[valid-type]
 
     @property
     def arguments(self) -> list[StrawberryArgument]:
@@ -131,6 +158,13 @@ class _Related(StrawberryField):
     def arguments(self, value: list[StrawberryArgument]) -> None:
         self._arguments = value
 
+    def asked(
+        self, info: Info, first: int, *, after: str | None = None, where: Any = None, order_by: Any = None
+    ) -> tuple[port.Paging, port.Where | None, port.Order]:
+        """What a list's arguments ask for. Raises InvalidArgument, LimitExceeded."""
+        part = paging(first, after, info.context.selects(info, "totalCount"))
+        return part, filters.where_of(where), filters.order_of(self.target, order_by)
+
 
 def argument(name: str, type_: Any, description: str, default: Any = strawberry.UNSET) -> StrawberryArgument:
     """An argument of a declared field."""
@@ -139,7 +173,7 @@ def argument(name: str, type_: Any, description: str, default: Any = strawberry.
 
 PAGING: Final = (
     argument("first", int, FIRST_DOC, DEFAULT_FIRST),
-    argument("after", Optional[str], AFTER_DOC, None),
+    argument("after", str | None, AFTER_DOC),
 )
 
 
@@ -154,25 +188,33 @@ class EdgeField(_Related):
         """The step to take."""
         return port.Hop(self.edge.name, self.direction, self.target)
 
+    def leads_to(self, kind: str) -> bool:
+        """Whether it can give nodes of this kind."""
+        return self.target in {None, kind}
+
     def get_result(self, source: Any, info: Any, args: Any, kwargs: Any) -> Any:
         """A connection, a node, or names, through a loader."""
         if self.shape == "many":
-            return self._many(source, info, **kwargs)
+            return self._many(source, info, kwargs)
         if self.shape == "one":
             return self._one(source, info.context)
-        return info.context.loaders.discriminators(self.hop).load(source.id)
+        return self._names(source, info.context)
+
+    async def _names(self, source: port.Node, context: Context) -> list[str] | str | None:
+        names = await context.loaders.discriminators(self.hop).load(source.id)
+        context.hold(len(names))
+        return names if self.shape == "names" else next(iter(names), None)
 
     async def _one(self, source: port.Node, context: Context) -> port.Node | None:
         order = filters.order_of(self.target, None)
         page = await context.loaders.links(self.hop, None, order, port.Paging(first=1)).load(source.id)
+        context.hold(len(page.items))
         return page.items[0].node if page.items else None
 
-    async def _many(
-        self, source: port.Node, info: Info, first: int, after: str | None = None, where: Any = None, order_by: Any = None
-    ) -> Listing:
-        asked = paging(first, after, info.context.selects(info, "totalCount"))
-        condition, order = filters.where_of(where), filters.order_of(self.target, order_by)
+    async def _many(self, source: port.Node, info: Info, arguments: dict[str, Any]) -> Listing:
+        asked, condition, order = self.asked(info, **arguments)
         page = await info.context.loaders.links(self.hop, condition, order, asked).load(source.id)
+        info.context.hold(len(page.items))
         return Listing(page, asked)
 
 
@@ -188,17 +230,14 @@ class ListField(_Related):
 
     def get_result(self, source: Any, info: Any, args: Any, kwargs: Any) -> Any:
         """A connection."""
-        return self._list(info, **kwargs)
+        return self._list(info, kwargs)
 
-    async def _list(
-        self, info: Info, first: int, after: str | None = None, where: Any = None, order_by: Any = None
-    ) -> Listing:
+    async def _list(self, info: Info, arguments: dict[str, Any]) -> Listing:
         assert self.target is not None
-        asked = paging(first, after, info.context.selects(info, "totalCount"))
-        condition, order = filters.where_of(where), filters.order_of(self.target, order_by)
+        asked, condition, order = self.asked(info, **arguments)
         snapshot = await info.context.op.snapshot()
         page = await snapshot.find(self.target, condition, order=order, paging=asked)
-        info.context.loaders.hold(len(page.items))
+        info.context.hold(len(page.items))
         return Listing(page, asked)
 
 
@@ -229,10 +268,9 @@ ADDRESS: Final = (
     argument("address", strawberry.ID, "An id, or an address such as models:/name/3 or models:/name@champion."),
     argument(
         "as_of",
-        Optional[DateTime],
+        DateTime | None,
         "Look the address up as it was at this time: it decides which version an alias meant, and whether the thing "
         "existed. Its properties, and what hangs on it, are today's.",
-        None,
     ),
 )
 

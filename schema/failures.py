@@ -28,8 +28,8 @@ def present(error: GraphQLError, *, executed: bool) -> GraphQLError:
     if not executed:
         code = PARSE_FAILED if isinstance(error, GraphQLSyntaxError) else VALIDATION_FAILED
         return _with(error, error.message, {"code": code})
-    if isinstance(cause, GraphQLError):
-        # graphql-core refused a variable or an argument: the caller's input, in its own words.
+    if isinstance(cause, GraphQLError) or (error.path is None and error.nodes):
+        # graphql-core refused an argument, or a variable, which has a place in the document but not in the answer.
         return _with(error, error.message, {"code": InvalidArgument.code})
     id = secrets.token_hex(8)
     _log.error("internal error %s at %s", id, error.path, exc_info=cause, extra={"error_id": id})

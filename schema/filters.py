@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Optional
+from typing import Any, Final
 
 import strawberry
 from strawberry.annotation import StrawberryAnnotation
@@ -19,8 +19,17 @@ from strawberry.utils.str_converters import to_snake_case
 from graph import ontology, port
 from graph.ontology import Type
 from lineal.errors import InvalidArgument, LimitExceeded
-from schema import conditions
-from schema.conditions import MAX_LISTED, on_property, on_rows
+from schema.conditions import (
+    MAX_LISTED,
+    IntFilter,
+    MetricFilter,
+    ParamFilter,
+    StringFilter,
+    TagFilter,
+    TimeFilter,
+    on_property,
+    on_rows,
+)
 from schema.enums import OrderDirection, order_field
 
 MAX_CONDITIONS: Final = 200
@@ -32,12 +41,13 @@ RELATIONS: Final[dict[str, dict[str, tuple[port.Hop, str]]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A field of a filter: its GraphQL type as an annotation, what it means, and how its values compile.
+    """A field of a filter: its GraphQL type, what it means, and how its values compile.
 
-    `nested` says that a value is a filter itself, or a list of them: those are compiled before.
+    Filters that may not be made yet go by their names. `nested` says that a value is a filter itself, or
+    a list of them: those are compiled before.
     """
 
-    type: str
+    type: Any
     description: str
     compile: Callable[[Any], port.Where]
     nested: bool = False
@@ -45,11 +55,10 @@ class Condition:
 
 _CONDITIONS: dict[str, Mapping[str, Condition]] = {}
 _TYPES: Final = {
-    Type.STRING: "conditions.StringFilter",
-    Type.INT: "conditions.IntFilter",
-    Type.TIME: "conditions.TimeFilter",
-    Type.BOOL: "bool",
-    Type.STRINGS: "str",
+    Type.STRING: StringFilter,
+    Type.INT: IntFilter,
+    Type.TIME: TimeFilter,
+    Type.BOOL: bool,
 }
 
 
@@ -70,7 +79,9 @@ def _define(kind: ontology.NodeKind) -> None:
         for key, c in fields.items()
     }
     body["__module__"] = __name__
-    body["__annotations__"] = {key: f"{condition.type} | None" for key, condition in fields.items()}
+    body["__annotations__"] = {
+        key: f"{c.type} | None" if isinstance(c.type, str) else c.type | None for key, c in fields.items()
+    }
     description = f"Which {kind.name} things to give: all that is set must hold."
     _CONDITIONS[name] = fields
     globals()[name] = strawberry.input(type(name, (), body), description=description)
@@ -81,21 +92,21 @@ def _conditions(kind: ontology.NodeKind) -> Iterator[tuple[str, Condition]]:
     yield "and_", Condition(f"list[{own}]", "Every one of these holds.", lambda of: port.All(tuple(of)), nested=True)
     yield "or_", Condition(f"list[{own}]", "At least one of these holds.", lambda of: port.Any_(tuple(of)), nested=True)
     yield "not_", Condition(own, "This does not hold.", port.Not, nested=True)
-    yield "ids", Condition("list[strawberry.ID]", f"Its id is one of these, at most {MAX_LISTED}.", _ids)
-    yield "name", Condition(_TYPES[Type.STRING], "Its name.", on_property("name", "name"))
+    yield "ids", Condition(list[strawberry.ID], f"Its id is one of these, at most {MAX_LISTED}.", _ids)
+    yield "name", Condition(StringFilter, "Its name.", on_property("name", "name"))
     if not kind.is_global:
-        yield "workspace", Condition(_TYPES[Type.STRING], "The name of its workspace.", on_property("workspace", "workspace"))
-        yield "owner", Condition(_TYPES[Type.STRING], "The name of a principal or team that owns it.", _owner)
-    yield "created_by", Condition(_TYPES[Type.STRING], "Who registered it.", on_property("createdBy", "createdBy"))
+        yield "workspace", Condition(StringFilter, "The name of its workspace.", on_property("workspace", "workspace"))
+        yield "owner", Condition(StringFilter, "The name of a principal or team that owns it.", _owner)
+    yield "created_by", Condition(StringFilter, "Who registered it.", on_property("createdBy", "createdBy"))
     for name, doc in (("createdAt", "When it was registered."), ("updatedAt", "When it last changed.")):
-        yield to_snake_case(name), Condition(_TYPES[Type.TIME], doc, on_property(name, name))
-    yield "tags", Condition("list[conditions.TagFilter]", "Each of these holds of its tags.", on_rows("tags"))
+        yield to_snake_case(name), Condition(TimeFilter, doc, on_property(name, name))
+    yield "tags", Condition(list[TagFilter], "Each of these holds of its tags.", on_rows("tags"))
     if kind.has_params:
-        yield "params", Condition("list[conditions.ParamFilter]", "Each of these holds of its parameters.", on_rows("params"))
+        yield "params", Condition(list[ParamFilter], "Each of these holds of its parameters.", on_rows("params"))
     if kind.has_metrics:
-        yield "metrics", Condition("list[conditions.MetricFilter]", "Each of these holds of its metrics.", on_rows("metrics"))
+        yield "metrics", Condition(list[MetricFilter], "Each of these holds of its metrics.", on_rows("metrics"))
     for prop in kind.properties:
-        if prop.filterable and not prop.type is Type.STRINGS:
+        if prop.filterable and prop.type is not Type.STRINGS:
             yield to_snake_case(prop.name), Condition(_TYPES[prop.type], prop.doc, _on(prop))
     yield from _SPECIAL.get(kind.name, {}).items()
     for name, (hop, doc) in RELATIONS.get(kind.name, {}).items():
@@ -134,19 +145,19 @@ _SERVED_MODEL = port.Linked(port.Hop(ontology.VERSION_OF.name, "IN", "ModelVersi
 _SPECIAL: Final[Mapping[str, Mapping[str, Condition]]] = {
     "ModelVersion": {
         "framework": Condition(
-            "str", "A library that can load it.", lambda value: port.Prop("frameworks", "has", value)
+            str, "A library that can load it.", lambda value: port.Prop("frameworks", "has", value)
         ),
-        "alias": Condition("str", "An alias that points to it.", _pointed(ontology.ALIAS, "IN", "Model")),
-        "stage": Condition("str", "The stage that it is in.", _pointed(ontology.STAGE, "IN", "Model")),
+        "alias": Condition(str, "An alias that points to it.", _pointed(ontology.ALIAS, "IN", "Model")),
+        "stage": Condition(str, "The stage that it is in.", _pointed(ontology.STAGE, "IN", "Model")),
         "has_live_deployment": Condition(
-            "bool", "Whether some deployment serves it.", lambda value: _SERVED if value else port.Not(_SERVED)
+            bool, "Whether some deployment serves it.", lambda value: _SERVED if value else port.Not(_SERVED)
         ),
     },
     "Model": {
-        "alias": Condition("str", "An alias that it has.", _pointed(ontology.ALIAS, "OUT", "ModelVersion")),
-        "stage": Condition("str", "A stage that some version is in.", _pointed(ontology.STAGE, "OUT", "ModelVersion")),
+        "alias": Condition(str, "An alias that it has.", _pointed(ontology.ALIAS, "OUT", "ModelVersion")),
+        "stage": Condition(str, "A stage that some version is in.", _pointed(ontology.STAGE, "OUT", "ModelVersion")),
         "has_live_deployment": Condition(
-            "bool",
+            bool,
             "Whether some deployment serves a version of it.",
             lambda value: _SERVED_MODEL if value else port.Not(_SERVED_MODEL),
         ),
@@ -186,16 +197,16 @@ def _compile(value: Any, nesting: int, budget: list[int]) -> port.Where:
 def order_input(kind: str) -> Any:
     """The order input of a kind."""
     name = f"{kind}Order"
-    annotations: dict[str, Any] = {"field": Optional[order_field(kind)], "direction": OrderDirection}
+    annotations: dict[str, Any] = {"field": order_field(kind) | None, "direction": OrderDirection}
     body: dict[str, Any] = {
         "__module__": __name__,
         "__annotations__": annotations,
         "field": strawberry.field(description="The property that comes first.", default=None),
-        "direction": strawberry.field(description="Which end comes first.", default=False),
+        "direction": strawberry.field(description="Which end comes first.", default=OrderDirection(False)),
     }
     description = f"How to order a list of {kind} things. Ties go by id."
     if ontology.NODE_KINDS[kind].has_metrics:
-        annotations["metric"] = Optional[str]
+        annotations["metric"] = str | None
         doc = "Order by the last value of this metric instead of a property."
         body["metric"] = strawberry.field(description=doc, default=None)
     return strawberry.input(type(name, (), body), description=description)
@@ -222,13 +233,12 @@ def arguments(kind: str) -> tuple[StrawberryArgument, ...]:
     """The arguments `where` and `orderBy` of a list of a kind."""
     return (
         StrawberryArgument(
-            "where", None, StrawberryAnnotation(Optional[filter_of(kind)]), description="Which ones to give.", default=None
+            "where", None, StrawberryAnnotation(filter_of(kind) | None), description="Which ones to give."
         ),
         StrawberryArgument(
             "order_by",
             None,
-            StrawberryAnnotation(Optional[order_input(kind)]),
+            StrawberryAnnotation(order_input(kind) | None),
             description=f"How to order them; by {ontology.NODE_KINDS[kind].orders[0]} unless given.",
-            default=None,
         ),
     )

@@ -182,6 +182,7 @@ def checked(limits: Limits) -> type[SchemaExtension]:
             context = self.execution_context
             assert context.graphql_document is not None
             schema: Any = context.schema._schema
+            context.context.operation = (context.operation_name, context.operation_type.value)
             context.pre_execution_errors = list(verdict(schema, context.graphql_document, limits))
             yield
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import strawberry
@@ -42,7 +43,9 @@ class LineageNode:
         "is the same for one reader at all times."
     )
     kind: NodeKind = strawberry.field(description="Its kind.")
-    distance: int = strawberry.field(description="How many hops it is from the nearest root; in a path, from its start.")
+    distance: int = strawberry.field(
+        description="How many hops it is from the nearest root; in a path, from its start."
+    )
     node: AnyNode | None = strawberry.field(description="The node itself; null when it is restricted.")
     restricted: bool = strawberry.field(description="Whether it is there, but not to be read by you.")
 
@@ -91,7 +94,9 @@ class Lineage:
         resolver=_frontier, description="The walked nodes that have more behind them, by id: where to go on from."
     )
     frontier_count: int = strawberry.field(description="How many nodes the frontier has.")
-    counts_by_kind: list[KindCount] = strawberry.field(description="How many nodes of each kind were walked, returned or not.")
+    counts_by_kind: list[KindCount] = strawberry.field(
+        description="How many nodes of each kind were walked, returned or not."
+    )
 
 
 @strawberry.type(description="One way from a node to another.")
@@ -197,7 +202,7 @@ def path_answer(context: Context, found: port.Paths) -> Any:
         return LineagePath(
             length=len(ids) - 1,
             nodes=[Reached(context, found.nodes[id], place) for place, id in enumerate(ids)],  # type: ignore[misc]
-            hops=[hops[pair] for pair in zip(ids, ids[1:], strict=False)],
+            hops=[hops[pair] for pair in pairwise(ids)],
         )
 
     return Paths(
@@ -209,7 +214,7 @@ def path_answer(context: Context, found: port.Paths) -> Any:
 
 def _namer(context: Context, nodes: Iterable[port.Node]) -> Callable[[str], str]:
     handles = {node.id: context.handle(node.id) for node in nodes if not node.visible}
-    return lambda id: handles.get(id, id)
+    return lambda own: handles.get(own, own)
 
 
 def values(members: Iterable[Any] | None) -> list[str] | None:
@@ -218,7 +223,14 @@ def values(members: Iterable[Any] | None) -> list[str] | None:
 
 
 async def walk_from(
-    info: Info, of: Sequence[str], direction: port.Direction, depth: int, edges: Any, kinds: Any, as_of: int | None, limit: int
+    info: Info,
+    of: Sequence[str],
+    direction: port.Direction,
+    depth: int,
+    edges: Any,
+    kinds: Any,
+    as_of: int | None,
+    limit: int,
 ) -> Any:
     """A lineage from ids or addresses."""
     found = await reading.lineage(
@@ -231,7 +243,7 @@ async def walk_from(
         as_of=as_of,
         limit=limit,
     )
-    info.context.loaders.hold(len(found.closure.nodes) + len(found.closure.edges))
+    info.context.hold(len(found.closure.nodes) + len(found.closure.edges))
     return Walked(info.context, found)
 
 

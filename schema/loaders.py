@@ -14,7 +14,6 @@ from strawberry.dataloader import DataLoader
 from graph import naming, ontology
 from graph.address import Address
 from graph.port import Change, Chunk, Hop, Link, Metric, Node, Order, Page, Paging, Where
-from lineal.errors import LimitExceeded
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 
@@ -25,15 +24,10 @@ Load = Callable[[list[K]], Awaitable[Sequence[V]]]
 
 
 class Loaders:
-    """One loader for each question and its arguments; the keys are ids.
+    """One loader for each question and its arguments; the keys are ids."""
 
-    Raises LimitExceeded once all lists of the operation together hold more than `items`.
-    """
-
-    def __init__(self, op: Operation, items: int) -> None:
+    def __init__(self, op: Operation) -> None:
         self._op = op
-        self._items = items
-        self._held = 0
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
         op.on_refresh(self._loaders.clear)
 
@@ -41,13 +35,6 @@ class Loaders:
         if question not in self._loaders:
             self._loaders[question] = DataLoader(load, cache_key_fn=_cache_key)
         return self._loaders[question]
-
-    def hold(self, items: int) -> None:
-        """Count items of the answer. Raises LimitExceeded."""
-        self._held += items
-        if self._held > self._items:
-            msg = f"the answer's lists hold more than {self._items} items in all; ask for smaller pages or fewer levels"
-            raise LimitExceeded(msg, limit="items", maximum=self._items)
 
     def nodes(self) -> DataLoader[str, Node | None]:
         """Nodes by id."""
@@ -81,7 +68,6 @@ class Loaders:
 
         async def load(ids: list[str]) -> list[Page[Link]]:
             pages = await (await self._op.snapshot()).neighbours(ids, hop, where, order=order, paging=paging)
-            self.hold(sum(len(page.items) for page in pages.values()))
             return [pages.get(id) or Page(total=0 if paging.count else None) for id in ids]
 
         return self._loader((hop, where, order, paging), load)
@@ -91,7 +77,6 @@ class Loaders:
 
         async def load(ids: list[str]) -> list[list[str]]:
             links = await all_links(await self._op.snapshot(), ids, hop)
-            self.hold(sum(map(len, links.values())))
             return [sorted({link.edge.discriminator for link in links.get(id, ())}) for id in ids]
 
         return self._loader(("discriminators", hop), load)
@@ -102,7 +87,6 @@ class Loaders:
         async def load(ids: list[str]) -> list[Page[Link]]:
             snapshot = await self._op.snapshot()
             pages = await snapshot.history(ids, hop, discriminator=discriminator, paging=paging)
-            self.hold(sum(len(page.items) for page in pages.values()))
             return [pages.get(id) or Page() for id in ids]
 
         return self._loader(("history", hop, discriminator, paging), load)
@@ -114,7 +98,6 @@ class Loaders:
 
         async def load(ids: list[str]) -> list[dict[str, str]]:
             rows = await (await self._op.snapshot()).rows(ids, table, names)
-            self.hold(sum(map(len, rows.values())))
             return [rows.get(id, {}) for id in ids]
 
         return self._loader((table, names), load)
@@ -124,7 +107,6 @@ class Loaders:
 
         async def load(ids: list[str]) -> list[list[Metric]]:
             metrics = await (await self._op.snapshot()).metrics(ids, names)
-            self.hold(sum(map(len, metrics.values())))
             return [metrics.get(id, []) for id in ids]
 
         return self._loader(("metrics", names), load)
@@ -139,7 +121,6 @@ class Loaders:
             series: dict[tuple[str, str], list[Chunk]] = {}
             for chunk in found:
                 series.setdefault((chunk.owner, chunk.name), []).append(chunk)
-            self.hold(sum(len(chunk.points) for chunk in found))
             return [series.get(key, []) for key in keys]
 
         return self._loader(("points", after, chunks), load)
@@ -150,7 +131,6 @@ class Loaders:
         async def load(ids: list[str]) -> list[list[Change]]:
             snapshot = await self._op.snapshot()
             found = [await snapshot.changes(after=after, subject=id, descending=True, limit=limit) for id in ids]
-            self.hold(sum(map(len, found)))
             return found
 
         return self._loader(("changes", after, limit), load)

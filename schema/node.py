@@ -11,7 +11,7 @@ from resolvers.reading import page_size
 from schema import rows
 from schema.connection import After, Connection, First, Page, PageInfo, decode_cursor, page_info
 from schema.context import Info
-from schema.declare import NOUNS, edge, prepare, prop
+from schema.declare import edge, interface, prop
 from schema.enums import NodeKind
 from schema.lineage import Lineage, downstream, upstream
 from schema.scalars import JSON, BigInt, DateTime
@@ -32,7 +32,7 @@ class Change:
     request: str | None = strawberry.field(description="The id of the request, as logs have it.")
     data: JSON = strawberry.field(
         description="What it did to this node: `updated` with `before` and `after`, `created`, `deleted`, "
-        "`linked` and `unlinked` edges as [source, kind, target, discriminator]."
+        "`logged` with how many points of metrics, `linked` and `unlinked` edges as [source, kind, target, discriminator]."
     )
 
 
@@ -47,8 +47,8 @@ class Changes:
 
 def _change(subject: str, change: port.Change) -> Change:
     data: dict[str, Any] = {}
-    if subject in (updated := change.data.get("updated", {})):
-        data["updated"] = updated[subject]
+    for part in ("updated", "logged"):
+        data |= {part: change.data[part][subject]} if subject in change.data.get(part, {}) else {}
     for part in ("created", "deleted"):
         data |= {part: True} if any(entry[0] == subject for entry in change.data.get(part, ())) else {}
     for part in ("linked", "unlinked"):
@@ -71,6 +71,7 @@ async def _changes(root: port.Node, info: Info, first: First = 50, after: After 
     seq = cursor[0] if cursor and isinstance(cursor[0], int) else 0
     # One more than shown tells whether there is another page.
     found = await info.context.loaders.changes(seq, first + 1).load(root.id)
+    info.context.hold(len(found))
     return Changes(root.id, found, first, cursor is not None)
 
 
@@ -82,13 +83,15 @@ async def _workspace(root: port.Node, info: Info) -> Any:
     return await info.context.loaders.workspaces().load(root.workspace) if root.workspace else None
 
 
-@strawberry.interface(description="Anything in the graph: what all kinds have in common.")
+@interface("Anything in the graph: what all kinds have in common.")
 class Node:
     """The interface of all kinds; sources are graph.port.Node."""
 
     id: strawberry.ID = strawberry.field(description="Its id: opaque, sortable by time of birth, never used again.")
     kind: NodeKind = strawberry.field(description="Its kind.")
-    address: str = strawberry.field(resolver=_address, description="How people name it: models:/name/3. Arguments take it.")
+    address: str = strawberry.field(
+        resolver=_address, description="How people name it: models:/name/3. Arguments take it."
+    )
     name: str = strawberry.field(description="Its name.")
     workspace: Annotated[Workspace, strawberry.lazy("schema.workspace")] | None = strawberry.field(
         resolver=_workspace, description="The workspace it belongs to; null for what belongs to none."
@@ -113,10 +116,3 @@ class Node:
     def resolve_type(cls, source: port.Node, info: Any, type_: Any) -> str:
         """The name of the GraphQL type of a source: its kind."""
         return source.kind
-
-
-def _register() -> None:
-    NOUNS["Node"] = Node
-
-
-_register()

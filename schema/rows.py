@@ -16,7 +16,8 @@ from schema.scalars import BigInt, DateTime, MetricValue
 MAX_NAMES = 500
 
 Names = Annotated[
-    list[str] | None, strawberry.argument(description=f"Only those of these names, at most {MAX_NAMES}; all unless given.")
+    list[str] | None,
+    strawberry.argument(description=f"Only those of these names, at most {MAX_NAMES}; all unless given."),
 ]
 
 
@@ -56,7 +57,10 @@ class Series:
             for place, point in enumerate(chunk.points)
             if (chunk.number, place) > start
         ]
-        self.nodes = [MetricPoint(value=v, step=s, time=t) for _, (v, s, t) in places[:first]]
+        self.nodes = [
+            MetricPoint(value=MetricValue(value), step=BigInt(step), time=DateTime(time))
+            for _, (value, step, time) in places[:first]
+        ]
         self.page_info: PageInfo = page_info(
             [cursor for cursor, _ in places[:first]], len(places) > first or len(chunks) == asked, after is not None
         )
@@ -76,6 +80,7 @@ async def _series(
     # A chunk may be partly read already, and the next one tells whether there is more.
     chunks = 3
     found = await info.context.loaders.points(cursor[0] - 1 if cursor else -1, chunks).load((root.owner, root.name))
+    info.context.hold(min(first, sum(len(chunk.points) for chunk in found)))
     return Series(found, chunks, first, cursor)
 
 
@@ -106,8 +111,11 @@ class Owned:
         return getattr(self._metric, name)
 
 
-async def _rows(kind: Any, table: Literal["tags", "params"], root: port.Node, info: Info, names: list[str] | None) -> Any:
+async def _rows(
+    kind: Any, table: Literal["tags", "params"], root: port.Node, info: Info, names: list[str] | None
+) -> Any:
     found = await info.context.loaders.rows(table, _names(names)).load(root.id)
+    info.context.hold(len(found))
     return [kind(name=name, value=value) for name, value in found.items()]
 
 
@@ -123,6 +131,7 @@ async def _params(root: port.Node, info: Info, names: Names = None) -> list[Para
 
 async def _metrics(root: port.Node, info: Info, names: Names = None) -> list[Metric]:
     found: list[Any] = await info.context.loaders.metrics(_names(names)).load(root.id)
+    info.context.hold(len(found))
     return [Owned(root.id, metric) for metric in found]  # type: ignore[misc]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NewType
 
 import strawberry
@@ -18,7 +18,7 @@ DateTime = NewType("DateTime", int)
 BigInt = NewType("BigInt", int)
 MetricValue = NewType("MetricValue", float)
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SHAPE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 _TAGGED: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -56,12 +56,12 @@ def _show_figure(value: float) -> float | str:
 
 
 def _figure(value: Any) -> float:
-    """A figure of a metric. Raises ValueError."""
+    """A figure of a metric. Raises TypeError."""
     if isinstance(value, str) and value in _TAGGED:
         return _TAGGED[value]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         msg = f'MetricValue: must be a number, "NaN", "Infinity" or "-Infinity", not {value!r}'
-        raise ValueError(msg)
+        raise TypeError(msg)
     return float(value)
 
 
@@ -82,7 +82,7 @@ SCALARS: Final[Mapping[object, ScalarDefinition]] = {
     ),
     MetricValue: strawberry.scalar(
         name="MetricValue",
-        description='A figure of a metric: a number, or "NaN", "Infinity" or "-Infinity", which JSON has no numbers for.',
+        description='A figure of a metric: a number, or "NaN", "Infinity" or "-Infinity", for which JSON has none.',
         serialize=_show_figure,
         parse_value=_figure,
     ),

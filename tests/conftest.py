@@ -18,7 +18,7 @@ SOAK = bool(os.environ.get("LINEAL_SOAK"))
 """Whether the full counts are asked for, as `make soak` does."""
 
 _CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large)
-settings.register_profile("small", max_examples=25, deadline=None, derandomize=True, suppress_health_check=_CHECKS)
+settings.register_profile("small", max_examples=50, deadline=None, derandomize=True, suppress_health_check=_CHECKS)
 settings.register_profile("soak", max_examples=1_000, deadline=None, suppress_health_check=_CHECKS)
 settings.load_profile("soak" if SOAK else "small")
 
@@ -85,7 +85,7 @@ async def _neo4j(request: pytest.FixtureRequest) -> AsyncIterator[Graph]:
     server: Neo4jServer = request.getfixturevalue("neo4j_server")
     pristine: Pristine = request.getfixturevalue("pristine")
     pristine.restore()
-    async with Neo4jGraph(server.url) as graph:
+    async with Neo4jGraph(server.url, notifications=True) as graph:
         if not pristine.known:
             await graph.migrate()
             pristine.remember()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -27,8 +28,26 @@ EDGE_PROPS: Final = tuple(dict.fromkeys(p.name for kind in ontology.EDGE_KINDS.v
 
 METRIC_FIGURES: Final = ("name", "value", "minimum", "maximum", "step", "time", "count")
 
+_HIGH: Final = re.compile("[\ue000-\U0010ffff]")
+_PAIR: Final = re.compile("[\ue000-\ue10f][\ue800-\uf7ff]")
+
 SATELLITES: Final = {"tags": ("HAS_TAG", "Tag"), "params": ("HAS_PARAM", "Param"), "metrics": ("HAS_METRIC", "Metric")}
 """The relationship and the label of what nodes own."""
+
+
+def ordered(text: str) -> str:
+    """A text whose order is that of its code points wherever Neo4j compares it.
+
+    Neo4j 5 compares a stored text with a parameter by UTF-16 units, but sorts and seeks by code points;
+    the two differ only past the surrogates. Each character there becomes two of the private use area,
+    from ranges that do not meet, so that parts of a text are still parts of it.
+    """
+    return _HIGH.sub(lambda match: chr(0xE000 + (ord(match[0]) >> 12)) + chr(0xE800 + (ord(match[0]) & 0xFFF)), text)
+
+
+def plain(text: str) -> str:
+    """The text that `ordered` was given."""
+    return _PAIR.sub(lambda match: chr((ord(match[0][0]) - 0xE000 << 12) + ord(match[0][1]) - 0xE800), text)
 
 
 def edge_row(r: str, far: str) -> str:
@@ -70,7 +89,7 @@ def node_props(item: Stored) -> dict[str, Any]:
         "workspace": node.workspace,
         "container": node.container,
         "name": node.name,
-        "sort": ontology.sort_key(node.name),
+        "sort": ordered(ontology.sort_key(node.name)),
         "createdAt": node.created_at,
         "createdBy": node.created_by,
         "updatedAt": node.updated_at,
@@ -88,8 +107,8 @@ def edge_of(source: str, row: Sequence[Any], *, moment: int = OPEN - 1, incoming
     """An edge met at `source` (at its target when `incoming`); it is open when it ends after the moment."""
     kind, far, disc, since, until, *values = row
     props = {name: value for name, value in zip(EDGE_PROPS, values, strict=True) if value is not None}
-    ends = (far, source) if incoming else (source, far)
-    return Edge(kind, *ends, disc, since, None if until > moment else until, props)
+    start, end = (far, source) if incoming else (source, far)
+    return Edge(kind, start, end, disc, since, None if until > moment else until, props)
 
 
 def whole_edge_of(row: Sequence[Any]) -> Edge:

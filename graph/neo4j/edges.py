@@ -19,7 +19,8 @@ CYCLE: Final = f"""
     UNWIND $rows AS e
     CALL (e) {{
         MATCH (a:Entity {{id: e[0]}}) MATCH (b:Entity {{id: e[1]}})
-        MATCH p = shortestPath((b)-[rs:{"|".join(ontology.WALKABLE_EDGES)}*1..]->(a)) WHERE all(r IN rs WHERE r.until = {OPEN})
+        MATCH p = shortestPath((b)-[rs:{"|".join(ontology.WALKABLE_EDGES)}*1..]->(a))
+        WHERE all(r IN rs WHERE r.until = {OPEN})
         RETURN [n IN nodes(p) | n.id] AS path LIMIT 1
     }}
     WITH path LIMIT 1 RETURN collect(path)"""
@@ -48,7 +49,7 @@ def held(kinds: Collection[str]) -> str:
         f"UNWIND $keys AS k MATCH ()-[r:{kind}]->() WHERE r.openKey = k RETURN k, {EDGE} AS edge"
         for kind in ontology.EDGE_KINDS if kind in kinds
     )
-    return f"CALL {{ {parts} }} RETURN collect([k, edge])"
+    return f"CALL () {{ {parts} }} RETURN collect([k, edge])"
 
 
 def matching(kinds: Collection[str]) -> str:
@@ -59,7 +60,8 @@ def matching(kinds: Collection[str]) -> str:
         UNWIND $rows AS e
         CALL (e) {{
             WITH e WHERE e[1] IS NOT NULL
-            MATCH (a:Entity {{id: e[1]}})-[r:{types}]->(b:Entity) WHERE {tests} AND (e[2] IS NULL OR b.id = e[2]) RETURN r
+            MATCH (a:Entity {{id: e[1]}})-[r:{types}]->(b:Entity)
+            WHERE {tests} AND (e[2] IS NULL OR b.id = e[2]) RETURN r
             UNION
             WITH e WHERE e[1] IS NULL
             MATCH (a:Entity)-[r:{types}]->(b:Entity {{id: e[2]}}) WHERE {tests} RETURN r
@@ -86,7 +88,7 @@ def insert(kinds: Collection[str]) -> str:
         WITH r, b WHERE r.until = {OPEN} AND b.deletedAt IS NOT NULL RETURN b.id AS gone"""
         for kind in kinds
     )
-    return f"CALL {{ {parts} }} RETURN collect(gone)"
+    return f"CALL () {{ {parts} }} RETURN collect(gone)"
 
 
 def rewrite(kinds: Collection[str]) -> str:
@@ -96,8 +98,8 @@ def rewrite(kinds: Collection[str]) -> str:
 
 def end(kinds: Collection[str]) -> str:
     """End the edges in $rows at $now; what began no earlier goes altogether."""
+    there = f"r.since = e[4] AND r.until = {OPEN}"
     return f"""
-        {_each(kinds, f"r.since = e[4] AND r.until = {OPEN}")}
-        FOREACH (x IN CASE WHEN r.since >= $now THEN [r] ELSE [] END | DELETE x)
-        FOREACH (x IN CASE WHEN r.since < $now THEN [r] ELSE [] END | SET x.until = $now, x.openKey = null)
-        RETURN count(*)"""
+        CALL () {{ {_each(kinds, f"{there} AND r.since >= $now")} DELETE r }}
+        CALL () {{ {_each(kinds, there)} SET r.until = $now, r.openKey = null }}
+        RETURN true"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from graph import ontology
 from graph.ids import DEFAULT_WORKSPACE_ID
@@ -20,8 +20,19 @@ _DEFAULT = Node(
     0, "lineal", 0, 1,
 )  # fmt: skip
 
-STEPS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
-    (
+MARK_TEXT: Final = "MERGE (m:Meta {name: 'schema'}) SET m.version = $version RETURN true"
+
+
+class Step(NamedTuple):
+    """One step of filling a store."""
+
+    name: str
+    text: str
+    params: dict[str, Any]
+
+
+STEPS: Final = (
+    Step(
         "0001 the default workspace, and the heads of changes and lineage",
         """
         MERGE (n:Entity:Workspace {id: $id}) SET n += $props
@@ -45,8 +56,6 @@ STEPS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
         },
     ),
 )
-"""What fills a store, as numbered steps: (name, statement, parameters)."""
-
 VERSION: Final = len(STEPS)
 
 UNIQUE: Final = (
@@ -64,7 +73,10 @@ INDEXED: Final = (
 def check(found: int | None) -> None:
     """Raises PreconditionFailed: the store is not migrated, or newer than the code."""
     if (found or 0) > VERSION:
-        msg = f"the store is at version {found}, this Lineal knows {VERSION}: it was written by a newer Lineal; upgrade this one"
+        msg = (
+            f"the store is at version {found}, this Lineal knows {VERSION}: "
+            "it was written by a newer Lineal; upgrade this one"
+        )
         raise PreconditionFailed(msg, store=found, code=VERSION)
     if (found or 0) < VERSION:
         msg = f"the store is at version {found or 0}, this Lineal needs {VERSION}: run `lineal migrate`"
@@ -78,7 +90,8 @@ def schema() -> Iterator[str]:
     for kind in ontology.EDGE_KINDS.values():
         if kind.exclusive is not Exclusive.NO:
             yield (
-                f"CREATE CONSTRAINT {kind.name.lower()}_open IF NOT EXISTS FOR ()-[r:{kind.name}]-() REQUIRE r.openKey IS UNIQUE"
+                f"CREATE CONSTRAINT {kind.name.lower()}_open IF NOT EXISTS "
+                f"FOR ()-[r:{kind.name}]-() REQUIRE r.openKey IS UNIQUE"
             )
     for label, names in INDEXED:
         yield _index("RANGE", label, names)

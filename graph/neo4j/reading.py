@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from graph import ontology
@@ -18,13 +19,15 @@ from graph.neo4j.codec import (
     metric_of,
     node_of,
     number_of,
+    ordered,
+    plain,
     record_of,
     whole_edge_of,
     whole_edge_row,
 )
 from graph.neo4j.faults import translated
 from graph.neo4j.running import CURRENT, Runner
-from graph.neo4j.where import Compiler, always_there, exists, hop_pattern, live, sorted_by
+from graph.neo4j.where import Compiler, always_there, exists, hop_pattern, live, place_of, sorted_by
 from graph.port import (
     Change,
     Chunk,
@@ -45,15 +48,30 @@ from graph.port import (
     Walk,
     Where,
 )
-from graph.text import fold, query_tokens
+from graph.text import fold, normalize, query_tokens
 
 NODE = "p {.*, search: null}"
 """What `node_of` reads, from a map `p` of a node's properties; the tokens of a search stay where they are."""
 
+METRIC = f"[{', '.join(f'x.{name}' for name in METRIC_FIGURES)}]"
+"""What `metric_of` reads."""
+
 RECORD = f"""[n {{.*, search: null}}, COLLECT {{ MATCH (f:Former {{id: n.id}}) RETURN f.key }},
     COLLECT {{ MATCH (n)-[:HAS_TAG]->(x) RETURN [x.name, x.value] }},
     COLLECT {{ MATCH (n)-[:HAS_PARAM]->(x) RETURN [x.name, x.value] }},
-    COLLECT {{ MATCH (n)-[:HAS_METRIC]->(x) RETURN [{", ".join(f"x.{f}" for f in METRIC_FIGURES)}] }}]"""
+    COLLECT {{ MATCH (n)-[:HAS_METRIC]->(x) RETURN {METRIC} }}]"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """Which links a verb is after: `match` begins at `s` and binds `r` and `n`, `value` is what they are ordered by."""
+
+    verb: str
+    hop: Hop
+    match: str
+    value: str
+    order: Order
+    ties: tuple[str, str]
 
 
 class Reading(Snapshot):
@@ -79,8 +97,9 @@ class Reading(Snapshot):
             return await self._runner.ask(verb, body, params, as_of)
 
     async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
-        moment = self._runner.moment
-        known = {id: n for id in ids if (n := self._known.get(id)) and (n.deleted_at is None or n.deleted_at > (moment or 0))}
+        moment = self._runner.moment or 0
+        there = (n for id in ids if (n := self._known.get(id)) and (n.deleted_at is None or n.deleted_at > moment))
+        known = {n.id: n for n in there}
         if missing := [id for id in dict.fromkeys(ids) if id not in self._known]:
             q = Compiler(self._view)
             body = (
@@ -102,7 +121,8 @@ class Reading(Snapshot):
             CALL (w, at) {{
                 MATCH (n:Entity {{id: w.id}}) RETURN n, 0 AS rank
                 UNION MATCH (n:Entity {{key: w.key}}) WHERE {exists("n")} RETURN n, 1 AS rank
-                UNION MATCH (f:Former {{key: w.key}}) MATCH (n:Entity {{id: f.id}}) WHERE {exists("n")} RETURN n, 2 AS rank
+                UNION MATCH (f:Former {{key: w.key}}) MATCH (n:Entity {{id: f.id}}) WHERE {exists("n")}
+                RETURN n, 2 AS rank
                 {gone}
             }}
             WITH w, at, n ORDER BY rank WITH w, at, head(collect(n)) AS h
@@ -137,20 +157,24 @@ class Reading(Snapshot):
             WITH collect([v, {NODE}]) AS rows
             RETURN [rows, {f"COUNT {{ {match} }}" if paging.count else "null"}] AS result"""
         rows, total = await self._ask("find", body, q.params)
-        return page([(self._believe(p), (v, p["id"])) for v, p in rows], paging, total)
+        return page([(self._believe(p), (place_of(order, v), p["id"])) for v, p in rows], paging, total)
 
     async def neighbours(
-        self, ids: Sequence[str], hop: Hop, where: Where | None = None, *, order: Order = Order(), paging: Paging = Paging()
+        self,
+        ids: Sequence[str],
+        hop: Hop,
+        where: Where | None = None,
+        *,
+        order: Order = Order(),
+        paging: Paging = Paging(),
     ) -> dict[str, Page[Link]]:
         q = Compiler(self._view)
         value = q.order(hop.kind, order)
         more, tests = q.matching(hop.kind, where)
         match = f"MATCH {hop_pattern(hop, 's', 'r', 'n')}{more} WHERE {live('r')} AND {tests}"
-        ties = ("n.id", "r.disc")
-        after = q.after(paging.after, "v", order, ties)
+        asked = _Links("neighbours", hop, match, value, order, ("n.id", "r.disc"))
         return await self._links(
-            "neighbours", q, ids, hop, match, value, after, sorted_by("v", order, ties), paging,
-            lambda v, link: (v, link.node.id, link.edge.discriminator),
+            q, ids, asked, paging, lambda v, link: (place_of(order, v), link.node.id, link.edge.discriminator)
         )
 
     async def history(
@@ -159,37 +183,33 @@ class Reading(Snapshot):
         q = Compiler(self._view)
         named = "" if discriminator is None else f" AND r.disc = {q.add(discriminator)}"
         match = f"MATCH {hop_pattern(hop, 's', 'r', 'n')} WHERE r.since <= at AND {q.visible('n')}{named}"
-        latest, ties = Order("createdAt", descending=True), ("r.disc", "n.id")
-        return await self._links(
-            "history", q, ids, hop, match, "r.since", q.after(paging.after, "v", latest, ties), sorted_by("v", latest, ties),
-            paging, lambda v, link: (v, link.edge.discriminator, link.node.id),
-        )
+        asked = _Links("history", hop, match, "r.since", Order("createdAt", descending=True), ("r.disc", "n.id"))
+        return await self._links(q, ids, asked, paging, lambda v, link: (v, link.edge.discriminator, link.node.id))
 
     async def _links(
-        self, verb: str, q: Compiler, ids: Sequence[str], hop: Hop, match: str, value: str, after: str, order: str,
-        paging: Paging, cursor: Callable[[Any, Link], Cursor],
+        self, q: Compiler, ids: Sequence[str], asked: _Links, paging: Paging, cursor: Callable[[Any, Link], Cursor]
     ) -> dict[str, Page[Link]]:
-        """A page of links for each id; `match` begins at `s` and binds `r` and `n`."""
+        """A page of links for each id."""
         if not ids:
             return {}
         body = f"""
             UNWIND {q.add(list(dict.fromkeys(ids)))} AS i
             MATCH (s:Entity {{id: i}}) WHERE {q.visible("s")}
             CALL (s, at) {{
-                {match}
-                WITH r, n, {value} AS v WHERE {after}
-                WITH r, n, v ORDER BY {order} LIMIT {q.add(paging.first + 1)}
+                {asked.match}
+                WITH r, n, {asked.value} AS v WHERE {q.after(paging.after, "v", asked.order, asked.ties)}
+                WITH r, n, v ORDER BY {sorted_by("v", asked.order, asked.ties)} LIMIT {q.add(paging.first + 1)}
                 WITH r, n, v, properties(n) AS p
                 RETURN collect([v, {edge_row("r", "n")}, {NODE}]) AS rows
             }}
-            RETURN collect([i, rows, {f"COUNT {{ {match} }}" if paging.count else "null"}]) AS result"""
+            RETURN collect([i, rows, {f"COUNT {{ {asked.match} }}" if paging.count else "null"}]) AS result"""
         found: dict[str, Page[Link]] = {id: Page(total=0 if paging.count else None) for id in ids}
-        result = await self._ask(verb, body, q.params)
+        result = await self._ask(asked.verb, body, q.params)
         moment = self._runner.moment or CURRENT
         for id, rows, total in result:
             links = []
             for v, row, stored in rows:
-                edge = edge_of(id, row, moment=moment, incoming=hop.direction == "IN")
+                edge = edge_of(id, row, moment=moment, incoming=asked.hop.direction == "IN")
                 link = Link(edge, self._believe(stored))
                 links.append((link, cursor(v, link)))
             found[id] = page(links, paging, total)
@@ -198,14 +218,16 @@ class Reading(Snapshot):
     async def rows(
         self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
     ) -> dict[str, dict[str, str]]:
-        found = await self._owned("rows", ids, table, "[x.name, x.value]", names)
+        found = await self._owned(ids, table, "[x.name, x.value]", names)
         return {id: dict(sorted(items)) for id, items in found.items()}
 
     async def metrics(self, ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, list[Metric]]:
-        found = await self._owned("metrics", ids, "metrics", f"[{', '.join(f'x.{f}' for f in METRIC_FIGURES)}]", names)
+        found = await self._owned(ids, "metrics", METRIC, names)
         return {id: [metric_of(m) for m in sorted(items, key=lambda m: str(m[0]))] for id, items in found.items()}
 
-    async def _owned(self, verb: str, ids: Sequence[str], table: str, row: str, names: Sequence[str] | None) -> dict[str, Any]:
+    async def _owned(
+        self, ids: Sequence[str], table: str, row: str, names: Sequence[str] | None
+    ) -> dict[str, list[Any]]:
         """What each owner has in a table; owners without any are missing."""
         if not ids:
             return {}
@@ -216,7 +238,7 @@ class Reading(Snapshot):
             UNWIND {q.add(list(dict.fromkeys(ids)))} AS i MATCH (n:Entity {{id: i}}) WHERE {q.visible("n")}
             MATCH (n)-[:{hop}]->(x:{label}){named}
             WITH i, collect({row}) AS items RETURN collect([i, items]) AS result"""
-        there = dict(await self._ask(verb, body, q.params))
+        there = dict(await self._ask(table, body, q.params))
         return {id: there[id] for id in ids if id in there}
 
     async def points(
@@ -253,28 +275,35 @@ class Reading(Snapshot):
         if not words or kinds == []:
             return Page(total=0 if paging.count else None)
         q = Compiler(self._view)
-        query, name = q.add(" AND ".join(f"{word}*" for word in words)), q.add(fold(text.strip()))
+        query, name = q.add(" AND ".join(f"{word}*" for word in words)), q.add(ordered(fold(text.strip())))
         kind = "" if kinds is None else f" AND n.kind IN {q.add(list(kinds))}"
-        match = f"CALL db.index.fulltext.queryNodes('entity_search', {query}) YIELD node AS n WHERE {q.shown('n')}{kind}"
+        match = f"""CALL db.index.fulltext.queryNodes('entity_search', {query}) YIELD node AS n
+            WHERE {q.shown("n")}{kind}"""
         ranks = ("exact", "begins", "n.sort", "n.id")
-        after = "" if paging.after is None else f"WHERE {q.lexically(ranks, paging.after)}"
+        after = ""
+        if paging.after is not None:
+            exact, begins, sort, id = paging.after
+            after = f"WHERE {q.lexically(ranks, (exact, begins, ordered(sort), id))}"
         body = f"""
             {match}
-            WITH n, CASE WHEN n.sort = {name} THEN 0 ELSE 1 END AS exact, CASE WHEN n.sort STARTS WITH {name} THEN 0 ELSE 1 END AS begins
+            WITH n, CASE WHEN n.sort = {name} THEN 0 ELSE 1 END AS exact,
+                CASE WHEN n.sort STARTS WITH {name} THEN 0 ELSE 1 END AS begins
             {after}
             WITH n, exact, begins ORDER BY {", ".join(ranks)} LIMIT {q.add(paging.first + 1)}
             WITH exact, begins, properties(n) AS p
             WITH collect([exact, begins, p.sort, {NODE}]) AS rows
             RETURN [rows, {f"COUNT {{ {match} RETURN n }}" if paging.count else "null"}] AS result"""
         rows, total = await self._ask("search", body, q.params)
-        return page([(self._believe(p), (*rank, p["id"])) for *rank, p in rows], paging, total)
+        found = [(self._believe(p), (exact, begins, plain(sort), p["id"])) for exact, begins, sort, p in rows]
+        return page(found, paging, total)
 
     async def changes(
         self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
     ) -> list[Change]:
         q = Compiler(self._view)
         about = "" if subject is None else f"-[:ABOUT]->(:Entity {{id: {q.add(subject)}}})"
-        beyond = f"c.seq {'<' if descending else '>'} {q.add(after)}" if after or not descending else "c.seq IS NOT NULL"
+        side = "<" if descending else ">"
+        beyond = f"c.seq {side} {q.add(after)}" if after or not descending else "c.seq IS NOT NULL"
         body = f"""
             MATCH (c:Change){about} WHERE {beyond}
             WITH c ORDER BY c.seq {"DESC" if descending else ""} LIMIT {q.add(limit)}
@@ -316,10 +345,11 @@ def _wanted(place: int, address: Address) -> dict[str, Any]:
         return {"place": place, "id": address.id, "kind": address.kind}
     kind = ontology.NODE_KINDS[address.kind]
     whole = ontology.NODE_KINDS[kind.within] if kind.within else kind
-    part = None if address.part is None else ontology.normalize(address.part)
+    part = None if address.part is None else normalize(address.part)
     return {
-        "place": place, "kind": whole.name, "workspace": address.workspace, "name": ontology.normalize(address.name),
-        "sort": ontology.sort_key(address.name), "key": ontology.key_of(whole, address.workspace, None, address.name),
+        "place": place, "kind": whole.name, "workspace": address.workspace, "name": normalize(address.name),
+        "sort": ordered(ontology.sort_key(address.name)),
+        "key": ontology.key_of(whole, address.workspace, None, address.name),
         "part": None if part is None else kind.name, "partName": part, "alias": address.alias,
     }  # fmt: skip
 

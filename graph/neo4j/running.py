@@ -31,6 +31,14 @@ def store_time(*carried: str) -> str:
     return f"WITH {NOW} AS clock{more} WITH clock.epochSeconds * 1000000 + clock.microsecond AS now{more}"
 
 
+def locked(x: str) -> str:
+    """Take the write lock of a node until the transaction ends; what is read after it is up to date.
+
+    Neo4j locks what it writes, so a property is set, and taken away again before anyone sees it.
+    """
+    return f"SET {x}.locked = true REMOVE {x}.locked"
+
+
 class Runner:
     """Queues statements on a transaction that begins with the first of them.
 
@@ -39,7 +47,9 @@ class Runner:
     `tries` times in all: nothing was read yet.
     """
 
-    def __init__(self, begin: Callable[[], Awaitable[AsyncTransaction]], observer: Observer | None, *, tries: int = 1) -> None:
+    def __init__(
+        self, begin: Callable[[], Awaitable[AsyncTransaction]], observer: Observer | None, *, tries: int = 1
+    ) -> None:
         self.statements = 0
         self.moment: int | None = None
         self._begin = begin
@@ -54,7 +64,7 @@ class Runner:
             return await self._send(verb, text, params)
 
     async def ask(self, verb: str, body: str, params: Mapping[str, Any], as_of: int | None = None) -> Any:
-        """The `result` of a subquery that reads `t` and `at`; the first one pins the moment. Raises the driver's errors."""
+        """The `result` of a subquery over `t` and `at`; the first one pins the moment. Raises the driver's errors."""
         text = f"{MOMENT} CALL (t, at) {{ {body} }} RETURN t, result"
         async with self._queue:
             self.moment, result = await self._send(verb, text, {**params, "t": self.moment, "asOf": as_of})
@@ -78,8 +88,7 @@ class Runner:
         try:
             if self._tx is None:
                 self._tx = await self._begin()
-            # Every text is put together from literals of this package and names of the ontology.
-            result = await self._tx.run(text, dict(params))  # type: ignore[arg-type]
+            result = await self._tx.run(text, dict(params))
             record = await result.single(strict=True)
             failed = False
             return record.values()
@@ -94,7 +103,7 @@ class Runner:
         failed = True
         try:
             self._tx = self._tx or await self._begin()
-            await (await self._tx.run(text)).consume()  # type: ignore[arg-type]
+            await (await self._tx.run(text)).consume()
             failed = False
         finally:
             if self._observer:

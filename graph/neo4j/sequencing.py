@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graph.neo4j.codec import change_of
-from graph.neo4j.running import Runner, store_time
+from graph.neo4j.running import Runner, locked, store_time
 from graph.neo4j.writing import KEEP_KEYS
 from graph.port import Lease
 from graph.recording import change_hash
@@ -16,10 +18,11 @@ async def sequence(runner: Runner, lease: Lease | None) -> int:
     seq, hash, holds, rows = await runner.run(
         "sequence",
         f"""
-        MATCH (m:Meta {{name: 'changes'}}) REMOVE m.locked
+        MATCH (m:Meta {{name: 'changes'}}) {locked("m")}
         {store_time("m")}
         OPTIONAL MATCH (l:Lease {{name: $lease.name}})
-        WITH m, now, $lease IS NULL OR coalesce(l.holder = $lease.holder AND l.epoch = $lease.epoch AND l.until > now, false) AS holds
+        WITH m, now, $lease IS NULL OR coalesce(
+            l.holder = $lease.holder AND l.epoch = $lease.epoch AND l.until > now, false) AS holds
         CALL (now, holds) {{
             MATCH (i:Idempotency) WHERE holds AND i.at <= now - $keep WITH i LIMIT $batch DETACH DELETE i
         }}
@@ -28,7 +31,11 @@ async def sequence(runner: Runner, lease: Lease | None) -> int:
             RETURN collect([c.id, c.at, c.by, c.action, c.request, c.data, null, null]) AS rows
         }}
         RETURN m.seq, m.hash, holds, rows""",
-        {"lease": lease and {"name": lease.name, "holder": lease.holder, "epoch": lease.epoch}, "keep": KEEP_KEYS, "batch": BATCH},
+        {
+            "lease": lease and {"name": lease.name, "holder": lease.holder, "epoch": lease.epoch},
+            "keep": KEEP_KEYS,
+            "batch": BATCH,
+        },
     )
     if not holds or not rows:
         return 0
@@ -53,11 +60,12 @@ async def claim(runner: Runner, name: str, holder: str, seconds: float) -> Lease
         "claim",
         f"""
         MERGE (l:Lease {{name: $name}}) ON CREATE SET l.holder = '', l.epoch = 0, l.until = 0
-        REMOVE l.locked
+        {locked("l")}
         {store_time("l")}
         CALL (l, now) {{
             WITH l, now WHERE l.holder = $holder OR l.until <= now
-            SET l.epoch = l.epoch + CASE WHEN l.holder = $holder AND l.until > now THEN 0 ELSE 1 END, l.holder = $holder, l.until = now + $length
+            SET l.epoch = l.epoch + CASE WHEN l.holder = $holder AND l.until > now THEN 0 ELSE 1 END,
+                l.holder = $holder, l.until = now + $length
             RETURN [l.epoch, l.until] AS taken
         }}
         RETURN collect(taken)""",
@@ -70,8 +78,8 @@ async def release(runner: Runner, lease: Lease) -> None:
     """See Graph.release."""
     await runner.run(
         "release",
-        """
-        OPTIONAL MATCH (l:Lease {name: $name}) REMOVE l.locked
+        f"""
+        OPTIONAL MATCH (l:Lease {{name: $name}}) {locked("l")}
         WITH l, l.holder = $holder AND l.epoch = $epoch AS mine
         FOREACH (x IN CASE WHEN mine THEN [l] ELSE [] END | SET x.until = 0)
         RETURN true""",

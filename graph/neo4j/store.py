@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -76,7 +77,12 @@ class Neo4jGraph(Graph):
             trust = {"encrypted": True, "trusted_certificates": TrustCustomCAs(str(self._authority))}
         hints: dict[str, Any] = {"notifications_min_severity": "OFF"}
         if self._notifications:
-            hints = {"notifications_min_severity": "INFORMATION", "warn_notification_severity": "INFORMATION"}
+            # Of names that the database has never seen, and of constraints that are there already, a new store is full.
+            hints = {
+                "notifications_min_severity": "INFORMATION",
+                "warn_notification_severity": "INFORMATION",
+                "notifications_disabled_classifications": ["UNRECOGNIZED", "SCHEMA"],
+            }
         return AsyncGraphDatabase.driver(
             url,
             auth=self._auth,
@@ -97,7 +103,8 @@ class Neo4jGraph(Graph):
             except ValueError as error:
                 raise ConfigurationError(str(error)) from error
             try:
-                await driver.verify_connectivity(database=self._database)
+                async with driver.session(database=self._database) as session:
+                    await (await session.run("RETURN true")).consume()
             except BaseException:
                 await driver.close()
                 raise
@@ -110,7 +117,7 @@ class Neo4jGraph(Graph):
 
     @asynccontextmanager
     async def _runner(self, access: Literal["READ", "WRITE"]) -> AsyncIterator[Runner]:
-        """A connection whose transaction begins with its first statement, and is rolled back unless it was committed."""
+        """A connection whose transaction begins with its first statement, and is undone unless it was committed."""
         if self._driver is None:
             msg = "the store is not open"
             raise Unavailable(msg)
@@ -158,7 +165,7 @@ class Neo4jGraph(Graph):
                 fault: Exception = error
             tries += 1
             clashes += isinstance(fault, ConstraintError)
-            pause = random.uniform(0, min(LONGEST_PAUSE, 0.01 * 2**tries))
+            pause = random.uniform(0, min(LONGEST_PAUSE, 0.01 * 2**tries))  # noqa: S311 - it spreads tries, it hides nothing
             if not is_transient(fault) or clashes > MAX_CLASHES or time.monotonic() + pause > end:
                 raise as_lineal(fault) from fault
             await asyncio.sleep(pause)
@@ -191,16 +198,9 @@ class Neo4jGraph(Graph):
         if found > migrations.VERSION:
             migrations.check(found)
         await self._apply_schema()
-        for number, (_, text, params) in enumerate(migrations.STEPS[found:], found + 1):
-
-            async def attempt(runner: Runner, text: str = text, params: dict[str, Any] = params, number: int = number) -> None:
-                await runner.run("migrate", text, params)
-                text = "MERGE (m:Meta {name: 'schema'}) SET m.version = $version RETURN true"
-                await runner.run("migrate", text, {"version": number})
-                await runner.commit()
-
-            await self._patiently(attempt)
-        return [name for name, _, _ in migrations.STEPS[found:]]
+        for number, step in enumerate(migrations.STEPS[found:], found + 1):
+            await self._patiently(partial(_take, step, number))
+        return [step.name for step in migrations.STEPS[found:]]
 
     async def check_version(self) -> None:
         migrations.check(await self._version())
@@ -214,9 +214,15 @@ class Neo4jGraph(Graph):
     async def _apply_schema(self) -> None:
         """Make the constraints and indexes that are missing; Neo4j allows one such statement in a transaction."""
         for text in migrations.schema():
+            await self._patiently(partial(_define, text))
 
-            async def attempt(runner: Runner, text: str = text) -> None:
-                await runner.execute("migrate", text)
-                await runner.commit()
 
-            await self._patiently(attempt)
+async def _take(step: migrations.Step, number: int, runner: Runner) -> None:
+    await runner.run("migrate", step.text, step.params)
+    await runner.run("migrate", migrations.MARK_TEXT, {"version": number})
+    await runner.commit()
+
+
+async def _define(text: str, runner: Runner) -> None:
+    await runner.execute("migrate", text)
+    await runner.commit()

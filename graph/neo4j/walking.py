@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from graph import ontology
@@ -37,25 +38,26 @@ def closure_text(q: Compiler, roots: Sequence[str], walk: Walk) -> str:
         cut = f"""
             WITH at, roots, s, [x IN s WHERE x[0].kind IN {q.add(sorted(walk.kinds))}] AS asked
             WITH at, roots, s, asked[0..{limit}] AS shown, size(asked) > {limit} AS over
-            WITH at, roots, shown, [x IN shown | x[0]] AS inside,
-                CASE WHEN over THEN [x IN s WHERE x[1] < shown[-1][1] OR (x[1] = shown[-1][1] AND x[0].id <= shown[-1][0].id) | x[0]]
-                ELSE [x IN s | x[0]] END AS walked"""
+            WITH at, roots, s, shown, [x IN shown | x[0]] AS inside,
+                CASE WHEN over THEN shown[-1] END AS last
+            WITH at, roots, shown, inside, [
+                x IN s WHERE last IS NULL OR x[1] < last[1] OR (x[1] = last[1] AND x[0].id <= last[0].id) | x[0]
+            ] AS walked"""
         counts = "COLLECT { UNWIND walked AS x WITH x.kind AS kind, count(*) AS many RETURN [kind, many] }"
     return f"""
         {_roots(q, roots, "roots")}
         {_walk(q, walk, "roots", most)}
         {cut}
-        RETURN [
-            {_nodes(q, "shown")},
+        WITH {_nodes(q, "shown")} AS nodes,
             COLLECT {{
                 UNWIND walked AS x MATCH {_step(walk)}
                 WITH x, r, y, properties(r) AS q WHERE {LIVE_MAP}
                 WITH x, collect(CASE WHEN x IN inside AND y IN inside THEN {WALKED_EDGE} END) AS edges,
                     count(CASE WHEN NOT y IN walked THEN 1 END) AS exits
-                RETURN [x.id, edges, exits > 0] }},
-            [x IN roots WHERE NOT x IN walked | x.id],
-            {counts}
-        ] AS result"""
+                RETURN [x.id, edges, exits > 0] }} AS steps,
+            [x IN roots WHERE NOT x IN walked | x.id] AS unwalked,
+            {counts} AS counts
+        RETURN [nodes, steps, unwalked, counts] AS result"""
 
 
 def closure_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -> Closure:
@@ -88,17 +90,17 @@ def paths_text(q: Compiler, sources: Sequence[str], targets: Sequence[str], walk
             RETURN collect(DISTINCT m) AS inside
         }}
         WITH at, roots, walked, ends, inside, [x IN inside | [x, 0]] AS shown
-        RETURN [
-            {_nodes(q, "shown")},
+        WITH {_nodes(q, "shown")} AS nodes,
             COLLECT {{
                 UNWIND inside AS x MATCH {_step(walk)}
                 WITH x, r, y, properties(r) AS q WHERE {LIVE_MAP} AND y IN inside
-                WITH x, collect({WALKED_EDGE}) AS edges RETURN [x.id, edges, false] }},
-            [x IN roots WHERE x IN inside | x.id],
-            [x IN ends WHERE x IN inside | x.id],
+                WITH x, collect({WALKED_EDGE}) AS edges RETURN [x.id, edges, false] }} AS steps,
+            [x IN roots WHERE x IN inside | x.id] AS starts,
+            [x IN ends WHERE x IN inside | x.id] AS ends,
             any(x IN roots WHERE NOT x IN walked)
-                OR EXISTS {{ UNWIND walked AS x MATCH {_step(walk)} WHERE {live("r")} AND NOT y IN walked RETURN x }}
-        ] AS result"""
+                OR EXISTS {{
+                    UNWIND walked AS x MATCH {_step(walk)} WHERE {live("r")} AND NOT y IN walked RETURN x }} AS cut
+        RETURN [nodes, steps, starts, ends, cut] AS result"""
 
 
 def paths_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -> Paths:
@@ -113,7 +115,7 @@ def paths_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -
     for near, far in hops:
         successors[near].add(far)
     found, count = enumerate_paths(successors, starts, ends, walk.limit)
-    follows = {pair for path in found for pair in zip(path, path[1:], strict=False)}
+    follows = {pair for path in found for pair in pairwise(path)}
     used = sorted({id for path in found for id in path})
     edges = {pair: hops[pair] for pair in sorted(follows)}
     return Paths(found, {id: nodes[id] for id in used}, edges, None if cut else count, not cut)
@@ -144,7 +146,8 @@ def _walk(q: Compiler, walk: Walk, roots: str, most: int) -> str:
         CALL (at, {roots}) {{
             UNWIND {roots} AS root
             CALL (at, root) {{
-                MATCH p = (root){_arrow(walk, backwards=False, depth=walk.depth)}(m) WHERE all(r IN rs WHERE {live("r")})
+                MATCH p = (root){_arrow(walk, backwards=False, depth=walk.depth)}(m)
+                WHERE all(r IN rs WHERE {live("r")})
                 WITH m, min(length(p)) AS d ORDER BY d, m.id LIMIT {limit}
                 RETURN m, d
             }}
@@ -155,7 +158,7 @@ def _walk(q: Compiler, walk: Walk, roots: str, most: int) -> str:
 
 def _arrow(walk: Walk, *, backwards: bool, depth: int | None) -> str:
     """Many steps of the walk as a pattern. Raises InvalidArgument: a depth that is no small whole number."""
-    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or not 0 <= depth <= MAX_DEPTH):
+    if depth is not None and (type(depth) is not int or not 0 <= depth <= MAX_DEPTH):
         raise InvalidArgument(f"depth: must be a whole number from 0 to {MAX_DEPTH}, not {depth!r}", field="depth")
     steps = f"[rs:{_types(walk)}*0..{'' if depth is None else depth}]"
     return f"-{steps}->" if (walk.direction is Direction.UPSTREAM) != backwards else f"<-{steps}-"
@@ -168,7 +171,7 @@ def _step(walk: Walk) -> str:
 
 
 def _types(walk: Walk) -> str:
-    """The walked kinds as types, in the ontology's order, so that plans are shared. Raises KeyError: not of the ontology."""
+    """The walked kinds as types, in the ontology's order, so that plans are shared. Raises KeyError: no such kind."""
     asked = {ontology.EDGE_KINDS[name].name for name in walk.edges or ontology.LINEAGE_EDGES}
     return "|".join(name for name in ontology.EDGE_KINDS if name in asked)
 
@@ -188,4 +191,5 @@ def _node(row: Mapping[str, Any], believe: Believe) -> Node:
 
 def _edges(steps: Sequence[Any], walk: Walk, moment: int) -> list[Edge]:
     incoming = walk.direction is Direction.DOWNSTREAM
-    return sorted((edge_of(id, row, moment=moment, incoming=incoming) for id, rows, _ in steps for row in rows), key=identity)
+    edges = (edge_of(id, row, moment=moment, incoming=incoming) for id, rows, _ in steps for row in rows)
+    return sorted(edges, key=identity)

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from graph import ontology
-from graph.neo4j.codec import HEAD, SATELLITES
+from graph.neo4j.codec import HEAD, SATELLITES, ordered, plain
 from graph.port import All, Any_, Cursor, Hop, Linked, Not, Order, Prop, Row, View, Where
 from graph.text import fold, normalize
 from lineal.errors import InvalidArgument
 
 COLUMNS = ("id", "name", "workspace", "createdAt", "updatedAt", "createdBy")
 COMPARISONS = {
-    "eq": "=", "in": "IN", "contains": "CONTAINS", "prefix": "STARTS WITH", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
-}
+    "eq": "=", "in": "IN", "contains": "CONTAINS", "prefix": "STARTS WITH",
+    "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
+}  # fmt: skip
 ALWAYS_THERE = ("name", "createdAt", "updatedAt", "number")
 
 
@@ -98,11 +99,11 @@ class Compiler:
             return test
         match where.op:
             case "eq":
-                return f"{n}.sort = {self.add(ontology.sort_key(value))} AND {test}"
+                return f"{n}.sort = {self.add(ordered(ontology.sort_key(value)))} AND {test}"
             case "in":
-                return f"{n}.sort IN {self.add([ontology.sort_key(v) for v in value])} AND {test}"
+                return f"{n}.sort IN {self.add([ordered(ontology.sort_key(v)) for v in value])} AND {test}"
             case _:
-                return f"{n}.sort {COMPARISONS[where.op]} {self.add(fold(where.value))}"
+                return f"{n}.sort {COMPARISONS[where.op]} {self.add(ordered(fold(where.value)))}"
 
     def _row(self, where: Row, n: str) -> tuple[str, str]:
         hop, label = SATELLITES[where.table]
@@ -127,7 +128,7 @@ class Compiler:
     def order(self, kind: str | None, order: Order, n: str = "n") -> str:
         """What the order compares; NaN is null. Raises InvalidArgument: the kind cannot be ordered so."""
         if order.metric is None:
-            return f"{n}.sort" if order.by == "name" else property_expression(kind, order.by, n)
+            return f"{n}.sort" if by_name(order) else property_expression(kind, order.by, n)
         hop, label = SATELLITES["metrics"]
         x = self.name("x")
         named = f"({n})-[:{hop}]->({x}:{label} {{name: {self.add(order.metric)}}})"
@@ -144,7 +145,7 @@ class Compiler:
         tie = self.lexically(ties, rest)
         if place is None:
             return f"({value} IS NULL AND {tie})"
-        at = self.add(place)
+        at = self.add(ordered(place) if by_name(order) else place)
         side = "<" if order.descending else ">"
         beyond = f"{value} {side}= {at} AND ({value} {side} {at} OR {tie})"
         return beyond if always_there(order) else f"({value} IS NULL OR ({beyond}))"
@@ -161,6 +162,16 @@ class Compiler:
 def always_there(order: Order) -> bool:
     """Whether every node has what this order compares, so that an index gives the order."""
     return order.metric is None and order.by in ALWAYS_THERE
+
+
+def by_name(order: Order) -> bool:
+    """Whether the order is that of folded names."""
+    return order.metric is None and order.by == "name"
+
+
+def place_of(order: Order, value: Any) -> Any:
+    """What a cursor says of an item's place, from what `Compiler.order` came to."""
+    return plain(value) if by_name(order) else value
 
 
 def sorted_by(value: str, order: Order, ties: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from graph.neo4j.codec import (
 )
 from graph.neo4j.faults import Again
 from graph.neo4j.reading import RECORD, Reading
-from graph.neo4j.running import CURRENT, Runner, store_time
+from graph.neo4j.running import CURRENT, Runner, locked, store_time
 from graph.port import CHUNK, EVERYTHING, Change, Chunk, Edge, EdgeMatch, Metric, Node, NodeRecord, Point, Remembered
 from graph.recording import EdgeEnds, Series, Stored
 from graph.writing import Writing
@@ -35,15 +35,23 @@ KEEP_KEYS = 7 * 24 * 3600 * 1_000_000
 class Neo4jTransaction(Writing, Reading):
     """Reads what is there now, its own writes included, and locks what it is about to write.
 
-    REMOVE of a property that no node has takes Neo4j's write lock and writes nothing.
+    `now` is settled when it is asked for first; a lock before that may have had to wait, and moves it on,
+    so that what a transaction ends did begin before.
     """
 
     def __init__(self, runner: Runner, by: str, attempt: int) -> None:
         Writing.__init__(self, by)
         Reading.__init__(self, runner, EVERYTHING)
         runner.moment = CURRENT
-        self.now = 0
+        self._time = 0
+        self._settled = False
         self._attempt = attempt
+
+    @property
+    def now(self) -> int:  # type: ignore[override]
+        """The store's time, which everything in this transaction is stamped with."""
+        self._settled = True
+        return self._time
 
     def _believe(self, stored: Any) -> Node:
         return node_of(stored)
@@ -58,17 +66,16 @@ class Neo4jTransaction(Writing, Reading):
 
     async def begin(self, change: str) -> int | None:
         """Take the store's time; returns the number of the attempt that has committed this change already."""
-        self.now, attempt = await self._runner.run(
-            "begin", f"{store_time()} OPTIONAL MATCH (c:Change {{id: $id}}) RETURN now, c.attempt", {"id": change}
-        )
-        return attempt
+        text = f"{store_time()} OPTIONAL MATCH (c:Change {{id: $id}}) RETURN now, c.attempt"
+        self._time, committed = await self._runner.run("begin", text, {"id": change})
+        return None if committed is None else int(committed)
 
     async def lock(self, ids: Sequence[str]) -> dict[str, Node]:
         if not ids:
             return {}
         now, rows = await self._runner.run(
             "lock",
-            f"""UNWIND $ids AS i MATCH (n:Entity {{id: i}}) REMOVE n.locked WITH collect(n) AS ns
+            f"""UNWIND $ids AS i MATCH (n:Entity {{id: i}}) {locked('n')} WITH collect(n) AS ns
             {store_time("ns")}
             RETURN now, [n IN ns WHERE n.deletedAt IS NULL | n {{.*, search: null}}]""",
             {"ids": sorted(set(ids))},
@@ -77,26 +84,28 @@ class Neo4jTransaction(Writing, Reading):
         for id in ids:
             if id not in found:
                 raise NotFound(f"there is no node {id!r}", id=id)
-        if not self.log.data():
-            self.now = max(self.now, now)
-        elif any(node.updated_at > self.now for node in found.values()):
-            raise Again("a node was changed after this transaction began to write")
+        if not self._settled:
+            self._time = max(self._time, now)
+        elif any(node.updated_at > self._time for node in found.values()):
+            msg = "a node was changed after the time that this transaction writes for"
+            raise Again(msg)
         return {id: found[id] for id in ids}
 
     async def recall(self, key: str) -> Remembered | None:
         found = await self._run(
             "recall",
-            """MERGE (i:Idempotency {principal: $by, key: $key}) ON CREATE SET i.at = $now
-            REMOVE i.locked WITH collect(i) AS all
+            f"""MERGE (i:Idempotency {{principal: $by, key: $key}}) ON CREATE SET i.at = $now
+            {locked("i")} WITH collect(i) AS all
             RETURN [i IN all WHERE i.hash IS NOT NULL AND i.at > $since | [i.hash, i.ids]]""",
-            by=self.by, key=key, now=self.now, since=self.now - KEEP_KEYS,
+            by=self.by, key=key, now=self._time, since=self._time - KEEP_KEYS,
         )  # fmt: skip
         return Remembered(*found[0]) if found else None
 
     async def remember(self, key: str, hash: str, ids: Sequence[str]) -> None:
         await self._run(
             "remember",
-            "MERGE (i:Idempotency {principal: $by, key: $key}) SET i.hash = $hash, i.ids = $ids, i.at = $now RETURN count(*)",
+            """MERGE (i:Idempotency {principal: $by, key: $key}) SET i.hash = $hash, i.ids = $ids, i.at = $now
+            RETURN count(*)""",
             by=self.by, key=key, hash=hash, ids=list(ids), now=self.now,
         )  # fmt: skip
 
@@ -113,7 +122,8 @@ class Neo4jTransaction(Writing, Reading):
             return
         kinds = sorted({s.node.kind for s in nodes})
         creates = " ".join(
-            f"CALL {{ UNWIND ${ontology.NODE_KINDS[kind].name} AS r CREATE (n:Entity:{kind}) SET n = r }}" for kind in kinds
+            f"CALL () {{ UNWIND ${kind} AS r CREATE (n:Entity:{ontology.NODE_KINDS[kind].name}) SET n = r }}"
+            for kind in kinds
         )
         rows = {kind: [node_props(s) for s in nodes if s.node.kind == kind] for kind in kinds}
         await self._run("create", f"{creates} RETURN true", **rows)
@@ -130,8 +140,8 @@ class Neo4jTransaction(Writing, Reading):
         rows = [node_props(s) for s in nodes]
         # Keys are freed before any is given, so that two nodes may exchange theirs.
         freed = [s.node.id for s in nodes if s.key is not None]
-        free = "CALL { UNWIND $freed AS i MATCH (n:Entity {id: i}) SET n.key = null }" if freed else ""
-        text = f"{free} CALL {{ UNWIND $rows AS r MATCH (n:Entity {{id: r.id}}) SET n += r }} RETURN true"
+        free = "CALL () { UNWIND $freed AS i MATCH (n:Entity {id: i}) SET n.key = null }" if freed else ""
+        text = f"{free} CALL () {{ UNWIND $rows AS r MATCH (n:Entity {{id: r.id}}) SET n += r }} RETURN true"
         await self._run("update", text, rows=rows, freed=freed)
         await self._insert_former([(s.former, s.node.id) for s in nodes if s.former])
 
@@ -143,13 +153,14 @@ class Neo4jTransaction(Writing, Reading):
     # Edges ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _lock_lineage(self) -> None:
-        await self._run("lock", "MERGE (m:Meta {name: 'lineage'}) REMOVE m.locked RETURN true")
+        await self._run("lock", f"MERGE (m:Meta {{name: 'lineage'}}) {locked('m')} RETURN true")
 
     async def _edges(self, text: str, **params: Any) -> list[Edge]:
         return [whole_edge_of(row) for row in await self._run("edges", text, **params)]
 
     async def _open_edges(self, ends: Sequence[EdgeEnds]) -> list[Edge]:
-        return await self._edges(edge_texts.among({e[0] for e in ends}, f"r.until = {OPEN}"), rows=[list(e) for e in ends])
+        text = edge_texts.among({e[0] for e in ends}, f"r.until = {OPEN}")
+        return await self._edges(text, rows=[list(e) for e in ends])
 
     async def _recorded(self, edges: Sequence[Edge]) -> list[Edge]:
         return await self._edges(edge_texts.among({e.kind for e in edges}, "r.since = e[4]"), rows=_rows(edges))
@@ -197,8 +208,8 @@ class Neo4jTransaction(Writing, Reading):
         hop, label = SATELLITES[table]
         put = [[id, name, value, value[:HEAD]] for id, name, value in rows if value is not None]
         text = f"""
-            CALL {{ UNWIND $gone AS r MATCH (x:{label} {{owner: r[0], name: r[1]}}) DETACH DELETE x }}
-            CALL {{
+            CALL () {{ UNWIND $gone AS r MATCH (x:{label} {{owner: r[0], name: r[1]}}) DETACH DELETE x }}
+            CALL () {{
                 UNWIND $put AS r MATCH (n:Entity {{id: r[0]}}) MERGE (x:{label} {{owner: r[0], name: r[1]}})
                 ON CREATE SET x.value = r[2], x.head = r[3] ON MATCH SET x.value = r[2], x.head = r[3]
                 MERGE (n)-[:{hop}]->(x) }}
@@ -232,11 +243,12 @@ class Neo4jTransaction(Writing, Reading):
             old = there[c.owner, c.name, c.number]
             if old[0] is None:
                 new.append([c.owner, c.name, c.number, *_columns(Point(c.name, *p) for p in c.points)])
-            elif [(number_of(v), s, t) for v, s, t in zip(*old, strict=True)] != [(number_of(v), s, t) for v, s, t in c.points]:
+            elif not _same(zip(*old, strict=True), c.points):
                 msg = f"points: chunk {c.number} of {c.name!r} of {c.owner} is here already, with other content"
                 raise Conflict(msg, field="points")
         text = """
-            UNWIND $rows AS r CREATE (:Chunk {owner: r[0], name: r[1], number: r[2], values: r[3], steps: r[4], times: r[5]})
+            UNWIND $rows AS r
+            CREATE (:Chunk {owner: r[0], name: r[1], number: r[2], values: r[3], steps: r[4], times: r[5]})
             RETURN count(*)"""
         await self._run("points", text, rows=new)
         return len(new)
@@ -258,6 +270,11 @@ class Neo4jTransaction(Writing, Reading):
 def _rows(edges: Sequence[Edge]) -> list[list[Any]]:
     """The identities of edges, as parameters."""
     return [[e.kind, e.source, e.target, e.discriminator, e.since] for e in edges]
+
+
+def _same(one: Iterable[tuple[float, int, int]], other: Iterable[tuple[float, int, int]]) -> bool:
+    """Whether two series have the same points, NaN being like NaN."""
+    return [(number_of(v), s, t) for v, s, t in one] == [(number_of(v), s, t) for v, s, t in other]
 
 
 def _columns(points: Iterable[Point]) -> tuple[list[float], list[int], list[int]]:

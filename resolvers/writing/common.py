@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NotRequired, TypedDict
 
 from graph import ontology
+from graph.editing import MAX_DISCRIMINATOR
 from graph.ontology import NodeKind
 from graph.port import Point
-from graph.editing import MAX_DISCRIMINATOR
 from lineal.errors import InvalidArgument
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -69,9 +69,16 @@ class Output(TypedDict):
 
 
 class Parent(TypedDict):
-    """What a version or a field was made from, and how."""
+    """The version that a version was made from, and how."""
 
-    address: str
+    version: str
+    relation: NotRequired[str | None]
+
+
+class FieldParent(TypedDict):
+    """The field that a field was made from, and how."""
+
+    field: str
     relation: NotRequired[str | None]
 
 

@@ -99,11 +99,9 @@ async def _dependants(tx: Transaction, nodes: Sequence[Node]) -> str:
     there: dict[str, Node] = {}
     more = False
     for edge in ontology.EDGE_KINDS.values():
-        for source, target in edge.ends if edge.blocks else ():
-            ids = [n.id for n in nodes if n.kind == target]
-            if not ids:
-                continue
-            found = await tx.neighbours(ids, Hop(edge.name, "IN", source), others, paging=Paging(MAX_PAGE))
+        for kind in dict.fromkeys(target for _, target in edge.ends if edge.blocks):
+            ids = [n.id for n in nodes if n.kind == kind]
+            found = await tx.neighbours(ids, Hop(edge.name, "IN"), others, paging=Paging(MAX_PAGE)) if ids else {}
             there |= {link.node.id: link.node for page in found.values() for link in page.items}
             more = more or any(page.has_next for page in found.values())
     if not there:

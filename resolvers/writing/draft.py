@@ -7,7 +7,8 @@ A use case first says what it names (`want`), has it found (`find`), says what s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as having
 from typing import Any, Final
 
 from graph import ontology
@@ -45,7 +46,7 @@ class Reference:
     create_container: bool = False
     fill: bool = False
     """Whether what is there gets those of `props` that it lacks."""
-    props: Mapping[str, Any] = field(default_factory=dict)
+    props: Mapping[str, Any] = having(default_factory=dict)
     node: Node | None = None
     id: str = ""
     workspace: str = ""
@@ -106,8 +107,8 @@ class Draft:
     def known(self, kind: NodeKind, name: str, workspace: str, field: str, props: Mapping[str, Any]) -> Reference:
         """Name something by its exact name: found, or else made; what it lacks of these properties is filled in."""
         ontology.validate_name(name, field=field)
-        reference = Reference(field, Address(kind.name, workspace, name), (kind.name,), create=True, fill=True, props=props)
-        return self.expect(reference)
+        address = Address(kind.name, workspace, name)
+        return self.expect(Reference(field, address, (kind.name,), create=True, fill=True, props=props))
 
     async def find(self) -> None:
         """Find all that was named since the last call. Raises NotFound, naming the field of what is missing."""
@@ -240,7 +241,7 @@ class Draft:
         self._give_homes(edges)
         await self.tx.create(list(self.created.values()))
         if self._set:
-            await self.tx.update([Update(id, props, revision=self._revisions.get(id)) for id, props in self._set.items()])
+            await self.tx.update([Update(id, p, revision=self._revisions.get(id)) for id, p in self._set.items()])
         await self.tx.put_rows("tags", self._tags)
         await self.tx.put_rows("params", self._params)
         await self.tx.log_metrics(self._points)

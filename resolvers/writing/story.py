@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from graph import ontology
 from graph.ontology import ARTIFACT, CODE_REVISION, NodeKind
-from graph.port import Hop, Order, Paging
+from graph.port import MAX_PAGE, Hop, Order, Paging
 from lineal.errors import InvalidArgument
 from resolvers.writing.common import (
     ArtifactFile,
@@ -28,10 +29,10 @@ def made_by(draft: Draft, made: str, run: str | None) -> None:
         draft.link("PRODUCED_BY", made, draft.want(run, "run", "Run"))
 
 
-def derived(draft: Draft, made: str, kind: NodeKind, parents: Sequence[Parent], field: str = "parents") -> None:
-    """What it was made from, of its own kind."""
+def derived(draft: Draft, made: str, kind: NodeKind, parents: Sequence[Parent]) -> None:
+    """The versions that it was made from."""
     for i, parent in enumerate(parents):
-        source = draft.want(parent["address"], f"{field}[{i}].address", kind.name)
+        source = draft.want(parent["version"], f"parents[{i}].version", kind.name)
         draft.link("DERIVED_FROM", made, source, parent.get("relation"))
 
 
@@ -99,6 +100,28 @@ async def next_revision(draft: Draft, deployment: Reference) -> int:
         return 1
     await draft.tx.lock([deployment.id])
     hop = Hop("REVISION_OF", "IN", "DeploymentRevision")
-    last = await draft.tx.neighbours([deployment.id], hop, order=Order("number", descending=True), paging=Paging(first=1))
+    latest = Order("number", descending=True)
+    last = await draft.tx.neighbours([deployment.id], hop, order=latest, paging=Paging(first=1))
     links = last[deployment.id].items
     return int(links[0].node.props["number"]) + 1 if links else 1
+
+
+async def lead_to(draft: Draft, edge: str, source: Reference, targets: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Let the open edges of a kind from a node lead to exactly these, with these properties; whether that changes any.
+
+    What is as it should be stays open, so that its `since` remains true.
+    """
+    await draft.tx.lock([source.id])
+    found = await draft.tx.neighbours([source.id], Hop(edge, "OUT"), paging=Paging(MAX_PAGE))
+    page = found[source.id]
+    before = {link.node.id: dict(link.edge.props) for link in page.items}
+    if page.has_next:
+        draft.end(edge, source)
+        before = {}
+    ending = [id for id, props in before.items() if targets.get(id) != props]
+    for id in ending:
+        draft.end(edge, source, target=id)
+    opening = {id: props for id, props in targets.items() if before.get(id) != props}
+    for id, props in opening.items():
+        draft.link(edge, source, id, props=props)
+    return bool(ending or opening or page.has_next)

@@ -1,0 +1,357 @@
+"""Moving whole graphs between stores, as lines of graph.records.
+
+An export is canonical: a header, nodes by id, edges by (source, kind, target, discriminator, since), then
+series by (owner, name, number). So the same graph gives the same bytes from either store. Deleted nodes and
+ended edges are in it; changes, leases and idempotency keys stay behind.
+
+An import reads its file twice. The first time every line is checked, and nothing is loaded unless all are
+right. The second time nodes are loaded after those that they came from, so that no batch has to look for
+cycles in the store.
+"""
+
+from __future__ import annotations
+
+import mmap
+from array import array
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from graph import ontology
+from graph.editing import ends_of
+from graph.ids import DEFAULT_WORKSPACE_ID
+from graph.port import CHUNK, Chunk, Edge, Graph, NodeRecord, Snapshot, Transaction
+from graph.records import (
+    chunk_line,
+    edge_line,
+    header_line,
+    node_line,
+    read_chunk,
+    read_edge,
+    read_header,
+    read_line,
+    read_node,
+)
+from lineal.errors import InvalidArgument, LinealError
+
+PAGE = 500
+BATCH = 2_000
+BATCH_BYTES = 8 * 2**20
+SERIES = 50
+"""Chunks read or loaded at a time: at most 50,000 points."""
+MAX_PROBLEMS = 20
+MAX_LINE = 64 * 2**20
+"""Bytes in one line; the largest node that Lineal accepts stays below."""
+
+Progress = Callable[[str, int, int], None]
+"""Hears what is being done ("checking", "loading"), how much of it is done, and how much there is."""
+
+_SECTIONS = ("lineal", "node", "edge", "points")
+
+
+# ── Export ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def export_lines(snapshot: Snapshot) -> AsyncIterator[bytes]:
+    """The whole graph as lines, read a page at a time. Of each node only the id is kept meanwhile."""
+    yield header_line()
+    ids: list[str] = []
+    series: list[tuple[str, str, int]] = []
+    while page := await snapshot.records(ids[-1] if ids else "", PAGE):
+        for record in page:
+            yield node_line(record)
+            ids.append(record.node.id)
+            series += [(record.node.id, m.name, m.count) for m in sorted(record.metrics, key=lambda m: m.name)]
+    for start in range(0, len(ids), PAGE):
+        for edge in sorted(await snapshot.edges_from(ids[start : start + PAGE]), key=_identity):
+            yield edge_line(edge)
+    for group in _groups(series):
+        async for chunk in _chunks(snapshot, group):
+            yield chunk_line(chunk)
+
+
+def _identity(edge: Edge) -> tuple[str, str, str, str, int]:
+    return (edge.source, edge.kind, edge.target, edge.discriminator, edge.since)
+
+
+def _groups(series: Sequence[tuple[str, str, int]]) -> Iterator[list[tuple[str, str, int]]]:
+    """Series in runs that fit into one read; a long one is a run of its own."""
+    run: list[tuple[str, str, int]] = []
+    size = 0
+    for item in series:
+        chunks = -(-item[2] // CHUNK)
+        if run and size + chunks > SERIES:
+            yield run
+            run, size = [], 0
+        run.append(item)
+        size += chunks
+    if run:
+        yield run
+
+
+async def _chunks(snapshot: Snapshot, group: Sequence[tuple[str, str, int]]) -> AsyncIterator[Chunk]:
+    wanted = {(owner, name) for owner, name, _ in group}
+    owners, names = sorted({o for o, _ in wanted}), sorted({n for _, n in wanted})
+    after = -1
+    while page := await snapshot.points(owners, names, after=after, chunks=SERIES):
+        for chunk in sorted(page, key=lambda c: (c.owner, c.name, c.number)):
+            if (chunk.owner, chunk.name) in wanted:
+                yield chunk
+        after += SERIES
+
+
+# ── Import ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import read, and how much of it was not there before."""
+
+    nodes: int
+    edges: int
+    chunks: int
+    new: int
+
+
+async def import_file(graph: Graph, path: Path, *, by: str, progress: Progress | None = None) -> Imported:
+    """Check every line of an export, then load all of them; what is there already stays as it is.
+
+    The file must be whole: nodes before the edges and series that name them. Ids and times are kept.
+    Batches are committed one by one, so an import that broke off is finished by running it again.
+    Raises InvalidArgument (each message with its line number; `details["problems"]` has the first 20),
+    Conflict (a node is there with other content), AlreadyExists (another node has its name),
+    PreconditionFailed (with what is there already it makes a cycle).
+    """
+    report = progress or _silent
+    with path.open("rb") as file:
+        try:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise InvalidArgument('line 1: the file is empty; an export begins with {"lineal":{"format":1}}') from None
+        with content:
+            plan = _Check(content, report).run()
+            return await _load(graph, content, plan, by, report)
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Nobody is watching."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Where the lines of a checked file are, and in which order they can be loaded. Line numbers are from 1."""
+
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    order: list[int] = field(default_factory=list)
+    """Lines of nodes, each after those that it came from."""
+    own: dict[int, list[int]] = field(default_factory=dict)
+    """Lines of open lineage edges, by the line of their source."""
+    other: list[int] = field(default_factory=list)
+    """Lines of all other edges."""
+    chunks: list[int] = field(default_factory=list)
+
+    def size(self, number: int) -> int:
+        """Bytes of a line."""
+        return self.starts[number] - self.starts[number - 1]
+
+    def line(self, content: mmap.mmap, number: int) -> bytes:
+        """A line of the file."""
+        return content[self.starts[number - 1] : self.starts[number]]
+
+
+class _Check:
+    """The first reading: finds everything that is wrong with a file by itself."""
+
+    def __init__(self, content: mmap.mmap, report: Progress) -> None:
+        self.content = content
+        self.report = report
+        self.plan = _Plan()
+        self.problems: list[str] = []
+        self.wrong = 0
+        self.number = 0
+        self.section = -1
+        self.nodes: dict[str, tuple[int, str]] = {DEFAULT_WORKSPACE_ID: (0, "Workspace")}
+        self.keys: dict[str, int] = {}
+        self.open_keys: dict[str, int] = {}
+        self.workspaces = {ontology.DEFAULT_WORKSPACE, ontology.GLOBAL}
+        self.places: list[tuple[int, str, str, str]] = []
+        self.identities: set[tuple[str, str, str, str, int]] = set()
+        self.expected: dict[tuple[str, str], tuple[int, int]] = {}
+        self.series: dict[tuple[str, str, int], int] = {}
+        self.sorter: TopologicalSorter[int] = TopologicalSorter()
+
+    def run(self) -> _Plan:
+        self._read()
+        self._places()
+        if not self.wrong:
+            self._counts()
+            self._sort()
+        if self.wrong:
+            more = f" (and {self.wrong - 1} more)" if self.wrong > 1 else ""
+            raise InvalidArgument(f"{self.problems[0]}{more}", problems=self.problems, count=self.wrong)
+        return self.plan
+
+    def _read(self) -> None:
+        total, at = self.content.size(), 0
+        while at < total:
+            end = self.content.find(b"\n", at)
+            end = total if end < 0 else end + 1
+            self.plan.starts.append(at)
+            self.number += 1
+            try:
+                if end - at > MAX_LINE:
+                    raise InvalidArgument(f"has {end - at} bytes; at most {MAX_LINE} are allowed")
+                self._line(self.content[at:end])
+            except LinealError as error:
+                self._problem(self.number, error.message)
+                if self.number == 1:
+                    break
+            at = end
+            if self.number % PAGE == 0 or at == total:
+                self.report("checking", at, total)
+        self.plan.starts.append(at)
+
+    def _problem(self, line: int, message: str) -> None:
+        self.wrong += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(f"line {line}: {message}")
+
+    def _line(self, line: bytes) -> None:
+        what, body = read_line(line)
+        if what not in _SECTIONS:
+            raise InvalidArgument(f"{what!r:.80} is none of {', '.join(_SECTIONS)}")
+        section = _SECTIONS.index(what)
+        if (section == 0) != (self.number == 1):
+            raise InvalidArgument('an export begins with one line {"lineal":{"format":1}}, and has no other like it')
+        if section < self.section:
+            before = _SECTIONS[self.section]
+            raise InvalidArgument(f"{what}: comes after {before}; nodes come first, then edges, then points")
+        if section > 1:
+            self._places()
+        self.section = section
+        (read_header, self._node, self._edge, self._chunk)[section](body)
+
+    def _node(self, body: dict[str, object]) -> None:
+        record = read_node(body)
+        node = record.node
+        kind = ontology.NODE_KINDS[node.kind]
+        if (seen := self.nodes.get(node.id)) and seen[0]:
+            raise InvalidArgument(f"node.id: {node.id} is on line {seen[0]} already")
+        self.nodes[node.id] = (self.number, node.kind)
+        if node.deleted_at is None:
+            key = ontology.key_of(kind, node.workspace, node.container, node.name)
+            if other := self._taken(self.keys, key):
+                raise InvalidArgument(
+                    f"node.name: line {other} has a {kind.name} named {node.name!r} in the same place"
+                )
+        if kind is ontology.WORKSPACE:
+            self.workspaces.add(node.name)
+        self.places.append((self.number, node.kind, node.workspace, node.container if kind.within else ""))
+        self.expected |= {(node.id, m.name): (self.number, m.count) for m in record.metrics}
+        self.sorter.add(self.number)
+
+    def _taken(self, table: dict[str, int], key: str) -> int | None:
+        """The earlier line that has this key; this one has it from now on where there is none."""
+        first = table.setdefault(key, self.number)
+        return first if first != self.number else None
+
+    def _places(self) -> None:
+        """Once all nodes are known: whether each is in a workspace and a container of the file."""
+        for number, kind, workspace, container in self.places:
+            if workspace not in self.workspaces:
+                self._problem(number, f"node.workspace: there is no workspace {workspace!r} in the file")
+            if container and self.nodes.get(container, (0, ""))[1] != (within := ontology.NODE_KINDS[kind].within):
+                self._problem(number, f"node.container: there is no {within} {container} in the file")
+        self.places.clear()
+
+    def _edge(self, body: dict[str, object]) -> None:
+        edge = read_edge(body)
+        for end in ("source", "target"):
+            if getattr(edge, end) not in self.nodes:
+                raise InvalidArgument(f"edge.{end}: there is no node {getattr(edge, end)!r} in the file")
+        (source, source_kind), (target, target_kind) = self.nodes[edge.source], self.nodes[edge.target]
+        kind = ontology.edge_kind(edge.kind, source_kind, target_kind, field="edge.kind")
+        identity = (*ends_of(edge), edge.since)
+        if identity in self.identities:
+            raise InvalidArgument("edge: the same edge, with the same since, is on an earlier line")
+        self.identities.add(identity)
+        if edge.until is None:
+            key = kind.open_key(edge.source, edge.target, target_kind, edge.discriminator) or "|".join(ends_of(edge))
+            if other := self._taken(self.open_keys, key):
+                raise InvalidArgument(f"edge: line {other} has an open {edge.kind} that excludes this one")
+        if edge.until is None and kind.lineage is not ontology.Lineage.NO:
+            self.sorter.add(source, target)
+            self.plan.own.setdefault(source, []).append(self.number)
+        else:
+            self.plan.other.append(self.number)
+
+    def _chunk(self, body: dict[str, object]) -> None:
+        chunk = read_chunk(body)
+        if (chunk.owner, chunk.name) not in self.expected:
+            raise InvalidArgument(f"points.owner: no node {chunk.owner!r} with a metric {chunk.name!r} is in the file")
+        if (chunk.owner, chunk.name, chunk.number) in self.series:
+            raise InvalidArgument(f"points.number: chunk {chunk.number} of {chunk.name!r} is on an earlier line")
+        self.series[chunk.owner, chunk.name, chunk.number] = len(chunk.points)
+        self.plan.chunks.append(self.number)
+
+    def _counts(self) -> None:
+        found: dict[tuple[str, str], int] = {}
+        for (owner, name, _), size in self.series.items():
+            found[owner, name] = found.get((owner, name), 0) + size
+        for (owner, name), (number, count) in self.expected.items():
+            if (points := found.get((owner, name), 0)) != count:
+                self._problem(number, f"node.metrics: {name!r} counts {count} points, and the file has {points}")
+
+    def _sort(self) -> None:
+        try:
+            self.plan.order = [number for number in self.sorter.static_order() if number]
+        except CycleError as error:
+            lines: list[int] = error.args[1]
+            shown = " → ".join(str(number) for number in reversed(lines))
+            self._problem(min(lines), f"lineage cannot have a cycle: the nodes of lines {shown} came from each other")
+
+
+async def _load(graph: Graph, content: mmap.mmap, plan: _Plan, by: str, report: Progress) -> Imported:
+    """The second reading."""
+    total = len(plan.starts) - 2
+    done = new = 0
+    for nodes, edges in _batches(plan):
+        records = [read_node(read_line(plan.line(content, n))[1]) for n in nodes]
+        new += await _write(graph, by, records, [read_edge(read_line(plan.line(content, n))[1]) for n in edges], ())
+        done += len(nodes) + len(edges)
+        report("loading", done, total)
+    for start in range(0, len(plan.chunks), SERIES):
+        lines = plan.chunks[start : start + SERIES]
+        new += await _write(graph, by, (), (), [read_chunk(read_line(plan.line(content, n))[1]) for n in lines])
+        done += len(lines)
+        report("loading", done, total)
+    edge_count = sum(map(len, plan.own.values())) + len(plan.other)
+    return Imported(len(plan.order), edge_count, len(plan.chunks), new)
+
+
+def _batches(plan: _Plan) -> Iterator[tuple[list[int], list[int]]]:
+    """Lines of nodes with their lineage, then all other edges: some 2,000 or 8 MiB at a time."""
+    nodes: list[int] = []
+    edges: list[int] = []
+    size = 0
+    for number in plan.order:
+        nodes.append(number)
+        edges += plan.own.get(number, ())
+        size += plan.size(number)
+        if len(nodes) + len(edges) >= BATCH or size >= BATCH_BYTES:
+            yield nodes, edges
+            nodes, edges, size = [], [], 0
+    if nodes:
+        yield nodes, edges
+    for start in range(0, len(plan.other), BATCH):
+        yield [], plan.other[start : start + BATCH]
+
+
+async def _write(
+    graph: Graph, by: str, records: Sequence[NodeRecord], edges: Sequence[Edge], chunks: Sequence[Chunk]
+) -> int:
+    async def work(tx: Transaction) -> int:
+        return await tx.load(records, edges, chunks)
+
+    return await graph.write(work, by=by, action="import")

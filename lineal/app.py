@@ -1,0 +1,163 @@
+"""The composition root: the only place that knows which store is in use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from graph.open import is_embedded, open_graph, sqlite_path
+from graph.port import Graph, Lease, Observer
+from lineal import logging
+from lineal.errors import LinealError, Unavailable
+from lineal.http import LoopbackHost, Observed, problem_of, refused, refused_by_tree
+from lineal.settings import Settings
+from lineal.telemetry import CONTENT_TYPE, Telemetry
+from resolvers.operation import Operation
+from schema.view import create_graphql_app
+
+LEASE: Final = "sequencer"
+LEASE_SECONDS: Final = 10.0
+SEQUENCE_EVERY: Final = 0.05
+BACK_OFF: Final = 1.0
+READY_SECONDS: Final = 5.0
+
+PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics")
+
+_log = logging.get("lineal.app")
+
+
+def store(settings: Settings, observer: Observer | None = None) -> Graph:
+    """The store of these settings, not yet open. Raises InvalidArgument."""
+    password = settings.graph_password
+    return open_graph(
+        settings.graph,
+        user=settings.graph_user,
+        password=None if password is None else password.get_secret_value(),
+        database=settings.graph_database,
+        ca=settings.graph_ca,
+        observer=observer,
+    )
+
+
+@asynccontextmanager
+async def opened(settings: Settings, observer: Observer | None = None, *, create: bool = True) -> AsyncIterator[Graph]:
+    """The store, open and at this code's version. An embedded one is brought there.
+
+    Without `create` an embedded one must be there. Raises Unavailable, PreconditionFailed (not migrated, or
+    newer than the code).
+    """
+    if not create and is_embedded(settings.graph) and not (path := sqlite_path(settings.graph)).exists():
+        raise Unavailable(f"there is no store at {path}; name yours with --graph, or make one with lineal serve")
+    async with store(settings, observer) as graph:
+        if is_embedded(settings.graph):
+            for name in await graph.migrate():
+                _log.debug("migrated", migration=name)
+        await graph.check_version()
+        yield graph
+
+
+class Sequencer:
+    """Gives changes their store-wide order, in one process of all that share the store."""
+
+    def __init__(self, graph: Graph, telemetry: Telemetry, holder: str) -> None:
+        self._graph = graph
+        self._telemetry = telemetry
+        self._holder = holder
+        self._lease: Lease | None = None
+        self._renewed = 0.0
+
+    async def run(self) -> None:
+        """Until cancelled: hold the lease, and sequence what waits."""
+        try:
+            while True:
+                try:
+                    more = await self._step()
+                except LinealError as error:
+                    _log.warning("changes wait for their order", reason=error.message)
+                    self._lease = None
+                    await asyncio.sleep(BACK_OFF)
+                else:
+                    await asyncio.sleep(0 if more else SEQUENCE_EVERY if self._lease else BACK_OFF)
+        finally:
+            if self._lease is not None:
+                with suppress(LinealError):
+                    await self._graph.release(self._lease)
+
+    async def _step(self) -> bool:
+        """Whether there may be more at once. The lease is claimed again at half its time."""
+        now = asyncio.get_running_loop().time()
+        if self._lease is None or now > self._renewed + LEASE_SECONDS / 2:
+            self._lease = await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
+            self._renewed = now
+        if self._lease is None:
+            return False
+        count = await self._graph.sequence(self._lease)
+        self._telemetry.sequenced.inc(count)
+        return count > 0
+
+
+def create_app(settings: Settings, graph: Graph, telemetry: Telemetry) -> Starlette:
+    """The ASGI application on an open store."""
+
+    def operation(request: Request) -> Operation:
+        return Operation(graph, by="local", request=request.state.request_id, walk_limit=settings.max_walk)
+
+    async def healthz(_request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await graph.check_version()
+        except TimeoutError:
+            return problem_of(Unavailable(f"the store did not answer within {READY_SECONDS:g} seconds"))
+        except LinealError as error:
+            return problem_of(Unavailable(error.message))
+        return _json({"status": "ready"})
+
+    async def metrics(_request: Request) -> Response:
+        return Response(telemetry.exposition(), headers={"content-type": CONTENT_TYPE})
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        if is_embedded(settings.graph):
+            yield
+            return
+        task = asyncio.create_task(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    view = create_graphql_app(
+        graph, limits=settings.limits, on_operation=telemetry.on_operation, new_operation=operation
+    )
+    return Starlette(
+        routes=[
+            Route("/graphql", view),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+        ],
+        middleware=[
+            Middleware(Observed, telemetry=telemetry, paths=PATHS),
+            Middleware(LoopbackHost),
+        ],
+        exception_handlers={HTTPException: refused, LinealError: refused_by_tree},
+        lifespan=lifespan,
+    )
+
+
+def _json(body: dict[str, str]) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")

@@ -1,0 +1,58 @@
+"""Commands that serve: serve, demo."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lineal.cli import options
+from lineal.cli.output import Format
+
+Port = Annotated[
+    int | None, typer.Option(help="Port to listen on; 0 takes any free one. Default: 8321.", show_default=False)
+]
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; loopback only. Default: 127.0.0.1.", show_default=False)
+    ] = None,
+    port: Port = None,
+    graph: options.GraphUrl = None,
+) -> None:
+    """Serve the GraphQL API: /graphql, /healthz, /readyz, /metrics. Ctrl-C or SIGTERM stops it gracefully."""
+    from lineal import logging, server
+    from lineal.settings import Settings
+
+    settings = Settings.load(graph=graph, host=host, port=port)
+    logging.configure(settings.log_level, settings.log_format)
+    asyncio.run(server.serve(settings))
+
+
+def demo(
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the answer afterwards, or not.")] = True,
+    port: Port = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Keep the store in this new file. Default: a temporary one.", show_default=False),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="Text for people, or one JSON object at the end.")] = Format.TEXT,
+) -> None:
+    """Load 968 real models and ask: which of them learned from a contaminated data set, and where are they served?"""
+    from lineal import demo as demonstration
+
+    with demonstration.place(keep) as path:
+        settings = options.settings(f"sqlite:///{path}", port=port)
+        asyncio.run(demonstration.run(settings, serve=serve, format=format, program=_program()))
+
+
+def _program() -> str:
+    """How this was called, for commands to copy."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m lineal"
+    return sys.argv[0] if called.parent.name == "bin" else called.name

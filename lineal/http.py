@@ -1,0 +1,149 @@
+"""What stands around every request: its id, its log line, its metrics, and errors as problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lineal import logging
+from lineal.errors import Internal, LinealError
+from lineal.settings import is_loopback
+from lineal.telemetry import OTHER, Telemetry
+
+REQUEST_ID: Final = "x-request-id"
+PROBLEM_TYPE: Final = "application/problem+json"
+
+_log = logging.get("lineal.http")
+
+
+def problem(status: int, detail: str, code: str, **more: Any) -> Response:
+    """An error as RFC 9457 wants it, with Lineal's code and the request's id."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request": logging.request_id.get(),
+        **more,
+    }
+    return Response(orjson.dumps(body), status, media_type=PROBLEM_TYPE)
+
+
+def problem_of(error: LinealError) -> Response:
+    """An error of Lineal's tree as problem+json."""
+    more = {} if error.field is None else {"field": error.field}
+    return problem(error.status, error.message, error.code, **more)
+
+
+class Observed:
+    """Outermost: gives each request its id, logs and counts its answer, and masks what went wrong inside."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        telemetry: Telemetry,
+        paths: Collection[str],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.app = app
+        self.telemetry = telemetry
+        self.paths = frozenset(paths)
+        self.clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        id = logging.accept_request_id(Headers(scope=scope).get(REQUEST_ID))
+        scope.setdefault("state", {})["request_id"] = id
+        token = logging.request_id.set(id)
+        started, status = self.clock(), 0
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sent)
+        except Exception:
+            _log.exception("request failed", method=scope["method"], path=scope["path"])
+            if status:
+                raise
+            await problem(500, f"internal error; quote {id}", Internal.code)(scope, receive, sent)
+        finally:
+            self._note(scope, status, self.clock() - started)
+            logging.request_id.reset(token)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"] if scope["path"] in self.paths else OTHER
+        self.telemetry.on_request(scope["method"], path, status, seconds)
+        client = (scope.get("client") or ("",))[0]
+        _log.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            seconds=round(seconds, 6),
+            client=client,
+        )
+
+
+class LoopbackHost:
+    """Refuses requests for any name but this machine's own.
+
+    A page elsewhere may let its own name point to 127.0.0.1 and then talk to Lineal from a browser (DNS
+    rebinding); its requests still carry that name in their Host header.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it with status 421 (RFC 9110, section 15.5.20)."""
+        if scope["type"] in {"http", "websocket"} and not is_loopback(host := _host(Headers(scope=scope))):
+            detail = f"host: Lineal answers on this machine's loopback names only, not for {host!r:.80}"
+            refusal = problem(421, detail, "FORBIDDEN")
+            await refusal(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _host(headers: Headers) -> str:
+    """The name in the Host header, without its port; empty where there is not exactly one."""
+    given = headers.getlist("host")
+    if len(given) != 1:
+        return ""
+    name = given[0]
+    if name.startswith("["):
+        return name[1 : name.find("]")] if "]" in name else ""
+    return name.partition(":")[0]
+
+
+async def refused(_request: Request, error: Exception) -> Response:
+    """What Starlette refuses (no such path, no such method) as problem+json."""
+    status: int = getattr(error, "status_code", 500)
+    headers = getattr(error, "headers", None) or {}
+    code = "NOT_FOUND" if status == HTTPStatus.NOT_FOUND else "INVALID_ARGUMENT"
+    response = problem(status, str(getattr(error, "detail", "")), code)
+    response.headers.update(headers)
+    return response
+
+
+async def refused_by_tree(_request: Request, error: Exception) -> Response:
+    """An error of Lineal's tree that an endpoint raised."""
+    assert isinstance(error, LinealError)
+    return problem_of(error)

@@ -1,0 +1,87 @@
+"""Serving: one process, one event loop, and a stop that lets open requests end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from lineal import logging
+from lineal.app import create_app, opened
+from lineal.errors import Unavailable
+from lineal.settings import Settings
+from lineal.telemetry import Telemetry
+
+Ready = Callable[[str], None]
+"""Hears the address once Lineal listens there."""
+
+_log = logging.get("lineal.server")
+
+
+async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; then take nothing new, let open requests end, and close the store.
+
+    Raises Unavailable (the port is taken, the store is away), PreconditionFailed (its version).
+    """
+    telemetry = Telemetry()
+    with listening(settings) as listener:
+        async with opened(settings, telemetry.on_statement) as graph:
+            # uvicorn raises the signal that stopped it once more when it is done; what is left to do then
+            # is to close the store, so that second one must end nothing.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, _already_stopping)
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    create_app(settings, graph, telemetry),
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    lifespan="on",
+                    timeout_graceful_shutdown=settings.stop_seconds,
+                )
+            )
+            url = address(listener)
+            _log.info("listening", url=url, graph=settings.graph)
+            announcement = asyncio.create_task(_announce(server, ready, url)) if ready else None
+            await server.serve(sockets=[listener])
+            if announcement:
+                announcement.cancel()
+            _log.info("stopped")
+
+
+def listening(settings: Settings) -> socket.socket:
+    """A socket on the host and port of the settings. Raises Unavailable: it cannot be had."""
+    host = settings.host.strip("[]")
+    try:
+        (family, kind, protocol, _, place), *_ = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        msg = f"host: {settings.host} is no address of this machine: {error.strerror}"
+        raise Unavailable(msg, field="host") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+    except OSError as error:
+        listener.close()
+        msg = f"port: {settings.port} cannot be used on {settings.host}: {error.strerror}; choose another with --port"
+        raise Unavailable(msg, field="port") from None
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    """The URL of what listens there."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _announce(server: uvicorn.Server, ready: Ready, url: str) -> None:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, and no event
+        await asyncio.sleep(0.01)
+    ready(url)
+
+
+def _already_stopping(*_: object) -> None:
+    """Nothing: the stop is under way."""

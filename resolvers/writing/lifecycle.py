@@ -1,0 +1,135 @@
+"""Aliases, stages, tags, owners and successors: what is said of things that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from graph import ontology
+from graph.address import Address
+from graph.port import MAX_PAGE, EdgeMatch, Hop, NewEdge, Paging, Transaction
+from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
+from resolvers.writing.command import command
+from resolvers.writing.common import NamedValue, label, rows
+from resolvers.writing.draft import Draft
+from resolvers.writing.nodes import find
+from resolvers.writing.story import lead_to
+
+ALL_KINDS: Final = tuple(ontology.NODE_KINDS)
+OWNABLE: Final = tuple(dict.fromkeys(source for source, _ in ontology.OWNED_BY.ends))
+MAX_OWNERS: Final = 100
+MAX_SUCCESSORS: Final = 100
+"""How long a row of successors may be."""
+
+
+@command("setAlias")
+async def set_alias(tx: Transaction, *, model: str, name: str, version: str) -> str:
+    """Let a name of the model point to this version from now on; the version is the answer.
+
+    Raises NotFound, InvalidArgument (a version of another model).
+    """
+    draft = Draft(tx)
+    owner, meant = draft.want(model, "model", "Model"), draft.want(version, "version", "ModelVersion")
+    await draft.find()
+    name = label(name, "name")
+    node = (await tx.lock([owner.id]))[owner.id]
+    if meant.node is None or meant.node.container != owner.id:
+        msg = f"version: {version!r} is no version of {model!r}; an alias points to one of its own"
+        raise InvalidArgument(msg, field="version")
+    (now,) = await tx.resolve([Address("ModelVersion", node.workspace, node.name, alias=name)])
+    if now is None or now.id != meant.id:
+        await tx.unlink([EdgeMatch("ALIAS", owner.id, discriminator=name)])
+        await tx.link([NewEdge("ALIAS", owner.id, meant.id, name)])
+    return meant.id
+
+
+@command("deleteAlias")
+async def delete_alias(tx: Transaction, *, model: str, name: str) -> str:
+    """Take a name of the model away; the model is the answer. Raises NotFound, InvalidArgument."""
+    id = await find(tx, model, "model", "Model")
+    if not await tx.unlink([EdgeMatch("ALIAS", id, discriminator=label(name, "name"))]):
+        raise NotFound(f"name: {model!r} has no alias {name!r}", field="name")
+    return id
+
+
+@command("setStage")
+async def set_stage(tx: Transaction, *, version: str, stage: str | None) -> str:
+    """Put a version into a stage, out of the one that it is in; None takes it out. Raises NotFound, InvalidArgument."""
+    draft = Draft(tx)
+    meant = draft.want(version, "version", "ModelVersion")
+    await draft.find()
+    assert meant.node is not None
+    model = meant.node.container
+    await tx.lock([model])
+    found = await tx.neighbours([meant.id], Hop("STAGE", "IN", "Model"), paging=Paging(first=1))
+    now = next((link.edge.discriminator for link in found[meant.id].items), None)
+    after = None if stage is None else label(stage, "stage")
+    if now != after:
+        await tx.unlink([EdgeMatch("STAGE", model, meant.id)])
+        if after is not None:
+            await tx.link([NewEdge("STAGE", model, meant.id, after)])
+    return meant.id
+
+
+@command("setTags")
+async def set_tags(tx: Transaction, *, address: str, tags: Sequence[NamedValue]) -> str:
+    """Set tags of anything; others stay. Raises NotFound, InvalidArgument."""
+    id = await find(tx, address, "node", *ALL_KINDS)
+    await tx.put_rows("tags", {id: rows(tags, "tags")})
+    return id
+
+
+@command("deleteTags")
+async def delete_tags(tx: Transaction, *, address: str, names: Sequence[str]) -> str:
+    """Take tags away; those that are not there are no error. Raises NotFound, InvalidArgument."""
+    id = await find(tx, address, "node", *ALL_KINDS)
+    await tx.put_rows("tags", {id: dict.fromkeys(names)})
+    return id
+
+
+@command("setOwners")
+async def set_owners(tx: Transaction, *, address: str, owners: Sequence[str], create: bool = False) -> str:
+    """Let exactly these principals and teams answer for it; with `create`, unknown ones are made.
+
+    Raises NotFound, InvalidArgument.
+    """
+    if len(owners) > MAX_OWNERS:
+        raise InvalidArgument(f"owners: has {len(owners)} entries; at most {MAX_OWNERS} are allowed", field="owners")
+    draft = Draft(tx)
+    node = draft.want(address, "node", *OWNABLE)
+    wanted = [draft.want(o, f"owners[{i}]", "Principal", "Team", create=create) for i, o in enumerate(owners)]
+    await draft.find()
+    await lead_to(draft, "OWNED_BY", node, {owner.id: {} for owner in wanted})
+    await draft.save()
+    return node.id
+
+
+@command("supersede")
+async def supersede(tx: Transaction, *, address: str, by: str | None) -> str:
+    """Say what to use instead of a model or a version; None takes that back.
+
+    Raises NotFound, InvalidArgument (of different kinds), PreconditionFailed (in a circle).
+    """
+    draft = Draft(tx)
+    old = draft.want(address, "node", "Model", "ModelVersion")
+    new = None if by is None else draft.want(by, "by", old.address.kind)
+    await draft.find()
+    if new is not None:
+        await _refuse_circle(tx, old.id, new.id)
+    await lead_to(draft, "SUPERSEDED_BY", old, {} if new is None else {new.id: {}})
+    await draft.save()
+    return old.id
+
+
+async def _refuse_circle(tx: Transaction, old: str, new: str) -> None:
+    """Raises PreconditionFailed: what shall come after leads back to what it comes after."""
+    level, seen = {new}, {new}
+    for _ in range(MAX_SUCCESSORS):
+        if old in level:
+            raise PreconditionFailed("by: is itself superseded, in the end, by what it would supersede", field="by")
+        found = await tx.neighbours(sorted(level), Hop("SUPERSEDED_BY", "OUT"), paging=Paging(MAX_PAGE))
+        level = {link.node.id for page in found.values() for link in page.items} - seen
+        if not level:
+            return
+        seen |= level
+    raise PreconditionFailed(f"by: a row of successors may have at most {MAX_SUCCESSORS} steps", field="by")

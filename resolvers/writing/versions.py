@@ -1,0 +1,96 @@
+"""Model versions: the whole story of one, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graph.ids import new_id
+from graph.ontology import MODEL_VERSION
+from graph.port import Transaction
+from resolvers.writing.command import command
+from resolvers.writing.common import (
+    NOTHING,
+    ArtifactFile,
+    Code,
+    Input,
+    MetricPoint,
+    NamedValue,
+    Parent,
+    label,
+    present,
+)
+from resolvers.writing.common import properties as settable
+from resolvers.writing.deleting import deleting
+from resolvers.writing.draft import Draft, Reference
+from resolvers.writing.nodes import updating
+from resolvers.writing.story import built_from, derived, files, made_by, next_version, owned
+
+update_model_version = updating("updateModelVersion", MODEL_VERSION, "version")
+delete_model_version = deleting("deleteModelVersion", MODEL_VERSION, "version")
+
+
+@command("createModelVersion")
+async def create_model_version(
+    tx: Transaction,
+    *,
+    model: str,
+    create_model: bool = False,
+    properties: Mapping[str, Any] = NOTHING,
+    run: str | None = None,
+    inputs: Sequence[Input] = (),
+    parents: Sequence[Parent] = (),
+    uses: Sequence[str] = (),
+    code: Code | None = None,
+    params: Sequence[NamedValue] = (),
+    metrics: Sequence[MetricPoint] = (),
+    tags: Sequence[NamedValue] = (),
+    aliases: Sequence[str] = (),
+    stage: str | None = None,
+    artifacts: Sequence[ArtifactFile] = (),
+) -> str:
+    """Register a version of a model, with the next number, and all that is known of where it came from.
+
+    `inputs` become what the run read; without a run, what the version was trained on. `uses` are fields.
+    The state is READY unless given. Raises InvalidArgument, NotFound (each naming the place in the
+    input), AlreadyExists, PreconditionFailed (a cycle).
+    """
+    draft = Draft(tx)
+    version = new_id(MODEL_VERSION.prefix)
+    props = {"state": "READY", **settable(MODEL_VERSION, present(properties))}
+    owner = draft.want(model, "model", "Model", create=create_model)
+    made_by(draft, version, run)
+    _learned_from(draft, version, run, inputs)
+    derived(draft, version, MODEL_VERSION, parents)
+    for i, field in enumerate(uses):
+        draft.link("USES", version, draft.want(field, f"uses[{i}]", "Field"))
+    await draft.find()
+    built_from(draft, version, code, owner.workspace)
+    files(draft, version, artifacts, owner.workspace)
+    await draft.find()
+    number = await next_version(draft, owner)
+    draft.create(MODEL_VERSION, str(number), owner.workspace, container=owner.id, props=props, id=version)
+    owned(draft, version, tags=tags, params=params, metrics=metrics)
+    _called(draft, owner, version, aliases, stage)
+    await draft.save()
+    return version
+
+
+def _learned_from(draft: Draft, version: str, run: str | None, inputs: Sequence[Input]) -> None:
+    reader = None if run is None else draft.want(run, "run", "Run")
+    for i, item in enumerate(inputs):
+        read = draft.want(item["dataset"], f"inputs[{i}].dataset", "DatasetVersion", create=item.get("create", False))
+        if reader is None:
+            draft.link("TRAINED_ON", version, read, item.get("role"))
+        else:
+            draft.link("READ", reader, read, item.get("role"))
+
+
+def _called(draft: Draft, model: Reference, version: str, aliases: Sequence[str], stage: str | None) -> None:
+    """Its aliases, taken from the versions that have them, and its stage."""
+    for name in dict.fromkeys(label(alias, f"aliases[{i}]") for i, alias in enumerate(aliases)):
+        if model.node is not None:
+            draft.end("ALIAS", model, discriminator=name)
+        draft.link("ALIAS", model, version, name)
+    if stage is not None:
+        draft.link("STAGE", model, version, label(stage, "stage"))

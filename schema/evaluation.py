@@ -1,0 +1,33 @@
+"""Evaluation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graph import ontology
+from schema import rows
+from schema.connection import Connection
+from schema.declare import edge, noun
+from schema.node import Node
+
+if TYPE_CHECKING:
+    from schema.artifact import Artifact
+    from schema.dataset import DatasetVersion
+    from schema.model import ModelVersion
+    from schema.run import Run
+
+
+@noun(ontology.EVALUATION)
+class Evaluation(Node):
+    """An evaluation."""
+
+    params: list[rows.Param] = rows.params()
+    metrics: list[rows.Metric] = rows.metrics()
+    evaluates: Connection[ModelVersion] = edge(ontology.EVALUATES, "OUT", "The model versions whose metrics these are.")
+    evaluated_on: Connection[DatasetVersion] = edge(
+        ontology.EVALUATED_ON, "OUT", "The data that the metrics were measured on."
+    )
+    run: Run | None = edge(ontology.PRODUCED_BY, "OUT", "The run that made it.")
+    artifacts: Connection[Artifact] = edge(
+        ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."
+    )

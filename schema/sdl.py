@@ -1,0 +1,66 @@
+"""The schema, built once, and its committed text."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from strawberry.schema.config import StrawberryConfig
+
+from schema.artifact import Artifact
+from schema.check import check
+from schema.code import CodeRevision
+from schema.dataset import Dataset, DatasetVersion, Field
+from schema.deployment import Deployment, DeploymentRevision, Environment, ServingTarget
+from schema.evaluation import Evaluation
+from schema.executing import LinealSchema
+from schema.experiment import Experiment
+from schema.limits import Limits
+from schema.model import Model, ModelVersion
+from schema.people import Principal, Team
+from schema.pipeline import Pipeline
+from schema.query import Query
+from schema.run import Run
+from schema.scalars import SCALARS
+from schema.workspace import Workspace
+
+TYPES: Final = (
+    *(Artifact, CodeRevision, Dataset, DatasetVersion, Deployment, DeploymentRevision, Environment, Evaluation),
+    *(Experiment, Field, Model, ModelVersion, Pipeline, Principal, Run, ServingTarget, Team, Workspace),
+)
+"""Every kind's type: some are only reached through the interface."""
+
+COMMITTED: Final = Path(__file__).with_name("lineal.graphql")
+"""The SDL as it is committed; `lineal schema` prints it anew."""
+
+
+def build_schema(limits: Limits = Limits()) -> LinealSchema:
+    """The schema with these limits, built once. Raises Internal: types and ontology disagree."""
+    return _build(limits)
+
+
+@cache
+def _build(limits: Limits) -> LinealSchema:
+    schema = LinealSchema(
+        limits=limits,
+        query=Query,
+        mutation=_mutation(),
+        types=TYPES,
+        config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
+    )
+    check(schema._schema)
+    return schema
+
+
+def print_sdl() -> str:
+    """The schema in the GraphQL schema language."""
+    return build_schema().as_str().rstrip() + "\n"
+
+
+def _mutation() -> Any:
+    if importlib.util.find_spec("schema.mutations") is None:
+        return None
+    return importlib.import_module("schema.mutations").Mutation

@@ -1,0 +1,196 @@
+"""GraphQL over HTTP: strict about what comes in, JSON whatever goes out.
+
+See https://graphql.github.io/graphql-over-http/draft/. There is no page for people here, no batching,
+no uploads and no WebSocket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import orjson
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.exceptions import MissingQueryError
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http.parse_content_type import parse_content_type
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
+
+from graph.port import EVERYTHING, Graph
+from lineal.errors import InvalidArgument, LimitExceeded
+from resolvers.operation import Operation
+from schema.context import Context
+from schema.executing import LinealSchema, OnOperation, run
+from schema.failures import body
+from schema.limits import Limits
+from schema.sdl import build_schema
+
+JSON_TYPE = "application/json"
+GRAPHQL_TYPE = "application/graphql-response+json"
+
+NewOperation: TypeAlias = Callable[[Request], Operation]
+
+
+class View(GraphQL[Context, None]):
+    """The ASGI application of one schema. Each request gets an operation of its own."""
+
+    def __init__(
+        self,
+        schema: LinealSchema,
+        new_operation: NewOperation,
+        *,
+        on_operation: OnOperation | None = None,
+        key: bytes | None = None,
+    ) -> None:
+        super().__init__(schema, graphql_ide=None, subscription_protocols=(), multipart_uploads_enabled=False)
+        self._schema = schema
+        self._limits = schema.limits
+        self._new_operation = new_operation
+        self._on_operation = on_operation
+        self._key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; a WebSocket is refused before its handshake."""
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive=receive, send=send).close()
+            return
+        request = Request(scope, self._bounded(receive))
+        try:
+            response = await self.run(request)
+        except HTTPException as error:
+            response = _refusal(error)
+        await response(scope, receive, send)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Receive no more of a body than is allowed. Raises HTTPException 413."""
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limits.body:
+                raise HTTPException(413, f"the request's body is larger than the {self._limits.body} bytes allowed")
+            return message
+
+        return bounded
+
+    def should_render_graphql_ide(self, request: Any) -> bool:
+        """Never: a browser that asks without a query gets an error like everyone else."""
+        return False
+
+    def decode_json(self, data: str | bytes) -> object:
+        """JSON as orjson reads it, which bounds its depth. Raises JSONDecodeError."""
+        return orjson.loads(data)
+
+    def encode_json(self, data: object) -> bytes:
+        """JSON as orjson writes it."""
+        return orjson.dumps(data)
+
+    async def get_context(self, request: Request | WebSocket, response: Any) -> Context:
+        """A context with an operation that has read nothing yet."""
+        assert isinstance(request, Request)
+        return Context(self._new_operation(request), self._limits, key=self._key)
+
+    async def get_sub_response(self, request: Request | WebSocket) -> Response:
+        """What collects the answer's status and type."""
+        response = await super().get_sub_response(request)
+        if GRAPHQL_TYPE in request.headers.get("accept", ""):
+            response.headers["content-type"] = GRAPHQL_TYPE
+        return response
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        """What is asked. Raises HTTPException: not JSON (415, 400), not one object with what GraphQL needs (400)."""
+        if request.method == "GET":
+            data: Any = self.parse_query_params(request.query_params)
+        elif parse_content_type(request.content_type or "")[0] == JSON_TYPE:
+            data = self.parse_json(await request.get_body())
+        else:
+            raise HTTPException(415, f"content-type: must be {JSON_TYPE}, not {request.content_type or 'absent'}")
+        if not isinstance(data, dict):
+            raise HTTPException(400, "the body must be one JSON object; batches are not taken")
+        for name, kind in (("query", str), ("operationName", str), ("variables", dict), ("extensions", dict)):
+            if not isinstance(data.get(name), (kind, type(None))):
+                raise HTTPException(400, f"{name}: must be {'text' if kind is str else 'an object'} or left out")
+        return GraphQLRequestData(
+            data.get("query"), data.get("variables"), data.get("operationName"), data.get("extensions")
+        )
+
+    async def execute_single(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        sub_response: Response,
+        context: Context,
+        root_value: None,
+        request_data: GraphQLRequestData,
+    ) -> ExecutionResult:
+        """Run the document and release the snapshot. Raises HTTPException where there is no operation to run."""
+        allowed = OperationType.from_http(request_adapter.method)
+        try:
+            result = await run(
+                self._schema,
+                context,
+                request_data.query,
+                request_data.variables,
+                operation_name=request_data.operation_name,
+                on_operation=self._on_operation,
+                allowed_operation_types=allowed,
+            )
+        except MissingQueryError:
+            raise HTTPException(400, "query: must be a GraphQL document, and is missing") from None
+        except CannotGetOperationTypeError as error:
+            raise HTTPException(400, error.as_http_error_reason()) from None
+        except InvalidOperationTypeError as error:
+            raise HTTPException(405, error.as_http_error_reason(request_adapter.method)) from None
+        if isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
+            sub_response.status_code = 400
+        return result
+
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
+    ) -> Response:
+        """The answer; a request error has no `data` in the newer media type, as its specification asks."""
+        media_type = sub_response.headers.get("content-type", JSON_TYPE)
+        status = sub_response.status_code or 200
+        if status == 400 and isinstance(response_data, dict):
+            response_data.pop("data", None)
+        return Response(self.encode_json(response_data), status, media_type=f"{media_type}; charset=utf-8")
+
+
+def _refusal(error: HTTPException) -> Response:
+    """A refusal as JSON."""
+    status, message = error.status_code, error.reason
+    code = LimitExceeded.code if status == 413 else InvalidArgument.code
+    headers = {"allow": "POST" if "mutations" in message else "GET, POST"} if status == 405 else None
+    return Response(orjson.dumps(body(message, code)), status, headers, media_type=JSON_TYPE)
+
+
+def create_graphql_app(
+    graph: Graph,
+    *,
+    limits: Limits = Limits(),
+    on_operation: OnOperation | None = None,
+    new_operation: NewOperation | None = None,
+    key: bytes | None = None,
+) -> View:
+    """GraphQL over HTTP on a graph.
+
+    `on_operation` is told of every operation that ended. `new_operation` says who asks and what they may
+    see; without one it is the principal "local", who sees everything, with the request id that is found
+    in the ASGI scope's `state.request_id`. `key` is the secret that handles of hidden nodes are made with.
+    """
+
+    def local(request: Request) -> Operation:
+        id = request.scope.get("state", {}).get("request_id", "")
+        return Operation(graph, by="local", view=EVERYTHING, request=str(id))
+
+    return View(build_schema(limits), new_operation or local, on_operation=on_operation, key=key)

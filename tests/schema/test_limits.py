@@ -1,0 +1,173 @@
+"""Documents are measured before anything else is done with them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from graphql import get_introspection_query, parse
+
+from graph.port import Graph, Snapshot
+from schema.limits import Limits, Measure, measure, verdict
+from schema.sdl import build_schema
+from tests import building as b
+from tests.schema.conftest import Asked
+
+
+def bomb(fragments: int) -> str:
+    """Fragments that each spread the next twice."""
+    chain = "".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }} " for n in range(fragments))
+    return f"{{ ...f0 }} {chain} fragment f{fragments} on Query {{ __typename }}"
+
+
+def nested(depth: int) -> str:
+    """A query of this depth."""
+    inner = "id"
+    for level in range(depth - 1):
+        inner = f"models {{ nodes {{ {inner} }} }}" if level == depth - 2 else f"workspace {{ {inner} }}"
+    return f"{{ {inner} }}"
+
+
+def _measured(text: str) -> Measure:
+    return measure(parse(text))[0][0][1]
+
+
+def test_a_fragment_bomb_is_measured_in_as_many_steps_as_it_has_selections() -> None:
+    (_, measured), visits = measure(parse(bomb(20)))[0][0], measure(parse(bomb(20)))[1]
+    assert measured.fields == 1_000_000
+    assert visits == 20 * 2 + 1 + 1
+
+
+async def test_a_fragment_bomb_is_refused(asked: Asked) -> None:
+    result = await asked.answer(bomb(20))
+    assert {(error.extensions or {})["limit"] for error in result.errors or ()} == {"fields", "root_fields"}
+
+
+async def test_a_bomb_of_nested_fields_is_refused(asked: Asked) -> None:
+    chain = "".join(
+        f"fragment f{n} on Model {{ a: supersedes {{ nodes {{ ...f{n + 1} }} }} b: supersedes {{ nodes {{ ...f{n + 1} }} }} }} "
+        for n in range(20)
+    )
+    text = f"{{ models {{ nodes {{ ...f0 }} }} }} {chain} fragment f20 on Model {{ id }}"
+    result = await asked.answer(text)
+    limits = {(error.extensions or {})["limit"] for error in result.errors or ()}
+    assert limits == {"depth", "fields", "aliases"}
+
+
+def test_fragments_count_at_every_spread() -> None:
+    text = "{ a: models { ...f } b: models { nodes { ...g } } } fragment f on ModelConnection { nodes { ...g } } "
+    text += "fragment g on Model @skip(if: true) { c: name @include(if: true) }"
+    assert _measured(text) == Measure(depth=3, fields=6, aliases=4, directives=4, root_fields=2, introspections=0)
+
+
+def test_fragments_that_spread_each_other_in_a_circle_are_measured_too() -> None:
+    text = "{ ...f } fragment f on Query { ...g __typename } fragment g on Query { ...f }"
+    assert _measured(text).fields <= 2
+
+
+async def test_the_standard_introspection_query_is_within_the_limits(asked: Asked) -> None:
+    data = await asked(get_introspection_query(descriptions=True, input_value_deprecation=True))
+    assert data["__schema"]["queryType"]["name"] == "Query"
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        ("depth", "{ models { nodes { versions { nodes { model { versions { nodes { id } } } } } } } }"),
+        ("fields", "{ models { nodes { id name address kind description external revision } } }"),
+        ("aliases", "{ a: __typename b: __typename c: __typename d: __typename }"),
+        ("directives", "{ __typename " + "@include(if: true) " * 4 + "}"),
+        ("root_fields", "{ a: __typename b: __typename models { nodes { id } } runs { nodes { id } } }"),
+        ("introspections", '{ __schema { queryType { name } } a: __type(name: "Run") { name } }'),
+    ],
+)
+async def test_each_figure_has_a_limit(sqlite_graph: Graph, figure: str, text: str) -> None:
+    limits = Limits(depth=6, fields=8, aliases=3, directives=3, root_fields=3, introspections=1)
+    result = await Asked(sqlite_graph, limits).answer(text)
+    assert figure in {(error.extensions or {}).get("limit") for error in result.errors or ()}
+    assert {(error.extensions or {}).get("code") for error in result.errors or ()} == {"LIMIT_EXCEEDED"}
+
+
+def test_every_figure_measured_is_limited() -> None:
+    assert {figure.name for figure in fields(Measure)} < {limit.name for limit in fields(Limits)}
+
+
+async def test_a_document_has_bounded_tokens(sqlite_graph: Graph) -> None:
+    error = await Asked(sqlite_graph, Limits(tokens=20)).refused("{ " + "__typename " * 20 + "}")
+    assert error["code"] == "GRAPHQL_PARSE_FAILED"
+    assert "20 tokens" in error["message"]
+
+
+async def test_a_verdict_is_remembered_between_requests(asked: Asked) -> None:
+    before = verdict.cache_info()
+    for _ in range(5):
+        await asked("{ models { nodes { createdAt updatedAt } } }")
+    after = verdict.cache_info()
+    assert after.misses - before.misses == 1
+    assert after.hits - before.hits == 4
+
+
+async def test_an_operation_that_takes_too_long_is_stopped(sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = asyncio.Event()
+    original = sqlite_graph.snapshot
+
+    class Slow:
+        """A snapshot whose reads never end."""
+
+        async def __aenter__(self) -> Snapshot:
+            self.manager = original()
+            snapshot = await self.manager.__aenter__()
+
+            async def find(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+
+            monkeypatch.setattr(snapshot, "find", find)
+            return snapshot
+
+        async def __aexit__(self, *error: Any) -> None:
+            await self.manager.__aexit__(*error)
+
+    monkeypatch.setattr(sqlite_graph, "snapshot", lambda view: Slow())
+    error = await Asked(sqlite_graph, Limits(seconds=0.05)).refused("{ models { nodes { id } } }")
+    assert (error["code"], error["limit"]) == ("LIMIT_EXCEEDED", "seconds")
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ modles { nodes { id } } }",
+        "{ models(frist: 1) { nodes { id } } }",
+        "{ models { nodes { nam } } }",
+        "{ lineage(of: [], direction: UPSTREEM) { complete } }",
+        "{ node(id: \"x\") { ... on Modle { id } } }",
+        "{ models(where: {nam: {eq: \"x\"}}) { nodes { id } } }",
+    ],
+)
+async def test_errors_suggest_no_names(asked: Asked, text: str) -> None:
+    result = await asked.answer(text)
+    assert result.errors
+    assert all("Did you mean" not in error.message for error in result.errors)
+
+
+async def test_variables_suggest_no_names(asked: Asked) -> None:
+    text = "query($d: LineageDirection!, $w: ModelFilter) { models(where: $w) { nodes { id } } lineage(of: [], direction: $d) { complete } }"
+    for variables in ({"d": "UPSTREEM"}, {"d": "UPSTREAM", "w": {"nam": {}}}):
+        error = await asked.refused(text, **variables)
+        assert error["code"] == "INVALID_ARGUMENT"
+        assert "Did you mean" not in error["message"]
+
+
+def test_a_schema_is_built_once_for_the_same_limits() -> None:
+    assert build_schema() is build_schema(Limits())
+
+
+async def test_the_deepest_query_allowed_runs(asked: Asked) -> None:
+    await b.model(asked.graph, "bert")
+    error = await asked.refused(nested(26))
+    assert error["limit"] == "depth"
