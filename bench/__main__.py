@@ -20,8 +20,10 @@ from rich.console import Console
 from bench.families import Graph as Families
 from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
-from graph.port import Direction, Graph, NewEdge, NewNode, Transaction, Update, Walk, batched
+from graph.port import Direction, Graph, Transaction, Walk, batched
 from graph.sqlite.store import SqliteGraph
+from resolvers.operation import Operation
+from resolvers.writing.versions import create_model_version
 from schema.executing import execute
 from schema.sdl import build_schema
 from tests.services import Neo4jServer
@@ -90,24 +92,13 @@ async def writes(graph: Graph, root: str, writers: int, each: int) -> float:
     """Versions created a second, by so many writers on models of their own."""
 
     async def one(number: int) -> None:
-        async def model(tx: Transaction) -> str:
-            return (await tx.create([NewNode("Model", f"written-{writers}-{number}-{time.monotonic_ns()}", "default")]))[0].id
-
-        mine = await graph.write(model, by="bench", action="registerModel")
+        model = f"models:/written-{writers}-{number}-{time.monotonic_ns()}"
         for _ in range(each):
-            await graph.write(lambda tx: version(tx, mine, root), by="bench", action="createModelVersion")
+            async with Operation(graph, by="bench") as op:
+                await create_model_version(op, model=model, create_model=True, inputs=[{"dataset": root, "role": "train"}])
 
     seconds = await timed(lambda: asyncio.gather(*(one(number) for number in range(writers))))
     return writers * each / seconds
-
-
-async def version(tx: Transaction, model: str, root: str) -> None:
-    """The next version of a model, trained on the root."""
-    node = (await tx.lock([model]))[model]
-    number = node.props.get("lastNumber", 0) + 1
-    await tx.update([Update(model, {"lastNumber": number})])
-    (made,) = await tx.create([NewNode("ModelVersion", str(number), "default", model, {"number": number, "state": "READY"})])
-    await tx.link([NewEdge("VERSION_OF", made.id, model), NewEdge("TRAINED_ON", made.id, root, "train")])
 
 
 async def measure(name: str, large: Graph, small: Graph, families: Families, few: Families, rounds: int) -> None:
@@ -151,7 +142,7 @@ async def run(nodes: int, rounds: int, stores: Sequence[str]) -> None:
         if "neo4j" in stores:
             servers = [stack.enter_context(Neo4jServer(home / name)) for name in ("large", "small")]
             graphs = [await stack.enter_async_context(Neo4jGraph(server.url)) for server in servers]
-            await measure("Neo4j", *graphs, families, few, rounds)  # type: ignore[misc]
+            await measure("Neo4j", graphs[0], graphs[1], families, few, rounds)
 
 
 def main() -> None:

@@ -5,12 +5,21 @@ A test compares the committed pages with what this prints, so they cannot drift.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import typer
+from graphql import GraphQLField
+from pydantic.fields import FieldInfo
+from typer.core import TyperCommand, TyperGroup
 
 from graph import ontology
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind, NodeKind, Property
 from lineal import errors
+from lineal.cli import app
+from lineal.settings import Settings
+from schema.sdl import build_schema
 
 HERE = Path(__file__).parent
 
@@ -91,6 +100,59 @@ def error_codes() -> str:
     )
 
 
+def settings() -> str:
+    """Every setting, with its default."""
+    return _page(
+        "Settings",
+        "Each is an environment variable, or a key of a TOML file: `lineal.toml` in the working directory, or the file that "
+        "`LINEAL_CONFIG` names. An option of the command line comes first, then the environment, then the file.",
+        *(_setting(name, field) for name, field in Settings.model_fields.items()),
+    )
+
+
+def _setting(name: str, field: FieldInfo) -> str:
+    default = "`lineal.db` in the user's data folder" if field.default_factory else "none" if field.default is None else f"`{field.default}`"
+    return f"## LINEAL_{name.upper()}\n\n{field.description}\n\nIn the file: `{name}`. Default: {default}.\n"
+
+
+def commands() -> str:
+    """Every command, with its arguments and options."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    return _page(
+        "Commands",
+        "`lineal COMMAND --help` says the same.",
+        *(_command(name, command) for name, command in group.commands.items() if isinstance(command, TyperCommand)),
+    )
+
+
+def _command(name: str, command: TyperCommand) -> str:
+    rows = []
+    for parameter in command.params:
+        told = f"`{', '.join(parameter.opts)}`" if parameter.param_type_name == "option" else f"`{(parameter.name or '').upper()}`"
+        rows.append(f"| {told} | {' '.join((getattr(parameter, 'help', None) or '').split())} |")
+    table = "| | |\n|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
+    return f"## lineal {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}"
+
+
+def root_fields() -> str:
+    """Every root field of the GraphQL schema."""
+    schema = build_schema()._schema  # noqa: SLF001 - the graphql-core schema under strawberry's
+    roots = [root for root in (schema.query_type, schema.mutation_type) if root]
+    return _page(
+        "GraphQL fields",
+        "What a query and a mutation can begin with. [schema/lineal.graphql](../schema/lineal.graphql) is the whole schema, "
+        "every type, field and argument described.",
+        *(_field(root.name, name, field) for root in roots for name, field in root.fields.items()),
+    )
+
+
+def _field(root: str, name: str, field: GraphQLField) -> str:
+    arguments = ", ".join(f"{argument}: {a.type}" for argument, a in field.args.items())
+    call = f"{name}({arguments})" if arguments else name
+    return f"## {root}.{name}\n\n{field.description}\n\n`{call}: {field.type}`\n"
+
+
 def _tree(root: type[errors.LinealError]) -> Iterator[type[errors.LinealError]]:
     for error in root.__subclasses__():
         yield error
@@ -101,7 +163,13 @@ def _page(title: str, *parts: str) -> str:
     return f"# {title}\n\n<!-- written by docs/generate.py -->\n\n" + "\n".join(f"{part.rstrip()}\n" for part in parts)
 
 
-PAGES: dict[str, Callable[[], str]] = {"logical-model.md": logical_model, "errors.md": error_codes}
+PAGES: dict[str, Callable[[], str]] = {
+    "logical-model.md": logical_model,
+    "errors.md": error_codes,
+    "settings.md": settings,
+    "commands.md": commands,
+    "graphql.md": root_fields,
+}
 
 
 def main() -> None:

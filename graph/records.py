@@ -220,7 +220,10 @@ def read_node(body: dict[str, Any]) -> NodeRecord:
 
 
 def read_edge(body: dict[str, Any]) -> Edge:
-    """The edge of a line; whether it may join its ends is for the caller. Raises InvalidArgument that names the member."""
+    """The edge of a line; whether it may join its ends is for the caller.
+
+    Raises InvalidArgument that names the member.
+    """
     take = _Members("edge", body)
     kind = ontology.EDGE_KINDS.get(take("kind", _text))
     if kind is None:

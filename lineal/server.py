@@ -15,6 +15,8 @@ from lineal.errors import Unavailable
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 
+BACKLOG = 2_048
+
 Ready = Callable[[str], None]
 """Hears the address once Lineal listens there."""
 
@@ -64,6 +66,7 @@ def listening(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         msg = f"port: {settings.port} cannot be used on {settings.host}: {error.strerror}; choose another with --port"

@@ -130,8 +130,7 @@ class Loaders:
 
         async def load(ids: list[str]) -> list[list[Change]]:
             snapshot = await self._op.snapshot()
-            found = [await snapshot.changes(after=after, subject=id, descending=True, limit=limit) for id in ids]
-            return found
+            return [await snapshot.changes(after=after, subject=id, descending=True, limit=limit) for id in ids]
 
         return self._loader(("changes", after, limit), load)
 

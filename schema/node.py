@@ -31,8 +31,8 @@ class Change:
     action: str = strawberry.field(description="What was done, in the words of the API.")
     request: str | None = strawberry.field(description="The id of the request, as logs have it.")
     data: JSON = strawberry.field(
-        description="What it did to this node: `updated` with `before` and `after`, `created`, `deleted`, "
-        "`logged` with how many points of metrics, `linked` and `unlinked` edges as [source, kind, target, discriminator]."
+        description="What it did to this node: `updated` with `before` and `after`, `created`, `deleted`, `logged` "
+        "with how many points of metrics, `linked` and `unlinked` edges as [source, kind, target, discriminator]."
     )
 
 

@@ -18,7 +18,7 @@ SOAK = bool(os.environ.get("LINEAL_SOAK"))
 """Whether the full counts are asked for, as `make soak` does."""
 
 _CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large)
-settings.register_profile("small", max_examples=50, deadline=None, derandomize=True, suppress_health_check=_CHECKS)
+settings.register_profile("small", max_examples=25, deadline=None, derandomize=True, suppress_health_check=_CHECKS)
 settings.register_profile("soak", max_examples=1_000, deadline=None, suppress_health_check=_CHECKS)
 settings.load_profile("soak" if SOAK else "small")
 

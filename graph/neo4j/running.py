@@ -71,15 +71,16 @@ class Runner:
             return result
 
     async def _send(self, verb: str, text: str, params: Mapping[str, Any]) -> list[Any]:
-        for tried in range(self._tries if self._tx is None else 1):
+        tries = self._tries if self._tx is None else 1
+        while True:
+            tries -= 1
             try:
                 return await self._once(verb, text, params)
             except DRIVER_ERRORS as error:
-                if tried + 1 >= self._tries or not is_transient(error):
+                if not tries or not is_transient(error):
                     raise
-                self._tx = None
-                await asyncio.sleep(0.05 * 4**tried)
-        raise AssertionError
+            self._tx = None
+            await asyncio.sleep(0.8 / 4**tries)
 
     async def _once(self, verb: str, text: str, params: Mapping[str, Any]) -> list[Any]:
         started = time.perf_counter()

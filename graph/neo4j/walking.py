@@ -32,7 +32,7 @@ def closure_text(q: Compiler, roots: Sequence[str], walk: Walk) -> str:
     most = min(walk.limit, walk.walk_limit) if walk.kinds is None else walk.walk_limit
     if walk.kinds is None:
         cut = "WITH at, roots, s AS shown, [x IN s | x[0]] AS walked, [x IN s | x[0]] AS inside"
-        counts = "null"
+        counts = "RETURN null AS counts"
     else:
         limit = q.add(walk.limit)
         cut = f"""
@@ -43,21 +43,21 @@ def closure_text(q: Compiler, roots: Sequence[str], walk: Walk) -> str:
             WITH at, roots, shown, inside, [
                 x IN s WHERE last IS NULL OR x[1] < last[1] OR (x[1] = last[1] AND x[0].id <= last[0].id) | x[0]
             ] AS walked"""
-        counts = "COLLECT { UNWIND walked AS x WITH x.kind AS kind, count(*) AS many RETURN [kind, many] }"
+        counts = "UNWIND walked AS x WITH x.kind AS kind, count(*) AS many RETURN collect([kind, many]) AS counts"
     return f"""
         {_roots(q, roots, "roots")}
         {_walk(q, walk, "roots", most)}
         {cut}
-        WITH {_nodes(q, "shown")} AS nodes,
-            COLLECT {{
-                UNWIND walked AS x MATCH {_step(walk)}
-                WITH x, r, y, properties(r) AS q WHERE {LIVE_MAP}
-                WITH x, collect(CASE WHEN x IN inside AND y IN inside THEN {WALKED_EDGE} END) AS edges,
-                    count(CASE WHEN NOT y IN walked THEN 1 END) AS exits
-                RETURN [x.id, edges, exits > 0] }} AS steps,
-            [x IN roots WHERE NOT x IN walked | x.id] AS unwalked,
-            {counts} AS counts
-        RETURN [nodes, steps, unwalked, counts] AS result"""
+        {_nodes(q)}
+        CALL (walked, inside, at) {{
+            UNWIND walked AS x MATCH {_step(walk)}
+            WITH walked, inside, at, x, r, y, properties(r) AS q WHERE {LIVE_MAP}
+            WITH x, CASE WHEN x IN inside AND y IN inside THEN {WALKED_EDGE} END AS edge, NOT y IN walked AS leaves
+            WITH x, collect(edge) AS edges, count(CASE WHEN leaves THEN 1 END) AS exits
+            RETURN collect([x.id, edges, exits > 0]) AS steps
+        }}
+        CALL (walked) {{ {counts} }}
+        RETURN [nodes, steps, [x IN roots WHERE NOT x IN walked | x.id], counts] AS result"""
 
 
 def closure_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -> Closure:
@@ -90,17 +90,17 @@ def paths_text(q: Compiler, sources: Sequence[str], targets: Sequence[str], walk
             RETURN collect(DISTINCT m) AS inside
         }}
         WITH at, roots, walked, ends, inside, [x IN inside | [x, 0]] AS shown
-        WITH {_nodes(q, "shown")} AS nodes,
-            COLLECT {{
-                UNWIND inside AS x MATCH {_step(walk)}
-                WITH x, r, y, properties(r) AS q WHERE {LIVE_MAP} AND y IN inside
-                WITH x, collect({WALKED_EDGE}) AS edges RETURN [x.id, edges, false] }} AS steps,
-            [x IN roots WHERE x IN inside | x.id] AS starts,
-            [x IN ends WHERE x IN inside | x.id] AS ends,
+        {_nodes(q)}
+        CALL (inside, at) {{
+            UNWIND inside AS x MATCH {_step(walk)}
+            WITH inside, at, x, r, y, properties(r) AS q WHERE {LIVE_MAP} AND y IN inside
+            WITH x, collect({WALKED_EDGE}) AS edges RETURN collect([x.id, edges, false]) AS steps
+        }}
+        RETURN [
+            nodes, steps, [x IN roots WHERE x IN inside | x.id], [x IN ends WHERE x IN inside | x.id],
             any(x IN roots WHERE NOT x IN walked)
-                OR EXISTS {{
-                    UNWIND walked AS x MATCH {_step(walk)} WHERE {live("r")} AND NOT y IN walked RETURN x }} AS cut
-        RETURN [nodes, steps, starts, ends, cut] AS result"""
+                OR EXISTS {{ UNWIND walked AS x MATCH {_step(walk)} WHERE {live("r")} AND NOT y IN walked RETURN x }}
+        ] AS result"""
 
 
 def paths_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -> Paths:
@@ -176,13 +176,20 @@ def _types(walk: Walk) -> str:
     return "|".join(name for name in ontology.EDGE_KINDS if name in asked)
 
 
-def _nodes(q: Compiler, shown: str) -> str:
-    """The shown [node, distance] as [distance, properties], hidden nodes with no more than id and kind."""
+def _nodes(q: Compiler) -> str:
+    """Bind `nodes`: the `shown` as [distance, properties], hidden nodes with no more than id and kind.
+
+    Subqueries that take in what they need, as all here do, keep the long lists out of their groups; in a
+    COLLECT {} every group would have them as part of its key.
+    """
     visible = q.visible("p")
     node = "p {.*, search: null}"
     if visible != "true":
         node = f"CASE WHEN {visible} THEN {node} ELSE p {{.id, .kind}} END"
-    return f"COLLECT {{ UNWIND {shown} AS x WITH x[1] AS d, x[0] AS n WITH d, properties(n) AS p RETURN [d, {node}] }}"
+    return f"""
+        CALL (shown) {{
+            UNWIND shown AS x WITH x[1] AS d, x[0] AS n WITH d, properties(n) AS p RETURN collect([d, {node}]) AS nodes
+        }}"""
 
 
 def _node(row: Mapping[str, Any], believe: Believe) -> Node:

@@ -59,8 +59,11 @@ class Compiler:
         planner may begin with their index. Raises InvalidArgument: the kind has no such property.
         """
         pattern, tests = "", [self.shown(n)]
+        taken: set[tuple[str, str]] = set()
         for part in _conjuncts(where):
-            if isinstance(part, Row):
+            # One MATCH takes a relationship once, so a second condition on the same row needs its own.
+            if isinstance(part, Row) and (part.table, part.name) not in taken:
+                taken.add((part.table, part.name))
                 more, test = self._row(part, n)
                 pattern += f", {more}"
                 tests.append(test)

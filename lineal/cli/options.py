@@ -89,7 +89,7 @@ async def reference(op: Operation, text: str) -> str:
     for kind in _BARE:
         found += (await snapshot.find(kind, where, paging=Paging(first=10))).items
     if not found:
-        msg = f"{text!r}: nothing has this name; try `lineal search`, or an address such as models:/name or datasets:/name"
+        msg = f"{text!r}: nothing has this name; try lineal search, or an address such as models:/name, datasets:/name"
         raise NotFound(msg)
     if len(found) > 1:
         shown = await addresses(snapshot, found)

@@ -95,9 +95,7 @@ async def next_version(draft: Draft, model: Reference) -> int:
 
 
 async def next_revision(draft: Draft, deployment: Reference) -> int:
-    """The next revision number of a deployment, taken under its lock."""
-    if deployment.node is None:
-        return 1
+    """The next revision number of a deployment that is there, taken under its lock."""
     await draft.tx.lock([deployment.id])
     hop = Hop("REVISION_OF", "IN", "DeploymentRevision")
     latest = Order("number", descending=True)

@@ -107,13 +107,18 @@ def _type(prop: Property) -> Any:
     return type_ if prop.required else type_ | None
 
 
-def given(value: Any) -> Any:
-    """An input as plain data, with the names of GraphQL; what was not given is left out."""
+def given(value: Any, at: str) -> Any:
+    """An input as plain data, with the names of GraphQL; what was not given is left out.
+
+    `at` is its place. An input that has something to say differently says it in a method `plain`.
+    """
     if (definition := get_object_definition(value)) is not None:
-        fields = ((f.graphql_name or strawberry_name(f.python_name), getattr(value, f.python_name)) for f in definition.fields)
-        return {name: given(item) for name, item in fields if item is not strawberry.UNSET}
+        pairs = ((f.graphql_name or strawberry_name(f.python_name), f.python_name) for f in definition.fields)
+        items = {name: getattr(value, python_name) for name, python_name in pairs}
+        result = {name: given(item, f"{at}.{name}") for name, item in items.items() if item is not strawberry.UNSET}
+        return value.plain(result, at) if hasattr(value, "plain") else result
     if isinstance(value, list):
-        return [given(item) for item in value]
+        return [given(item, f"{at}[{i}]") for i, item in enumerate(value)]
     return value.value if isinstance(value, Enum) else value
 
 
@@ -128,9 +133,9 @@ def arguments(value: Any) -> tuple[dict[str, Any], str | None]:
         if item is strawberry.UNSET:
             continue
         if name in properties:
-            result["properties"][name] = given(item)
+            result["properties"][name] = given(item, name)
         else:
-            result[field.python_name] = given(item)
+            result[field.python_name] = given(item, name)
     return result, result.pop("idempotency_key", None)
 
 
@@ -218,7 +223,8 @@ class Noun:
 
 def updates(use_case: UseCase, noun: Noun) -> Any:
     """The mutation that changes a noun's properties."""
-    takes = _about(noun, "Update", f"What to change in a {noun.words}. What is not given stays; null takes away.", noun.kind)
+    doc = f"What to change in a {noun.words}. What is not given stays; null takes away."
+    takes = _about(noun, "Update", doc, noun.kind)
     return does(use_case, takes, f"Changes properties of a {noun.words}.", noun.answer)
 
 

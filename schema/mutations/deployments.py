@@ -26,7 +26,10 @@ from schema.mutations.inputs import ServedInput, TagInput
 
 DEPLOYMENT: Final = Noun(ontology.DEPLOYMENT, Deployment, "deployment", "deployment", "deployments:/name")
 
-_ENVIRONMENT: Final = "The environment it belongs to: an id, or an address such as environments:/production. Made if unknown."
+_ENVIRONMENT: Final = (
+    "The environment it belongs to: an id, or an address such as environments:/production. Made if "
+    "unknown."
+)
 _TARGET: Final = "The platform it runs on: an id, or an address such as targets:/name. Made if unknown."
 
 
@@ -47,7 +50,8 @@ class UpdateDeploymentInput:
     environment: strawberry.ID | None = may(_ENVIRONMENT)
     target: strawberry.ID | None = may(_TARGET)
     serves: list[ServedInput] | None = may(
-        "All that it serves from now on. If that is a change, it becomes a new revision; null or an empty list: nothing."
+        "All that it serves from now on. If that is a change, it becomes a new revision; null or an empty list: "
+        "nothing."
     )
     revision: int | None = may(REVISION_DOC)
 

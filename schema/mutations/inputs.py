@@ -34,9 +34,10 @@ class MetricInput:
 
 
 @takes("A data set that a model version learned from.")
-class VersionInputInput:
+class TrainingDataInput:
     dataset: strawberry.ID = need(
-        f"The data set or a version of it: {ADDRESS_DOC} datasets:/name or datasets:/name/v2. A data set named without a "
+        f"The data set or a version of it: {ADDRESS_DOC} datasets:/name or datasets:/name/v2. A data set named "
+        "without a "
         "version means its version “unversioned”."
     )
     role: str | None = may("What for: train, validation, … It becomes the role of READ, or the split of TRAINED_ON.")
@@ -44,7 +45,7 @@ class VersionInputInput:
 
 
 @takes("Something that a run read.")
-class RunInputInput:
+class RunReadInput:
     address: strawberry.ID = need(
         f"A data set, a version of one, a model version or a field: {ADDRESS_DOC} datasets:/name/v2 or models:/name/3."
     )
@@ -60,8 +61,12 @@ class RunOutputInput:
 
 @takes("What a version was made from.")
 class ParentInput:
-    version: strawberry.ID = need(f"A version of the same kind of thing: {ADDRESS_DOC} models:/name/3 or datasets:/name/v2.")
-    relation: str | None = may("How: finetune, adapter, merge, quantized, copy, … It becomes the relation of DERIVED_FROM.")
+    version: strawberry.ID = need(
+        f"A version of the same kind of thing: {ADDRESS_DOC} models:/name/3 or datasets:/name/v2."
+    )
+    relation: str | None = may(
+        "How: finetune, adapter, merge, quantized, copy, … It becomes the relation of DERIVED_FROM."
+    )
 
 
 @takes("What a field was made from.")

@@ -68,12 +68,16 @@ class LifecycleMutations:
     set_alias = does(
         lifecycle.set_alias,
         SetAliasInput,
-        "Lets an alias of a model point to one of its versions, from this moment on; history keeps where it pointed before.",
+        "Lets an alias of a model point to one of its versions, from this moment on; history keeps where it "
+        "pointed before.",
         VERSION.answer,
     )
     delete_alias = does(lifecycle.delete_alias, DeleteAliasInput, "Takes an alias of a model away.", MODEL.answer)
     set_stage = does(
-        lifecycle.set_stage, SetStageInput, "Puts a model version into a stage, out of the one it is in.", VERSION.answer
+        lifecycle.set_stage,
+        SetStageInput,
+        "Puts a model version into a stage, out of the one it is in.",
+        VERSION.answer,
     )
     set_tags = does(lifecycle.set_tags, SetTagsInput, "Sets tags of anything.", _ANSWER)
     delete_tags = does(lifecycle.delete_tags, DeleteTagsInput, "Takes tags of anything away.", _ANSWER)

@@ -17,7 +17,7 @@ from schema.mutations.inputs import (
     ParamInput,
     ParentInput,
     TagInput,
-    VersionInputInput,
+    TrainingDataInput,
 )
 
 MODEL: Final = Noun(ontology.MODEL, Model, "model", "model", "models:/name")
@@ -39,7 +39,7 @@ class CreateModelVersionInput:
     model: strawberry.ID = need("Its model: an id, or an address such as models:/name.")
     create_model: bool = may("Register the model if it is not known.", False)
     run: strawberry.ID | None = may("The run that made it: an id, or an address such as runs:/name.")
-    inputs: list[VersionInputInput] = many(
+    inputs: list[TrainingDataInput] = many(
         "The data it learned from. With a run this becomes what the run read (READ), without one what the version was "
         "trained on (TRAINED_ON)."
     )

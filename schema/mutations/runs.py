@@ -29,8 +29,8 @@ from schema.mutations.inputs import (
     CodeInput,
     MetricInput,
     ParamInput,
-    RunInputInput,
     RunOutputInput,
+    RunReadInput,
     TagInput,
 )
 from schema.pipeline import Pipeline
@@ -59,19 +59,22 @@ class CreatePipelineInput:
 
 
 @takes(
-    "A run, with what it read and made. With an end it is FINISHED unless a state is given; any other is RUNNING, since "
+    "A run, with what it read and made. With an end it is FINISHED unless a state is given; any other is "
+    "RUNNING, since "
     "now unless a start is given.",
     ontology.RUN,
 )
 class RecordRunInput:
     name: str | None = may("Its name, unique among the runs of the workspace; its own id unless given.")
     workspace: str | None = may(f"{WORKSPACE_DOC} That of its experiment, pipeline or parent unless given.")
-    experiment: strawberry.ID | None = may("The experiment it belongs to: an id, or an address such as experiments:/name.")
+    experiment: strawberry.ID | None = may(
+        "The experiment it belongs to: an id, or an address such as experiments:/name."
+    )
     create_experiment: bool = may("Create the experiment if it is not known.", False)
     pipeline: strawberry.ID | None = may("The pipeline that it executes: an id, or an address such as pipelines:/name.")
     create_pipeline: bool = may("Create the pipeline if it is not known.", False)
     parent: strawberry.ID | None = may("The run that started it: an id, or an address such as runs:/name.")
-    inputs: list[RunInputInput] = many("What it read.")
+    inputs: list[RunReadInput] = many("What it read.")
     outputs: list[RunOutputInput] = many("The data sets that it made. Model versions name their run themselves.")
     code: CodeInput | None = may("The commit that it ran.")
     params: list[ParamInput] = many("Its parameters.")
@@ -108,7 +111,9 @@ class LogParamsInput:
 @takes("What a model version came to on a data set.", ontology.EVALUATION)
 class RecordEvaluationInput:
     version: strawberry.ID = need("Whose metrics these are: an id, or an address such as models:/name/3.")
-    name: str | None = may("Its name, unique among the evaluations of the version's workspace; its own id unless given.")
+    name: str | None = may(
+        "Its name, unique among the evaluations of the version's workspace; its own id unless given."
+    )
     dataset: strawberry.ID | None = may(
         "What it was measured on, a data set or a version of it: an id, or an address such as datasets:/name/v2."
     )

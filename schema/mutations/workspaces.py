@@ -18,7 +18,8 @@ _ANSWER: Final = Answer("workspace", Workspace, "The workspace, as it now is.")
 @takes("A workspace to create.", ontology.WORKSPACE)
 class CreateWorkspaceInput:
     name: str = need(
-        "Its name: 1 to 63 characters of a-z, 0-9, '.', '-' and '_'. It is part of every address in it and never changes."
+        "Its name: 1 to 63 characters of a-z, 0-9, '.', '-' and '_'. It is part of every address in it and never "
+        "changes."
     )
     idempotency_key: str | None = key()
 
@@ -38,7 +39,10 @@ class DeleteWorkspaceInput:
 @strawberry.type(description="Mutations of workspaces.")
 class WorkspaceMutations:
     create_workspace = does(
-        workspaces.create_workspace, CreateWorkspaceInput, "Creates a workspace, a team's own part of the registry.", _ANSWER
+        workspaces.create_workspace,
+        CreateWorkspaceInput,
+        "Creates a workspace, a team's own part of the registry.",
+        _ANSWER,
     )
     update_workspace = does(
         workspaces.update_workspace, UpdateWorkspaceInput, "Changes properties of a workspace.", _ANSWER

@@ -14,10 +14,10 @@ MODELS = """query($first: Int!, $after: String) { models(first: $first, after: $
   pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }"""
 
 
-async def test_pages_by_cursor_join_to_the_whole(graph: Graph) -> None:
-    ask = Asked(graph)
+async def test_pages_by_cursor_join_to_the_whole(sqlite_graph: Graph) -> None:
+    ask = Asked(sqlite_graph)
     for name in ("delta", "alpha", "Charlie", "bravo", "echo"):
-        await b.model(graph, name)
+        await b.model(sqlite_graph, name)
     names, after = [], None
     while True:
         page = (await ask(MODELS, first=2, after=after))["models"]
@@ -32,9 +32,9 @@ async def test_pages_by_cursor_join_to_the_whole(graph: Graph) -> None:
     assert names == ["alpha", "bravo", "Charlie", "delta", "echo"]
 
 
-async def test_pages_of_neighbours_join_to_the_whole(graph: Graph) -> None:
-    ask = Asked(graph)
-    await b.model(graph, "bert", versions=5)
+async def test_pages_of_neighbours_join_to_the_whole(sqlite_graph: Graph) -> None:
+    ask = Asked(sqlite_graph)
+    await b.model(sqlite_graph, "bert", versions=5)
     text = """query($after: String) { model(address: "models:/bert") { versions(first: 2, after: $after) {
       nodes { number } pageInfo { endCursor hasNextPage } } } }"""
     numbers, after, more = [], None, True
@@ -76,9 +76,10 @@ async def test_a_cursor_that_no_list_gave_is_refused(asked: Asked, after: str) -
 
 
 async def test_a_cursor_of_another_list_is_refused(ask: Asked) -> None:
-    number = (await ask("{ modelVersions(first: 1) { pageInfo { endCursor } } }"))["modelVersions"]["pageInfo"]["endCursor"]
-    series = '{ modelVersion(address: "models:/bert/1") { metrics { series(after: "%s") { nodes { step } } } } }'
-    error = await ask.refused(series % number)
+    versions = (await ask("{ modelVersions(first: 1) { pageInfo { endCursor } } }"))["modelVersions"]
+    series = """query($after: String) { modelVersion(address: "models:/bert/1") {
+      metrics { series(after: $after) { nodes { step } } } } }"""
+    error = await ask.refused(series, after=versions["pageInfo"]["endCursor"])
     assert (error["code"], error["field"]) == ("INVALID_ARGUMENT", "after")
 
 
@@ -87,11 +88,11 @@ def test_cursors_keep_every_kind_of_value() -> None:
     assert decode_cursor(encode_cursor(cursor)) == cursor
 
 
-async def test_all_lists_of_an_answer_together_are_bounded(graph: Graph) -> None:
+async def test_all_lists_of_an_answer_together_are_bounded(sqlite_graph: Graph) -> None:
     from schema.limits import Limits
 
-    await b.model(graph, "bert", versions=6)
-    ask = Asked(graph, Limits(items=20))
+    await b.model(sqlite_graph, "bert", versions=6)
+    ask = Asked(sqlite_graph, Limits(items=20))
     few = await ask("{ modelVersions { nodes { model { name } } } models { nodes { name } } }")
     assert len(few["modelVersions"]["nodes"]) == 6
     error = await ask.refused("{ models { nodes { versions { nodes { model { versions { nodes { id } } } } } } } }")

@@ -29,12 +29,14 @@ async def test_what_is_not_of_the_tree_is_masked_and_logged_with_the_id_that_the
         error = await ask.refused("{ models { nodes { id } } }")
     assert error == {"code": "INTERNAL", "id": error["id"], "message": "internal error"}
     (record,) = caplog.records
-    assert record.error_id == error["id"]
+    assert vars(record)["error_id"] == error["id"]
     assert record.exc_info
     assert "secret dsn" in str(record.exc_info[1])
 
 
-async def test_what_is_of_the_tree_goes_out_with_its_facts(sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_of_the_tree_goes_out_with_its_facts(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask = _failing(sqlite_graph, monkeypatch, Conflict("changed meanwhile", field="revision", expected=1, actual=2))
     assert await ask.refused("{ models { nodes { id } } }") == {
         "code": "CONFLICT",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any
 
 import pytest
 from graphql import get_introspection_query, parse
 
-from graph.port import Graph, Snapshot
+from graph.port import Graph, Snapshot, View
 from schema.limits import Limits, Measure, measure, verdict
 from schema.sdl import build_schema
 from tests import building as b
@@ -47,7 +49,8 @@ async def test_a_fragment_bomb_is_refused(asked: Asked) -> None:
 
 async def test_a_bomb_of_nested_fields_is_refused(asked: Asked) -> None:
     chain = "".join(
-        f"fragment f{n} on Model {{ a: supersedes {{ nodes {{ ...f{n + 1} }} }} b: supersedes {{ nodes {{ ...f{n + 1} }} }} }} "
+        f"fragment f{n} on Model {{ a: supersedes {{ nodes {{ ...f{n + 1} }} }} "
+        f"b: supersedes {{ nodes {{ ...f{n + 1} }} }} }} "
         for n in range(20)
     )
     text = f"{{ models {{ nodes {{ ...f0 }} }} }} {chain} fragment f20 on Model {{ id }}"
@@ -109,30 +112,25 @@ async def test_a_verdict_is_remembered_between_requests(asked: Asked) -> None:
     assert after.hits - before.hits == 4
 
 
-async def test_an_operation_that_takes_too_long_is_stopped(sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_operation_that_takes_too_long_is_stopped(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ended = asyncio.Event()
     original = sqlite_graph.snapshot
 
-    class Slow:
-        """A snapshot whose reads never end."""
+    async def find(*args: Any, **kwargs: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
 
-        async def __aenter__(self) -> Snapshot:
-            self.manager = original()
-            snapshot = await self.manager.__aenter__()
-
-            async def find(*args: Any, **kwargs: Any) -> Any:
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    ended.set()
-
+    @asynccontextmanager
+    async def slow(view: View) -> AsyncIterator[Snapshot]:
+        async with original(view) as snapshot:
             monkeypatch.setattr(snapshot, "find", find)
-            return snapshot
+            yield snapshot
 
-        async def __aexit__(self, *error: Any) -> None:
-            await self.manager.__aexit__(*error)
-
-    monkeypatch.setattr(sqlite_graph, "snapshot", lambda view: Slow())
+    monkeypatch.setattr(sqlite_graph, "snapshot", slow)
     error = await Asked(sqlite_graph, Limits(seconds=0.05)).refused("{ models { nodes { id } } }")
     assert (error["code"], error["limit"]) == ("LIMIT_EXCEEDED", "seconds")
     assert ended.is_set()
@@ -145,8 +143,8 @@ async def test_an_operation_that_takes_too_long_is_stopped(sqlite_graph: Graph, 
         "{ models(frist: 1) { nodes { id } } }",
         "{ models { nodes { nam } } }",
         "{ lineage(of: [], direction: UPSTREEM) { complete } }",
-        "{ node(id: \"x\") { ... on Modle { id } } }",
-        "{ models(where: {nam: {eq: \"x\"}}) { nodes { id } } }",
+        '{ node(id: "x") { ... on Modle { id } } }',
+        '{ models(where: {nam: {eq: "x"}}) { nodes { id } } }',
     ],
 )
 async def test_errors_suggest_no_names(asked: Asked, text: str) -> None:
@@ -156,7 +154,8 @@ async def test_errors_suggest_no_names(asked: Asked, text: str) -> None:
 
 
 async def test_variables_suggest_no_names(asked: Asked) -> None:
-    text = "query($d: LineageDirection!, $w: ModelFilter) { models(where: $w) { nodes { id } } lineage(of: [], direction: $d) { complete } }"
+    text = """query($d: LineageDirection!, $w: ModelFilter) {
+      models(where: $w) { nodes { id } } lineage(of: [], direction: $d) { complete } }"""
     for variables in ({"d": "UPSTREEM"}, {"d": "UPSTREAM", "w": {"nam": {}}}):
         error = await asked.refused(text, **variables)
         assert error["code"] == "INVALID_ARGUMENT"

@@ -15,8 +15,8 @@ from resolvers.operation import Operation
 from tests import building as b
 from tests.schema.conftest import Asked, Story
 
-LINEAGE = """query($of: [ID!]!, $direction: LineageDirection!, $depth: Int! = 20, $edges: [EdgeKind!], $kinds: [NodeKind!],
-  $limit: Int! = 1000, $asOf: DateTime) {
+LINEAGE = """query($of: [ID!]!, $direction: LineageDirection!, $depth: Int! = 20, $edges: [EdgeKind!],
+  $kinds: [NodeKind!], $limit: Int! = 1000, $asOf: DateTime) {
   lineage(of: $of, direction: $direction, depth: $depth, edges: $edges, kinds: $kinds, limit: $limit, asOf: $asOf) {
     roots { name }
     nodes { id kind distance restricted node { name address } }
@@ -74,11 +74,11 @@ async def test_every_node_has_its_own_upstream_and_downstream(ask: Asked) -> Non
     assert data["datasetVersion"]["downstream"]["nodes"] == [{"node": {"address": "deployments:/search"}}]
 
 
-async def test_walks_from_nodes_one_by_one_are_bounded(graph: Graph) -> None:
+async def test_walks_from_nodes_one_by_one_are_bounded(sqlite_graph: Graph) -> None:
     from schema.limits import Limits
 
-    await b.model(graph, "bert", versions=4)
-    error = await Asked(graph, Limits(walks=3)).refused("{ modelVersions { nodes { upstream { complete } } } }")
+    await b.model(sqlite_graph, "bert", versions=4)
+    error = await Asked(sqlite_graph, Limits(walks=3)).refused("{ modelVersions { nodes { upstream { complete } } } }")
     assert (error["code"], error["limit"]) == ("LIMIT_EXCEEDED", "walks")
 
 
@@ -107,13 +107,13 @@ async def test_a_count_of_paths_is_exact_beyond_53_bits(sqlite_graph: Graph) -> 
     assert [path["length"] for path in paths["paths"]] == [120] * 10
 
 
-async def test_hidden_nodes_keep_the_shape_and_show_nothing_but_their_kind(graph: Graph) -> None:
-    await b.workspace(graph, "secret")
-    _, (data,) = await b.dataset(graph, "open", "v1")
-    _, (hidden,) = await b.model(graph, "hidden", versions=1, workspace="secret")
-    (deployment,) = await b.create(graph, NewNode("Deployment", "search", "default"))
-    await b.link(graph, NewEdge("TRAINED_ON", hidden.id, data.id), NewEdge("SERVES", deployment.id, hidden.id))
-    ask = Asked(graph, view=View(frozenset({"default"})))
+async def test_hidden_nodes_keep_the_shape_and_show_nothing_but_their_kind(sqlite_graph: Graph) -> None:
+    await b.workspace(sqlite_graph, "secret")
+    _, (data,) = await b.dataset(sqlite_graph, "open", "v1")
+    _, (hidden,) = await b.model(sqlite_graph, "hidden", versions=1, workspace="secret")
+    (deployment,) = await b.create(sqlite_graph, NewNode("Deployment", "search", "default"))
+    await b.link(sqlite_graph, NewEdge("TRAINED_ON", hidden.id, data.id), NewEdge("SERVES", deployment.id, hidden.id))
+    ask = Asked(sqlite_graph, view=View(frozenset({"default"})))
     lineage = (await ask(LINEAGE, of=[data.id], direction="DOWNSTREAM"))["lineage"]
     first, restricted, last = lineage["nodes"]
     assert (first["id"], last["id"]) == (data.id, deployment.id)
@@ -132,7 +132,8 @@ async def test_hidden_nodes_keep_the_shape_and_show_nothing_but_their_kind(graph
     assert again["nodes"] == lineage["nodes"]
     cut = (await ask(LINEAGE, of=[data.id], direction="DOWNSTREAM", depth=1, kinds=["DATASET_VERSION"]))["lineage"]
     assert cut["frontier"] == [restricted["id"]]
-    paths = (await ask('query($a: ID!, $b: ID!) { paths(from: $a, to: $b) { paths { nodes { id } } } }', a=data.id, b=deployment.id))
+    between = "query($a: ID!, $b: ID!) { paths(from: $a, to: $b) { paths { nodes { id } } } }"
+    paths = await ask(between, a=data.id, b=deployment.id)
     assert [node["id"] for node in paths["paths"]["paths"][0]["nodes"]] == [data.id, restricted["id"], deployment.id]
     assert await ask("query($id: ID!) { node(id: $id) { id } }", id=hidden.id) == {"node": None}
 
@@ -163,8 +164,8 @@ async def test_roots_and_ends_that_are_not_there_are_named(ask: Asked) -> None:
     assert (end["code"], end["field"]) == ("NOT_FOUND", "to")
 
 
-async def test_the_use_cases_refuse_without_graphql_too(graph: Graph) -> None:
-    async with Operation(graph, by="tester") as op:
+async def test_the_use_cases_refuse_without_graphql_too(sqlite_graph: Graph) -> None:
+    async with Operation(sqlite_graph, by="tester") as op:
         with pytest.raises(InvalidArgument, match="no node kind"):
             await reading.search(op, "x", kinds=["Nonsense"])
         with pytest.raises(InvalidArgument, match="at most 500"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from graph.port import EdgeMatch, Graph, NewEdge, Update
+from schema.scalars import iso
 from tests import building as b
 from tests.schema.conftest import Asked, Story
 
@@ -115,27 +116,27 @@ async def test_a_data_set_without_a_version_is_no_data_set_version(ask: Asked) -
     assert (error["code"], error["field"]) == ("INVALID_ARGUMENT", "address")
 
 
-async def test_an_alias_is_looked_up_as_of_a_time(ask: Asked, graph: Graph, story: Story) -> None:
+async def test_an_alias_is_looked_up_as_of_a_time(ask: Asked, sqlite_graph: Graph, story: Story) -> None:
     before = time.time_ns() // 1_000
-    await b.unlink(graph, EdgeMatch("ALIAS", story.model.id, discriminator="champion"))
-    await b.link(graph, NewEdge("ALIAS", story.model.id, story.versions[1].id, "champion"))
+    await b.unlink(sqlite_graph, EdgeMatch("ALIAS", story.model.id, discriminator="champion"))
+    await b.link(sqlite_graph, NewEdge("ALIAS", story.model.id, story.versions[1].id, "champion"))
     data = await ask(
         """query($then: DateTime!) {
           then: modelVersion(address: "models:/bert@champion", asOf: $then) { number }
           now: modelVersion(address: "models:/bert@champion") { number }
           tooEarly: modelVersion(address: "models:/bert/1", asOf: "2000-01-01T00:00:00Z") { number }
         }""",
-        then=_iso(before),
+        then=iso(before),
     )
     assert data == {"then": {"number": 3}, "now": {"number": 2}, "tooEarly": None}
 
 
 async def test_history_shows_aliases_and_stages_over_time_the_latest_first(
-    ask: Asked, graph: Graph, story: Story
+    ask: Asked, sqlite_graph: Graph, story: Story
 ) -> None:
-    await b.unlink(graph, EdgeMatch("ALIAS", story.model.id, discriminator="champion"))
-    await b.link(graph, NewEdge("ALIAS", story.model.id, story.versions[1].id, "champion"))
-    whole = "{ model(address: \"models:/bert\") { history { nodes { kind name version { number } until } } } }"
+    await b.unlink(sqlite_graph, EdgeMatch("ALIAS", story.model.id, discriminator="champion"))
+    await b.link(sqlite_graph, NewEdge("ALIAS", story.model.id, story.versions[1].id, "champion"))
+    whole = '{ model(address: "models:/bert") { history { nodes { kind name version { number } until } } } }'
     moments = (await ask(whole))["model"]["history"]["nodes"]
     shown = [(m["kind"], m["name"], m["version"]["number"], m["until"] is None) for m in moments]
     assert shown == [
@@ -152,10 +153,10 @@ async def test_history_shows_aliases_and_stages_over_time_the_latest_first(
     ]
 
 
-async def test_pages_of_a_history_join_without_gaps(ask: Asked, graph: Graph, story: Story) -> None:
+async def test_pages_of_a_history_join_without_gaps(ask: Asked, sqlite_graph: Graph, story: Story) -> None:
     for number in (1, 2, 1):
-        await b.unlink(graph, EdgeMatch("ALIAS", story.model.id, discriminator="champion"))
-        await b.link(graph, NewEdge("ALIAS", story.model.id, story.versions[number].id, "champion"))
+        await b.unlink(sqlite_graph, EdgeMatch("ALIAS", story.model.id, discriminator="champion"))
+        await b.link(sqlite_graph, NewEdge("ALIAS", story.model.id, story.versions[number].id, "champion"))
     text = """query($first: Int!, $after: String) { model(address: "models:/bert") {
       history(first: $first, after: $after) { nodes { kind since } pageInfo { endCursor hasNextPage } } } }"""
     whole = (await ask(text, first=50))["model"]["history"]["nodes"]
@@ -170,9 +171,11 @@ async def test_pages_of_a_history_join_without_gaps(ask: Asked, graph: Graph, st
     assert len(whole) == 5
 
 
-async def test_changes_tell_what_was_done_to_a_node_the_latest_first(ask: Asked, graph: Graph, story: Story) -> None:
-    await b.update(graph, Update(story.run.id, {"state": "FAILED"}))
-    await b.sequenced(graph)
+async def test_changes_tell_what_was_done_to_a_node_the_latest_first(
+    ask: Asked, sqlite_graph: Graph, story: Story
+) -> None:
+    await b.update(sqlite_graph, Update(story.run.id, {"state": "FAILED"}))
+    await b.sequenced(sqlite_graph)
     text = """query($after: String) { run(address: "runs:/training-7") {
       changes(first: 2, after: $after) { nodes { action by data } pageInfo { endCursor hasNextPage } } } }"""
     page = (await ask(text))["run"]["changes"]
@@ -248,14 +251,9 @@ async def test_versions_are_compared_side_by_side_with_own_rows_before_those_of_
 
 
 async def test_a_comparison_takes_two_to_twenty_different_versions(ask: Asked) -> None:
-    one = await ask.refused('{ compareVersions(versions: ["models:/bert/1"]) { versions { id } } }')
-    twice = await ask.refused('{ compareVersions(versions: ["models:/bert/3", "models:/bert@champion"]) { versions { id } } }')
-    absent = await ask.refused('{ compareVersions(versions: ["models:/bert/1", "models:/bert/9"]) { versions { id } } }')
+    text = "query($versions: [ID!]!) { compareVersions(versions: $versions) { versions { id } } }"
+    one = await ask.refused(text, versions=["models:/bert/1"])
+    twice = await ask.refused(text, versions=["models:/bert/3", "models:/bert@champion"])
+    absent = await ask.refused(text, versions=["models:/bert/1", "models:/bert/9"])
     assert [one["code"], twice["code"], absent["code"]] == ["INVALID_ARGUMENT", "INVALID_ARGUMENT", "NOT_FOUND"]
     assert absent["missing"] == ["models:/bert/9"]
-
-
-def _iso(micros: int) -> str:
-    from schema.scalars import iso
-
-    return iso(micros)

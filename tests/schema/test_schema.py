@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from graphql import GraphQLObjectType, build_schema as parse_sdl
+from graphql import GraphQLObjectType
+from graphql import build_schema as parse_sdl
 
 from graph import ontology
 from lineal.errors import Internal
@@ -35,7 +36,7 @@ def test_an_edge_that_cannot_be_followed_from_one_end_is_found_at_start() -> Non
 
 
 def test_a_property_of_another_type_and_a_missing_description_are_found_at_start() -> None:
-    text = 'type Query { model: Model } type Model { task: Int } input Other { value: Int } enum Colour { RED }'
+    text = "type Query { model: Model } type Model { task: Int } input Other { value: Int } enum Colour { RED }"
     with pytest.raises(Internal) as raised:
         check(parse_sdl(text), {"Model": NOUNS["Model"]})
     for problem in ("Model is not described", "Model.task is not described", "Colour.RED is not described"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import orjson
 import pytest
 
-from graph.port import Graph
+from graph.port import Graph, Point, Snapshot, View
 from schema.executing import Operated
 from schema.limits import Limits
 from schema.view import create_graphql_app
@@ -80,7 +81,9 @@ async def test_other_methods_are_refused_and_the_right_ones_named(http: httpx.As
     assert response.headers["allow"] == "GET, POST"
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
+)
 async def test_only_json_is_taken(http: httpx.AsyncClient, kind: str) -> None:
     headers = {"content-type": kind} if kind else {}
     _error(await http.post("", content=b'{"query": "{ __typename }"}', headers=headers), 415)
@@ -136,8 +139,6 @@ async def test_errors_while_running_are_200_for_both(http: httpx.AsyncClient) ->
 
 
 async def test_figures_that_json_has_no_numbers_for_arrive(http: httpx.AsyncClient, sqlite_graph: Graph) -> None:
-    from graph.port import Point
-
     _, (version,) = await b.model(sqlite_graph, "bert", versions=1)
     await b.log(sqlite_graph, version.id, Point("auc", float("nan"), 2**40, 0))
     response = await http.post("", json={"query": "{ modelVersions { nodes { metrics { value step } } } }"})
@@ -150,23 +151,15 @@ async def test_the_snapshot_is_given_back_before_the_answer_is_sent(sqlite_graph
     held = 0
     original = sqlite_graph.snapshot
 
-    class Counting:
-        """A snapshot that is counted while it is held."""
-
-        def __init__(self, view: Any) -> None:
-            self.manager = original(view)
-
-        async def __aenter__(self) -> Any:
-            nonlocal held
+    @asynccontextmanager
+    async def counting(view: View) -> AsyncIterator[Snapshot]:
+        nonlocal held
+        async with original(view) as snapshot:
             held += 1
-            return await self.manager.__aenter__()
-
-        async def __aexit__(self, *error: Any) -> None:
-            nonlocal held
+            yield snapshot
             held -= 1
-            await self.manager.__aexit__(*error)
 
-    sqlite_graph.snapshot = Counting  # type: ignore[method-assign, assignment]
+    sqlite_graph.snapshot = counting  # type: ignore[method-assign, assignment]
     app = create_graphql_app(sqlite_graph)
     seen: list[int] = []
 

@@ -1,0 +1,55 @@
+"""A process that writes and tells of each commit, for tests that end it, or its store, in the middle.
+
+    python -m tests.graph.bursting URL MODEL COUNT
+
+It creates COUNT versions of a model, one after the other, each with its whole story, and prints the id
+of each on a line of its own once it is committed. What the store cannot take for now is tried again,
+under the same idempotency key, for up to two minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from uuid import uuid4
+
+from graph.open import open_graph
+from graph.port import Graph, Node
+from lineal.errors import Unavailable
+from resolvers.operation import Operation
+from resolvers.writing.versions import create_model_version
+
+PATIENCE_SECONDS = 120
+
+
+async def create_version(graph: Graph, model: str, key: str | None = None) -> Node:
+    """A version of a model, with a parent, data that it learned from, and a parameter."""
+    async with Operation(graph, by="burst") as op:
+        return await create_model_version.once(
+            op, key, model=model,
+            inputs=[{"dataset": "datasets:/corpus/v1", "role": "train"}],
+            parents=[{"version": "models:/base/1", "relation": "finetune"}],
+            params=[{"name": "seed", "value": "1"}],
+        )
+
+
+async def burst(url: str, model: str, count: int) -> None:
+    """Create versions, and tell of each."""
+    loop, process = asyncio.get_running_loop(), uuid4()
+    async with open_graph(url) as graph:
+        print("ready", flush=True)
+        for number in range(count):
+            end = loop.time() + PATIENCE_SECONDS
+            while True:
+                try:
+                    made = await create_version(graph, model, f"{process} {number}")
+                    break
+                except Unavailable:
+                    if loop.time() > end:
+                        raise
+                    await asyncio.sleep(0.1)
+            print(made.id, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(burst(sys.argv[1], sys.argv[2], int(sys.argv[3])))

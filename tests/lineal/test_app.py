@@ -1,0 +1,301 @@
+"""The application over HTTP: health, metrics, ids of requests, and errors as problem+json."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging as stdlib
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from graph.port import Graph, NewEdge, Statement
+from graph.sqlite.store import SqliteGraph
+from lineal import logging
+from lineal.app import PATHS, Sequencer, create_app, opened, store
+from lineal.errors import PreconditionFailed, Unavailable
+from lineal.http import Observed
+from lineal.settings import Settings
+from lineal.telemetry import MAX_OPERATIONS, Telemetry
+from schema.executing import Operated
+from tests import building
+
+LOCAL = "http://127.0.0.1:8321"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.load(graph=f"sqlite:///{tmp_path / 'lineal.db'}", max_depth=6, max_walk=3)
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+@pytest.fixture
+async def client(settings: Settings, telemetry: Telemetry) -> AsyncIterator[httpx.AsyncClient]:
+    async with opened(settings, telemetry.on_statement) as graph:
+        app = create_app(settings, graph, telemetry)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+            yield client
+
+
+@pytest.fixture
+def log() -> io.StringIO:
+    """What is logged, as JSON lines."""
+    stream = io.StringIO()
+    logging.configure("info", "json", stream)
+    return stream
+
+
+def logged(log: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+async def query(client: httpx.AsyncClient, text: str, **more: Any) -> Any:
+    answer = await client.post("/graphql", json={"query": text, **more})
+    return answer.json()
+
+
+async def test_graphql_answers(client: httpx.AsyncClient) -> None:
+    answer = await query(client, '{workspace(address: "workspaces:/default") {name}}')
+    assert answer == {"data": {"workspace": {"name": "default"}}}
+
+
+async def test_the_limits_are_those_of_the_settings(client: httpx.AsyncClient) -> None:
+    deep = "{models{nodes{versions{nodes{model{versions{nodes{name}}}}}}}}"
+    answer = await query(client, deep)
+    assert answer["errors"][0]["extensions"]["code"] == "LIMIT_EXCEEDED"
+
+
+async def test_a_walk_visits_no_more_nodes_than_the_settings_allow(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
+    async with store(settings) as graph:
+        _, versions = await building.model(graph, "m", versions=6)
+        await building.link(graph, *(NewEdge("DERIVED_FROM", a.id, b.id, "copy") for a, b in pairwise(versions)))
+    answer = await query(client, '{lineage(of: ["models:/m/1"], direction: UPSTREAM) {complete nodes {id}}}')
+    assert answer["data"]["lineage"]["complete"] is False
+    assert len(answer["data"]["lineage"]["nodes"]) == 3
+
+
+async def test_health_is_the_process_and_readiness_the_store(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/healthz")).json() == {"status": "ok"}
+    assert (await client.get("/readyz")).json() == {"status": "ready"}
+
+
+async def test_a_store_that_is_not_migrated_is_not_ready(tmp_path: Path, settings: Settings, telemetry: Telemetry) -> None:
+    async with SqliteGraph(tmp_path / "new.db") as graph:
+        app = create_app(settings, graph, telemetry)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+            answer = await client.get("/readyz")
+            assert (await client.get("/healthz")).status_code == 200
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "UNAVAILABLE"
+    assert "lineal migrate" in answer.json()["detail"]
+
+
+async def test_a_store_that_went_away_is_not_ready(settings: Settings, telemetry: Telemetry) -> None:
+    async with opened(settings) as graph:
+        app = create_app(settings, graph, telemetry)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+        assert (await client.get("/readyz")).status_code == 503
+
+
+async def test_metrics_tell_of_requests_operations_statements_and_errors(client: httpx.AsyncClient) -> None:
+    await query(client, "query Names {models {nodes {name}}}")
+    await query(client, 'query Wrong {lineage(of: ["x"], direction: UPSTREAM) {complete}}')
+    await query(client, "{models {nodes {name}}}")
+    await client.get("/secret/42")
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    for line in (
+        'lineal_http_requests_total{method="POST",path="/graphql",status="200"} 3.0',
+        'lineal_http_requests_total{method="GET",path="other",status="404"} 1.0',
+        'lineal_operations_total{operation="Names",outcome="ok",type="query"} 1.0',
+        'lineal_operations_total{operation="Wrong",outcome="error",type="query"} 1.0',
+        'lineal_operations_total{operation="anonymous",outcome="ok",type="query"} 1.0',
+        'lineal_operation_seconds_count{operation="Names",type="query"} 1.0',
+        'lineal_errors_total{code="INVALID_ARGUMENT"} 1.0',
+        'lineal_statements_total{outcome="ok",verb="find"} 2.0',
+        'lineal_statement_seconds_count{verb="find"} 2.0',
+        "lineal_changes_sequenced_total 0.0",
+    ):
+        assert line in answer.text.splitlines()
+
+
+def test_whatever_clients_send_metrics_have_a_bounded_number_of_labels(telemetry: Telemetry) -> None:
+    for i in range(MAX_OPERATIONS + 50):
+        telemetry.on_operation(Operated(f"Q{i}", "query", 0.1, 1))
+        telemetry.on_request(f"M{i}", "other", 405, 0.1)
+    telemetry.on_statement(Statement("find", 0.1, failed=True))
+    text = telemetry.exposition().decode()
+    assert text.count("lineal_operations_total{") == MAX_OPERATIONS + 1
+    assert 'lineal_operations_total{operation="other",outcome="ok",type="query"} 50.0' in text
+    assert f'lineal_http_requests_total{{method="other",path="other",status="405"}} {MAX_OPERATIONS + 50}.0' in text
+    assert 'lineal_statements_total{outcome="failed",verb="find"} 1.0' in text
+
+
+async def test_a_request_keeps_the_id_that_it_brought(client: httpx.AsyncClient, log: io.StringIO) -> None:
+    answer = await client.get("/healthz", headers={"X-Request-Id": "trace-1/a"})
+    assert answer.headers["x-request-id"] == "trace-1/a"
+    (line,) = (line for line in logged(log) if line["event"] == "request")
+    assert (line["request"], line["method"], line["path"], line["status"]) == ("trace-1/a", "GET", "/healthz", 200)
+    assert line["level"] == "info"
+    assert line["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("given", ["", "a b", 'x"y', "x" * 129, "é".encode().decode("latin-1")])
+async def test_an_id_that_is_not_plain_is_replaced(client: httpx.AsyncClient, given: str) -> None:
+    answer = await client.get("/healthz", headers={"X-Request-Id": given.encode("latin-1")})  # type: ignore[dict-item]
+    assert len(answer.headers["x-request-id"]) == 26
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8321", "127.0.0.1.evil.example", "[::2]", "[", ""])
+async def test_another_name_for_this_machine_is_refused(client: httpx.AsyncClient, host: str) -> None:
+    answer = await client.get("/healthz", headers={"Host": host})
+    assert answer.status_code == 421
+    assert answer.json()["code"] == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8321", "[::1]"])
+async def test_every_loopback_name_is_answered(client: httpx.AsyncClient, host: str) -> None:
+    assert (await client.get("/healthz", headers={"Host": host})).status_code == 200
+
+
+async def test_what_is_not_there_and_what_is_not_allowed_are_problems(client: httpx.AsyncClient) -> None:
+    missing = await client.get("/nothing")
+    assert missing.headers["content-type"] == "application/problem+json"
+    assert missing.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Not Found",
+        "code": "NOT_FOUND",
+        "request": missing.headers["x-request-id"],
+    }
+    refused = await client.post("/healthz")
+    assert (refused.status_code, refused.json()["code"]) == (405, "INVALID_ARGUMENT")
+    assert "GET" in refused.headers["allow"]
+
+
+async def test_a_defect_is_masked_and_logged_with_the_id_that_the_client_gets(
+    telemetry: Telemetry, log: io.StringIO
+) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("the secret")
+
+    app = Observed(broken, telemetry=telemetry, paths=PATHS)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+        answer = await client.get("/x")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.json()["detail"] == f"internal error; quote {answer.headers['x-request-id']}"
+    (line,) = (line for line in logged(log) if line["level"] == "error")
+    assert "the secret" in line["exception"]
+    assert line["request"] == answer.headers["x-request-id"]
+
+
+async def test_a_defect_after_the_answer_began_is_not_covered_up(telemetry: Telemetry) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("half")(scope, receive, send)
+        raise RuntimeError("too late")
+
+    app = Observed(broken, telemetry=telemetry, paths=PATHS)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+        with pytest.raises(RuntimeError, match="too late"):
+            await client.get("/x")
+
+
+def test_logs_are_text_for_people_where_asked_for(log: io.StringIO) -> None:
+    stream = io.StringIO()
+    logging.configure("info", "console", stream)
+    stdlib.getLogger("x").warning("hello %s", "you")
+    assert "hello you" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+
+
+async def test_a_store_newer_than_the_code_is_refused(settings: Settings, tmp_path: Path) -> None:
+    async with opened(settings):
+        pass
+    with closing(sqlite3.connect(tmp_path / "lineal.db")) as db:
+        db.execute("PRAGMA user_version = 1000")
+    with pytest.raises(PreconditionFailed, match="newer"):
+        async with opened(settings):
+            pass
+
+
+async def test_a_store_that_is_only_asked_is_not_made(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="there is no store at"):
+        async with opened(settings, create=False):
+            pass
+    assert not (tmp_path / "lineal.db").exists()
+
+
+async def eventually(done: Any) -> None:
+    """Wait until this is true; what waits for it has a time limit of its own."""
+    while not await done():
+        await asyncio.sleep(0.01)
+
+
+async def test_one_process_of_many_sequences_changes_and_another_takes_over(
+    neo4j_graph: Graph, telemetry: Telemetry
+) -> None:
+    await building.model(neo4j_graph, "m")
+
+    async def sequenced() -> bool:
+        async with neo4j_graph.snapshot() as snapshot:
+            return len(await snapshot.changes()) == wanted
+
+    for wanted, holder in ((1, "first"), (2, "second")):
+        task = asyncio.create_task(Sequencer(neo4j_graph, telemetry, holder).run())
+        await eventually(sequenced)
+        task.cancel()
+        await asyncio.wait([task])
+        await building.model(neo4j_graph, holder)
+
+
+async def test_the_application_sequences_changes_where_the_store_does_not(
+    neo4j_graph: Graph, telemetry: Telemetry
+) -> None:
+    settings = Settings.load(graph="neo4j://127.0.0.1:1")
+    app = create_app(settings, neo4j_graph, telemetry)
+    await building.model(neo4j_graph, "m")
+
+    async def sequenced() -> bool:
+        return "lineal_changes_sequenced_total 1.0" in telemetry.exposition().decode()
+
+    async with app.router.lifespan_context(app):
+        await eventually(sequenced)
+    assert await neo4j_graph.claim("sequencer", "another", 1) is not None
+
+
+async def test_a_sequencer_goes_on_when_the_store_comes_back(
+    tmp_path: Path, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineal.app.BACK_OFF", 0.01)
+    graph = SqliteGraph(tmp_path / "lineal.db")
+    task = asyncio.create_task(Sequencer(graph, telemetry, "me").run())
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    async with graph:
+        await graph.migrate()
+
+        async def held() -> bool:
+            return await graph.claim("sequencer", "another", 1) is None
+
+        await eventually(held)
+        task.cancel()
+        await asyncio.wait([task])
+        assert await graph.claim("sequencer", "another", 1) is not None
