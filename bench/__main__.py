@@ -95,7 +95,9 @@ async def writes(graph: Graph, root: str, writers: int, each: int) -> float:
         model = f"models:/written-{writers}-{number}-{time.monotonic_ns()}"
         for _ in range(each):
             async with Operation(graph, by="bench") as op:
-                await create_model_version(op, model=model, create_model=True, inputs=[{"dataset": root, "role": "train"}])
+                await create_model_version(
+                    op, model=model, create_model=True, inputs=[{"dataset": root, "role": "train"}]
+                )
 
     seconds = await timed(lambda: asyncio.gather(*(one(number) for number in range(writers))))
     return writers * each / seconds
@@ -109,25 +111,43 @@ async def measure(name: str, large: Graph, small: Graph, families: Families, few
     await load(small, few)
     console.rule(name)
     items = len(families.records) + len(families.edges)
-    console.print(f"load: {rate:,.0f} items a second ({len(families.records):,} nodes, {len(families.edges):,} edges, {items / rate:.0f} s)")
+    console.print(
+        f"load: {rate:,.0f} items a second ({len(families.records):,} nodes, {len(families.edges):,} edges, {items / rate:.0f} s)"
+    )
     roots = families.roots
     ten, thousand, many = await in_turn([lambda r=roots[n]: closure(large, r) for n, _ in PLANTED], rounds)  # type: ignore[misc]
     console.print(f"lineage of 10 / 1,000 / 20,000 nodes: {ten * 1e3:.1f} / {thousand * 1e3:.1f} / {many * 1e3:.0f} ms")
     console.print(f"  a node of the 20,000 costs {many / 20 / thousand:.2f} times a node of the 1,000")
     root = roots["thousand"]
-    inside, alone = await in_turn([lambda: closure(large, root), lambda: closure(small, few.roots["thousand"])], rounds * 3)
-    console.print(f"the same 1,000 nodes in {len(families.records):,} nodes against {len(few.records):,}: {inside / alone:.2f} times (bar: 1.3)")
+    inside, alone = await in_turn(
+        [lambda: closure(large, root), lambda: closure(small, few.roots["thousand"])], rounds * 3
+    )
+    console.print(
+        f"the same 1,000 nodes in {len(families.records):,} nodes against {len(few.records):,}: {inside / alone:.2f} times (bar: 1.3)"
+    )
     schema = build_schema()
     answers = [
-        ("lineage of 1,000 nodes", lambda: execute(schema, large, LINEAGE, {"of": [root]}), lambda: closure(large, root)),
-        ("50 versions with four hops each, against the bare page", lambda: execute(schema, large, PAGE), lambda: page(large)),
+        (
+            "lineage of 1,000 nodes",
+            lambda: execute(schema, large, LINEAGE, {"of": [root]}),
+            lambda: closure(large, root),
+        ),
+        (
+            "50 versions with four hops each, against the bare page",
+            lambda: execute(schema, large, PAGE),
+            lambda: page(large),
+        ),
     ]
     for what, asked, bare in answers:
         graphql, store = await in_turn([asked, bare], rounds)
-        console.print(f"GraphQL against the store call under it, {what}: {graphql / store:.2f} times ({graphql * 1e3:.1f} ms)")
+        console.print(
+            f"GraphQL against the store call under it, {what}: {graphql / store:.2f} times ({graphql * 1e3:.1f} ms)"
+        )
     each = 25 * rounds
     one, eight = await writes(large, root, 1, each), await writes(large, root, 8, max(each // 4, 5))
-    console.print(f"writes a second, 8 writers against 1: {eight / one:.2f} times ({one:.0f} with one, {eight:.0f} with eight)")
+    console.print(
+        f"writes a second, 8 writers against 1: {eight / one:.2f} times ({one:.0f} with one, {eight:.0f} with eight)"
+    )
 
 
 async def run(nodes: int, rounds: int, stores: Sequence[str]) -> None:

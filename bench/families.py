@@ -84,7 +84,13 @@ class Grower:
         else:
             run = ""
             depth[version] = depth[parent] + 1
-            self._edge(*(("TRAINED_ON", version, parent, "train") if parent == root else ("DERIVED_FROM", version, parent, "finetune")))
+            self._edge(
+                *(
+                    ("TRAINED_ON", version, parent, "train")
+                    if parent == root
+                    else ("DERIVED_FROM", version, parent, "finetune")
+                )
+            )
         reader, kind = (run, "READ") if through_run else (version, "TRAINED_ON")
         for corpus in {self._corpus() for _ in range(self._random.choice((1, 2, 3, 3, 4)))}:
             self._edge(kind, reader, corpus, "train")

@@ -47,13 +47,21 @@ def picture() -> str:
     for kind in EDGE_KINDS.values():
         if kind.lineage is ontology.Lineage.YES:
             lines += (f"    {source} -->|{kind.name}| {target}" for source, target in kind.ends)
-    lines += ["    DatasetVersion -.->|VERSION_OF| Dataset", "    ModelVersion -.->|VERSION_OF| Model", "    Model -.->|ALIAS, STAGE| ModelVersion", "```", ""]
+    lines += [
+        "    DatasetVersion -.->|VERSION_OF| Dataset",
+        "    ModelVersion -.->|VERSION_OF| Model",
+        "    Model -.->|ALIAS, STAGE| ModelVersion",
+        "```",
+        "",
+    ]
     return "\n".join(lines)
 
 
 def _node(kind: NodeKind) -> str:
     key = f"in its {kind.within}" if kind.within else "everywhere" if kind.is_global else "in its workspace"
-    owned = [name for name, has in (("tags", True), ("parameters", kind.has_params), ("metrics", kind.has_metrics)) if has]
+    owned = [
+        name for name, has in (("tags", True), ("parameters", kind.has_params), ("metrics", kind.has_metrics)) if has
+    ]
     facts = [
         f"- ids begin with `{kind.prefix}_`; addresses with `{kind.scheme}:/`; the name is unique {key}",
         f"- read scope: `{kind.scope}`",
@@ -81,9 +89,7 @@ def _edge(kind: EdgeKind) -> str:
 def _properties(properties: tuple[Property, ...]) -> str:
     if not properties:
         return ""
-    rows = (
-        f"| {p.name} | {p.type.value} | {'filter' if p.filterable else ''} | {p.doc} |" for p in properties
-    )
+    rows = (f"| {p.name} | {p.type.value} | {'filter' if p.filterable else ''} | {p.doc} |" for p in properties)
     return "| property | type | | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
@@ -111,7 +117,13 @@ def settings() -> str:
 
 
 def _setting(name: str, field: FieldInfo) -> str:
-    default = "`lineal.db` in the user's data folder" if field.default_factory else "none" if field.default is None else f"`{field.default}`"
+    default = (
+        "`lineal.db` in the user's data folder"
+        if field.default_factory
+        else "none"
+        if field.default is None
+        else f"`{field.default}`"
+    )
     return f"## LINEAL_{name.upper()}\n\n{field.description}\n\nIn the file: `{name}`. Default: {default}.\n"
 
 
@@ -129,7 +141,11 @@ def commands() -> str:
 def _command(name: str, command: TyperCommand) -> str:
     rows = []
     for parameter in command.params:
-        told = f"`{', '.join(parameter.opts)}`" if parameter.param_type_name == "option" else f"`{(parameter.name or '').upper()}`"
+        told = (
+            f"`{', '.join(parameter.opts)}`"
+            if parameter.param_type_name == "option"
+            else f"`{(parameter.name or '').upper()}`"
+        )
         rows.append(f"| {told} | {' '.join((getattr(parameter, 'help', None) or '').split())} |")
     table = "| | |\n|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
     return f"## lineal {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}"
@@ -137,7 +153,7 @@ def _command(name: str, command: TyperCommand) -> str:
 
 def root_fields() -> str:
     """Every root field of the GraphQL schema."""
-    schema = build_schema()._schema  # noqa: SLF001 - the graphql-core schema under strawberry's
+    schema = build_schema()._schema
     roots = [root for root in (schema.query_type, schema.mutation_type) if root]
     return _page(
         "GraphQL fields",

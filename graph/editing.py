@@ -7,7 +7,7 @@ from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
-from graph import ontology
+from graph import ontology, validation
 from graph.ids import new_id
 from graph.naming import addresses
 from graph.port import Edge, EdgeMatch, NewEdge, NewNode, Node, Point, Update
@@ -63,14 +63,28 @@ class Editing(Primitives):
 
     def _prepare(self, new: NewNode, id: str) -> Stored:
         kind = ontology.NODE_KINDS[new.kind]
-        name = ontology.validate_workspace_name(new.name) if kind is ontology.WORKSPACE else ontology.validate_name(new.name)
+        name = (
+            validation.workspace_name(new.name)
+            if kind is ontology.WORKSPACE
+            else validation.name(new.name)
+        )
         if kind.within and self._kinds.get(new.container or "") != kind.within:
             msg = f"container: a {kind.name} needs a {kind.within} as its container, not {new.container!r}"
             raise InvalidArgument(msg, field="container")
-        props = ontology.validate_properties(kind, {k: v for k, v in new.props.items() if v is not None}, complete=True)
+        props = validation.properties(kind, {k: v for k, v in new.props.items() if v is not None}, complete=True)
         workspace = name if kind is ontology.WORKSPACE else ontology.GLOBAL if kind.is_global else new.workspace
         node = Node(
-            id, kind.name, workspace, new.container or id, name, self.now, self.by, self.now, 1, None, props,
+            id,
+            kind.name,
+            workspace,
+            new.container or id,
+            name,
+            self.now,
+            self.by,
+            self.now,
+            1,
+            None,
+            props,
         )
         return Stored(node, ontology.key_of(kind, workspace, new.container, name), search_text(node, {}))
 
@@ -78,7 +92,9 @@ class Editing(Primitives):
         node = item.node
         place = "" if ontology.NODE_KINDS[node.kind].is_global else f" in workspace {node.workspace!r}"
         within = f" of {node.container}" if ontology.NODE_KINDS[node.kind].within else place
-        return AlreadyExists(f"name: there is a {node.kind} named {node.name!r}{within} already: {holder}", field="name", id=holder)
+        return AlreadyExists(
+            f"name: there is a {node.kind} named {node.name!r}{within} already: {holder}", field="name", id=holder
+        )
 
     async def _check_workspaces(self, names: Iterable[str]) -> None:
         if not (unknown := sorted(set(names) - self._workspaces)):
@@ -115,10 +131,12 @@ class Editing(Primitives):
             if holder != renamed[key].node.id:
                 raise self._exists(renamed[key], holder)
         tags = await self.rows([id for id, s in rewritten.items() if s.search is not None], "tags")
-        await self._rewrite_nodes([
-            s if s.search is None else replace(s, search=search_text(s.node, tags.get(id, {})))
-            for id, s in rewritten.items()
-        ])
+        await self._rewrite_nodes(
+            [
+                s if s.search is None else replace(s, search=search_text(s.node, tags.get(id, {})))
+                for id, s in rewritten.items()
+            ]
+        )
         return [rewritten[u.id].node if u.id in rewritten else current[u.id] for u in updates]
 
     def _updated(self, node: Node, change: Update) -> Stored | None:
@@ -130,14 +148,14 @@ class Editing(Primitives):
                 "it changed since it was read; read it again"
             )
             raise Conflict(msg, field="revision", expected=change.revision, actual=node.revision)
-        props = ontology.validate_properties(kind, change.props)
+        props = validation.properties(kind, change.props)
         for name, value in props.items():
             if value is None and kind.by_name[name].required:
                 raise InvalidArgument(f"{name}: {kind.name} needs it", field=name)
         after: dict[str, Any] = {n: v for n, v in props.items() if node.props.get(n) != v}
         before: dict[str, Any] = {n: node.props.get(n) for n in after}
         name, key, former = node.name, None, None
-        if change.name is not None and (name := ontology.validate_name(change.name)) != node.name:
+        if change.name is not None and (name := validation.name(change.name)) != node.name:
             if reason := FIXED_NAMES.get(kind.name):
                 raise InvalidArgument(f"name: a {kind.name}'s name is {reason} and cannot be changed", field="name")
             scope = node.container if kind.within else None
@@ -154,9 +172,7 @@ class Editing(Primitives):
     async def remove(self, ids: Sequence[str]) -> None:
         current = await self.lock(ids)
         await self._end(await self._open_edges_of(list(current)))
-        gone = [
-            replace(n, deleted_at=self.now, updated_at=self.now, revision=n.revision + 1) for n in current.values()
-        ]
+        gone = [replace(n, deleted_at=self.now, updated_at=self.now, revision=n.revision + 1) for n in current.values()]
         await self._rewrite_nodes([Stored(node, key="", search="") for node in gone])
         self.log.deleted += [[n.id, n.kind, n.name] for n in gone]
 
@@ -193,13 +209,16 @@ class Editing(Primitives):
         return [answer[ends_of(e) if e.until is None else (*ends_of(e), e.since)] for e in wanted]
 
     def _edge(self, new: NewEdge) -> Edge:
-        kind = ontology.edge_kind(new.kind, self._kinds[new.source], self._kinds[new.target])
+        kind = validation.edge_kind(new.kind, self._kinds[new.source], self._kinds[new.target])
         problem = ""
         if new.discriminator and not kind.discriminator:
             problem = f"{kind.name} has none"
         elif len(new.discriminator) > MAX_DISCRIMINATOR:
             problem = f"at most {MAX_DISCRIMINATOR} characters, not {len(new.discriminator)}"
-        elif not new.discriminator and kind.exclusive in {ontology.Exclusive.PER_SOURCE_AND_NAME, ontology.Exclusive.PER_TARGET}:
+        elif not new.discriminator and kind.exclusive in {
+            ontology.Exclusive.PER_SOURCE_AND_NAME,
+            ontology.Exclusive.PER_TARGET,
+        }:
             problem = "must not be empty"
         if problem:
             name = kind.discriminator or "discriminator"
@@ -210,9 +229,11 @@ class Editing(Primitives):
         if new.until is not None and not since <= new.until <= self.now:
             msg = f"until: {kind.name} {new.source} → {new.target} must end after it begins, and not in the future"
             raise InvalidArgument(msg, field="until")
-        props = ontology.validate_properties(kind, {k: v for k, v in new.props.items() if v is not None})
+        props = validation.properties(kind, {k: v for k, v in new.props.items() if v is not None})
         if new.source == new.target:
-            raise PreconditionFailed(f"{kind.name} cannot lead from {new.source} to itself: that is a cycle", path=[new.source])
+            raise PreconditionFailed(
+                f"{kind.name} cannot lead from {new.source} to itself: that is a cycle", path=[new.source]
+            )
         return Edge(kind.name, new.source, new.target, normalize(new.discriminator), since, new.until, props)
 
     async def _already(self, wanted: Sequence[Edge]) -> dict[tuple[Any, ...], Edge]:
@@ -311,17 +332,23 @@ class Editing(Primitives):
             if after := {n: v for n, v in values.items() if current.get(n) != v}:
                 before = {n: current.get(n) for n in after}
                 writes += [(id, name, value) for name, value in after.items()]
-                self.log.note(id, {f"{table}.{n}": v for n, v in before.items()}, {f"{table}.{n}": v for n, v in after.items()})
+                self.log.note(
+                    id, {f"{table}.{n}": v for n, v in before.items()}, {f"{table}.{n}": v for n, v in after.items()}
+                )
                 fresh = id in self._born
-                changed[id] = owners[id] if fresh else replace(owners[id], revision=owners[id].revision + 1, updated_at=self.now)
+                changed[id] = (
+                    owners[id] if fresh else replace(owners[id], revision=owners[id].revision + 1, updated_at=self.now)
+                )
         if not writes:
             return
         await self._write_rows(table, writes)
         tags = await self.rows(list(changed), "tags") if table == "tags" else {}
-        await self._rewrite_nodes([
-            Stored(node, search=search_text(node, tags.get(id, {})) if table == "tags" else None)
-            for id, node in changed.items()
-        ])
+        await self._rewrite_nodes(
+            [
+                Stored(node, search=search_text(node, tags.get(id, {})) if table == "tags" else None)
+                for id, node in changed.items()
+            ]
+        )
 
     async def log_metrics(self, points: Mapping[str, Sequence[Point]]) -> None:
         points = {id: values for id, values in points.items() if values}
@@ -379,5 +406,6 @@ def check_row(table: str, name: str, value: str | None) -> None:
     if not name.strip() or len(name) > MAX_ROW_NAME or "\0" in name:
         raise InvalidArgument(f"{table}: a name is 1 to {MAX_ROW_NAME} characters, not {name!r:.80}", field=table)
     if value is not None and (len(value) > ontology.MAX_STRING or "\0" in value):
-        raise InvalidArgument(f"{table}.{name}: must be text of at most {ontology.MAX_STRING} characters", field=f"{table}.{name}")
-
+        raise InvalidArgument(
+            f"{table}.{name}: must be text of at most {ontology.MAX_STRING} characters", field=f"{table}.{name}"
+        )

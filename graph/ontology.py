@@ -10,7 +10,6 @@ arrows and *downstream* against them. PROV terms are those of W3C PROV-O
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from enum import Enum
 from typing import Any, Final
 
 from graph.text import fold, normalize
-from lineal.errors import InvalidArgument
 
 DEFAULT_WORKSPACE: Final = "default"
 GLOBAL: Final = ""
@@ -166,6 +164,8 @@ VERSION_STATES: Final = ("PENDING", "READY", "FAILED")
 RUN_STATES: Final = ("SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED")
 RUN_ENDED: Final = ("FINISHED", "FAILED", "KILLED")
 
+# The tables read best as tables.
+# fmt: off
 WORKSPACE = NodeKind(
     "Workspace", "ws", "workspaces", WORKSPACE_READ,
     "A team's own part of the registry. Its name is part of every address and never changes.",
@@ -413,6 +413,7 @@ OWNED_BY = EdgeKind(
 )
 MEMBER_OF = EdgeKind("MEMBER_OF", (("Principal", "Team"),), "Who belongs to a team.")
 
+# fmt: on
 EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
     kind.name: kind
     for kind in (
@@ -439,119 +440,6 @@ def key_of(kind: NodeKind, workspace: str, container: str | None, name: str) -> 
     """
     scope = container if kind.within else GLOBAL if kind.is_global else workspace
     return f"{kind.name}/{scope}/{normalize(name)}"
-
-
-def edge_kind(name: str, source_kind: str, target_kind: str, *, field: str = "kind") -> EdgeKind:
-    """The kind of that name, if it may join these two kinds of node.
-
-    Raises InvalidArgument: no such kind, or not between these.
-    """
-    kind = EDGE_KINDS.get(name)
-    if kind is None:
-        msg = f"{field}: there is no edge kind {name!r}; the kinds are {', '.join(EDGE_KINDS)}"
-        raise InvalidArgument(msg, field=field)
-    if (source_kind, target_kind) not in kind.ends:
-        allowed = ", ".join(f"{a} → {b}" for a, b in kind.ends)
-        msg = f"{field}: {name} cannot join {source_kind} → {target_kind}; it joins {allowed}"
-        raise InvalidArgument(msg, field=field)
-    return kind
-
-
-def validate_name(name: Any, *, field: str = "name") -> str:
-    """The name in Unicode form NFC. Raises InvalidArgument: not 1 to 500 printable characters."""
-    if not isinstance(name, str) or not name.strip():
-        msg = f"{field}: must be text of 1 to {MAX_NAME} characters, not {name!r}"
-        raise InvalidArgument(msg, field=field)
-    name = normalize(name)
-    if len(name) > MAX_NAME:
-        msg = f"{field}: has {len(name)} characters; at most {MAX_NAME} are allowed"
-        raise InvalidArgument(msg, field=field)
-    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
-        msg = f"{field}: {name!r} has control characters; names are printable text"
-        raise InvalidArgument(msg, field=field)
-    return str(name)
-
-
-_WORKSPACE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-
-
-def validate_workspace_name(name: Any, *, field: str = "name") -> str:
-    """A workspace's name. Raises InvalidArgument: not 1 to 63 of a-z, 0-9, dot, dash, underscore."""
-    if not isinstance(name, str) or not _WORKSPACE_NAME.fullmatch(name):
-        msg = f"{field}: a workspace's name is 1 to 63 characters of a-z, 0-9, '.', '-' and '_', not {name!r}"
-        raise InvalidArgument(msg, field=field)
-    return str(name)
-
-
-def validate_properties(
-    kind: NodeKind | EdgeKind, given: Mapping[str, Any], *, complete: bool = False, internal: bool = True, field: str = ""
-) -> dict[str, Any]:
-    """The properties as the stores keep them; None values stay, they remove.
-
-    `complete` asks for every required one, as on create. Without `internal`, properties that only
-    Lineal writes are refused. Raises InvalidArgument that names the property.
-    """
-    known = kind.by_name if isinstance(kind, NodeKind) else {p.name: p for p in kind.properties}
-    at = f"{field}." if field else ""
-    result: dict[str, Any] = {}
-    for name, value in given.items():
-        prop = known.get(name)
-        if prop is None or (prop.internal and not internal):
-            names = ", ".join(n for n, p in known.items() if internal or not p.internal) or "none"
-            msg = f"{at}{name}: {kind.name} has no such property to set; it has {names}"
-            raise InvalidArgument(msg, field=f"{at}{name}")
-        result[name] = None if value is None else _value(prop, value, f"{at}{name}")
-    if complete:
-        for prop in known.values():
-            if prop.required and result.get(prop.name) is None:
-                msg = f"{at}{prop.name}: {kind.name} needs it"
-                raise InvalidArgument(msg, field=f"{at}{prop.name}")
-    return result
-
-
-def _value(prop: Property, value: Any, at: str) -> Any:
-    problem = ""
-    match prop.type:
-        case Type.STRING | Type.TEXT:
-            limit = MAX_TEXT if prop.type is Type.TEXT else MAX_STRING
-            if not isinstance(value, str):
-                problem = "text"
-            elif len(value) > limit:
-                problem = f"at most {limit} characters"
-            elif any(0xD800 <= ord(c) <= 0xDFFF for c in value) or "\0" in value:
-                problem = "text without NUL or lone surrogates"
-            elif prop.values and value not in prop.values:
-                problem = f"one of {', '.join(prop.values)}"
-        case Type.INT | Type.TIME:
-            if isinstance(value, float) and value.is_integer():
-                value = int(value)
-            if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_INT:
-                problem = "a whole number of 64 bits"
-        case Type.FLOAT:
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
-                problem = "a finite number"
-            else:
-                value = float(value)
-        case Type.BOOL:
-            if not isinstance(value, bool):
-                problem = "true or false"
-        case Type.STRINGS:
-            if not isinstance(value, (list, tuple)) or len(value) > 1000 or not all(isinstance(v, str) and len(v) <= MAX_STRING for v in value):
-                problem = "a list of at most 1000 texts"
-            else:
-                value = list(value)
-        case Type.JSON:
-            try:
-                text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-            except (TypeError, ValueError, RecursionError):
-                text = b""
-            if not isinstance(value, dict) or not text or len(text) > MAX_TEXT:
-                problem = f"a JSON object of at most {MAX_TEXT} bytes, without NaN or infinities"
-    if problem:
-        shown = repr(value)
-        msg = f"{at}: must be {problem}, not {shown if len(shown) <= 80 else shown[:77] + '…'}"
-        raise InvalidArgument(msg, field=at)
-    return value
 
 
 def sort_key(name: str) -> str:

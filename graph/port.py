@@ -490,9 +490,7 @@ class Snapshot(ABC):
         """
 
     @abstractmethod
-    async def search(
-        self, text: str, kinds: Sequence[str] | None = None, *, paging: Paging = Paging()
-    ) -> Page[Node]:
+    async def search(self, text: str, kinds: Sequence[str] | None = None, *, paging: Paging = Paging()) -> Page[Node]:
         """Visible nodes whose name, description and tags have every word of the text as the beginning of a word.
 
         By: name is the text; name begins with it; name; id. A search without a word finds nothing.
@@ -503,6 +501,13 @@ class Snapshot(ABC):
         self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
     ) -> list[Change]:
         """Sequenced changes with `seq` above `after` (below it when descending; 0 then means from the newest)."""
+
+    @abstractmethod
+    async def changes_of(self, ids: Sequence[str], *, after: int = 0, limit: int = 100) -> dict[str, list[Change]]:
+        """For each id, the newest sequenced changes of it with `seq` below `after` (0: from the newest), newest first.
+
+        Ids without any are missing. The view does not apply: ask only for what is visible.
+        """
 
     @abstractmethod
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
@@ -553,9 +558,7 @@ class Transaction(Snapshot):
         """End live edges now; returns those ended."""
 
     @abstractmethod
-    async def put_rows(
-        self, table: Literal["tags", "params"], rows: Mapping[str, Mapping[str, str | None]]
-    ) -> None:
+    async def put_rows(self, table: Literal["tags", "params"], rows: Mapping[str, Mapping[str, str | None]]) -> None:
         """Set tags or parameters of owners; None removes one. Counts as a change of each owner that had to change."""
 
     @abstractmethod
@@ -611,7 +614,9 @@ class Graph(ABC):
         await self.open()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.close()
 
     @abstractmethod
@@ -661,4 +666,3 @@ def batched(items: Iterable[T], size: int) -> Iterable[list[T]]:
             batch = []
     if batch:
         yield batch
-

@@ -78,6 +78,10 @@ class Primitives(Transaction):
         """Append points and write what their metrics come to."""
 
     @abstractmethod
+    async def _kinds_of(self, ids: Sequence[str]) -> dict[str, str]:
+        """The kinds of these nodes, deleted ones too, whatever the view."""
+
+    @abstractmethod
     async def _records_of(self, ids: Sequence[str]) -> dict[str, NodeRecord]:
         """Whole nodes, deleted ones too, whatever the view."""
 

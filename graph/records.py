@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from graph import ontology
+from graph import ontology, validation
 from graph.editing import MAX_DISCRIMINATOR, check_row
 from graph.ids import kind_of
 from graph.ontology import Type
@@ -185,7 +185,7 @@ def read_node(body: dict[str, Any]) -> NodeRecord:
     workspace = take("workspace", _text, "")
     if bool(workspace) == (kind.is_global and kind is not ontology.WORKSPACE):
         raise InvalidArgument(f"node.workspace: a {kind.name} belongs to {'no' if workspace else 'a'} workspace")
-    check = ontology.validate_workspace_name if kind is ontology.WORKSPACE else ontology.validate_name
+    check = validation.workspace_name if kind is ontology.WORKSPACE else validation.name
     name = take("name", _text)
     if check(name, field="node.name") != name:
         raise InvalidArgument(f"node.name: {name!r} is not in Unicode form NFC")
@@ -315,7 +315,7 @@ def _read_props(
             plain[name] = _whole(value, f"{at}.{name}")
         else:
             plain[name] = _read_free(value, f"{at}.{name}") if type is Type.JSON else value
-    return ontology.validate_properties(kind, plain, complete=True, field=at)
+    return validation.properties(kind, plain, complete=True, field=at)
 
 
 def _read_free(value: Any, at: str) -> Any:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from graph import ontology
+from graph import ontology, validation
 from graph.editing import ends_of
 from graph.ids import DEFAULT_WORKSPACE_ID
 from graph.port import CHUNK, Chunk, Edge, Graph, NodeRecord, Snapshot, Transaction
@@ -271,7 +271,7 @@ class _Check:
             if getattr(edge, end) not in self.nodes:
                 raise InvalidArgument(f"edge.{end}: there is no node {getattr(edge, end)!r} in the file")
         (source, source_kind), (target, target_kind) = self.nodes[edge.source], self.nodes[edge.target]
-        kind = ontology.edge_kind(edge.kind, source_kind, target_kind, field="edge.kind")
+        kind = validation.edge_kind(edge.kind, source_kind, target_kind, field="edge.kind")
         identity = (*ends_of(edge), edge.since)
         if identity in self.identities:
             raise InvalidArgument("edge: the same edge, with the same since, is on an earlier line")

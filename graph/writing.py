@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from graph import ontology
+from graph import ontology, validation
 from graph.editing import Editing, ends_of
 from graph.port import Change, Chunk, Edge, NodeRecord
 from graph.recording import Stored, search_text
@@ -64,7 +64,7 @@ class Writing(Editing):
             return 0
         await self._learn_all_kinds(id for e in edges for id in (e.source, e.target))
         for edge in edges:
-            ontology.edge_kind(edge.kind, self._kinds[edge.source], self._kinds[edge.target])
+            validation.edge_kind(edge.kind, self._kinds[edge.source], self._kinds[edge.target])
         there = {(*ends_of(e), e.since): e for e in await self._recorded(edges)}
         new = []
         for edge in edges:
@@ -83,11 +83,11 @@ class Writing(Editing):
         unknown = list(dict.fromkeys(id for id in ids if id not in self._kinds))
         if not unknown:
             return
-        found = await self._records_of(unknown)
+        found = await self._kinds_of(unknown)
         for id in unknown:
             if id not in found:
                 raise NotFound(f"there is no node {id!r}", id=id)
-            self._kinds[id] = found[id].node.kind
+        self._kinds |= found
 
     async def finish(self, id: str, action: str, request: str) -> None:
         """Write the Change, if anything changed."""

@@ -130,7 +130,8 @@ class Loaders:
 
         async def load(ids: list[str]) -> list[list[Change]]:
             snapshot = await self._op.snapshot()
-            return [await snapshot.changes(after=after, subject=id, descending=True, limit=limit) for id in ids]
+            found = await snapshot.changes_of(ids, after=after, limit=limit)
+            return [found.get(id, []) for id in ids]
 
         return self._loader(("changes", after, limit), load)
 

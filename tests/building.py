@@ -113,18 +113,29 @@ async def workspace(graph: Graph, name: str) -> Node:
     return (await create(graph, NewNode("Workspace", name, ontology.GLOBAL)))[0]
 
 
-async def model(graph: Graph, name: str, *, versions: int = 0, workspace: str = "default", **props: Any) -> tuple[Node, list[Node]]:
+async def model(
+    graph: Graph, name: str, *, versions: int = 0, workspace: str = "default", **props: Any
+) -> tuple[Node, list[Node]]:
     """Create a model with versions 1 to `versions`."""
-    return await _whole(graph, "Model", name, [(str(n), {"number": n}) for n in range(1, versions + 1)], workspace, props)
+    return await _whole(
+        graph, "Model", name, [(str(n), {"number": n}) for n in range(1, versions + 1)], workspace, props
+    )
 
 
-async def dataset(graph: Graph, name: str, *versions: str, workspace: str = "default", **props: Any) -> tuple[Node, list[Node]]:
+async def dataset(
+    graph: Graph, name: str, *versions: str, workspace: str = "default", **props: Any
+) -> tuple[Node, list[Node]]:
     """Create a data set with versions of these names."""
     return await _whole(graph, "Dataset", name, [(v, {}) for v in versions], workspace, props)
 
 
 async def _whole(
-    graph: Graph, kind: str, name: str, parts: Sequence[tuple[str, Mapping[str, Any]]], workspace: str, props: Mapping[str, Any]
+    graph: Graph,
+    kind: str,
+    name: str,
+    parts: Sequence[tuple[str, Mapping[str, Any]]],
+    workspace: str,
+    props: Mapping[str, Any],
 ) -> tuple[Node, list[Node]]:
     async def work(tx: Transaction) -> tuple[Node, list[Node]]:
         (whole,) = await tx.create([NewNode(kind, name, workspace, props=props)])

@@ -57,7 +57,7 @@ class Pristine:
 
     def _run(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         with self._driver.session() as session:
-            return session.run(query, parameters).data()  # type: ignore[arg-type]
+            return session.run(query, parameters).data()
 
     def close(self) -> None:
         """Let go of the connection."""

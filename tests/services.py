@@ -89,7 +89,9 @@ def neo4j_jars() -> Path:
     with tempfile.TemporaryDirectory(dir=lib.parent) as scratch:
         Path(scratch, "pom.xml").write_text(_POM)
         command = [maven, "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
-        done = subprocess.run(command, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
         if done.returncode:
             missing("neo4j", f"Maven could not download its jars:\n{done.stdout[-2000:]}")
         # Another run may have been faster; its jars are the same.
@@ -117,9 +119,19 @@ class Neo4jServer:
         self._configure()
         self._output = (self.home / "console.log").open("ab")
         self._process = subprocess.Popen(
-            [java, *_JAVA_OPTIONS, "-cp", f"{lib}/*", "org.neo4j.server.CommunityEntryPoint",
-             f"--home-dir={self.home}", f"--config-dir={self.home / 'conf'}"],
-            cwd=self.home, stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT,
+            [
+                java,
+                *_JAVA_OPTIONS,
+                "-cp",
+                f"{lib}/*",
+                "org.neo4j.server.CommunityEntryPoint",
+                f"--home-dir={self.home}",
+                f"--config-dir={self.home / 'conf'}",
+            ],
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
         )
         try:
             self._await_answer()
@@ -146,7 +158,9 @@ class Neo4jServer:
         with neo4j.GraphDatabase.driver(self.url, connection_timeout=2) as driver, driver.session() as session:
             while True:
                 if self._process.poll() is not None:
-                    pytest.fail(f"neo4j ended with {self._process.returncode} as it started:\n{self._tail()}", pytrace=False)
+                    pytest.fail(
+                        f"neo4j ended with {self._process.returncode} as it started:\n{self._tail()}", pytrace=False
+                    )
                 try:
                     session.run("RETURN 1").consume()
                 except (DriverError, Neo4jError, OSError):
@@ -186,7 +200,9 @@ class Neo4jServer:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.kill()
 
 
@@ -211,7 +227,9 @@ class CuttingProxy:
         self.url = f"bolt://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._server is not None
         self._server.close()
         for writer in list(self._writers):
@@ -239,7 +257,9 @@ class CuttingProxy:
                 end.close()
                 self._writers.discard(end)
 
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event) -> None:
+    async def _requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event
+    ) -> None:
         """Hand on what the client says until it hangs up, or until the line is to be cut."""
         tail = b""
         with suppress(ConnectionError):
@@ -254,7 +274,7 @@ class CuttingProxy:
                     else:
                         writer.close()
                     return
-                tail = data[1 - len(COMMIT):]
+                tail = data[1 - len(COMMIT) :]
                 writer.write(data)
                 await writer.drain()
 

@@ -311,6 +311,20 @@ class Reading(Snapshot):
         rows = await self._ask("changes", body, q.params)
         return [change_of(row) for row in sorted(rows, key=lambda row: int(row[6]), reverse=descending)]
 
+    async def changes_of(self, ids: Sequence[str], *, after: int = 0, limit: int = 100) -> dict[str, list[Change]]:
+        q = Compiler(self._view)
+        beyond = f"c.seq < {q.add(after)}" if after else "c.seq IS NOT NULL"
+        body = f"""
+            UNWIND {q.add(list(dict.fromkeys(ids)))} AS i
+            CALL (i) {{
+                MATCH (c:Change)-[:ABOUT]->(:Entity {{id: i}}) WHERE {beyond}
+                WITH c ORDER BY c.seq DESC LIMIT {q.add(limit)}
+                RETURN collect([c.id, c.at, c.by, c.action, c.request, c.data, c.seq, c.hash]) AS changes
+            }}
+            RETURN collect([i, changes]) AS result"""
+        rows = await self._ask("changes_of", body, q.params)
+        return {id: sorted(map(change_of, found), key=lambda c: -(c.seq or 0)) for id, found in rows if found}
+
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         body = (
             f"MATCH (n:Entity) WHERE n.id > $after WITH n ORDER BY n.id LIMIT $limit RETURN collect({RECORD}) AS result"

@@ -145,6 +145,10 @@ class Neo4jTransaction(Writing, Reading):
         await self._run("update", text, rows=rows, freed=freed)
         await self._insert_former([(s.former, s.node.id) for s in nodes if s.former])
 
+    async def _kinds_of(self, ids: Sequence[str]) -> dict[str, str]:
+        text = "UNWIND $ids AS i MATCH (n:Entity {id: i}) RETURN collect([i, n.kind])"
+        return dict(await self._run("kinds", text, ids=list(dict.fromkeys(ids))))
+
     async def _records_of(self, ids: Sequence[str]) -> dict[str, NodeRecord]:
         text = f"UNWIND $ids AS i MATCH (n:Entity {{id: i}}) RETURN collect({RECORD})"
         records = [record_of(row) for row in await self._run("records", text, ids=list(dict.fromkeys(ids)))]

@@ -96,23 +96,23 @@ class Reader:
             held AS (
                 SELECT w.*, coalesce(
                     (SELECT n.k FROM node n WHERE n.id = w.id),
-                    (SELECT n.k FROM node n WHERE n.key = w.name AND {sql.exists('n', as_of)}),
-                    (SELECT n.k FROM former f JOIN node n ON n.k = f.node WHERE f.key = w.name AND {sql.exists('n', as_of)}),
+                    (SELECT n.k FROM node n WHERE n.key = w.name AND {sql.exists("n", as_of)}),
+                    (SELECT n.k FROM former f JOIN node n ON n.k = f.node WHERE f.key = w.name AND {sql.exists("n", as_of)}),
                     {_tombstone(sql, as_of)}) AS holder
                 FROM wanted w),
             found AS (
                 SELECT h.place, CASE
                     WHEN h.alias IS NOT NULL THEN (
                         SELECT e.dst FROM edge e WHERE e.src = h.holder AND e.kind = 'ALIAS' AND e.disc = h.alias
-                        AND {sql.live('e', as_of)} LIMIT 1)
+                        AND {sql.live("e", as_of)} LIMIT 1)
                     WHEN h.part IS NOT NULL THEN (
                         SELECT n.k FROM node c JOIN node n ON n.container = c.id AND n.kind = substr(h.part, 1, instr(h.part, '/') - 1)
                             AND n.name = substr(h.part, instr(h.part, '/') + 1)
-                        WHERE c.k = h.holder AND {sql.exists('n', as_of)} ORDER BY n.deleted_at IS NULL DESC LIMIT 1)
+                        WHERE c.k = h.holder AND {sql.exists("n", as_of)} ORDER BY n.deleted_at IS NULL DESC LIMIT 1)
                     ELSE h.holder END AS k
                 FROM held h)
             SELECT f.place, {NODE} FROM found f JOIN node n ON n.k = f.k
-            WHERE {sql.exists('n', as_of)} AND {sql.visible('n')}"""
+            WHERE {sql.exists("n", as_of)} AND {sql.visible("n")}"""
         found: list[Node | None] = [None] * len(addresses)
         for place, *row in self.all("resolve", text, sql.params):
             found[place] = node_of(row)
@@ -121,8 +121,14 @@ class Reader:
     def find(self, kind: str, where: Where | None, order: Order, paging: Paging) -> Page[Node]:
         sql = Compiler(self.view)
         value = sql.order(kind, order)
-        matching = f"n.kind = '{kind_name(kind)}' AND {sql.exists('n')} AND {sql.visible('n')} AND ({sql.where(kind, where)})"
-        total = self.all("find", f"SELECT count(*) FROM node n WHERE {matching}", sql.params)[0][0] if paging.count else None
+        matching = (
+            f"n.kind = '{kind_name(kind)}' AND {sql.exists('n')} AND {sql.visible('n')} AND ({sql.where(kind, where)})"
+        )
+        total = (
+            self.all("find", f"SELECT count(*) FROM node n WHERE {matching}", sql.params)[0][0]
+            if paging.count
+            else None
+        )
         rows = self.all(
             "find",
             f"SELECT {NODE}, {value} FROM node n WHERE {matching} AND {sql.after(paging.after, value, order, 'n.id')} "
@@ -148,8 +154,14 @@ class Reader:
         return self._links("history", sql, ids, hop, tests, latest, paging)
 
     def _links(
-        self, verb: str, sql: Compiler, ids: Sequence[str], hop: Hop, tests: list[str],
-        by: tuple[str, Order, tuple[str, str]], paging: Paging,
+        self,
+        verb: str,
+        sql: Compiler,
+        ids: Sequence[str],
+        hop: Hop,
+        tests: list[str],
+        by: tuple[str, Order, tuple[str, str]],
+        paging: Paging,
     ) -> dict[str, Page[Link]]:
         """A page of links for each id: at most one statement, and another to count."""
         value, order, ties = by
@@ -182,7 +194,9 @@ class Reader:
             found[id].append((Link(edge, other), cursor))
         return {id: page(items, paging, totals.get(id, 0) if paging.count else None) for id, items in found.items()}
 
-    def rows(self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None) -> dict[str, dict[str, str]]:
+    def rows(
+        self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None
+    ) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         for id, name, value in self._owned("rows", TABLES[table], "m.name, m.value", ids, names):
             found.setdefault(id, {})[name] = value
@@ -249,10 +263,22 @@ class Reader:
             f"WHERE {' AND '.join(tests)} ORDER BY c.seq {'DESC' if descending else ''} LIMIT :limit",
             {"after": after, "subject": subject, "limit": limit},
         )
-        return [
-            Change(id, at, by, action, request, orjson.loads(data), seq, hash)
-            for id, at, by, action, request, data, seq, hash in rows
-        ]
+        return [_change(row) for row in rows]
+
+    def changes_of(self, ids: Sequence[str], after: int, limit: int) -> dict[str, list[Change]]:
+        sql = Compiler(self.view)
+        rows = self.all(
+            "changes_of",
+            f"SELECT n.id, c.id, c.at, c.by, c.action, c.request, c.data, c.seq, c.hash "
+            f"FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value CROSS JOIN change c ON c.seq IN "
+            f"(SELECT s.seq FROM subject s WHERE s.node = n.k AND s.seq < {sql.add(after or ontology.MAX_INT)} "
+            f"ORDER BY s.seq DESC LIMIT {sql.add(limit)}) ORDER BY c.seq DESC",
+            sql.params,
+        )
+        changes: dict[str, list[Change]] = {}
+        for id, *row in rows:
+            changes.setdefault(id, []).append(_change(row))
+        return changes
 
     def records(self, after: str, limit: int) -> list[NodeRecord]:
         rows = self.all("records", f"SELECT {NODE} FROM node n WHERE n.id > ? ORDER BY n.id LIMIT ?", (after, limit))
@@ -305,7 +331,7 @@ def _tombstone(sql: Compiler, as_of: int | None) -> str:
     """A node that had the name at that time and is deleted since: its key is free, its name is kept."""
     if as_of is None:
         return "NULL"
-    return f"""(SELECT n.k FROM node n WHERE n.deleted_at IS NOT NULL AND {sql.exists('n', as_of)}
+    return f"""(SELECT n.k FROM node n WHERE n.deleted_at IS NOT NULL AND {sql.exists("n", as_of)}
         AND w.name = n.kind || '/' || n.workspace || '/' || n.name LIMIT 1)"""
 
 
@@ -313,14 +339,26 @@ def node_of(row: Sequence[Any]) -> Node:
     """A row of NODE."""
     id, kind, workspace, container, name, created_at, created_by, updated_at, revision, deleted_at, props = row
     return Node(
-        id, kind, workspace, container, name, created_at, created_by, updated_at, revision, deleted_at, orjson.loads(props)
+        id,
+        kind,
+        workspace,
+        container,
+        name,
+        created_at,
+        created_by,
+        updated_at,
+        revision,
+        deleted_at,
+        orjson.loads(props),
     )
 
 
 def edge_of(row: Sequence[Any]) -> Edge:
     """A row of EDGE."""
     kind, source, target, disc, since, until, props = row
-    return Edge(kind, source, target, disc, since, None if until == OPEN else until, orjson.loads(props) if props else {})
+    return Edge(
+        kind, source, target, disc, since, None if until == OPEN else until, orjson.loads(props) if props else {}
+    )
 
 
 def metric_of(row: Sequence[Any]) -> Metric:
@@ -339,3 +377,8 @@ def page(items: Sequence[tuple[Any, Cursor]], paging: Paging, total: int | None)
     """A page of what was read one item further than asked for."""
     shown = items[: paging.first]
     return Page([i for i, _ in shown], [c for _, c in shown], len(items) > paging.first, total)
+
+
+def _change(row: Sequence[Any]) -> Change:
+    id, at, by, action, request, data, seq, hash = row
+    return Change(id, at, by, action, request, orjson.loads(data), seq, hash)

@@ -44,10 +44,10 @@ from graph.port import (
     Where,
     Work,
 )
+from graph.recording import EdgeEnds, Series, Stored
 from graph.sqlite import migrations, walking
 from graph.sqlite.reading import Reader
 from graph.sqlite.writing import Writer
-from graph.recording import EdgeEnds, Series, Stored
 from graph.writing import Writing
 from lineal.errors import Internal, Unavailable
 
@@ -106,7 +106,13 @@ class SqliteSnapshot(Snapshot):
         return await self._run(self._reader.find, kind, where, order, paging)
 
     async def neighbours(
-        self, ids: Sequence[str], hop: Hop, where: Where | None = None, *, order: Order = Order(), paging: Paging = Paging()
+        self,
+        ids: Sequence[str],
+        hop: Hop,
+        where: Where | None = None,
+        *,
+        order: Order = Order(),
+        paging: Paging = Paging(),
     ) -> dict[str, Page[Link]]:
         return await self._run(self._reader.neighbours, ids, hop, where, order, paging)
 
@@ -141,6 +147,9 @@ class SqliteSnapshot(Snapshot):
         self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
     ) -> list[Change]:
         return await self._run(self._reader.changes, after, subject, descending, limit)
+
+    async def changes_of(self, ids: Sequence[str], *, after: int = 0, limit: int = 100) -> dict[str, list[Change]]:
+        return await self._run(self._reader.changes_of, ids, after, limit)
 
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         return await self._run(self._reader.records, after, limit)
@@ -216,6 +225,9 @@ class SqliteTransaction(SqliteSnapshot, Writing):
     async def _append(self, series: Sequence[Series]) -> None:
         await self._run(self._reader.append, series)
 
+    async def _kinds_of(self, ids: Sequence[str]) -> dict[str, str]:
+        return await self._run(self._reader.kinds_of, ids)
+
     async def _records_of(self, ids: Sequence[str]) -> dict[str, NodeRecord]:
         return await self._run(self._reader.records_of, ids)
 
@@ -277,7 +289,11 @@ class SqliteGraph(Graph):
     async def snapshot(self, view: View = EVERYTHING) -> AsyncIterator[Snapshot]:
         pool, _ = self._opened()
         async with self._seats:
-            db = self._idle.pop() if self._idle else await asyncio.get_running_loop().run_in_executor(pool, self._connect)
+            db = (
+                self._idle.pop()
+                if self._idle
+                else await asyncio.get_running_loop().run_in_executor(pool, self._connect)
+            )
             run = Thread(pool, db)
             try:
                 await run(db.execute, "BEGIN")
@@ -328,8 +344,12 @@ class SqliteGraph(Graph):
             current, epoch, until = rows[0] if rows else ("", 0, 0)
             if current != holder and until > now:
                 return None
-            lease = Lease(name, holder, epoch if current == holder and until > now else epoch + 1, now + int(seconds * 1e6))
-            writer.many("claim", "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)", [(name, holder, lease.epoch, lease.until)])
+            lease = Lease(
+                name, holder, epoch if current == holder and until > now else epoch + 1, now + int(seconds * 1e6)
+            )
+            writer.many(
+                "claim", "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)", [(name, holder, lease.epoch, lease.until)]
+            )
             return lease
 
         async with self._transaction(holder) as tx:
@@ -366,7 +386,8 @@ def _rollback(db: sqlite3.Connection) -> None:
 def translated(error: sqlite3.Error) -> Exception:
     """SQLite's errors in Lineal's tree."""
     text = str(error)
-    if isinstance(error, sqlite3.OperationalError) and any(w in text for w in ("locked", "busy", "interrupted", "unable to open", "disk")):
+    if isinstance(error, sqlite3.OperationalError) and any(
+        w in text for w in ("locked", "busy", "interrupted", "unable to open", "disk")
+    ):
         return Unavailable(f"the store is busy or away: {text}")
     return Internal(f"the store refused a statement: {text}")
-

@@ -115,8 +115,10 @@ def _walk(reader: Reader, roots: Sequence[str], walk: Walk, limit: int | None) -
             break
         fresh = _expand(reader, walked, level, walk)
         room -= len(level)
-        level = nsmallest(room + 1, fresh, key=lambda k: walked.met[k].id) if len(fresh) > room else sorted(
-            fresh, key=lambda k: walked.met[k].id
+        level = (
+            nsmallest(room + 1, fresh, key=lambda k: walked.met[k].id)
+            if len(fresh) > room
+            else sorted(fresh, key=lambda k: walked.met[k].id)
         )
         if not level:
             break

@@ -118,7 +118,13 @@ class Compiler:
         self._aliases += 1
         e, m = f"e{self._aliases}", f"m{self._aliases}"
         near, far = ends(where.hop)
-        tests = [f"{e}.{near} = {n}.k", f"{e}.kind = '{edge_name(where.hop)}'", self.live(e), self.exists(m), self.visible(m)]
+        tests = [
+            f"{e}.{near} = {n}.k",
+            f"{e}.kind = '{edge_name(where.hop)}'",
+            self.live(e),
+            self.exists(m),
+            self.visible(m),
+        ]
         if where.hop.kind:
             tests.append(f"{m}.kind = '{kind_name(where.hop.kind)}'")
         if where.discriminator is not None:

@@ -11,10 +11,10 @@ import orjson
 
 from graph import ontology
 from graph.port import CHUNK, Change, Chunk, Edge, EdgeMatch, Metric, Node, Remembered
+from graph.recording import GENESIS, EdgeEnds, Series, Stored, change_hash
 from graph.sqlite.migrations import OPEN
 from graph.sqlite.reading import EDGE, Reader, edge_of
 from graph.sqlite.where import TABLES, Compiler
-from graph.recording import GENESIS, EdgeEnds, Series, Stored, change_hash
 from lineal.errors import Conflict, NotFound
 
 KEEP_KEYS = 7 * 24 * 3600 * 1_000_000
@@ -45,6 +45,12 @@ class Writer(Reader):
         text = f"SELECT n.id, n.k FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value"
         return dict(self.all("keys", text, sql.params))
 
+    def kinds_of(self, ids: Iterable[str]) -> dict[str, str]:
+        """The kinds of nodes, deleted ones too."""
+        sql = Compiler(self.view)
+        text = f"SELECT n.id, n.kind FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value"
+        return dict(self.all("kinds", text, sql.params))
+
     def holders(self, keys: Sequence[str]) -> dict[str, str]:
         sql = Compiler(self.view)
         text = f"SELECT n.key, n.id FROM {sql.array(keys)} i CROSS JOIN node n ON n.key = i.value"
@@ -69,9 +75,7 @@ class Writer(Reader):
 
     def insert_former(self, former: Sequence[tuple[str, str]]) -> None:
         """Keep old keys: (key, id). The last node that had a key is the one it leads to."""
-        self.many(
-            "update", "INSERT OR REPLACE INTO former (key, node) SELECT ?, k FROM node WHERE id = ?", former
-        )
+        self.many("update", "INSERT OR REPLACE INTO former (key, node) SELECT ?, k FROM node WHERE id = ?", former)
 
     def rewrite_nodes(self, nodes: Sequence[Stored]) -> None:
         self.many(
@@ -86,7 +90,9 @@ class Writer(Reader):
             self.many("update", "UPDATE node SET key = NULL WHERE id = ?", [(id,) for _, id in keys])
             self.many("update", "UPDATE node SET key = ? WHERE id = ?", keys)
         if texts := [(s.search, s.node.id) for s in nodes if s.search is not None]:
-            self.many("update", "DELETE FROM search WHERE rowid = (SELECT k FROM node WHERE id = ?)", [(i,) for _, i in texts])
+            self.many(
+                "update", "DELETE FROM search WHERE rowid = (SELECT k FROM node WHERE id = ?)", [(i,) for _, i in texts]
+            )
             self.many(
                 "update",
                 "INSERT INTO search (rowid, tokens) SELECT k, ? FROM node WHERE id = ?",
@@ -159,7 +165,10 @@ class Writer(Reader):
         self.many(
             "link",
             "UPDATE edge SET props = ? WHERE src = ? AND kind = ? AND dst = ? AND disc = ? AND since = ?",
-            [(_json(e.props) if e.props else None, k[e.source], e.kind, k[e.target], e.discriminator, e.since) for e in edges],
+            [
+                (_json(e.props) if e.props else None, k[e.source], e.kind, k[e.target], e.discriminator, e.since)
+                for e in edges
+            ],
         )
 
     def end_edges(self, edges: Sequence[Edge], now: int) -> None:
@@ -233,13 +242,22 @@ class Writer(Reader):
             points = [(p.value, p.step, p.time) for p in s.points]
             number, filled = divmod(s.start, CHUNK)
             if filled:
-                row = self.all("points", "SELECT points FROM chunk WHERE owner = ? AND name = ? AND number = ?", (owner, s.metric.name, number))
+                row = self.all(
+                    "points",
+                    "SELECT points FROM chunk WHERE owner = ? AND name = ? AND number = ?",
+                    (owner, s.metric.name, number),
+                )
                 points = [*json.loads(row[0][0]), *points]
             self.many(
                 "points",
                 "INSERT OR REPLACE INTO chunk (owner, name, number, points) VALUES (?, ?, ?, ?)",
                 [
-                    (owner, s.metric.name, number + i, json.dumps(points[i * CHUNK : (i + 1) * CHUNK], separators=(",", ":")))
+                    (
+                        owner,
+                        s.metric.name,
+                        number + i,
+                        json.dumps(points[i * CHUNK : (i + 1) * CHUNK], separators=(",", ":")),
+                    )
                     for i in range(-(-len(points) // CHUNK))
                 ],
             )
@@ -250,7 +268,14 @@ class Writer(Reader):
             "INSERT OR REPLACE INTO metric (owner, name, value, minimum, maximum, step, time, count) "
             "SELECT k, ?, ?, ?, ?, ?, ?, ? FROM node WHERE id = ?",
             [
-                (m.name, *(None if math.isnan(v) else v for v in (m.value, m.minimum, m.maximum)), m.step, m.time, m.count, id)
+                (
+                    m.name,
+                    *(None if math.isnan(v) else v for v in (m.value, m.minimum, m.maximum)),
+                    m.step,
+                    m.time,
+                    m.count,
+                    id,
+                )
                 for id, m in metrics
             ],
         )
@@ -263,7 +288,9 @@ class Writer(Reader):
             place = (k[c.owner], c.name, c.number)
             there = self.all("points", "SELECT points FROM chunk WHERE owner = ? AND name = ? AND number = ?", place)
             if not there:
-                self.many("points", "INSERT INTO chunk (owner, name, number, points) VALUES (?, ?, ?, ?)", [(*place, text)])
+                self.many(
+                    "points", "INSERT INTO chunk (owner, name, number, points) VALUES (?, ?, ?, ?)", [(*place, text)]
+                )
                 new += 1
             elif there[0][0] != text:
                 msg = f"points: chunk {c.number} of {c.name!r} of {c.owner} is here already, with other content"
@@ -296,7 +323,11 @@ class Writer(Reader):
 
     def remember(self, principal: str, key: str, hash: str, ids: Sequence[str], now: int) -> None:
         self.many("remember", "DELETE FROM idempotency WHERE at <= ?", [(now - KEEP_KEYS,)])
-        self.many("remember", "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)", [(principal, key, hash, _json(list(ids)), now)])
+        self.many(
+            "remember",
+            "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)",
+            [(principal, key, hash, _json(list(ids)), now)],
+        )
 
 
 def _json(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from graph import ontology
+from graph import ontology, validation
 from graph.ids import kind_of
 from graph.naming import addresses
 from graph.port import Node, Paging, Prop
@@ -84,7 +84,7 @@ async def reference(op: Operation, text: str) -> str:
     if _is_address(text):
         return text
     snapshot = await op.snapshot()
-    where = Prop("name", "eq", ontology.validate_name(text, field="address"))
+    where = Prop("name", "eq", validation.name(text, field="address"))
     found: list[Node] = []
     for kind in _BARE:
         found += (await snapshot.find(kind, where, paging=Paging(first=10))).items

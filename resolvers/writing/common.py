@@ -11,7 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Literal, NotRequired, TypedDict
 
-from graph import ontology
+from graph import validation
 from graph.editing import MAX_DISCRIMINATOR
 from graph.ontology import NodeKind
 from graph.port import Point
@@ -133,7 +133,7 @@ def points(given: Sequence[MetricPoint], now: int, at: str = "") -> list[Point]:
 
 def properties(kind: NodeKind, given: Mapping[str, Any], field: str = "") -> dict[str, Any]:
     """Properties that a client may set. Raises InvalidArgument, naming the property."""
-    return ontology.validate_properties(kind, given, internal=False, field=field)
+    return validation.properties(kind, given, internal=False, field=field)
 
 
 def present(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def present(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def label(text: str, field: str) -> str:
     """The name of an alias or a stage. Raises InvalidArgument: not 1 to 200 printable characters."""
-    name = ontology.validate_name(text, field=field)
+    name = validation.name(text, field=field)
     if len(name) > MAX_DISCRIMINATOR:
         msg = f"{field}: has {len(name)} characters; at most {MAX_DISCRIMINATOR} are allowed"
         raise InvalidArgument(msg, field=field)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
-from graph import ontology
+from graph import validation
 from graph.address import Address
 from graph.ids import new_id
 from graph.ontology import DATASET, DATASET_VERSION, FIELD
@@ -70,7 +70,7 @@ async def register_dataset_version(
     await draft.find()
     files(draft, version, artifacts, owner.workspace)
     await draft.find()
-    name = ontology.validate_name(name)
+    name = validation.name(name)
     draft.create(DATASET_VERSION, name, owner.workspace, container=owner.id, props=props, id=version)
     owned(draft, version, tags=tags)
     await draft.save()
@@ -108,7 +108,7 @@ async def register_fields(
 
 async def _free_names(tx: Transaction, dataset: Reference, fields: Sequence[NewField]) -> list[str]:
     """The fields' names. Raises AlreadyExists, InvalidArgument (one that comes twice)."""
-    names = [ontology.validate_name(item["name"], field=f"fields[{i}].name") for i, item in enumerate(fields)]
+    names = [validation.name(item["name"], field=f"fields[{i}].name") for i, item in enumerate(fields)]
     taken: dict[str, str] = {}
     if (place := dataset.node) is not None:
         found = await tx.resolve([Address("Field", place.workspace, place.name, name) for name in names])

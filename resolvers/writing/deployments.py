@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graph import ontology
+from graph import ontology, validation
 from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION
 from graph.port import Transaction
 from lineal.errors import InvalidArgument, LimitExceeded
@@ -45,7 +45,7 @@ async def record_deployment(
     """
     draft = Draft(tx)
     props = settable(DEPLOYMENT, present(properties))
-    id = draft.create(DEPLOYMENT, ontology.validate_name(name), workspace, props=props)
+    id = draft.create(DEPLOYMENT, validation.name(name), workspace, props=props)
     for edge, text, field, kind in _places(environment, target):
         if text is not None:
             draft.link(edge, id, draft.want(text, field, kind, create=True))

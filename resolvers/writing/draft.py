@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from dataclasses import field as having
 from typing import Any, Final
 
-from graph import ontology
+from graph import ontology, validation
 from graph.address import Address, parse
 from graph.ids import kind_of, new_id
 from graph.ontology import CODE_REVISION, NODE_KINDS, UNVERSIONED, NodeKind
@@ -106,7 +106,7 @@ class Draft:
 
     def known(self, kind: NodeKind, name: str, workspace: str, field: str, props: Mapping[str, Any]) -> Reference:
         """Name something by its exact name: found, or else made; what it lacks of these properties is filled in."""
-        ontology.validate_name(name, field=field)
+        validation.name(name, field=field)
         address = Address(kind.name, workspace, name)
         return self.expect(Reference(field, address, (kind.name,), create=True, fill=True, props=props))
 
@@ -146,7 +146,7 @@ class Draft:
         if made is None:
             if not reference.create and not (container and name == UNVERSIONED):
                 raise _missing(reference)
-            ontology.validate_name(name, field=reference.field)
+            validation.name(name, field=reference.field)
             made = self.create(kind, name, workspace, container=container, props=reference.props)
         reference.id, reference.workspace = made, workspace
 
@@ -162,7 +162,7 @@ class Draft:
         if made is None:
             if not reference.create_container:
                 raise _missing(reference)
-            ontology.validate_name(address.name, field=reference.field)
+            validation.name(address.name, field=reference.field)
             made = self.create(kind, address.name, address.workspace)
         return made, address.workspace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graph import ontology
+from graph import validation
 from graph.ids import new_id
 from graph.ontology import EVALUATION
 from graph.port import Transaction
@@ -53,7 +53,7 @@ async def record_evaluation(
     await draft.find()
     files(draft, evaluation, artifacts, of.workspace)
     await draft.find()
-    name = None if name is None else ontology.validate_name(name)
+    name = None if name is None else validation.name(name)
     draft.create(EVALUATION, name, of.workspace, props=props, id=evaluation)
     owned(draft, evaluation, tags=tags, params=params, metrics=metrics)
     await draft.save()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NotRequired, TypedDict
 
-from graph import ontology
+from graph import ontology, validation
 from graph.address import parse
 from graph.editing import MAX_DISCRIMINATOR
 from graph.ids import kind_of
@@ -125,7 +125,7 @@ def _joined(draft: Draft, item: ImportedEdge, at: str) -> None:
     if until is not None and not (now if since is None else since) <= until <= now:
         msg = f"{at}.until: must not be before `since` (now, unless given), nor in the future"
         raise InvalidArgument(msg, field=f"{at}.until")
-    props = ontology.validate_properties(kind, present(item.get("properties") or {}), field=f"{at}.properties")
+    props = validation.properties(kind, present(item.get("properties") or {}), field=f"{at}.properties")
     draft.link(kind.name, source, target, discriminator, props=props, since=since, until=until)
 
 
@@ -147,7 +147,7 @@ def _check_pairs(edges: Sequence[NewEdge], count: int) -> None:
         source, target = kind_of(edge.source), kind_of(edge.target)
         assert source is not None
         assert target is not None
-        ontology.edge_kind(edge.kind, source.name, target.name, field=f"edges[{i}].kind")
+        validation.edge_kind(edge.kind, source.name, target.name, field=f"edges[{i}].kind")
 
 
 def _refuse_twice(named: Sequence[Reference]) -> None:

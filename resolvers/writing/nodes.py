@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graph import ontology
+from graph import ontology, validation
 from graph.ontology import NodeKind
 from graph.port import Transaction, Update
 from resolvers.writing.command import Command, command
@@ -29,7 +29,7 @@ def registering(action: str, kind: NodeKind) -> Command[...]:
     ) -> str:
         """Register it. Raises AlreadyExists (the name is taken), NotFound (the workspace), InvalidArgument."""
         draft = Draft(tx)
-        id = draft.create(kind, ontology.validate_name(name), workspace, props=settable(kind, present(properties)))
+        id = draft.create(kind, validation.name(name), workspace, props=settable(kind, present(properties)))
         owned(draft, id, tags=tags)
         await draft.save()
         return id
@@ -65,7 +65,7 @@ def renaming(action: str, kind: NodeKind, field: str) -> Command[...]:
         Raises NotFound, AlreadyExists (the new name is taken), Conflict, InvalidArgument.
         """
         id = await find(tx, address, field, kind.name)
-        await tx.update([Update(id, name=ontology.validate_name(name), revision=revision)])
+        await tx.update([Update(id, name=validation.name(name), revision=revision)])
         return id
 
     return rename

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from graph import ontology
+from graph import ontology, validation
 from graph.ids import new_id
 from graph.ontology import EXPERIMENT, PIPELINE, RUN, RUN_ENDED
 from graph.port import Node, Transaction, Update
@@ -91,7 +91,7 @@ async def record_run(
     built_from(draft, run, code, place)
     files(draft, run, artifacts, place)
     await draft.find()
-    draft.create(RUN, None if name is None else ontology.validate_name(name), place, props=props, id=run)
+    draft.create(RUN, None if name is None else validation.name(name), place, props=props, id=run)
     owned(draft, run, tags=tags, params=params, metrics=metrics)
     await draft.save()
     return run

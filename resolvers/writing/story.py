@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graph import ontology
+from graph import validation
 from graph.ontology import ARTIFACT, CODE_REVISION, NodeKind
 from graph.port import MAX_PAGE, Hop, Order, Paging
 from lineal.errors import InvalidArgument
@@ -41,7 +41,7 @@ def built_from(draft: Draft, made: str, code: Code | None, workspace: str) -> No
     if code is None:
         return
     for name in ("repository", "commit"):
-        ontology.validate_name(code.get(name), field=f"code.{name}")
+        validation.name(code.get(name), field=f"code.{name}")
     props = properties(CODE_REVISION, present(code), "code")
     name = f"{code['repository']}@{code['commit']}"
     draft.link("BUILT_FROM", made, draft.known(CODE_REVISION, name, workspace, "code", props))
@@ -55,7 +55,7 @@ def files(draft: Draft, owner: str, artifacts: Sequence[ArtifactFile], workspace
     names: set[str] = set()
     for i, item in enumerate(artifacts):
         at = f"artifacts[{i}]"
-        name = ontology.validate_name(item["name"], field=f"{at}.name")
+        name = validation.name(item["name"], field=f"{at}.name")
         if name in names:
             raise InvalidArgument(f"{at}.name: {name!r} is given twice", field=f"{at}.name")
         names.add(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from graph import ontology
+from graph import ontology, validation
 from graph.ontology import ARTIFACT, CODE_REVISION, ENVIRONMENT, NODE_KINDS, SERVING_TARGET, WORKSPACE
 from graph.port import Node, Paging, Prop, Transaction, Update
 from lineal.errors import PreconditionFailed
@@ -28,7 +28,7 @@ HELD: Final = tuple(k for k in NODE_KINDS.values() if not (k.is_global or k.with
 async def create_workspace(tx: Transaction, *, name: str, properties: Mapping[str, Any] = NOTHING) -> str:
     """Make a workspace. Raises AlreadyExists, InvalidArgument (its name goes into addresses and never changes)."""
     draft = Draft(tx)
-    name = ontology.validate_workspace_name(name)
+    name = validation.workspace_name(name)
     id = draft.create(WORKSPACE, name, ontology.GLOBAL, props=settable(WORKSPACE, present(properties)))
     await draft.save()
     return id
@@ -92,4 +92,4 @@ async def _left(tx: Transaction, workspace: Node) -> list[Node]:
 def _address(workspace: str) -> str:
     """A workspace's name, address or id, as an address or id."""
     is_name = ":/" not in workspace and not workspace.startswith(f"{WORKSPACE.prefix}_")
-    return f"workspaces:/{ontology.validate_workspace_name(workspace, field='workspace')}" if is_name else workspace
+    return f"workspaces:/{validation.workspace_name(workspace, field='workspace')}" if is_name else workspace

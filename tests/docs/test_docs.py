@@ -51,7 +51,9 @@ async def test_the_readme_has_the_figures_that_the_demo_finds(tmp_path: Path) ->
     assert shown and json.loads(shown[1]) == figures
 
 
-@pytest.mark.parametrize("page", [TOP / "README.md", *sorted((TOP / "docs").glob("**/*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "page", [TOP / "README.md", *sorted((TOP / "docs").glob("**/*.md"))], ids=lambda path: path.name
+)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / link).exists(), link

@@ -26,7 +26,9 @@ async def create_version(graph: Graph, model: str, key: str | None = None) -> No
     """A version of a model, with a parent, data that it learned from, and a parameter."""
     async with Operation(graph, by="burst") as op:
         return await create_model_version.once(
-            op, key, model=model,
+            op,
+            key,
+            model=model,
             inputs=[{"dataset": "datasets:/corpus/v1", "role": "train"}],
             parents=[{"version": "models:/base/1", "relation": "finetune"}],
             params=[{"name": "seed", "value": "1"}],

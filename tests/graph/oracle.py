@@ -19,7 +19,7 @@ def live(edge: dict[str, Any], at: int) -> bool:
     return bool(edge["since"] <= at and (edge["until"] is None or at < edge["until"]))
 
 
-def walkable(edges: list[dict[str, Any]], kinds: set[str], at: int, downstream: bool) -> nx.DiGraph:
+def walkable(edges: list[dict[str, Any]], kinds: set[str], at: int, downstream: bool) -> nx.DiGraph[str]:
     ends = [(e["source"], e["target"]) for e in edges if e["kind"] in kinds and live(e, at)]
     return nx.DiGraph([(b, a) if downstream else (a, b) for a, b in ends])
 
@@ -33,8 +33,17 @@ def expand(kind: dict[str, str], edges: list[dict[str, Any]], roots: list[str], 
 
 
 def closure(
-    nodes: list[dict[str, Any]], edges: list[dict[str, Any]], roots: list[str], *, downstream: bool, depth: int,
-    kinds: set[str], returned: set[str] | None, limit: int, walk_limit: int, at: int,
+    nodes: list[dict[str, Any]],
+    edges: list[dict[str, Any]],
+    roots: list[str],
+    *,
+    downstream: bool,
+    depth: int,
+    kinds: set[str],
+    returned: set[str] | None,
+    limit: int,
+    walk_limit: int,
+    at: int,
 ) -> dict[str, Any]:
     kind = {n["id"]: n["kind"] for n in nodes}
     starts = expand(kind, edges, roots, at)

@@ -18,8 +18,13 @@ def chain(changes: list[Change]) -> list[str]:
     hashes, previous = [], "0" * 64
     for change in changes:
         body = {
-            "previous": previous, "id": change.id, "at": str(change.at), "by": change.by, "action": change.action,
-            "request": change.request, "data": hashlib.sha256(rfc8785.dumps(change.data)).hexdigest(),  # type: ignore[arg-type]
+            "previous": previous,
+            "id": change.id,
+            "at": str(change.at),
+            "by": change.by,
+            "action": change.action,
+            "request": change.request,
+            "data": hashlib.sha256(rfc8785.dumps(change.data)).hexdigest(),
         }
         previous = hashlib.sha256(rfc8785.dumps(body)).hexdigest()
         hashes.append(previous)
@@ -65,10 +70,14 @@ async def test_an_update_keeps_what_was_before_and_what_is_after(graph: Graph) -
 
     await graph.write(work, by="t", action="update")
     change = (await building.sequenced(graph))[-1]
-    assert change.data == {"updated": {model.id: {
-        "before": {"task": "a", "description": "x", "name": "m", "tags.k": None},
-        "after": {"task": "c", "description": None, "name": "n", "tags.k": "v"},
-    }}}
+    assert change.data == {
+        "updated": {
+            model.id: {
+                "before": {"task": "a", "description": "x", "name": "m", "tags.k": None},
+                "after": {"task": "c", "description": None, "name": "n", "tags.k": "v"},
+            }
+        }
+    }
 
 
 async def test_a_write_that_changes_nothing_or_fails_leaves_no_change(graph: Graph) -> None:
@@ -115,6 +124,7 @@ async def test_changes_are_read_forwards_backwards_and_by_subject(graph: Graph) 
     assert [c.seq for c in await building.sequenced(graph)] == [1, 2, 3, 4]
     assert [c.seq for c in await building.sequenced(graph, one.id)] == [1, 3, 4]
     async with graph.snapshot() as snapshot:
+
         async def numbers(**asked: int | bool | str) -> list[int | None]:
             return [c.seq for c in await snapshot.changes(**asked)]  # type: ignore[arg-type]
 
@@ -132,6 +142,30 @@ async def test_a_deleted_node_is_named_in_its_last_change(graph: Graph) -> None:
     await building.remove(graph, version.id)
     change = (await building.sequenced(graph, version.id))[-1]
     assert change.data["deleted"] == [[version.id, "ModelVersion", "1"]]
-    assert sorted(change.data["unlinked"]) == sorted([
-        [model.id, "ALIAS", version.id, "live"], [version.id, "VERSION_OF", model.id, ""],
-    ])
+    assert sorted(change.data["unlinked"]) == sorted(
+        [
+            [model.id, "ALIAS", version.id, "live"],
+            [version.id, "VERSION_OF", model.id, ""],
+        ]
+    )
+
+
+async def test_changes_of_many_nodes_come_for_each_of_them_the_newest_first(graph: Graph) -> None:
+    models = await building.create(graph, *(NewNode("Model", name, "default") for name in "abc"))
+    a, b, c = (model.id for model in models)
+    for n in range(3):
+        await building.update(graph, Update(a, {"task": str(n)}))
+    await building.update(graph, Update(b, {"task": "x"}))
+    everything = await building.sequenced(graph)
+    async with graph.snapshot() as snapshot:
+        found = await snapshot.changes_of([a, b, c, "nothing"])
+        assert {id: [change.action for change in changes] for id, changes in found.items()} == {
+            a: ["update", "update", "update", "create"],
+            b: ["update", "create"],
+            c: ["create"],
+        }
+        assert [change for change in reversed(everything) if change in found[a]] == found[a]
+        page = (await snapshot.changes_of([a, b], limit=2))[a]
+        assert page == found[a][:2]
+        assert (await snapshot.changes_of([a], after=page[-1].seq or 0, limit=2))[a] == found[a][2:]
+        assert snapshot.statements <= 3

@@ -8,7 +8,22 @@ from typing import Any
 import pytest
 
 from graph.port import (
-    All, Any_, EdgeMatch, Graph, Hop, Linked, NewEdge, NewNode, Not, Order, Paging, Point, Prop, Row, View, Where,
+    All,
+    Any_,
+    EdgeMatch,
+    Graph,
+    Hop,
+    Linked,
+    NewEdge,
+    NewNode,
+    Not,
+    Order,
+    Paging,
+    Point,
+    Prop,
+    Row,
+    View,
+    Where,
 )
 from lineal.errors import InvalidArgument
 from tests import building
@@ -32,57 +47,65 @@ async def models(graph: Graph) -> Graph:
     return graph
 
 
-@pytest.mark.parametrize(("where", "expected"), [
-    (None, ["Ada", "bob", "Élan", "élite"]),
-    (Prop("name", "eq", "bob"), ["bob"]),
-    (Prop("name", "eq", "Bob"), []),
-    (Prop("name", "eq", "e\u0301lite"), ["élite"]),
-    (Prop("name", "in", ["bob", "Ada", "none"]), ["Ada", "bob"]),
-    (Prop("name", "in", []), []),
-    (Prop("name", "contains", "L"), ["Élan", "élite"]),
-    (Prop("name", "prefix", "É"), ["Élan", "élite"]),
-    (Prop("name", "prefix", "A"), ["Ada"]),
-    (Prop("task", "eq", "embedding"), ["bob"]),
-    (Prop("task", "eq", None), ["élite"]),
-    (Prop("task", "in", ["embedding", "Embedding"]), ["bob", "Élan"]),
-    (Prop("task", "contains", "bed"), ["bob", "Élan"]),
-    (Prop("task", "prefix", "emb"), ["bob"]),
-    (Prop("task", "contains", "%"), []),
-    (Prop("external", "eq", True), ["Ada"]),
-    (Prop("external", "eq", False), ["bob"]),
-    (Prop("external", "eq", None), ["Élan", "élite"]),
-    (Prop("workspace", "eq", "default"), ["Ada", "bob", "Élan", "élite"]),
-    (Prop("createdBy", "eq", building.BY), ["Ada", "bob", "Élan", "élite"]),
-    (Prop("createdBy", "eq", "nobody"), []),
-    (Not(Prop("task", "eq", "embedding")), ["Ada", "Élan", "élite"]),
-    (Not(Not(Prop("task", "eq", "embedding"))), ["bob"]),
-    (All(()), ["Ada", "bob", "Élan", "élite"]),
-    (Any_(()), []),
-    (All((Prop("task", "contains", "emb"), Prop("external", "eq", False))), ["bob"]),
-    (Any_((Prop("name", "eq", "Ada"), Prop("task", "eq", None))), ["Ada", "élite"]),
-    (Not(Any_((Prop("name", "eq", "Ada"), Prop("task", "eq", None)))), ["bob", "Élan"]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (None, ["Ada", "bob", "Élan", "élite"]),
+        (Prop("name", "eq", "bob"), ["bob"]),
+        (Prop("name", "eq", "Bob"), []),
+        (Prop("name", "eq", "e\u0301lite"), ["élite"]),
+        (Prop("name", "in", ["bob", "Ada", "none"]), ["Ada", "bob"]),
+        (Prop("name", "in", []), []),
+        (Prop("name", "contains", "L"), ["Élan", "élite"]),
+        (Prop("name", "prefix", "É"), ["Élan", "élite"]),
+        (Prop("name", "prefix", "A"), ["Ada"]),
+        (Prop("task", "eq", "embedding"), ["bob"]),
+        (Prop("task", "eq", None), ["élite"]),
+        (Prop("task", "in", ["embedding", "Embedding"]), ["bob", "Élan"]),
+        (Prop("task", "contains", "bed"), ["bob", "Élan"]),
+        (Prop("task", "prefix", "emb"), ["bob"]),
+        (Prop("task", "contains", "%"), []),
+        (Prop("external", "eq", True), ["Ada"]),
+        (Prop("external", "eq", False), ["bob"]),
+        (Prop("external", "eq", None), ["Élan", "élite"]),
+        (Prop("workspace", "eq", "default"), ["Ada", "bob", "Élan", "élite"]),
+        (Prop("createdBy", "eq", building.BY), ["Ada", "bob", "Élan", "élite"]),
+        (Prop("createdBy", "eq", "nobody"), []),
+        (Not(Prop("task", "eq", "embedding")), ["Ada", "Élan", "élite"]),
+        (Not(Not(Prop("task", "eq", "embedding"))), ["bob"]),
+        (All(()), ["Ada", "bob", "Élan", "élite"]),
+        (Any_(()), []),
+        (All((Prop("task", "contains", "emb"), Prop("external", "eq", False))), ["bob"]),
+        (Any_((Prop("name", "eq", "Ada"), Prop("task", "eq", None))), ["Ada", "élite"]),
+        (Not(Any_((Prop("name", "eq", "Ada"), Prop("task", "eq", None)))), ["bob", "Élan"]),
+    ],
+    ids=str,
+)
 async def test_a_filter_on_properties_of_text(models: Graph, where: Where, expected: list[str]) -> None:
     assert await names(models, "Model", where) == expected
 
 
-@pytest.mark.parametrize(("where", "expected"), [
-    (Prop("parameterCount", "eq", 10), ["2"]),
-    (Prop("parameterCount", "gt", 10), ["3"]),
-    (Prop("parameterCount", "gte", 10), ["2", "3"]),
-    (Prop("parameterCount", "lt", 10), ["1"]),
-    (Prop("parameterCount", "lte", 10), ["1", "2"]),
-    (Prop("parameterCount", "in", [1, 2**53 + 1]), ["1", "3"]),
-    (Prop("parameterCount", "eq", 2**53 + 1), ["3"]),
-    (Prop("parameterCount", "eq", 2**53), []),
-    (Prop("parameterCount", "eq", None), ["4"]),
-    (Not(Prop("parameterCount", "gt", 10)), ["1", "2", "4"]),
-    (Prop("number", "lt", 3), ["1", "2"]),
-    (Prop("releasedAt", "gte", 0), ["2"]),
-    (Prop("frameworks", "has", "PyTorch"), ["1", "2"]),
-    (Prop("frameworks", "has", "Py"), []),
-    (Prop("state", "eq", "READY"), ["1"]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (Prop("parameterCount", "eq", 10), ["2"]),
+        (Prop("parameterCount", "gt", 10), ["3"]),
+        (Prop("parameterCount", "gte", 10), ["2", "3"]),
+        (Prop("parameterCount", "lt", 10), ["1"]),
+        (Prop("parameterCount", "lte", 10), ["1", "2"]),
+        (Prop("parameterCount", "in", [1, 2**53 + 1]), ["1", "3"]),
+        (Prop("parameterCount", "eq", 2**53 + 1), ["3"]),
+        (Prop("parameterCount", "eq", 2**53), []),
+        (Prop("parameterCount", "eq", None), ["4"]),
+        (Not(Prop("parameterCount", "gt", 10)), ["1", "2", "4"]),
+        (Prop("number", "lt", 3), ["1", "2"]),
+        (Prop("releasedAt", "gte", 0), ["2"]),
+        (Prop("frameworks", "has", "PyTorch"), ["1", "2"]),
+        (Prop("frameworks", "has", "Py"), []),
+        (Prop("state", "eq", "READY"), ["1"]),
+    ],
+    ids=str,
+)
 async def test_a_filter_on_numbers_times_and_lists(graph: Graph, where: Where, expected: list[str]) -> None:
     model, _ = await building.model(graph, "m")
     rows: list[dict[str, Any]] = [
@@ -91,9 +114,10 @@ async def test_a_filter_on_numbers_times_and_lists(graph: Graph, where: Where, e
         {"parameterCount": 2**53 + 1, "frameworks": []},
         {},
     ]
-    await building.create(graph, *(
-        NewNode("ModelVersion", str(n), "default", model.id, {"number": n, **row}) for n, row in enumerate(rows, 1)
-    ))
+    await building.create(
+        graph,
+        *(NewNode("ModelVersion", str(n), "default", model.id, {"number": n, **row}) for n, row in enumerate(rows, 1)),
+    )
     assert await names(graph, "ModelVersion", where, by="number") == expected
 
 
@@ -106,19 +130,23 @@ async def test_a_filter_on_times_of_birth_and_change(graph: Graph) -> None:
     assert await names(graph, "Model", Prop("id", "in", [first.id, second.id])) == ["first", "second"]
 
 
-@pytest.mark.parametrize(("where", "expected"), [
-    (Row("tags", "team"), ["a", "b"]),
-    (Row("tags", "team", "eq", "nlp"), ["a"]),
-    (Row("tags", "team", "in", ["nlp", "vision"]), ["a", "b"]),
-    (Row("tags", "team", "contains", "isi"), ["b"]),
-    (Row("tags", "team", "prefix", "n"), ["a"]),
-    (Row("tags", "Team"), []),
-    (Not(Row("tags", "team", "eq", "nlp")), ["b", "c"]),
-    (Row("params", "lr", "eq", "1e-3"), ["a"]),
-    (Row("params", "lr"), ["a", "c"]),
-    (Row("params", "team"), []),
-    (All((Row("tags", "team"), Row("params", "lr"))), ["a"]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (Row("tags", "team"), ["a", "b"]),
+        (Row("tags", "team", "eq", "nlp"), ["a"]),
+        (Row("tags", "team", "in", ["nlp", "vision"]), ["a", "b"]),
+        (Row("tags", "team", "contains", "isi"), ["b"]),
+        (Row("tags", "team", "prefix", "n"), ["a"]),
+        (Row("tags", "Team"), []),
+        (Not(Row("tags", "team", "eq", "nlp")), ["b", "c"]),
+        (Row("params", "lr", "eq", "1e-3"), ["a"]),
+        (Row("params", "lr"), ["a", "c"]),
+        (Row("params", "team"), []),
+        (All((Row("tags", "team"), Row("params", "lr"))), ["a"]),
+    ],
+    ids=str,
+)
 async def test_a_filter_on_tags_and_parameters(graph: Graph, where: Where, expected: list[str]) -> None:
     a, b, c = await building.create(graph, *(NewNode("Run", name, "default") for name in "abc"))
     await building.tag(graph, a.id, team="nlp")
@@ -131,22 +159,26 @@ async def test_a_filter_on_tags_and_parameters(graph: Graph, where: Where, expec
 METRICS = {"nan": [math.nan], "low": [-math.inf, 0.0], "mid": [0.9, 0.1, 0.5], "high": [math.inf], "none": []}
 
 
-@pytest.mark.parametrize(("where", "expected"), [
-    (Row("metrics", "f1"), ["high", "low", "mid", "nan"]),
-    (Row("metrics", "f1", "gt", 0.4), ["high", "mid"]),
-    (Row("metrics", "f1", "gte", 0.5), ["high", "mid"]),
-    (Row("metrics", "f1", "lt", 0.5), ["low"]),
-    (Row("metrics", "f1", "lte", 1e308), ["low", "mid"]),
-    (Row("metrics", "f1", "eq", 0.5), ["mid"]),
-    (Row("metrics", "f1", "eq", math.inf), ["high"]),
-    (Row("metrics", "f1", "lt", math.inf), ["low", "mid"]),
-    (Row("metrics", "f1", "gt", -math.inf), ["high", "low", "mid"]),
-    (Row("metrics", "f1", "eq", -math.inf, "minimum"), ["low"]),
-    (Row("metrics", "f1", "gte", 0.9, "maximum"), ["high", "mid"]),
-    (Row("metrics", "f1", "lte", 0.1, "minimum"), ["low", "mid"]),
-    (Not(Row("metrics", "f1", "gt", 0.4)), ["low", "nan", "none"]),
-    (Row("metrics", "loss"), []),
-], ids=str)
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (Row("metrics", "f1"), ["high", "low", "mid", "nan"]),
+        (Row("metrics", "f1", "gt", 0.4), ["high", "mid"]),
+        (Row("metrics", "f1", "gte", 0.5), ["high", "mid"]),
+        (Row("metrics", "f1", "lt", 0.5), ["low"]),
+        (Row("metrics", "f1", "lte", 1e308), ["low", "mid"]),
+        (Row("metrics", "f1", "eq", 0.5), ["mid"]),
+        (Row("metrics", "f1", "eq", math.inf), ["high"]),
+        (Row("metrics", "f1", "lt", math.inf), ["low", "mid"]),
+        (Row("metrics", "f1", "gt", -math.inf), ["high", "low", "mid"]),
+        (Row("metrics", "f1", "eq", -math.inf, "minimum"), ["low"]),
+        (Row("metrics", "f1", "gte", 0.9, "maximum"), ["high", "mid"]),
+        (Row("metrics", "f1", "lte", 0.1, "minimum"), ["low", "mid"]),
+        (Not(Row("metrics", "f1", "gt", 0.4)), ["low", "nan", "none"]),
+        (Row("metrics", "loss"), []),
+    ],
+    ids=str,
+)
 async def test_a_filter_on_metrics_takes_infinities_as_numbers_and_matches_no_nan(
     graph: Graph, where: Where, expected: list[str]
 ) -> None:
@@ -171,7 +203,9 @@ async def test_an_order_by_metric_puts_absent_and_nan_last_in_both_directions(gr
 
 async def test_an_order_puts_absent_values_last_and_equal_ones_by_id(graph: Graph) -> None:
     started = {"a": 5, "b": None, "c": 3, "d": 5, "e": None}
-    made = await building.create(graph, *(NewNode("Run", n, "default", props={"startedAt": t}) for n, t in started.items()))
+    made = await building.create(
+        graph, *(NewNode("Run", n, "default", props={"startedAt": t}) for n, t in started.items())
+    )
     by_id = sorted((n.id, n.name) for n in made)
     fives = [name for _, name in by_id if name in "ad"]
     absent = [name for _, name in by_id if name in "be"]
@@ -196,11 +230,16 @@ async def family(graph: Graph) -> Graph:
     await building.model(graph, "gpt", versions=1)
     await building.model(graph, "empty")
     live, over, prod = await building.create(
-        graph, NewNode("Deployment", "live", "default"), NewNode("Deployment", "over", "default"),
+        graph,
+        NewNode("Deployment", "live", "default"),
+        NewNode("Deployment", "over", "default"),
         NewNode("Environment", "prod", "default"),
     )
     await building.link(
-        graph, NewEdge("SERVES", live.id, one.id), NewEdge("SERVES", over.id, two.id), NewEdge("ALIAS", bert.id, one.id, "champion"),
+        graph,
+        NewEdge("SERVES", live.id, one.id),
+        NewEdge("SERVES", over.id, two.id),
+        NewEdge("ALIAS", bert.id, one.id, "champion"),
         NewEdge("IN_ENVIRONMENT", live.id, prod.id),
     )
     await building.unlink(graph, EdgeMatch("SERVES", over.id))
@@ -212,20 +251,28 @@ OF = Hop("VERSION_OF", "IN", "ModelVersion")
 SERVED = Hop("SERVES", "IN", "Deployment")
 
 
-@pytest.mark.parametrize(("kind", "where", "expected"), [
-    ("Model", Linked(OF), ["bert", "gpt"]),
-    ("Model", Not(Linked(OF)), ["empty"]),
-    ("ModelVersion", Linked(SERVED), ["1"]),
-    ("Model", Linked(OF, where=Linked(SERVED)), ["bert"]),
-    ("Model", Linked(OF, where=Not(Linked(SERVED))), ["bert", "gpt"]),
-    ("Model", Linked(OF, where=Row("tags", "quality", "eq", "good")), ["bert"]),
-    ("Model", Linked(OF, where=Prop("number", "gte", 2)), ["bert"]),
-    ("Model", Linked(Hop("ALIAS", "OUT"), "champion"), ["bert"]),
-    ("Model", Linked(Hop("ALIAS", "OUT"), "challenger"), []),
-    ("ModelVersion", Linked(Hop("ALIAS", "IN"), "champion"), ["1"]),
-    ("Deployment", Linked(Hop("IN_ENVIRONMENT", "OUT"), where=Prop("name", "eq", "prod")), ["live"]),
-    ("Model", Linked(OF, where=Linked(SERVED, where=Linked(Hop("IN_ENVIRONMENT", "OUT", "Environment")))), ["bert"]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "where", "expected"),
+    [
+        ("Model", Linked(OF), ["bert", "gpt"]),
+        ("Model", Not(Linked(OF)), ["empty"]),
+        ("ModelVersion", Linked(SERVED), ["1"]),
+        ("Model", Linked(OF, where=Linked(SERVED)), ["bert"]),
+        ("Model", Linked(OF, where=Not(Linked(SERVED))), ["bert", "gpt"]),
+        ("Model", Linked(OF, where=Row("tags", "quality", "eq", "good")), ["bert"]),
+        ("Model", Linked(OF, where=Prop("number", "gte", 2)), ["bert"]),
+        ("Model", Linked(Hop("ALIAS", "OUT"), "champion"), ["bert"]),
+        ("Model", Linked(Hop("ALIAS", "OUT"), "challenger"), []),
+        ("ModelVersion", Linked(Hop("ALIAS", "IN"), "champion"), ["1"]),
+        ("Deployment", Linked(Hop("IN_ENVIRONMENT", "OUT"), where=Prop("name", "eq", "prod")), ["live"]),
+        (
+            "Model",
+            Linked(OF, where=Linked(SERVED, where=Linked(Hop("IN_ENVIRONMENT", "OUT", "Environment")))),
+            ["bert"],
+        ),
+    ],
+    ids=str,
+)
 async def test_a_filter_on_neighbours(family: Graph, kind: str, where: Where, expected: list[str]) -> None:
     assert await names(family, kind, where) == expected
 

@@ -26,11 +26,14 @@ async def test_an_edge_is_open_from_now_unless_told_otherwise(graph: Graph) -> N
     one, two = await versions(graph, 2)
 
     async def work(tx: Transaction) -> tuple[int, list[Edge]]:
-        return tx.now, await tx.link([derived(two, one), NewEdge("DERIVED_FROM", two.id, one.id, "merge", since=5, until=9)])
+        return tx.now, await tx.link(
+            [derived(two, one), NewEdge("DERIVED_FROM", two.id, one.id, "merge", since=5, until=9)]
+        )
 
     now, made = await graph.write(work, by="t", action="link")
     assert made == [
-        Edge("DERIVED_FROM", two.id, one.id, "finetune", now), Edge("DERIVED_FROM", two.id, one.id, "merge", 5, 9),
+        Edge("DERIVED_FROM", two.id, one.id, "finetune", now),
+        Edge("DERIVED_FROM", two.id, one.id, "merge", 5, 9),
     ]
     assert [e for e in await edges(graph, two) if e.kind == "DERIVED_FROM"] == made
 
@@ -44,7 +47,10 @@ async def test_linking_again_changes_nothing_and_updates_properties(graph: Graph
     (second,) = await building.link(graph, NewEdge("SERVES", deployment.id, version.id, props={"weight": 0.5}))
     assert (second.props, second.since) == ({"weight": 0.5}, first.since)
     assert await edges(graph, deployment) == [second]
-    assert [len(c.data["linked"]) for c in await building.sequenced(graph, deployment.id) if "linked" in c.data] == [1, 1]
+    assert [len(c.data["linked"]) for c in await building.sequenced(graph, deployment.id) if "linked" in c.data] == [
+        1,
+        1,
+    ]
 
 
 async def test_the_same_edge_twice_in_one_call_is_one(graph: Graph) -> None:
@@ -71,26 +77,39 @@ async def test_recording_an_ended_edge_again_changes_nothing(graph: Graph) -> No
     assert len([e for e in await edges(graph, two) if e.kind == "DERIVED_FROM"]) == 1
 
 
-@pytest.mark.parametrize(("match", "left"), [
-    ({}, []),
-    ({"target": 0}, ["1 b"]),
-    ({"discriminator": "b"}, ["0 a"]),
-    ({"target": 0, "discriminator": "a"}, ["0 b", "1 b"]),
-    ({"target": 2}, ["0 a", "0 b", "1 b"]),
-], ids=str)
-async def test_unlink_ends_what_matches_and_tells_what_it_ended(graph: Graph, match: dict[str, int | str], left: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("match", "left"),
+    [
+        ({}, []),
+        ({"target": 0}, ["1 b"]),
+        ({"discriminator": "b"}, ["0 a"]),
+        ({"target": 0, "discriminator": "a"}, ["0 b", "1 b"]),
+        ({"target": 2}, ["0 a", "0 b", "1 b"]),
+    ],
+    ids=str,
+)
+async def test_unlink_ends_what_matches_and_tells_what_it_ended(
+    graph: Graph, match: dict[str, int | str], left: list[str]
+) -> None:
     *bases, top = await versions(graph, 4)
     await building.link(graph, derived(top, bases[0], "a"), derived(top, bases[0], "b"), derived(top, bases[1], "b"))
     target, discriminator = match.get("target"), match.get("discriminator")
-    ended = await building.unlink(graph, EdgeMatch(
-        "DERIVED_FROM", top.id, bases[target].id if isinstance(target, int) else None,
-        discriminator if isinstance(discriminator, str) else None,
-    ))
+    ended = await building.unlink(
+        graph,
+        EdgeMatch(
+            "DERIVED_FROM",
+            top.id,
+            bases[target].id if isinstance(target, int) else None,
+            discriminator if isinstance(discriminator, str) else None,
+        ),
+    )
     now = [e for e in await edges(graph, top) if e.kind == "DERIVED_FROM"]
     place = {b.id: n for n, b in enumerate(bases)}
     assert sorted(f"{place[e.target]} {e.discriminator}" for e in now if e.until is None) == left
     assert len(ended) == 3 - len(left)
-    assert {(e.target, e.discriminator, e.until) for e in ended} == {(e.target, e.discriminator, e.until) for e in now if e.until}
+    assert {(e.target, e.discriminator, e.until) for e in ended} == {
+        (e.target, e.discriminator, e.until) for e in now if e.until
+    }
 
 
 async def test_unlink_by_target_alone_ends_edges_of_every_source(graph: Graph) -> None:
@@ -110,18 +129,22 @@ async def test_an_edge_opened_and_ended_in_one_transaction_was_never_there(graph
     assert [e.kind for e in await edges(graph, two)] == ["VERSION_OF"]
 
 
-@pytest.mark.parametrize(("change", "error", "words"), [
-    ({"kind": "EATS"}, InvalidArgument, "no edge kind 'EATS'"),
-    ({"kind": "TRAINED_ON"}, InvalidArgument, "cannot join ModelVersion → ModelVersion"),
-    ({"kind": "SUPERSEDED_BY", "discriminator": "x"}, InvalidArgument, "SUPERSEDED_BY has none"),
-    ({"discriminator": "x" * 201}, InvalidArgument, "at most 200"),
-    ({"props": {"weight": 1}}, InvalidArgument, "weight"),
-    ({"target": "mv_00000000000000000000000000"}, NotFound, "mv_00000000000000000000000000"),
-    ({"source": "mv_00000000000000000000000000"}, NotFound, "mv_00000000000000000000000000"),
-    ({"since": 2**62}, InvalidArgument, "in the future"),
-    ({"since": 9, "until": 8}, InvalidArgument, "must end after it begins"),
-    ({"until": 2**62}, InvalidArgument, "not in the future"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"kind": "EATS"}, InvalidArgument, "no edge kind 'EATS'"),
+        ({"kind": "TRAINED_ON"}, InvalidArgument, "cannot join ModelVersion → ModelVersion"),
+        ({"kind": "SUPERSEDED_BY", "discriminator": "x"}, InvalidArgument, "SUPERSEDED_BY has none"),
+        ({"discriminator": "x" * 201}, InvalidArgument, "at most 200"),
+        ({"props": {"weight": 1}}, InvalidArgument, "weight"),
+        ({"target": "mv_00000000000000000000000000"}, NotFound, "mv_00000000000000000000000000"),
+        ({"source": "mv_00000000000000000000000000"}, NotFound, "mv_00000000000000000000000000"),
+        ({"since": 2**62}, InvalidArgument, "in the future"),
+        ({"since": 9, "until": 8}, InvalidArgument, "must end after it begins"),
+        ({"until": 2**62}, InvalidArgument, "not in the future"),
+    ],
+    ids=str,
+)
 async def test_an_edge_is_refused_with_words_and_nothing_of_the_call_stays(
     graph: Graph, change: dict[str, str], error: type[LinealError], words: str
 ) -> None:
@@ -137,7 +160,9 @@ async def test_at_most_one_edge_is_open_where_the_ontology_says_so(graph: Graph)
     other, _ = await building.model(graph, "other")
     await building.link(graph, NewEdge("ALIAS", model.id, one.id, "live"), NewEdge("STAGE", model.id, one.id, "prod"))
     refused = [
-        NewEdge("ALIAS", model.id, two.id, "live"), NewEdge("VERSION_OF", one.id, other.id), NewEdge("STAGE", model.id, one.id, "dev"),
+        NewEdge("ALIAS", model.id, two.id, "live"),
+        NewEdge("VERSION_OF", one.id, other.id),
+        NewEdge("STAGE", model.id, one.id, "dev"),
     ]
     before = await edges(graph, model, one, two)
     for edge in refused:
@@ -224,7 +249,7 @@ async def test_a_cycle_through_nodes_born_in_the_same_transaction_is_refused(gra
     (old,) = await versions(graph, 1)
 
     async def work(tx: Transaction) -> None:
-        run, = await tx.create([NewNode("Run", "r", "default")])
+        (run,) = await tx.create([NewNode("Run", "r", "default")])
         await tx.link([NewEdge("READ", run.id, old.id)])
         await tx.link([NewEdge("PRODUCED_BY", old.id, run.id)])
 

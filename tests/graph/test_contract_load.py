@@ -17,11 +17,19 @@ MODEL = building.record(
     "Model", "m", created_at=5, tags={"a": "1", "é": ""}, former=["Model/default/old"], task="t", attributes={"x": [1]}
 )
 VERSION = building.record(
-    "ModelVersion", "1", container=MODEL.node.id, number=1, frameworks=["a", "b"], params={"lr": "1"},
+    "ModelVersion",
+    "1",
+    container=MODEL.node.id,
+    number=1,
+    frameworks=["a", "b"],
+    params={"lr": "1"},
     metrics=[Metric("f1", 0.5, 0.25, math.inf, 3, 4, 2), Metric("z", math.nan, math.nan, math.nan, 0, 0, 1)],
 )
 GONE = building.record("ModelVersion", "2", container=MODEL.node.id, deleted_at=50, number=2)
-CHUNKS = [Chunk(VERSION.node.id, "f1", 0, [(0.25, 1, 1), (0.5, 3, 4)]), Chunk(VERSION.node.id, "z", 0, [(math.nan, 0, 0)])]
+CHUNKS = [
+    Chunk(VERSION.node.id, "f1", 0, [(0.25, 1, 1), (0.5, 3, 4)]),
+    Chunk(VERSION.node.id, "z", 0, [(math.nan, 0, 0)]),
+]
 EDGES = [
     Edge("VERSION_OF", VERSION.node.id, MODEL.node.id, "", 7),
     Edge("VERSION_OF", GONE.node.id, MODEL.node.id, "", 7, 50),
@@ -59,10 +67,15 @@ async def test_what_was_loaded_is_exported_as_it_was(graph: Graph) -> None:
 async def test_what_was_loaded_is_there_for_every_other_verb(graph: Graph) -> None:
     await load(graph, [MODEL, VERSION, GONE], EDGES, CHUNKS)
     async with graph.snapshot() as snapshot:
-        found = await snapshot.resolve([parse(a) for a in ("models:/m", "models:/old", "models:/m/1", "models:/m/2", "models:/m@live")])
+        found = await snapshot.resolve(
+            [parse(a) for a in ("models:/m", "models:/old", "models:/m/1", "models:/m/2", "models:/m@live")]
+        )
         assert [n and n.id for n in found] == [MODEL.node.id, MODEL.node.id, VERSION.node.id, None, VERSION.node.id]
         assert [n.id for n in (await snapshot.search("m")).items] == [MODEL.node.id]
-        assert [i.node.id for i in (await snapshot.neighbours([MODEL.node.id], Hop("VERSION_OF", "IN")))[MODEL.node.id].items] == [VERSION.node.id]
+        assert [
+            i.node.id
+            for i in (await snapshot.neighbours([MODEL.node.id], Hop("VERSION_OF", "IN")))[MODEL.node.id].items
+        ] == [VERSION.node.id]
 
 
 async def test_loading_again_changes_nothing(graph: Graph) -> None:
@@ -77,10 +90,17 @@ async def test_loading_part_of_it_again_with_more_loads_the_rest(graph: Graph) -
     assert await load(graph, [MODEL, VERSION, GONE], EDGES, CHUNKS) == 5
 
 
-@pytest.mark.parametrize("other", [
-    replace(MODEL, node=replace(MODEL.node, props={"task": "u"})), replace(MODEL, node=replace(MODEL.node, revision=2)),
-    replace(MODEL, tags={"a": "2"}), replace(MODEL, former=()), replace(MODEL, node=replace(MODEL.node, name="n")),
-], ids=["property", "revision", "tag", "former", "name"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(MODEL, node=replace(MODEL.node, props={"task": "u"})),
+        replace(MODEL, node=replace(MODEL.node, revision=2)),
+        replace(MODEL, tags={"a": "2"}),
+        replace(MODEL, former=()),
+        replace(MODEL, node=replace(MODEL.node, name="n")),
+    ],
+    ids=["property", "revision", "tag", "former", "name"],
+)
 async def test_an_id_with_other_content_is_a_conflict(graph: Graph, other: NodeRecord) -> None:
     await load(graph, [MODEL])
     with pytest.raises(Conflict, match=MODEL.node.id):
@@ -114,7 +134,8 @@ async def test_an_edge_whose_end_is_missing_is_refused(graph: Graph) -> None:
 async def test_a_cycle_is_refused_also_in_import(graph: Graph) -> None:
     two = building.record("ModelVersion", "3", container=MODEL.node.id, number=3)
     ring = [
-        Edge("DERIVED_FROM", VERSION.node.id, two.node.id, "", 9), Edge("DERIVED_FROM", two.node.id, VERSION.node.id, "", 9),
+        Edge("DERIVED_FROM", VERSION.node.id, two.node.id, "", 9),
+        Edge("DERIVED_FROM", two.node.id, VERSION.node.id, "", 9),
     ]
     with pytest.raises(PreconditionFailed, match="cycle"):
         await load(graph, [MODEL, VERSION, two], ring)

@@ -46,16 +46,20 @@ async def test_a_newer_sqlite_store_is_refused_with_words(tmp_path: Path) -> Non
                 await refused()
 
 
-async def test_an_empty_neo4j_is_not_migrated_and_a_newer_one_is_refused(tmp_path: Path, neo4j_graph: Graph, neo4j_server: Neo4jServer) -> None:
+async def test_an_empty_neo4j_is_not_migrated_and_a_newer_one_is_refused(
+    tmp_path: Path, neo4j_graph: Graph, neo4j_server: Neo4jServer
+) -> None:
     with neo4j.GraphDatabase.driver(neo4j_server.url) as driver:
         versions = [
-            (label, name) for record in driver.execute_query("MATCH (n) RETURN labels(n)[0] AS label, properties(n) AS props").records
-            for label in [record["label"]] for name, value in record["props"].items()
+            (label, name)
+            for record in driver.execute_query("MATCH (n) RETURN labels(n)[0] AS label, properties(n) AS props").records
+            for label in [record["label"]]
+            for name, value in record["props"].items()
             if isinstance(value, int) and "version" in (label + name).lower() and label != "ModelVersion"
         ]
         assert len(versions) == 1, "the store keeps its version in one property"
         label, name = versions[0]
-        driver.execute_query(f"MATCH (n:`{label}`) SET n.`{name}` = 9999")  # type: ignore[arg-type]
+        driver.execute_query(f"MATCH (n:`{label}`) SET n.`{name}` = 9999")
         for refused in (neo4j_graph.check_version, neo4j_graph.migrate):
             with pytest.raises(PreconditionFailed, match=r"9999.*newer"):
                 await refused()

@@ -44,7 +44,9 @@ async def test_a_snapshot_shows_nothing_new_and_loses_nothing_that_ends_after_it
         assert [node.id for node, _ in found.nodes] == [version.id, old.id]
         assert [(e.source, e.target) for e in found.edges] == [(old.id, version.id)]
         assert found.complete
-        assert [e.edge.since for e in (await snapshot.history([version.id], SERVED))[version.id].items] == [found.edges[0].since]
+        assert [e.edge.since for e in (await snapshot.history([version.id], SERVED))[version.id].items] == [
+            found.edges[0].since
+        ]
     async with graph.snapshot() as snapshot:
         assert await served_by(snapshot, version) == {fresh.id}
 

@@ -13,7 +13,9 @@ async def test_each_id_has_its_own_page_over_the_hop_in_order(graph: Graph) -> N
     two, twos = await building.model(graph, "two", versions=1)
     none, _ = await building.model(graph, "none")
     async with graph.snapshot() as snapshot:
-        found = await snapshot.neighbours([one.id, two.id, none.id], VERSIONS, order=Order("number", descending=True), paging=Paging(2, count=True))
+        found = await snapshot.neighbours(
+            [one.id, two.id, none.id], VERSIONS, order=Order("number", descending=True), paging=Paging(2, count=True)
+        )
     assert [link.node for link in found[one.id].items] == [ones[2], ones[1]]
     assert (found[one.id].has_next, found[one.id].total) == (True, 3)
     assert [link.node for link in found[two.id].items] == twos
@@ -52,7 +54,8 @@ async def test_edges_carry_their_properties_and_several_join_the_same_nodes(grap
     _, (cut,) = await building.dataset(graph, "d", "v1")
     (deployment,) = await building.create(graph, NewNode("Deployment", "d", "default"))
     await building.link(
-        graph, NewEdge("SERVES", deployment.id, version.id, props={"weight": 0.25}),
+        graph,
+        NewEdge("SERVES", deployment.id, version.id, props={"weight": 0.25}),
         *(NewEdge("TRAINED_ON", version.id, cut.id, split) for split in ("train", "dev", "😀", "\ufffd")),
     )
     async with graph.snapshot() as snapshot:
@@ -66,7 +69,10 @@ async def test_hidden_and_deleted_neighbours_do_not_show(graph: Graph) -> None:
     await building.workspace(graph, "secret")
     _, (version,) = await building.model(graph, "m", versions=1)
     seen, hidden, gone = await building.create(
-        graph, NewNode("Deployment", "seen", "default"), NewNode("Deployment", "hidden", "secret"), NewNode("Deployment", "gone", "default"),
+        graph,
+        NewNode("Deployment", "seen", "default"),
+        NewNode("Deployment", "hidden", "secret"),
+        NewNode("Deployment", "gone", "default"),
     )
     await building.link(graph, *(NewEdge("SERVES", d.id, version.id) for d in (seen, hidden, gone)))
     await building.remove(graph, gone.id)
@@ -74,7 +80,11 @@ async def test_hidden_and_deleted_neighbours_do_not_show(graph: Graph) -> None:
     async with graph.snapshot(View(frozenset({"default"}))) as snapshot:
         page = (await snapshot.neighbours([version.id], hop, paging=Paging(count=True)))[version.id]
         assert ([link.node.name for link in page.items], page.total) == (["seen"], 1)
-        assert [link.node.name for link in (await snapshot.history([version.id], hop))[version.id].items if link.node.deleted_at is None] == ["seen"]
+        assert [
+            link.node.name
+            for link in (await snapshot.history([version.id], hop))[version.id].items
+            if link.node.deleted_at is None
+        ] == ["seen"]
 
 
 async def test_history_has_ended_edges_too_the_latest_first(graph: Graph) -> None:
@@ -86,7 +96,11 @@ async def test_history_has_ended_edges_too_the_latest_first(graph: Graph) -> Non
     hop = Hop("ALIAS", "OUT")
     async with graph.snapshot() as snapshot:
         everything = (await snapshot.history([model.id], hop))[model.id].items
-        assert [(i.node.id, i.edge.discriminator) for i in everything] == [(one.id, "next"), (two.id, "live"), (one.id, "live")]
+        assert [(i.node.id, i.edge.discriminator) for i in everything] == [
+            (one.id, "next"),
+            (two.id, "live"),
+            (one.id, "live"),
+        ]
         ended = everything[2].edge
         assert ended.until is not None
         assert ended.since < ended.until <= everything[1].edge.since

@@ -23,9 +23,17 @@ async def test_the_default_workspace_is_the_same_in_every_migrated_store(graph: 
 
 async def test_a_node_comes_back_as_it_was_created(graph: Graph) -> None:
     everything = {
-        "description": "Zeile 1\nZeile 2 – é 😀", "external": True, "attributes": {"a": [1, 2.5, None, {"b": "ü"}]},
-        "number": 7, "state": "READY", "frameworks": ["PyTorch", "ONNX"], "license": "Apache-2.0",
-        "parameterCount": 2**62, "sizeBytes": 0, "releasedAt": -1, "uri": "s3://b/k",
+        "description": "Zeile 1\nZeile 2 – é 😀",
+        "external": True,
+        "attributes": {"a": [1, 2.5, None, {"b": "ü"}]},
+        "number": 7,
+        "state": "READY",
+        "frameworks": ["PyTorch", "ONNX"],
+        "license": "Apache-2.0",
+        "parameterCount": 2**62,
+        "sizeBytes": 0,
+        "releasedAt": -1,
+        "uri": "s3://b/k",
     }
     model, _ = await building.model(graph, "m")
     (created,) = await building.create(graph, NewNode("ModelVersion", "7", "default", model.id, everything))
@@ -65,7 +73,13 @@ async def test_a_view_shows_its_workspaces_its_containers_and_what_belongs_to_no
     ids = [seen.id, shared.id, parts[0].id, hidden.id, person.id]
     async with graph.snapshot(View(frozenset({"vision"}), frozenset({shared.id}))) as snapshot:
         assert set(await snapshot.nodes(ids)) == {seen.id, shared.id, parts[0].id, person.id}
-        addresses = ["models:/vision:seen", "models:/speech:shared", "models:/speech:shared/1", "models:/speech:hidden", hidden.id]
+        addresses = [
+            "models:/vision:seen",
+            "models:/speech:shared",
+            "models:/speech:shared/1",
+            "models:/speech:hidden",
+            hidden.id,
+        ]
         assert await found(snapshot, *addresses) == [seen.id, shared.id, parts[0].id, None, None]
     async with graph.snapshot(View(frozenset())) as snapshot:
         assert set(await snapshot.nodes(ids)) == {person.id}
@@ -79,8 +93,19 @@ async def test_addresses_lead_to_ids_names_parts_and_aliases(graph: Graph) -> No
     await building.link(graph, NewEdge("ALIAS", model.id, second.id, "champion"))
     async with graph.snapshot() as snapshot:
         addresses = [
-            "models:/bert", "models:/bert/1", "models:/bert@champion", first.id, "datasets:/nq", "datasets:/nq/v2",
-            "fields:/nq/query", "principals:/ada", "models:/bert/3", "models:/bert@none", "models:/none", "runs:/bert", new_id("mo"),
+            "models:/bert",
+            "models:/bert/1",
+            "models:/bert@champion",
+            first.id,
+            "datasets:/nq",
+            "datasets:/nq/v2",
+            "fields:/nq/query",
+            "principals:/ada",
+            "models:/bert/3",
+            "models:/bert@none",
+            "models:/none",
+            "runs:/bert",
+            new_id("mo"),
         ]
         expected = [model, first, second, first, data, cut, column, person]
         assert await found(snapshot, *addresses) == [n.id for n in expected] + [None] * 5
@@ -92,14 +117,17 @@ async def test_one_name_in_two_workspaces_and_two_kinds_is_four_things(graph: Gr
     await building.workspace(graph, "vision")
     made = [
         (await make(graph, "same", workspace=place))[0].id
-        for place in ("default", "vision") for make in (building.model, building.dataset)
+        for place in ("default", "vision")
+        for make in (building.model, building.dataset)
     ]
     async with graph.snapshot() as snapshot:
         addresses = ("models:/same", "datasets:/same", "models:/vision:same", "datasets:/vision:same")
         assert await found(snapshot, *addresses) == made
 
 
-@pytest.mark.parametrize("name", ["BAAI/bge-m3", "a:b@c%d", "naïve ✓ 😀", "x'); DROP TABLE node; --", "back\\slash\"quote"])
+@pytest.mark.parametrize(
+    "name", ["BAAI/bge-m3", "a:b@c%d", "naïve ✓ 😀", "x'); DROP TABLE node; --", 'back\\slash"quote']
+)
 async def test_any_printable_name_can_be_addressed(graph: Graph, name: str) -> None:
     model, (version,) = await building.model(graph, name, versions=1)
     async with graph.snapshot() as snapshot:
@@ -118,7 +146,11 @@ async def test_names_are_kept_in_composed_form_and_case_counts(graph: Graph) -> 
     model, _ = await building.model(graph, "cafe\u0301")
     assert model.name == "caf\u00e9"
     async with graph.snapshot() as snapshot:
-        assert await found(snapshot, "models:/caf\u00e9", "models:/cafe\u0301", "models:/Caf\u00e9") == [model.id, model.id, None]
+        assert await found(snapshot, "models:/caf\u00e9", "models:/cafe\u0301", "models:/Caf\u00e9") == [
+            model.id,
+            model.id,
+            None,
+        ]
 
 
 async def test_a_former_name_leads_to_the_node_until_another_takes_it(graph: Graph) -> None:
@@ -156,7 +188,11 @@ async def test_an_alias_at_an_earlier_time_is_that_of_then(graph: Graph) -> None
     (after,) = await building.link(graph, NewEdge("ALIAS", model.id, second.id, "live"))
     async with graph.snapshot() as snapshot:
         for moment, expected in [
-            (before.since - 1, None), (before.since, first.id), (ended.until - 1, first.id), (after.since, second.id), (None, second.id),
+            (before.since - 1, None),
+            (before.since, first.id),
+            (ended.until - 1, first.id),
+            (after.since, second.id),
+            (None, second.id),
         ]:
             assert await found(snapshot, "models:/m@live", as_of=moment) == [expected]
 

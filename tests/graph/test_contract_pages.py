@@ -11,18 +11,43 @@ import pytest
 from graph.port import Cursor, Edge, Graph, Hop, Metric, NodeRecord, Order, Page, Paging, Prop, Snapshot
 from tests import building
 
-NAMES = ["b", "B", "a", "ä", "Ä", "😀", "\ufffd", "ﬀ", "ff", "z10", "z2", "Ω", "ω", "ı", "İ", "字", "x y", "x-y", "_", "0"]
-RUNS = [
-    building.record(
-        "Run", name, created_at=building.LONG_AGO + n % 3,
-        metrics=() if n % 5 == 0 else [Metric("f1", [math.nan, math.inf, -math.inf, 0.5, 0.25][n % 5], 0.0, 1.0, 0, 0, 1)],
-        **({} if n % 4 == 0 else {"startedAt": n % 7}),
-    )
-    for n, name in enumerate(NAMES)
+NAMES = [
+    "b",
+    "B",
+    "a",
+    "ä",
+    "Ä",
+    "😀",
+    "\ufffd",
+    "ﬀ",
+    "ff",
+    "z10",
+    "z2",
+    "Ω",
+    "ω",
+    "ı",
+    "İ",
+    "字",
+    "x y",
+    "x-y",
+    "_",
+    "0",
 ]
+FIGURES = [math.nan, math.inf, -math.inf, 0.5, 0.25]
+
+
+def a_run(n: int) -> NodeRecord:
+    """One of many runs: some have a metric, some have begun, and many share a time of birth."""
+    metrics = [Metric("f1", FIGURES[n // 5 % 5], 0.0, 1.0, 0, 0, 1)] if n % 5 else []
+    props: dict[str, Any] = {"startedAt": n % 7} if n % 4 else {}
+    return building.record("Run", NAMES[n], created_at=building.LONG_AGO + n % 3, metrics=metrics, **props)
+
+
+RUNS = [a_run(n) for n in range(len(NAMES))]
 ORDERS = [
     Order(by, descending, metric)
-    for by, metric in [("name", None), ("createdAt", None), ("startedAt", None), ("name", "f1")] for descending in (False, True)
+    for by, metric in [("name", None), ("createdAt", None), ("startedAt", None), ("name", "f1")]
+    for descending in (False, True)
 ]
 
 Read = Callable[[Paging], Awaitable[Page[Any]]]
@@ -96,7 +121,8 @@ def hub(parts: int) -> tuple[list[NodeRecord], list[Edge]]:
     versions = [building.record("DatasetVersion", f"v{n:02}", container=data.node.id) for n in range(parts)]
     edges = [
         Edge("READ", run.node.id, v.node.id, role, building.LONG_AGO + n % 3, None if n % 2 else building.LONG_AGO + 50)
-        for n, v in enumerate(versions) for role in ("eval", "train")
+        for n, v in enumerate(versions)
+        for role in ("eval", "train")
     ]
     return [run, data, *versions], edges
 
@@ -127,14 +153,19 @@ async def _history(snapshot: Snapshot, id: str, hop: Hop, paging: Paging) -> Pag
     return (await snapshot.history([id], hop, paging=paging)).get(id, Page())
 
 
-async def test_both_stores_give_the_same_pages_and_take_each_others_cursors(sqlite_graph: Graph, neo4j_graph: Graph) -> None:
+async def test_both_stores_give_the_same_pages_and_take_each_others_cursors(
+    sqlite_graph: Graph, neo4j_graph: Graph
+) -> None:
     records, edges = hub(9)
     for store in (sqlite_graph, neo4j_graph):
         await building.load(store, [*RUNS, *records], edges)
     run, hop = records[0].node.id, Hop("READ", "OUT")
     async with sqlite_graph.snapshot() as one, neo4j_graph.snapshot() as other:
         reads: list[tuple[Read, Read]] = [
-            (lambda p, o=order: one.find("Run", order=o, paging=p), lambda p, o=order: other.find("Run", order=o, paging=p))  # type: ignore[misc]
+            (
+                lambda p, o=order: one.find("Run", order=o, paging=p),
+                lambda p, o=order: other.find("Run", order=o, paging=p),
+            )  # type: ignore[misc]
             for order in ORDERS
         ]
         reads += [
@@ -145,4 +176,6 @@ async def test_both_stores_give_the_same_pages_and_take_each_others_cursors(sqli
         for mine, theirs in reads:
             assert await every_page(mine, 4) == await every_page(theirs, 4)
             first = await mine(Paging(3))
-            assert (await theirs(Paging(50, first.cursors[-1]))).items == (await mine(Paging(50, first.cursors[-1]))).items
+            assert (await theirs(Paging(50, first.cursors[-1]))).items == (
+                await mine(Paging(50, first.cursors[-1]))
+            ).items

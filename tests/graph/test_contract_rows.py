@@ -23,16 +23,16 @@ async def the_metric(graph: Graph, id: str) -> Metric:
     return metric
 
 
-async def the_chunks(graph: Graph, *ids: str, **asked: int) -> list[Chunk]:
+async def the_chunks(graph: Graph, *ids: str, after: int = -1, chunks: int = 10) -> list[Chunk]:
     async with graph.snapshot() as snapshot:
-        return await snapshot.points(ids, **asked)
+        return await snapshot.points(ids, after=after, chunks=chunks)
 
 
 async def test_tags_and_parameters_come_back_by_name_in_code_point_order(graph: Graph) -> None:
     run = await a_run(graph)
     names = ["b", "a", "Z", "é", "😀", "\ufffd", "with space", "a.b/c"]
     await building.tag(graph, run.id, **{n: f"tag {n}" for n in names})
-    await building.put_params(graph, run.id, **{n: "" for n in names})
+    await building.put_params(graph, run.id, **dict.fromkeys(names, ""))
     async with graph.snapshot() as snapshot:
         tags = (await snapshot.rows([run.id], "tags"))[run.id]
         assert list(tags.items()) == [(n, f"tag {n}") for n in sorted(names)]
@@ -74,13 +74,17 @@ async def test_a_metric_keeps_its_last_least_and_greatest_value(graph: Graph) ->
     assert await the_metric(graph, run.id) == Metric("f1", 0.1, 0.1, 0.9, 2, 20, 5)
 
 
-@pytest.mark.parametrize(("values", "expected"), [
-    ([math.nan], (math.nan, math.nan, math.nan)),
-    ([1.0, math.nan], (math.nan, 1.0, 1.0)),
-    ([math.nan, 2.0, -math.inf], (-math.inf, -math.inf, 2.0)),
-    ([math.inf, 0.0], (0.0, 0.0, math.inf)),
-    ([5e-324, 1.7976931348623157e308], (1.7976931348623157e308, 5e-324, 1.7976931348623157e308)),
-], ids=str)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([math.nan], (math.nan, math.nan, math.nan)),
+        ([1.0, math.nan], (math.nan, 1.0, 1.0)),
+        ([math.nan, 2.0, -math.inf], (-math.inf, -math.inf, 2.0)),
+        ([math.inf, 0.0], (0.0, 0.0, math.inf)),
+        ([5e-324, 1.7976931348623157e308], (1.7976931348623157e308, 5e-324, 1.7976931348623157e308)),
+    ],
+    ids=str,
+)
 async def test_nan_and_infinities_are_kept(graph: Graph, values: list[float], expected: tuple[float, ...]) -> None:
     run = await a_run(graph)
     await building.log(graph, run.id, *(Point("m", v, step, 0) for step, v in enumerate(values)))

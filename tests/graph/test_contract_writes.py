@@ -63,24 +63,44 @@ async def test_a_refusal_that_the_work_lets_through_leaves_nothing_of_the_refuse
         assert [n.name for n in (await snapshot.find("Model")).items] == ["second", "taken"]
 
 
-@pytest.mark.parametrize(("new", "error", "words"), [
-    (NewNode("Model", "taken", "default"), AlreadyExists, "a Model named 'taken'"),
-    (NewNode("Model", "", "default"), InvalidArgument, "1 to 500"),
-    (NewNode("Model", "x" * 501, "default"), InvalidArgument, "501"),
-    (NewNode("Model", "a\nb", "default"), InvalidArgument, "control"),
-    (NewNode("Model", "m", "nowhere"), NotFound, "no workspace 'nowhere'"),
-    (NewNode("Model", "m", "default", props={"colour": "red"}), InvalidArgument, "colour: Model has no such property"),
-    (NewNode("Model", "m", "default", props={"task": 3}), InvalidArgument, "task: must be text"),
-    (NewNode("Model", "m", "default", props={"external": "yes"}), InvalidArgument, "external: must be true or false"),
-    (NewNode("Model", "m", "default", props={"attributes": [1]}), InvalidArgument, "attributes: must be a JSON object"),
-    (NewNode("Run", "r", "default", props={"state": "DONE"}), InvalidArgument, "one of SCHEDULED"),
-    (NewNode("Run", "r", "default", props={"startedAt": 2**63}), InvalidArgument, "64 bits"),
-    (NewNode("ModelVersion", "1", "default", props={"number": 1}), InvalidArgument, "container"),
-    (NewNode("ModelVersion", "1", "default", NOWHERE, {"number": 1}), NotFound, NOWHERE),
-    (NewNode("CodeRevision", "c", "default", props={"repository": "r"}), InvalidArgument, "commit: CodeRevision needs it"),
-    (NewNode("Workspace", "Not A Name", ontology.GLOBAL), InvalidArgument, "workspace's name"),
-    (NewNode("Workspace", "default", ontology.GLOBAL), AlreadyExists, "Workspace named 'default'"),
-], ids=lambda v: v.name if isinstance(v, NewNode) else "")
+@pytest.mark.parametrize(
+    ("new", "error", "words"),
+    [
+        (NewNode("Model", "taken", "default"), AlreadyExists, "a Model named 'taken'"),
+        (NewNode("Model", "", "default"), InvalidArgument, "1 to 500"),
+        (NewNode("Model", "x" * 501, "default"), InvalidArgument, "501"),
+        (NewNode("Model", "a\nb", "default"), InvalidArgument, "control"),
+        (NewNode("Model", "m", "nowhere"), NotFound, "no workspace 'nowhere'"),
+        (
+            NewNode("Model", "m", "default", props={"colour": "red"}),
+            InvalidArgument,
+            "colour: Model has no such property",
+        ),
+        (NewNode("Model", "m", "default", props={"task": 3}), InvalidArgument, "task: must be text"),
+        (
+            NewNode("Model", "m", "default", props={"external": "yes"}),
+            InvalidArgument,
+            "external: must be true or false",
+        ),
+        (
+            NewNode("Model", "m", "default", props={"attributes": [1]}),
+            InvalidArgument,
+            "attributes: must be a JSON object",
+        ),
+        (NewNode("Run", "r", "default", props={"state": "DONE"}), InvalidArgument, "one of SCHEDULED"),
+        (NewNode("Run", "r", "default", props={"startedAt": 2**63}), InvalidArgument, "64 bits"),
+        (NewNode("ModelVersion", "1", "default", props={"number": 1}), InvalidArgument, "container"),
+        (NewNode("ModelVersion", "1", "default", NOWHERE, {"number": 1}), NotFound, NOWHERE),
+        (
+            NewNode("CodeRevision", "c", "default", props={"repository": "r"}),
+            InvalidArgument,
+            "commit: CodeRevision needs it",
+        ),
+        (NewNode("Workspace", "Not A Name", ontology.GLOBAL), InvalidArgument, "workspace's name"),
+        (NewNode("Workspace", "default", ontology.GLOBAL), AlreadyExists, "Workspace named 'default'"),
+    ],
+    ids=lambda v: v.name if isinstance(v, NewNode) else "",
+)
 async def test_a_create_is_refused_with_words_that_name_the_field(
     graph: Graph, new: NewNode, error: type[LinealError], words: str
 ) -> None:
@@ -134,7 +154,8 @@ async def test_an_update_of_an_old_revision_is_a_conflict_that_names_both(graph:
 async def test_of_many_updates_of_one_revision_one_wins(graph: Graph) -> None:
     model, _ = await building.model(graph, "m")
     answers = await asyncio.gather(
-        *(building.update(graph, Update(model.id, {"task": str(n)}, revision=1)) for n in range(8)), return_exceptions=True
+        *(building.update(graph, Update(model.id, {"task": str(n)}, revision=1)) for n in range(8)),
+        return_exceptions=True,
     )
     assert sum(isinstance(a, list) for a in answers) == 1
     assert sum(isinstance(a, Conflict) for a in answers) == 7
@@ -164,13 +185,19 @@ async def test_a_rename_frees_no_name_that_is_taken_and_keeps_its_parts(graph: G
     assert {n.name for n in twice} == {"n"}
 
 
-@pytest.mark.parametrize(("change", "error", "words"), [
-    ({"props": {"number": None}}, InvalidArgument, "number: ModelVersion needs it"),
-    ({"props": {"nonsense": 1}}, InvalidArgument, "nonsense"),
-    ({"name": "2"}, InvalidArgument, "cannot be changed"),
-    ({"id": "mv_00000000000000000000000000"}, NotFound, "mv_00000000000000000000000000"),
-], ids=str)
-async def test_an_update_is_refused_whole(graph: Graph, change: dict[str, Any], error: type[LinealError], words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"props": {"number": None}}, InvalidArgument, "number: ModelVersion needs it"),
+        ({"props": {"nonsense": 1}}, InvalidArgument, "nonsense"),
+        ({"name": "2"}, InvalidArgument, "cannot be changed"),
+        ({"id": "mv_00000000000000000000000000"}, NotFound, "mv_00000000000000000000000000"),
+    ],
+    ids=str,
+)
+async def test_an_update_is_refused_whole(
+    graph: Graph, change: dict[str, Any], error: type[LinealError], words: str
+) -> None:
     model, (version,) = await building.model(graph, "m", versions=1)
     with pytest.raises(error, match=words):
         await building.update(graph, Update(model.id, {"task": "t"}), Update(**{"id": version.id, **change}))
@@ -180,17 +207,25 @@ async def test_an_update_is_refused_whole(graph: Graph, change: dict[str, Any], 
 
 async def test_remove_leaves_a_tombstone_and_ends_its_edges(graph: Graph) -> None:
     model, (one, two) = await building.model(graph, "m", versions=2)
-    await building.link(graph, NewEdge("ALIAS", model.id, one.id, "live"), NewEdge("DERIVED_FROM", two.id, one.id, "finetune"))
+    await building.link(
+        graph, NewEdge("ALIAS", model.id, one.id, "live"), NewEdge("DERIVED_FROM", two.id, one.id, "finetune")
+    )
     await building.remove(graph, one.id)
     assert await building.node(graph, one.id) is None
     async with graph.snapshot() as snapshot:
         records = {r.node.id: r.node for r in await snapshot.records("", 100)}
-        edges: list[Edge] = [e for e in await snapshot.edges_from([model.id, one.id, two.id]) if one.id in (e.source, e.target)]
+        edges: list[Edge] = [
+            e for e in await snapshot.edges_from([model.id, one.id, two.id]) if one.id in (e.source, e.target)
+        ]
     tomb = records[one.id]
     assert tomb.deleted_at is not None
     assert (tomb.name, tomb.kind, tomb.revision, tomb.updated_at) == (one.name, one.kind, 2, tomb.deleted_at)
     assert {(e.kind, e.until) for e in edges} == {(k, tomb.deleted_at) for k in ("ALIAS", "VERSION_OF", "DERIVED_FROM")}
-    for attempt in (building.remove(graph, one.id), building.update(graph, Update(one.id, {"uri": "x"})), building.tag(graph, one.id, a="1")):
+    for attempt in (
+        building.remove(graph, one.id),
+        building.update(graph, Update(one.id, {"uri": "x"})),
+        building.tag(graph, one.id, a="1"),
+    ):
         with pytest.raises(NotFound):
             await attempt
     with pytest.raises(NotFound):

@@ -88,7 +88,10 @@ async def assert_whole(graph: Graph, acknowledged: Iterable[str]) -> list[Node]:
     missing = set(acknowledged) - set(ids)
     assert not missing
     created = Counter(
-        row[0] for change in await building.sequenced(graph) for row in change.data.get("created", []) if change.action == "createModelVersion"
+        row[0]
+        for change in await building.sequenced(graph)
+        for row in change.data.get("created", [])
+        if change.action == "createModelVersion"
     )
     assert created == Counter(ids)
     async with graph.snapshot() as snapshot:
@@ -151,7 +154,9 @@ async def test_a_connection_cut_during_commit_doubles_nothing(
     assert [v.id for v in versions] == acknowledged
 
 
-async def test_a_cut_connection_gives_the_answer_of_the_attempt_that_was_committed(neo4j_graph: Graph, neo4j_server: Neo4jServer) -> None:
+async def test_a_cut_connection_gives_the_answer_of_the_attempt_that_was_committed(
+    neo4j_graph: Graph, neo4j_server: Neo4jServer
+) -> None:
     model, (version,) = await building.model(neo4j_graph, "m", versions=1)
     async with CuttingProxy(neo4j_server.port) as proxy, open_graph(proxy.url) as graph:
         proxy.cut_commits = 1

@@ -14,7 +14,8 @@ def ladder(levels: int) -> tuple[list[NodeRecord], list[Edge]]:
     """Joints j0 … jN; between two of them, two rungs side by side."""
     model = building.record("Model", "ladder")
     made = [
-        building.record("ModelVersion", str(n + 1), container=model.node.id, number=n + 1) for n in range(3 * levels + 1)
+        building.record("ModelVersion", str(n + 1), container=model.node.id, number=n + 1)
+        for n in range(3 * levels + 1)
     ]
     ids = [r.node.id for r in made]
     edges = []

@@ -33,11 +33,26 @@ EDGE_SETS = (ontology.LINEAGE_EDGES, *[ontology.WALKABLE_EDGES] * 4, ("DERIVED_F
 EXAMPLES = count(1)
 """Tells the ids of one example from those of all others; their order among themselves is drawn."""
 
-WHOLES = {"ModelVersion": "Model", "DatasetVersion": "Dataset", "Field": "Dataset", "Run": None, "Deployment": None, "Evaluation": None}
-CONTAINING = {"ModelVersion": ["VERSION_OF"], "DatasetVersion": ["VERSION_OF"], "Field": ["PART_OF"], "Run": ["PART_OF", "RUN_OF"]}
+WHOLES = {
+    "ModelVersion": "Model",
+    "DatasetVersion": "Dataset",
+    "Field": "Dataset",
+    "Run": None,
+    "Deployment": None,
+    "Evaluation": None,
+}
+CONTAINING = {
+    "ModelVersion": ["VERSION_OF"],
+    "DatasetVersion": ["VERSION_OF"],
+    "Field": ["PART_OF"],
+    "Run": ["PART_OF", "RUN_OF"],
+}
 WALKABLE = [
-    (kind.name, source, target) for name in ontology.WALKABLE_EDGES for kind in [ontology.EDGE_KINDS[name]]
-    for source, target in kind.ends if {source, target} <= set(WHOLES)
+    (kind.name, source, target)
+    for name in ontology.WALKABLE_EDGES
+    for kind in [ontology.EDGE_KINDS[name]]
+    for source, target in kind.ends
+    if {source, target} <= set(WHOLES)
 ]
 
 
@@ -76,18 +91,21 @@ def a_graph(rng: Random, size: int) -> Drawn:
         number = f"{example:013}{rank:013}"
         return building.record(kind, name or number, id=f"{ontology.NODE_KINDS[kind].prefix}_{number}", **more)
 
-    wholes = [new(kind, 100 + n) for n, kind in enumerate(("Model", "Model", "Dataset", "Dataset", "Experiment", "Pipeline"))]
+    wholes = [
+        new(kind, 100 + n) for n, kind in enumerate(("Model", "Model", "Dataset", "Dataset", "Experiment", "Pipeline"))
+    ]
     parts, links = list[NodeRecord](), list[Edge]()
     for number, (kind, rank) in enumerate(zip(kinds, ranks, strict=True), 1):
         place = rng.choices((OPEN_WORKSPACE, SECRET_WORKSPACE), (4, 1))[0]
         whole = rng.choice([w for w in wholes if w.node.kind == WHOLES[kind]]) if WHOLES[kind] else None
-        props = {"number": number} if kind == "ModelVersion" else {}
-        within = {"name": str(number), "container": whole.node.id} if whole else {}
+        props: dict[str, Any] = {"number": number} if kind == "ModelVersion" else {}
+        within: dict[str, Any] = {"name": str(number), "container": whole.node.id} if whole else {}
         record = new(kind, rank, workspace=place, **within, **props)
         targets = {"VERSION_OF": whole, "PART_OF": whole or wholes[4], "RUN_OF": wholes[5]}
         links += [
             Edge(edge, record.node.id, target.node.id, "", *a_lifetime(rng))
-            for edge in CONTAINING.get(kind, []) if (target := targets[edge]) and rng.random() < 0.8
+            for edge in CONTAINING.get(kind, [])
+            if (target := targets[edge]) and rng.random() < 0.8
         ]
         links += _lineage(rng, record, [*parts[:2], *parts[-3:], *parts])
         parts.append(record)
@@ -105,14 +123,20 @@ def a_lifetime(rng: Random) -> tuple[int, int | None]:
 
 def _lineage(rng: Random, record: NodeRecord, earlier: list[NodeRecord]) -> list[Edge]:
     joins = [
-        (kind, other.node.id) for other in earlier for kind, source, target in WALKABLE
+        (kind, other.node.id)
+        for other in earlier
+        for kind, source, target in WALKABLE
         if (source, target) == (record.node.kind, other.node.kind)
     ]
     if not joins:
         return []
     return [
         Edge(
-            kind, record.node.id, other, rng.choice(WORDS) if ontology.EDGE_KINDS[kind].discriminator else "", *a_lifetime(rng)
+            kind,
+            record.node.id,
+            other,
+            rng.choice(WORDS) if ontology.EDGE_KINDS[kind].discriminator else "",
+            *a_lifetime(rng),
         )
         for kind, other in rng.choices(joins, k=rng.choice((1, 2, 2, 3, 5)))
     ]
@@ -138,14 +162,25 @@ def a_question(rng: Random, size: int) -> tuple[Drawn, list[str], Walk]:
     direction = rng.choice(list(Direction))
     far = visible[-3:] if direction is Direction.UPSTREAM else visible[6:9] or visible
     roots = [rng.choice(rng.choice((far, far, visible))) for _ in range(rng.choice((1, 1, 2, 4)))]
-    return drawn, roots, Walk(
-        direction,
-        depth=rng.choice((1, 2, 3, 20, 20, 20, 20)),
-        edges=rng.choice(EDGE_SETS),
-        kinds=rng.choice((*[None] * 6, frozenset({"ModelVersion"}), frozenset({"Run", "DatasetVersion"}), frozenset({"Deployment", "Model"}))),
-        limit=rng.choice((1, 2, 3, 5, *[1_000] * 6)),
-        walk_limit=rng.choice((1, 2, 4, 7, *[200_000] * 8)),
-        as_of=rng.choice((None, None, None, *TIMES, TIMES[1] - 1)),
+    return (
+        drawn,
+        roots,
+        Walk(
+            direction,
+            depth=rng.choice((1, 2, 3, 20, 20, 20, 20)),
+            edges=rng.choice(EDGE_SETS),
+            kinds=rng.choice(
+                (
+                    *[None] * 6,
+                    frozenset({"ModelVersion"}),
+                    frozenset({"Run", "DatasetVersion"}),
+                    frozenset({"Deployment", "Model"}),
+                )
+            ),
+            limit=rng.choice((1, 2, 3, 5, *[1_000] * 6)),
+            walk_limit=rng.choice((1, 2, 4, 7, *[200_000] * 8)),
+            as_of=rng.choice((None, None, None, *TIMES, TIMES[1] - 1)),
+        ),
     )
 
 
@@ -158,8 +193,12 @@ questions = st.builds(a_question, RANDOMS, st.integers(8, 36))
 def asked(walk: Walk) -> dict[str, Any]:
     """The walk in the oracle's words."""
     return {
-        "downstream": walk.direction is Direction.DOWNSTREAM, "depth": walk.depth, "kinds": set(walk.edges),
-        "returned": None if walk.kinds is None else set(walk.kinds), "limit": walk.limit, "walk_limit": walk.walk_limit,
+        "downstream": walk.direction is Direction.DOWNSTREAM,
+        "depth": walk.depth,
+        "kinds": set(walk.edges),
+        "returned": None if walk.kinds is None else set(walk.kinds),
+        "limit": walk.limit,
+        "walk_limit": walk.walk_limit,
         "at": NOW if walk.as_of is None else walk.as_of,
     }
 
@@ -200,7 +239,9 @@ async def test_a_closure_is_what_networkx_says(graph: Graph, question: tuple[Dra
 
 
 @given(question=questions)
-async def test_going_on_from_the_frontier_finds_all_that_was_cut_off(graph: Graph, question: tuple[Drawn, list[str], Walk]) -> None:
+async def test_going_on_from_the_frontier_finds_all_that_was_cut_off(
+    graph: Graph, question: tuple[Drawn, list[str], Walk]
+) -> None:
     drawn, roots, walk = question
     await prepared(graph, drawn)
     whole = {**asked(walk), "depth": 200, "limit": 10_000, "walk_limit": 200_000, "returned": None}
@@ -226,7 +267,9 @@ async def test_paths_and_their_number_are_what_networkx_says(graph: Graph, rng: 
     late, early = visible[-4:], visible[:9]
     direction = rng.choice(list(Direction))
     sides = (late, early) if direction is Direction.UPSTREAM else (early, late)
-    sources, targets = ([rng.choice(rng.choice((side, side, visible))) for _ in range(rng.choice((1, 2)))] for side in sides)
+    sources, targets = (
+        [rng.choice(rng.choice((side, side, visible))) for _ in range(rng.choice((1, 2)))] for side in sides
+    )
     kinds = set(ontology.WALKABLE_EDGES)
     as_of, limit = rng.choice((None, None, *TIMES)), rng.choice((1, 3, 1_000))
     at = NOW if as_of is None else as_of
@@ -234,7 +277,9 @@ async def test_paths_and_their_number_are_what_networkx_says(graph: Graph, rng: 
     ends = [oracle.expand(kind, drawn.edges, side, at) for side in (sources, targets)]
     expected = oracle.paths(drawn.edges, *ends, downstream=direction is Direction.DOWNSTREAM, kinds=kinds, at=at)
     async with graph.snapshot(VIEW) as snapshot:
-        found = await snapshot.paths(sources, targets, Walk(direction, 200, tuple(sorted(kinds)), limit=limit, as_of=as_of))
+        found = await snapshot.paths(
+            sources, targets, Walk(direction, 200, tuple(sorted(kinds)), limit=limit, as_of=as_of)
+        )
     assert [list(path) for path in found.paths] == expected[:limit]
     assert (found.count, found.complete) == (len(expected), True)
     assert set(found.nodes) == {id for path in expected[:limit] for id in path}
@@ -242,7 +287,8 @@ async def test_paths_and_their_number_are_what_networkx_says(graph: Graph, rng: 
     live = [e for e in drawn.edges if e["kind"] in kinds and oracle.live(e, at)]
     expected_hops = {
         pair: identities(e for e in live if {e["source"], e["target"]} == set(pair))
-        for path in expected[:limit] for pair in zip(path, path[1:], strict=False)
+        for path in expected[:limit]
+        for pair in zip(path, path[1:], strict=False)
     }
     assert {pair: identities(map(plain, edges)) for pair, edges in found.edges.items()} == expected_hops
 

@@ -69,7 +69,9 @@ async def test_the_flagship_figures_are_those_of_networkx(embedded: Graph, oracl
     assert 0 < figures["deployments"] < len(demo.DEPLOYMENTS)
 
 
-async def test_the_downstream_of_every_data_set_is_that_of_networkx(loaded: Graph, oracle: nx.DiGraph[tuple[str, str]]) -> None:
+async def test_the_downstream_of_every_data_set_is_that_of_networkx(
+    loaded: Graph, oracle: nx.DiGraph[tuple[str, str]]
+) -> None:
     datasets = sorted(kinds(set(oracle), "dataset"))
     assert len(datasets) == 711
     for name in datasets:

@@ -100,3 +100,12 @@ async def test_aliased_lists_with_the_same_arguments_share_a_statement(sqlite_gr
     both = "{ models { nodes { a: versions { nodes { number } } b: versions { nodes { name } } } } }"
     twice = await _statements(sqlite_graph, both)
     assert once == twice
+
+
+async def test_changes_and_histories_of_many_nodes_are_read_together(sqlite_graph: Graph) -> None:
+    query = "{ models { nodes { changes { nodes { seq } } history { nodes { name } } } } }"
+    await _family(sqlite_graph, "small", 1)
+    one = await _statements(sqlite_graph, query)
+    await _family(sqlite_graph, "large", 1)
+    await _family(sqlite_graph, "larger", 1)
+    assert await _statements(sqlite_graph, query) == one == 4
