@@ -38,7 +38,9 @@ LINEAGE = """query ($of: [ID!]!) {
   }
 }"""
 PAGE = """{ modelVersions(first: 50) { nodes {
-  number license parameterCount model { name } run { name reads { nodes { name dataset { name } } } } deployments { nodes { name } }
+  number license parameterCount model { name }
+  run { name reads { nodes { name dataset { name } } } }
+  deployments { nodes { name } }
 } } }"""
 
 console = Console(highlight=False)
@@ -103,7 +105,7 @@ async def writes(graph: Graph, root: str, writers: int, each: int) -> float:
     return writers * each / seconds
 
 
-async def measure(name: str, large: Graph, small: Graph, families: Families, few: Families, rounds: int) -> None:
+async def measure(name: str, large: Graph, small: Graph, families: Families, few: Families, *, rounds: int) -> None:
     """Everything that is printed of one store."""
     await small.migrate()
     await large.migrate()
@@ -112,7 +114,8 @@ async def measure(name: str, large: Graph, small: Graph, families: Families, few
     console.rule(name)
     items = len(families.records) + len(families.edges)
     console.print(
-        f"load: {rate:,.0f} items a second ({len(families.records):,} nodes, {len(families.edges):,} edges, {items / rate:.0f} s)"
+        f"load: {rate:,.0f} items a second "
+        f"({len(families.records):,} nodes, {len(families.edges):,} edges, {items / rate:.0f} s)"
     )
     roots = families.roots
     ten, thousand, many = await in_turn([lambda r=roots[n]: closure(large, r) for n, _ in PLANTED], rounds)  # type: ignore[misc]
@@ -123,7 +126,8 @@ async def measure(name: str, large: Graph, small: Graph, families: Families, few
         [lambda: closure(large, root), lambda: closure(small, few.roots["thousand"])], rounds * 3
     )
     console.print(
-        f"the same 1,000 nodes in {len(families.records):,} nodes against {len(few.records):,}: {inside / alone:.2f} times (bar: 1.3)"
+        f"the same 1,000 nodes in {len(families.records):,} nodes against {len(few.records):,}: "
+        f"{inside / alone:.2f} times (bar: 1.3)"
     )
     schema = build_schema()
     answers = [
@@ -158,11 +162,11 @@ async def run(nodes: int, rounds: int, stores: Sequence[str]) -> None:
         if "sqlite" in stores:
             large = await stack.enter_async_context(SqliteGraph(home / "large.db"))
             small = await stack.enter_async_context(SqliteGraph(home / "small.db"))
-            await measure("SQLite", large, small, families, few, rounds)
+            await measure("SQLite", large, small, families, few, rounds=rounds)
         if "neo4j" in stores:
             servers = [stack.enter_context(Neo4jServer(home / name)) for name in ("large", "small")]
             graphs = [await stack.enter_async_context(Neo4jGraph(server.url)) for server in servers]
-            await measure("Neo4j", graphs[0], graphs[1], families, few, rounds)
+            await measure("Neo4j", graphs[0], graphs[1], families, few, rounds=rounds)
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ class Grower:
             parent = self._random.choice(bowl)
             version = self._node(
                 "ModelVersion", "mv", str(number), model,
-                number=number, state="READY", frameworks=["PyTorch"], license="apache-2.0", parameterCount=self._count * 1_000,
+                number=number, state="READY", frameworks=["PyTorch"], license="mit", parameterCount=self._count * 1_000,
             )  # fmt: skip
             self._edge("VERSION_OF", version, model)
             left -= 1

@@ -1,0 +1,1 @@
+"""The documentation; what is derived from the code is written by docs.generate."""

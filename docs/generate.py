@@ -29,8 +29,8 @@ def logical_model() -> str:
     return _page(
         "Logical model",
         "An edge points from what exists because of something to that something: *upstream* is along the arrows, "
-        "*downstream* against them. Every node also has id, kind, workspace, container, createdAt, createdBy, updatedAt and "
-        "revision; every edge has since and until, which is empty while the edge is live. PROV terms are those of "
+        "*downstream* against them. Every node also has id, kind, workspace, container, createdAt, createdBy, updatedAt "
+        "and revision; every edge has since and until, which is empty while the edge is live. PROV terms are those of "
         "[PROV-O](https://www.w3.org/TR/prov-o/).",
         "## The picture\n",
         picture(),
@@ -97,10 +97,11 @@ def error_codes() -> str:
     """Every error code, and what it becomes on each face."""
     return _page(
         "Error codes",
-        "GraphQL answers carry the code in `extensions.code`, with the field at fault in `extensions.field`; REST answers "
-        "carry the status; MLflow clients see the code of their own.",
+        "GraphQL answers carry the code in `extensions.code`, with the field at fault in `extensions.field`; REST "
+        "answers carry the status; MLflow clients see the code of their own.",
         *(
-            f"## {error.code}\n\n{(error.__doc__ or '').strip()}\n\nHTTP status {error.status}; MLflow `{error.mlflow_code}`.\n"
+            f"## {error.code}\n\n{inspect.cleandoc(error.__doc__ or '')}\n\n"
+            f"HTTP status {error.status}; MLflow `{error.mlflow_code}`.\n"
             for error in _tree(errors.LinealError)
         ),
     )
@@ -110,8 +111,8 @@ def settings() -> str:
     """Every setting, with its default."""
     return _page(
         "Settings",
-        "Each is an environment variable, or a key of a TOML file: `lineal.toml` in the working directory, or the file that "
-        "`LINEAL_CONFIG` names. An option of the command line comes first, then the environment, then the file.",
+        "Each is an environment variable, or a key of a TOML file: `lineal.toml` in the working directory, or the file "
+        "that `LINEAL_CONFIG` names. An option of the command line comes first, then the environment, then the file.",
         *(_setting(name, field) for name, field in Settings.model_fields.items()),
     )
 
@@ -157,8 +158,8 @@ def root_fields() -> str:
     roots = [root for root in (schema.query_type, schema.mutation_type) if root]
     return _page(
         "GraphQL fields",
-        "What a query and a mutation can begin with. [schema/lineal.graphql](../schema/lineal.graphql) is the whole schema, "
-        "every type, field and argument described.",
+        "What a query and a mutation can begin with. [schema/lineal.graphql](../schema/lineal.graphql) is the whole "
+        "schema, every type, field and argument described.",
         *(_field(root.name, name, field) for root in roots for name, field in root.fields.items()),
     )
 

@@ -93,7 +93,10 @@ def parse(text: str, *, field: str = "address") -> Address:
             msg = f"{field}: {match['scheme']} have no parts: {text!r}; a / inside a name is written %2F"
             raise InvalidArgument(msg, field=field)
         if part_kind in {"ModelVersion", "DeploymentRevision"} and not re.fullmatch(r"[1-9][0-9]{0,17}", part):
-            msg = f"{field}: {part!r} is no version number in {text!r}; versions are 1, 2, 3, …, and a / inside a name is written %2F"
+            msg = (
+                f"{field}: {part!r} is no version number in {text!r}; versions are 1, 2, 3, …, "
+                "and a / inside a name is written %2F"
+            )
             raise InvalidArgument(msg, field=field)
         return Address(part_kind, workspace, name, part)
     if whole is None:

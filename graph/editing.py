@@ -63,11 +63,7 @@ class Editing(Primitives):
 
     def _prepare(self, new: NewNode, id: str) -> Stored:
         kind = ontology.NODE_KINDS[new.kind]
-        name = (
-            validation.workspace_name(new.name)
-            if kind is ontology.WORKSPACE
-            else validation.name(new.name)
-        )
+        name = validation.workspace_name(new.name) if kind is ontology.WORKSPACE else validation.name(new.name)
         if kind.within and self._kinds.get(new.container or "") != kind.within:
             msg = f"container: a {kind.name} needs a {kind.within} as its container, not {new.container!r}"
             raise InvalidArgument(msg, field="container")

@@ -417,9 +417,28 @@ MEMBER_OF = EdgeKind("MEMBER_OF", (("Principal", "Team"),), "Who belongs to a te
 EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
     kind.name: kind
     for kind in (
-        VERSION_OF, PART_OF, RUN_OF, READ, PRODUCED_BY, DERIVED_FROM, TRAINED_ON, USES, BUILT_FROM, EVALUATES,
-        EVALUATED_ON, SERVES, REVISION_OF, SPECIFIES, DEPLOYED_TO, IN_ENVIRONMENT, HAS_ARTIFACT, ALIAS, STAGE,
-        SUPERSEDED_BY, OWNED_BY, MEMBER_OF,
+        VERSION_OF,
+        PART_OF,
+        RUN_OF,
+        READ,
+        PRODUCED_BY,
+        DERIVED_FROM,
+        TRAINED_ON,
+        USES,
+        BUILT_FROM,
+        EVALUATES,
+        EVALUATED_ON,
+        SERVES,
+        REVISION_OF,
+        SPECIFIES,
+        DEPLOYED_TO,
+        IN_ENVIRONMENT,
+        HAS_ARTIFACT,
+        ALIAS,
+        STAGE,
+        SUPERSEDED_BY,
+        OWNED_BY,
+        MEMBER_OF,
     )
 }
 

@@ -149,8 +149,8 @@ class Prop:
     """A property compared with a value.
 
     `name` is one of the kind's properties, or name, createdAt, updatedAt, createdBy, workspace, id.
-    `contains` and `prefix` compare a name folded, other text as it is. `has` asks whether a list has the value. `eq` None
-    means absent. What is absent matches nothing else.
+    `contains` and `prefix` compare a name folded, other text as it is. `has` asks whether a list has
+    the value. `eq` None means absent. What is absent matches nothing else.
     """
 
     name: str
@@ -200,7 +200,7 @@ class All:
 
 
 @dataclass(frozen=True, slots=True)
-class Any_:
+class Any_:  # noqa: N801 - Any is taken by typing
     """At least one of these holds; false when there are none."""
 
     of: tuple[Where, ...] = ()
@@ -208,7 +208,7 @@ class Any_:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """This does not hold."""
+    """The opposite of a condition; what is absent counts as not holding."""
 
     of: Where
 
@@ -455,7 +455,7 @@ class Snapshot(ABC):
     async def history(
         self, ids: Sequence[str], hop: Hop, *, discriminator: str | None = None, paging: Paging = Paging()
     ) -> dict[str, Page[Link]]:
-        """For each id, all edges of the hop, ended ones too, the latest `since` first, then by (discriminator, node id)."""
+        """For each id, all edges of the hop, ended ones too: the latest first, then by (discriminator, node id)."""
 
     @abstractmethod
     async def rows(
@@ -471,7 +471,7 @@ class Snapshot(ABC):
     async def points(
         self, ids: Sequence[str], names: Sequence[str] | None = None, *, after: int = -1, chunks: int = 10
     ) -> list[Chunk]:
-        """Chunks of the owners' series, by (owner, name, number): of each series the first `chunks` after number `after`."""
+        """Chunks by (owner, name, number): of each series the first `chunks` after number `after`."""
 
     @abstractmethod
     async def closure(self, roots: Sequence[str], walk: Walk) -> Closure:
@@ -649,7 +649,10 @@ class Graph(ABC):
 
     @abstractmethod
     async def migrate(self) -> list[str]:
-        """Bring the store to the code's version; returns the migrations applied. Raises PreconditionFailed (newer than the code)."""
+        """Bring the store to the code's version; returns the migrations applied.
+
+        Raises PreconditionFailed (newer than the code), Unavailable.
+        """
 
     @abstractmethod
     async def check_version(self) -> None:

@@ -77,7 +77,7 @@ class AlreadyExists(LinealError):
 
 
 class Conflict(LinealError):
-    """The thing changed since it was read (`expected` and `actual` revision), or an idempotency key came again with other input."""
+    """It changed since it was read (`expected`, `actual` revision), or an idempotency key came with other input."""
 
     code = "CONFLICT"
     status = 409

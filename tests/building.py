@@ -126,20 +126,15 @@ async def dataset(
     graph: Graph, name: str, *versions: str, workspace: str = "default", **props: Any
 ) -> tuple[Node, list[Node]]:
     """Create a data set with versions of these names."""
-    return await _whole(graph, "Dataset", name, [(v, {}) for v in versions], workspace, props)
+    return await _whole(graph, NewNode("Dataset", name, workspace, props=props), [(v, {}) for v in versions])
 
 
 async def _whole(
-    graph: Graph,
-    kind: str,
-    name: str,
-    parts: Sequence[tuple[str, Mapping[str, Any]]],
-    workspace: str,
-    props: Mapping[str, Any],
+    graph: Graph, new: NewNode, parts: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> tuple[Node, list[Node]]:
     async def work(tx: Transaction) -> tuple[Node, list[Node]]:
-        (whole,) = await tx.create([NewNode(kind, name, workspace, props=props)])
-        made = await tx.create([NewNode(f"{kind}Version", n, workspace, whole.id, p) for n, p in parts])
+        (whole,) = await tx.create([new])
+        made = await tx.create([NewNode(f"{new.kind}Version", n, new.workspace, whole.id, p) for n, p in parts])
         await tx.link([NewEdge("VERSION_OF", part.id, whole.id) for part in made])
         return whole, made
 

@@ -18,8 +18,8 @@ import pytest_asyncio
 
 from graph.address import Address, parse
 from graph.naming import addresses
-from graph.port import Direction, Graph, Hop, Walk
 from graph.ontology import LINEAGE_EDGES
+from graph.port import Direction, Graph, Hop, Walk
 from graph.sqlite.store import SqliteGraph
 from lineal import demo
 from lineal.errors import AlreadyExists
@@ -29,7 +29,10 @@ from resolvers.operation import Operation
 
 @cache
 def facts() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in resources.files("lineal").joinpath("data/mteb-models.jsonl").read_text("utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in resources.files("lineal").joinpath("data/mteb-models.jsonl").read_text("utf-8").splitlines()
+    ]
 
 
 @cache

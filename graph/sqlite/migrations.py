@@ -28,14 +28,16 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "CREATE TABLE former (key TEXT PRIMARY KEY, node INTEGER NOT NULL) STRICT, WITHOUT ROWID",
             "CREATE INDEX former_node ON former (node)",
             """CREATE TABLE edge (
-                src INTEGER NOT NULL, kind TEXT NOT NULL, dst INTEGER NOT NULL, disc TEXT NOT NULL, since INTEGER NOT NULL,
-                until INTEGER NOT NULL, open_key TEXT, props TEXT,
+                src INTEGER NOT NULL, kind TEXT NOT NULL, dst INTEGER NOT NULL, disc TEXT NOT NULL,
+                since INTEGER NOT NULL, until INTEGER NOT NULL, open_key TEXT, props TEXT,
                 PRIMARY KEY (src, kind, dst, disc, since)) STRICT, WITHOUT ROWID""",
             "CREATE INDEX edge_in ON edge (dst, kind, src, disc, since, until, props)",
             "CREATE UNIQUE INDEX edge_open ON edge (open_key) WHERE open_key IS NOT NULL",
-            "CREATE TABLE tag (owner INTEGER, name TEXT, value TEXT NOT NULL, PRIMARY KEY (owner, name)) STRICT, WITHOUT ROWID",
+            """CREATE TABLE tag (
+                owner INTEGER, name TEXT, value TEXT NOT NULL, PRIMARY KEY (owner, name)) STRICT, WITHOUT ROWID""",
             "CREATE INDEX tag_value ON tag (name, value, owner)",
-            "CREATE TABLE param (owner INTEGER, name TEXT, value TEXT NOT NULL, PRIMARY KEY (owner, name)) STRICT, WITHOUT ROWID",
+            """CREATE TABLE param (
+                owner INTEGER, name TEXT, value TEXT NOT NULL, PRIMARY KEY (owner, name)) STRICT, WITHOUT ROWID""",
             "CREATE INDEX param_value ON param (name, value, owner)",
             """CREATE TABLE metric (
                 owner INTEGER, name TEXT, value REAL, minimum REAL, maximum REAL, step INTEGER NOT NULL,
@@ -54,7 +56,8 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, by TEXT NOT NULL,
                 action TEXT NOT NULL, request TEXT NOT NULL, data TEXT NOT NULL, hash TEXT NOT NULL) STRICT""",
             "CREATE TABLE subject (node INTEGER, seq INTEGER, PRIMARY KEY (node, seq)) STRICT, WITHOUT ROWID",
-            "CREATE TABLE lease (name TEXT PRIMARY KEY, holder TEXT NOT NULL, epoch INTEGER NOT NULL, until INTEGER NOT NULL) STRICT",
+            """CREATE TABLE lease (
+                name TEXT PRIMARY KEY, holder TEXT NOT NULL, epoch INTEGER NOT NULL, until INTEGER NOT NULL) STRICT""",
             """CREATE TABLE idempotency (
                 principal TEXT, key TEXT, hash TEXT NOT NULL, ids TEXT NOT NULL, at INTEGER NOT NULL,
                 PRIMARY KEY (principal, key)) STRICT, WITHOUT ROWID""",
@@ -79,7 +82,10 @@ def check(db: sqlite3.Connection) -> None:
     """Raises PreconditionFailed: the file is older or newer than the code."""
     found = version_of(db)
     if found > VERSION:
-        msg = f"the store is at version {found}, this Lineal knows {VERSION}: it was written by a newer Lineal; upgrade this one"
+        msg = (
+            f"the store is at version {found}, this Lineal knows {VERSION}: it was written by a newer Lineal; "
+            "upgrade this one"
+        )
         raise PreconditionFailed(msg, store=found, code=VERSION)
     if found < VERSION:
         msg = f"the store is at version {found}, this Lineal needs {VERSION}: run `lineal migrate`"
@@ -112,6 +118,6 @@ def _derived_indexes() -> Iterator[str]:
         for prop in kind.properties:
             if prop.filterable or prop.name in kind.orders:
                 yield (
-                    f"CREATE INDEX IF NOT EXISTS node_{kind.name}_{prop.name} ON node (json_extract(props, '$.{prop.name}'), id) "
-                    f"WHERE kind = '{kind.name}' AND deleted_at IS NULL"
+                    f"CREATE INDEX IF NOT EXISTS node_{kind.name}_{prop.name} "
+                    f"ON node (json_extract(props, '$.{prop.name}'), id) WHERE kind = '{kind.name}' AND deleted_at IS NULL"
                 )

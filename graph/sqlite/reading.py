@@ -97,7 +97,8 @@ class Reader:
                 SELECT w.*, coalesce(
                     (SELECT n.k FROM node n WHERE n.id = w.id),
                     (SELECT n.k FROM node n WHERE n.key = w.name AND {sql.exists("n", as_of)}),
-                    (SELECT n.k FROM former f JOIN node n ON n.k = f.node WHERE f.key = w.name AND {sql.exists("n", as_of)}),
+                    (SELECT n.k FROM former f JOIN node n ON n.k = f.node
+                     WHERE f.key = w.name AND {sql.exists("n", as_of)}),
                     {_tombstone(sql, as_of)}) AS holder
                 FROM wanted w),
             found AS (
@@ -106,7 +107,8 @@ class Reader:
                         SELECT e.dst FROM edge e WHERE e.src = h.holder AND e.kind = 'ALIAS' AND e.disc = h.alias
                         AND {sql.live("e", as_of)} LIMIT 1)
                     WHEN h.part IS NOT NULL THEN (
-                        SELECT n.k FROM node c JOIN node n ON n.container = c.id AND n.kind = substr(h.part, 1, instr(h.part, '/') - 1)
+                        SELECT n.k FROM node c JOIN node n ON n.container = c.id
+                            AND n.kind = substr(h.part, 1, instr(h.part, '/') - 1)
                             AND n.name = substr(h.part, instr(h.part, '/') + 1)
                         WHERE c.k = h.holder AND {sql.exists("n", as_of)} ORDER BY n.deleted_at IS NULL DESC LIMIT 1)
                     ELSE h.holder END AS k
@@ -270,7 +272,8 @@ class Reader:
         rows = self.all(
             "changes_of",
             f"SELECT n.id, c.id, c.at, c.by, c.action, c.request, c.data, c.seq, c.hash "
-            f"FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value CROSS JOIN change c ON c.seq IN "
+            f"FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value "
+            f"CROSS JOIN change c ON c.seq IN "
             f"(SELECT s.seq FROM subject s WHERE s.node = n.k AND s.seq < {sql.add(after or ontology.MAX_INT)} "
             f"ORDER BY s.seq DESC LIMIT {sql.add(limit)}) ORDER BY c.seq DESC",
             sql.params,
@@ -311,7 +314,8 @@ class Reader:
         rows = self.all(
             "edges_from",
             f"SELECT {EDGE} FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node a ON a.id = i.value "
-            "CROSS JOIN edge e ON e.src = a.k CROSS JOIN node b ON b.k = e.dst ORDER BY a.id, e.kind, b.id, e.disc, e.since",
+            "CROSS JOIN edge e ON e.src = a.k CROSS JOIN node b ON b.k = e.dst "
+            "ORDER BY a.id, e.kind, b.id, e.disc, e.since",
             sql.params,
         )
         return [edge_of(row) for row in rows]

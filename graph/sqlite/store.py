@@ -332,11 +332,12 @@ class SqliteGraph(Graph):
         while True:
             try:
                 await run(db.execute, "BEGIN IMMEDIATE")
-                return
             except Unavailable:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+            else:
+                return
 
     async def claim(self, name: str, holder: str, seconds: float) -> Lease | None:
         def take(writer: Writer, now: int) -> Lease | None:
@@ -364,7 +365,7 @@ class SqliteGraph(Graph):
                 [(lease.name, lease.holder, lease.epoch)],
             )
 
-    async def sequence(self, lease: Lease | None = None) -> int:
+    async def sequence(self, lease: Lease | None = None) -> int:  # noqa: ARG002 - nothing waits here
         return 0
 
     async def migrate(self) -> list[str]:

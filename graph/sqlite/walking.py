@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import pairwise
 from typing import Any
 
 from graph import ontology
@@ -90,7 +91,7 @@ def paths(reader: Reader, sources: Sequence[str], targets: Sequence[str], walk: 
     shown = [k for k in between if ids[k] in used]
     nodes = _nodes(reader, walked, shown)
     hops: dict[tuple[str, str], list[Edge]] = {}
-    follows = {pair for path in found for pair in zip(path, path[1:], strict=False)}
+    follows = {pair for path in found for pair in pairwise(path)}
     for edge in _edges_between(walked, shown, walk.direction):
         pair = (edge.source, edge.target) if walk.direction is Direction.UPSTREAM else (edge.target, edge.source)
         if pair in follows:
@@ -174,7 +175,8 @@ def _nodes(reader: Reader, walked: Walked, wanted: Sequence[int]) -> dict[int, N
     """Whole nodes of the visible ones, and what may be known of the others."""
     hidden = {k: Node(m.id, m.kind, visible=False) for k in wanted if not (m := walked.met[k]).visible}
     sql = Compiler(reader.view)
-    text = f"SELECT n.k, {NODE} FROM {sql.array([k for k in wanted if k not in hidden])} i CROSS JOIN node n ON n.k = i.value"
+    shown = sql.array([k for k in wanted if k not in hidden])
+    text = f"SELECT n.k, {NODE} FROM {shown} i CROSS JOIN node n ON n.k = i.value"
     return hidden | {k: node_of(row) for k, *row in reader.all("closure", text, sql.params)}
 
 

@@ -187,7 +187,8 @@ class Writer(Reader):
         k = self.keys(id for e in edges for id in (e.source, e.target))
         sql = Compiler(self.view)
         above = f"""WITH RECURSIVE above (k) AS (SELECT value FROM {sql.array({k[e.target] for e in edges})}
-            UNION SELECT e.dst FROM above JOIN edge e ON e.src = above.k AND e.kind IN ({WALKABLE}) AND e.until = {OPEN})
+            UNION SELECT e.dst FROM above
+            JOIN edge e ON e.src = above.k AND e.kind IN ({WALKABLE}) AND e.until = {OPEN})
             SELECT k FROM above WHERE k IN (SELECT value FROM {sql.array({k[e.source] for e in edges})})"""
         reached = {row[0] for row in self.all("cycle", above, sql.params)}
         for edge in edges:

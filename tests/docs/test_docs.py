@@ -48,7 +48,8 @@ async def test_the_readme_has_the_figures_that_the_demo_finds(tmp_path: Path) ->
         await demo.load(graph, demo.real_models(), lambda *_: None)
         figures, _ = await demo.ask(graph)
     shown = re.search(r"```json\n(.*)\n```", README)
-    assert shown and json.loads(shown[1]) == figures
+    assert shown is not None
+    assert json.loads(shown[1]) == figures
 
 
 @pytest.mark.parametrize(

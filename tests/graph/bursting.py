@@ -35,11 +35,17 @@ async def create_version(graph: Graph, model: str, key: str | None = None) -> No
         )
 
 
+def tell(line: str) -> None:
+    """Write a line that is there for whoever reads, even if this process ends now."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 async def burst(url: str, model: str, count: int) -> None:
     """Create versions, and tell of each."""
     loop, process = asyncio.get_running_loop(), uuid4()
     async with open_graph(url) as graph:
-        print("ready", flush=True)
+        tell("ready")
         for number in range(count):
             end = loop.time() + PATIENCE_SECONDS
             while True:
@@ -50,7 +56,7 @@ async def burst(url: str, model: str, count: int) -> None:
                     if loop.time() > end:
                         raise
                     await asyncio.sleep(0.1)
-            print(made.id, flush=True)
+            tell(made.id)
 
 
 if __name__ == "__main__":

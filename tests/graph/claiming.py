@@ -11,16 +11,16 @@ import asyncio
 import sys
 
 from graph.open import open_graph
-from tests.graph.bursting import create_version
+from tests.graph.bursting import create_version, tell
 
 
 async def claim(url: str, model: str, count: int) -> None:
     """Create versions at once, and tell their numbers."""
     async with open_graph(url) as graph:
-        print("ready", flush=True)
+        tell("ready")
         await asyncio.to_thread(sys.stdin.readline)
         made = await asyncio.gather(*(create_version(graph, model) for _ in range(count)))
-    print(*(node.props["number"] for node in made), flush=True)
+    tell(" ".join(str(node.props["number"]) for node in made))
 
 
 if __name__ == "__main__":

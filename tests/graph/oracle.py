@@ -50,7 +50,7 @@ def closure(
     graph = walkable(edges, kinds, at, downstream)
     graph.add_nodes_from(starts)
     distance = nx.multi_source_dijkstra_path_length(graph, starts, cutoff=depth) if starts else {}
-    reached = sorted(distance, key=lambda id: (distance[id], id))[:walk_limit]
+    reached = sorted(distance, key=lambda node: (distance[node], node))[:walk_limit]
     asked = [id for id in reached if returned is None or kind[id] in returned]
     shown = asked[:limit]
     walked = reached[: reached.index(shown[-1]) + 1] if len(asked) > limit else reached

@@ -86,7 +86,7 @@ async def test_points_that_many_append_at_once_are_all_kept(graph: Graph) -> Non
 
 
 async def test_reads_and_writes_at_once_do_not_wait_for_each_other_forever(graph: Graph) -> None:
-    model, _ = await building.model(graph, "m", versions=3)
+    await building.model(graph, "m", versions=3)
 
     async def read() -> int:
         async with graph.snapshot() as snapshot:

@@ -190,7 +190,7 @@ async def test_an_exclusive_edge_moves_within_one_transaction(graph: Graph) -> N
 
 async def test_a_name_is_needed_where_it_tells_exclusive_edges_apart(graph: Graph) -> None:
     model, (one,) = await building.model(graph, "m", versions=1)
-    with pytest.raises(InvalidArgument, match="name: .* must not be empty"):
+    with pytest.raises(InvalidArgument, match=r"name: .* must not be empty"):
         await building.link(graph, NewEdge("ALIAS", model.id, one.id))
 
 

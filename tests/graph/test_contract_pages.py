@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -90,7 +91,7 @@ async def test_pages_of_any_size_visit_everything_once_in_order(graph: Graph, or
     await building.load(graph, RUNS)
     async with graph.snapshot() as snapshot:
         for size in (1, 3, 19, 20, 21):
-            items, _ = await every_page(lambda paging: snapshot.find("Run", order=order, paging=paging), size)
+            items, _ = await every_page(partial(_found, snapshot, order), size)
             assert [n.name for n in items] == expected(RUNS, order)
 
 
@@ -139,9 +140,9 @@ async def test_pages_of_neighbours_and_of_history_visit_every_edge_once(graph: G
             ordered = sorted(live, key=lambda e: (e.target, e.discriminator))
             ordered.sort(key=lambda e: name[e.target], reverse=descending)
             for size in (1, 4, 50):
-                items, _ = await every_page(lambda p: _one(snapshot, run, hop, order, p), size)
+                items, _ = await every_page(partial(_one, snapshot, run, hop, order), size)
                 assert [i.edge for i in items] == ordered
-        items, _ = await every_page(lambda p: _history(snapshot, run, hop, p), 5)
+        items, _ = await every_page(partial(_history, snapshot, run, hop), 5)
         assert [i.edge for i in items] == sorted(edges, key=lambda e: (-e.since, e.discriminator, e.target))
 
 
@@ -161,21 +162,25 @@ async def test_both_stores_give_the_same_pages_and_take_each_others_cursors(
         await building.load(store, [*RUNS, *records], edges)
     run, hop = records[0].node.id, Hop("READ", "OUT")
     async with sqlite_graph.snapshot() as one, neo4j_graph.snapshot() as other:
-        reads: list[tuple[Read, Read]] = [
-            (
-                lambda p, o=order: one.find("Run", order=o, paging=p),
-                lambda p, o=order: other.find("Run", order=o, paging=p),
-            )  # type: ignore[misc]
-            for order in ORDERS
-        ]
-        reads += [
-            (lambda p: _one(one, run, hop, Order(), p), lambda p: _one(other, run, hop, Order(), p)),
-            (lambda p: _history(one, run, hop, p), lambda p: _history(other, run, hop, p)),
-            (lambda p: one.search("v", paging=p), lambda p: other.search("v", paging=p)),
-        ]
-        for mine, theirs in reads:
+        for mine, theirs in zip(reads_of(one, run, hop), reads_of(other, run, hop), strict=True):
             assert await every_page(mine, 4) == await every_page(theirs, 4)
-            first = await mine(Paging(3))
-            assert (await theirs(Paging(50, first.cursors[-1]))).items == (
-                await mine(Paging(50, first.cursors[-1]))
-            ).items
+            cursor = (await mine(Paging(3))).cursors[-1]
+            assert (await theirs(Paging(50, cursor))).items == (await mine(Paging(50, cursor))).items
+
+
+def reads_of(snapshot: Snapshot, run: str, hop: Hop) -> list[Read]:
+    """Every way to read pages, each as a function of the page alone."""
+    return [
+        *(partial(_found, snapshot, order) for order in ORDERS),
+        partial(_one, snapshot, run, hop, Order()),
+        partial(_history, snapshot, run, hop),
+        partial(_searched, snapshot, "v"),
+    ]
+
+
+async def _found(snapshot: Snapshot, order: Order, paging: Paging) -> Page[Any]:
+    return await snapshot.find("Run", order=order, paging=paging)
+
+
+async def _searched(snapshot: Snapshot, text: str, paging: Paging) -> Page[Any]:
+    return await snapshot.search(text, paging=paging)

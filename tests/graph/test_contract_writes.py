@@ -44,7 +44,7 @@ async def test_when_the_work_fails_nothing_stays(graph: Graph) -> None:
     with pytest.raises(RuntimeError):
         await graph.write(work, by="t", action="fail")
     async with graph.snapshot() as snapshot:
-        assert [n for n in (await snapshot.find("Model")).items] == [model]
+        assert list((await snapshot.find("Model")).items) == [model]
         assert await snapshot.rows([model.id], "tags") == {}
         assert not any(p.items for p in (await snapshot.history([model.id], Hop("ALIAS", "OUT"))).values())
         assert (await snapshot.search("other")).items == []

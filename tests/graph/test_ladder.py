@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from graph.port import Closure, Direction, Edge, Graph, NodeRecord, Snapshot, Walk
@@ -84,7 +86,7 @@ async def test_paths_of_a_ladder_are_counted_exactly_and_the_first_are_listed(sn
     for path in found.paths:
         assert (path[0], path[-1], len(path)) == (TOP, BOTTOM, 2 * LEVELS + 1)
         assert set(path) <= ids
-        assert set(zip(path, path[1:], strict=False)) <= joined
+        assert set(pairwise(path)) <= joined
     assert sorted(map(tuple, found.paths)) == list(map(tuple, found.paths))
     assert len(set(map(tuple, found.paths))) == 10
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, pairwise
 from random import Random
 from typing import Any
 
@@ -288,7 +288,7 @@ async def test_paths_and_their_number_are_what_networkx_says(graph: Graph, rng: 
     expected_hops = {
         pair: identities(e for e in live if {e["source"], e["target"]} == set(pair))
         for path in expected[:limit]
-        for pair in zip(path, path[1:], strict=False)
+        for pair in pairwise(path)
     }
     assert {pair: identities(map(plain, edges)) for pair, edges in found.edges.items()} == expected_hops
 

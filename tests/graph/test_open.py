@@ -33,7 +33,9 @@ def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sqlite_path("sqlite:///~/lineal.db") == Path("/home/ada/lineal.db")
 
 
-@pytest.mark.parametrize("url", ["neo4j://a:7687", "neo4j+s://a", "neo4j+ssc://a", "bolt://a", "bolt+s://a", "bolt+ssc://a"])
+@pytest.mark.parametrize(
+    "url", ["neo4j://a:7687", "neo4j+s://a", "neo4j+ssc://a", "bolt://a", "bolt+s://a", "bolt+ssc://a"]
+)
 def test_a_neo4j_url_names_a_server(url: str) -> None:
     assert isinstance(open_graph(url, user="u", password="p", ca=Path("ca.pem")), Neo4jGraph)
     assert not is_embedded(url)
@@ -45,7 +47,9 @@ def test_what_is_no_url_of_a_store_is_refused(url: str) -> None:
         open_graph(url)
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://host/a.db", "sqlite:///a/", "sqlite:///:memory:", "sqlite:///a?b"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "sqlite://host/a.db", "sqlite:///a/", "sqlite:///:memory:", "sqlite:///a?b"]
+)
 def test_a_sqlite_url_without_a_file_is_refused(url: str) -> None:
     with pytest.raises(InvalidArgument, match="names no file"):
         open_graph(url)

@@ -92,7 +92,9 @@ async def test_what_was_imported_answers_like_the_original(
 ) -> None:
     await rich_graph(sqlite_graph)
     await import_file(other, write(await exported(sqlite_graph)), by="t")
-    names = [parse(a) for a in ("models:/base%2Fü@champion", "datasets:/corpus", "models:/vision:tuned/1", "models:/gone")]
+    names = [
+        parse(a) for a in ("models:/base%2Fü@champion", "datasets:/corpus", "models:/vision:tuned/1", "models:/gone")
+    ]
     answers = []
     for graph in (sqlite_graph, other):
         async with graph.snapshot() as snapshot:
@@ -122,7 +124,9 @@ async def test_a_long_series_is_exported_whole_and_in_order(sqlite_graph: Graph)
         count = min(10_000, 53_000 - start)
         await building.log(sqlite_graph, version.id, *(Point("loss", 0.5, start + i, 0) for i in range(count)))
     await building.log(sqlite_graph, version.id, Point("acc", 1.0, 0, 0), Point("zeta", 1.0, 0, 0))
-    chunks = [json.loads(line)["points"] for line in (await exported(sqlite_graph)).splitlines() if b'{"points"' in line]
+    chunks = [
+        json.loads(line)["points"] for line in (await exported(sqlite_graph)).splitlines() if b'{"points"' in line
+    ]
     assert [(c["name"], c["number"]) for c in chunks] == [("acc", 0), *(("loss", n) for n in range(53)), ("zeta", 0)]
     assert [p[1] for c in chunks[1:-1] for p in c["points"]] == list(range(53_000))
 
@@ -161,7 +165,8 @@ async def test_a_deep_chain_of_any_order_is_imported_in_more_than_one_batch(
 ) -> None:
     _, versions = await building.model(sqlite_graph, "m", versions=1_500)
     await building.link(
-        sqlite_graph, *(NewEdge("DERIVED_FROM", a.id, b.id, "copy") for a, b in zip(versions, versions[1:], strict=False))
+        sqlite_graph,
+        *(NewEdge("DERIVED_FROM", a.id, b.id, "copy") for a, b in zip(versions, versions[1:], strict=False)),
     )
     content = await exported(sqlite_graph)
     heard: list[tuple[str, int, int]] = []
@@ -232,7 +237,11 @@ async def test_the_good_file_is_good(sqlite_graph: Graph, write: Callable[[bytes
 REFUSED: list[tuple[str, list[Any], str]] = [
     ("no header", GOOD[1:], "line 1: an export begins with one line"),
     ("two headers", [HEADER, *GOOD], "line 2: an export begins with one line"),
-    ("another format", replaced(1, {"lineal": {"format": 2}}), "line 1: lineal.format: this Lineal reads format 1, not 2"),
+    (
+        "another format",
+        replaced(1, {"lineal": {"format": 2}}),
+        "line 1: lineal.format: this Lineal reads format 1, not 2",
+    ),
     ("no JSON", replaced(3, b"{"), "line 3: is not JSON"),
     ("a list", replaced(3, []), "line 3: must be an object with one of"),
     ("unknown section", replaced(3, {"thing": {}}), "line 3: 'thing' is none of"),
@@ -252,7 +261,11 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("container", changed(3, container=new_id("mo")), "line 3: node.container: there is no Model mo_"),
     ("no container", changed(3, container=None), "line 3: node.container: a ModelVersion names its Model"),
     ("needless container", changed(2, container=VERSION), "line 2: node.container: a Model has no container"),
-    ("unknown property", changed(3, props={"number": 1, "size": 1}), "line 3: node.props.size: ModelVersion has no such"),
+    (
+        "unknown property",
+        changed(3, props={"number": 1, "size": 1}),
+        "line 3: node.props.size: ModelVersion has no such",
+    ),
     ("property", changed(3, props={"number": "one"}), "line 3: node.props.number: must be a whole number"),
     ("null property", changed(3, props={"number": 1, "uri": None}), "line 3: node.props.uri: must be left out"),
     ("property missing", changed(3, props={}), "line 3: node.props.number: ModelVersion needs it"),
@@ -271,14 +284,22 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("until", changed(5, until=0), "line 5: edge.until: 0 is before since, 1"),
     ("edge property", changed(7, props={"weight": 1}), "line 7: edge.props.weight: DERIVED_FROM has no such"),
     ("edge twice", added(GOOD[6]), "line 8: edge: the same edge"),
-    ("open twice", added(edge("DERIVED_FROM", OLDER, VERSION, since=2)), "line 8: edge: line 7 has an open DERIVED_FROM"),
+    (
+        "open twice",
+        added(edge("DERIVED_FROM", OLDER, VERSION, since=2)),
+        "line 8: edge: line 7 has an open DERIVED_FROM",
+    ),
     ("cycle", added(edge("DERIVED_FROM", VERSION, OLDER)), "lineage cannot have a cycle: the nodes of lines"),
     ("chunk of nothing", changed(8, name="f2"), "line 8: points.owner: no node .* with a metric 'f2'"),
     ("chunk twice", [*GOOD, GOOD[-1]], "line 9: points.number: chunk 0 of 'f1' is on an earlier line"),
     ("chunk number", changed(8, number=-1), "line 8: points.number: chunks are numbered from 0"),
     ("empty chunk", changed(8, points=[]), "line 8: points.points: a chunk has 1 to 1000 points"),
     ("point", replaced(8, series([1, 2])), r"line 8: points.points\[0\]: must be \[value, step, time\]"),
-    ("points missing", replaced(8, series([1, 2, 3])), "line 3: node.metrics: 'f1' counts 2 points, and the file has 1"),
+    (
+        "points missing",
+        replaced(8, series([1, 2, 3])),
+        "line 3: node.metrics: 'f1' counts 2 points, and the file has 1",
+    ),
 ]
 
 

@@ -94,7 +94,9 @@ async def test_health_is_the_process_and_readiness_the_store(client: httpx.Async
     assert (await client.get("/readyz")).json() == {"status": "ready"}
 
 
-async def test_a_store_that_is_not_migrated_is_not_ready(tmp_path: Path, settings: Settings, telemetry: Telemetry) -> None:
+async def test_a_store_that_is_not_migrated_is_not_ready(
+    tmp_path: Path, settings: Settings, telemetry: Telemetry
+) -> None:
     async with SqliteGraph(tmp_path / "new.db") as graph:
         app = create_app(settings, graph, telemetry)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:

@@ -117,7 +117,10 @@ def test_what_was_cut_off_is_said_loudly(ask: Lineal) -> None:
 @pytest.mark.parametrize("kinds", ["Deployment", "DEPLOYMENT", "deployment,Dataset"])
 def test_kinds_filter_what_is_shown_and_the_walk_goes_through_the_others(ask: Lineal, kinds: str) -> None:
     ran = ask("lineage", "corpus", "--downstream", "--kinds", kinds)
-    assert ran.out.splitlines()[:2] == ["datasets:/corpus  Dataset", "· deployments:/serving  Deployment  at distance 4"]
+    assert ran.out.splitlines()[:2] == [
+        "datasets:/corpus  Dataset",
+        "· deployments:/serving  Deployment  at distance 4",
+    ]
 
 
 def test_as_json_lineage_is_one_object(ask: Lineal) -> None:
@@ -135,10 +138,7 @@ def test_as_json_lineage_is_one_object(ask: Lineal) -> None:
 
 def test_as_mermaid_it_is_a_flowchart_along_the_arrows(ask: Lineal) -> None:
     assert ask("lineage", "corpus", "--downstream", "--depth", "1", "--format", "mermaid").out == (
-        "flowchart LR\n"
-        '    n0["datasets:/corpus/unversioned"]\n'
-        '    n1["models:/base/1"]\n'
-        "    n1 -->|TRAINED_ON| n0\n"
+        'flowchart LR\n    n0["datasets:/corpus/unversioned"]\n    n1["models:/base/1"]\n    n1 -->|TRAINED_ON| n0\n'
     )
 
 
@@ -299,4 +299,6 @@ def test_files_that_cannot_be_read_or_written_are_named(ask: Lineal, tmp_path: P
 def test_serving_wider_than_loopback_is_refused(ask: Lineal) -> None:
     ran = ask("serve", "--host", "0.0.0.0")
     assert ran.code == 2
-    assert ran.err.startswith("error: host: '0.0.0.0' can be reached from other machines, and Lineal has no access control")
+    assert ran.err.startswith(
+        "error: host: '0.0.0.0' can be reached from other machines, and Lineal has no access control"
+    )

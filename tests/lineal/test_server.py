@@ -123,7 +123,9 @@ def test_a_url_is_told_for_either_family() -> None:
         assert address(six) == f"http://[::1]:{six.getsockname()[1]}"
 
 
-def test_the_demo_serves_its_answer_and_leaves_nothing_behind(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_serves_its_answer_and_leaves_nothing_behind(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     process = start("demo", "--port", "0")
     assert process.stdout
@@ -135,7 +137,10 @@ def test_the_demo_serves_its_answer_and_leaves_nothing_behind(start: Start, tmp_
     (curl,) = (line for line in told if line.startswith("curl "))
     url, body = curl.split()[2], curl.split("-d '")[1].removesuffix("'")
     answer = httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=60).json()["data"]
-    versions = {part: {c["kind"]: c["count"] for c in answer[part]["countsByKind"]}["MODEL_VERSION"] for part in ("direct", "all")}
+    versions = {
+        part: {c["kind"]: c["count"] for c in answer[part]["countsByKind"]}["MODEL_VERSION"]
+        for part in ("direct", "all")
+    }
     text = "\n".join(told)
     assert f"{versions['all']} model versions learned from NQ" in text
     assert f"{versions['direct']} of them directly" in text

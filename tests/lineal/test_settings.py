@@ -29,7 +29,9 @@ def test_windows_has_a_data_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, t
     assert Settings.load().graph == f"sqlite:///{tmp_path}/lineal/lineal.db"
 
 
-def test_options_win_over_the_environment_and_that_over_the_file(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_win_over_the_environment_and_that_over_the_file(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (nowhere / "lineal.toml").write_text('port = 1\nhost = "::1"\nlog_level = "debug"\nmax_depth = 3\n')
     monkeypatch.setenv("LINEAL_PORT", "2")
     monkeypatch.setenv("LINEAL_HOST", "localhost")

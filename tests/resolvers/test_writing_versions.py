@@ -169,3 +169,16 @@ async def test_its_properties_can_change_and_go(op: Operation) -> None:
     assert "license" not in version.props
     assert version.props["state"] == "FAILED"
     assert version.revision == 2
+
+
+async def test_concurrent_calls_that_make_the_same_model_and_data_set_all_succeed(graph: Graph, desk: Desk) -> None:
+    async def one() -> str:
+        async with Operation(graph, by="ann") as own:
+            version = await create_model_version(
+                own, model="models:/a", create_model=True, inputs=[{"dataset": "datasets:/d", "create": True}]
+            )
+            return version.name
+
+    names = await asyncio.gather(*(one() for _ in range(8)))
+    assert sorted(map(int, names)) == list(range(1, 9))
+    assert await desk.count("Model", "Dataset", "DatasetVersion") == 3
