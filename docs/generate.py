@@ -29,9 +29,9 @@ def logical_model() -> str:
     return _page(
         "Logical model",
         "An edge points from what exists because of something to that something: *upstream* is along the arrows, "
-        "*downstream* against them. Every node also has id, kind, workspace, container, createdAt, createdBy, updatedAt "
-        "and revision; every edge has since and until, which is empty while the edge is live. PROV terms are those of "
-        "[PROV-O](https://www.w3.org/TR/prov-o/).",
+        "*downstream* against them. Every node also has id, kind, workspace, container, createdAt, createdBy, "
+        "updatedAt and revision; every edge has since, and until, which is empty while the edge is live. "
+        "PROV terms are those of [PROV-O](https://www.w3.org/TR/prov-o/).",
         "## The picture\n",
         picture(),
         "## Nodes\n",

@@ -117,9 +117,8 @@ async def model(
     graph: Graph, name: str, *, versions: int = 0, workspace: str = "default", **props: Any
 ) -> tuple[Node, list[Node]]:
     """Create a model with versions 1 to `versions`."""
-    return await _whole(
-        graph, "Model", name, [(str(n), {"number": n}) for n in range(1, versions + 1)], workspace, props
-    )
+    parts = [(str(n), {"number": n}) for n in range(1, versions + 1)]
+    return await _whole(graph, NewNode("Model", name, workspace, props=props), parts)
 
 
 async def dataset(
@@ -129,9 +128,7 @@ async def dataset(
     return await _whole(graph, NewNode("Dataset", name, workspace, props=props), [(v, {}) for v in versions])
 
 
-async def _whole(
-    graph: Graph, new: NewNode, parts: Sequence[tuple[str, Mapping[str, Any]]]
-) -> tuple[Node, list[Node]]:
+async def _whole(graph: Graph, new: NewNode, parts: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Node, list[Node]]:
     async def work(tx: Transaction) -> tuple[Node, list[Node]]:
         (whole,) = await tx.create([new])
         made = await tx.create([NewNode(f"{new.kind}Version", n, new.workspace, whole.id, p) for n, p in parts])

@@ -71,8 +71,17 @@ def node_of(stored: Mapping[str, Any]) -> Node:
         if (value := stored.get(name)) is not None
     }
     return Node(
-        stored["id"], kind.name, stored["workspace"], stored["container"], stored["name"], stored["createdAt"],
-        stored["createdBy"], stored["updatedAt"], stored["revision"], stored.get("deletedAt"), props,
+        stored["id"],
+        kind.name,
+        stored["workspace"],
+        stored["container"],
+        stored["name"],
+        stored["createdAt"],
+        stored["createdBy"],
+        stored["updatedAt"],
+        stored["revision"],
+        stored.get("deletedAt"),
+        props,
     )
 
 
@@ -147,7 +156,10 @@ def record_of(row: Sequence[Any]) -> NodeRecord:
     """A node with what it owns."""
     node, former, tags, params, metrics = row
     return NodeRecord(
-        node_of(node), sorted(former), dict(sorted(tags)), dict(sorted(params)),
+        node_of(node),
+        sorted(former),
+        dict(sorted(tags)),
+        dict(sorted(params)),
         [metric_of(m) for m in sorted(metrics, key=lambda m: str(m[0]))],
     )
 

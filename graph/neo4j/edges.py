@@ -47,7 +47,8 @@ def held(kinds: Collection[str]) -> str:
     """[key, edge] for the open edges that hold one of $keys."""
     parts = " UNION ALL ".join(
         f"UNWIND $keys AS k MATCH ()-[r:{kind}]->() WHERE r.openKey = k RETURN k, {EDGE} AS edge"
-        for kind in ontology.EDGE_KINDS if kind in kinds
+        for kind in ontology.EDGE_KINDS
+        if kind in kinds
     )
     return f"CALL () {{ {parts} }} RETURN collect([k, edge])"
 
@@ -77,18 +78,14 @@ def open_of() -> str:
 
 
 def insert(kinds: Collection[str]) -> str:
-    """Make edges: for each kind a parameter of its name with [source, target, properties].
-
-    Returns targets of open edges that are deleted. To make an edge locks its ends, so this is read
-    after whoever deletes the target at the same moment is through.
-    """
-    parts = " UNION ALL ".join(
-        f"""UNWIND ${ontology.EDGE_KINDS[kind].name} AS e
-        MATCH (a:Entity {{id: e[0]}}) MATCH (b:Entity {{id: e[1]}}) CREATE (a)-[r:{kind}]->(b) SET r = e[2]
-        WITH r, b WHERE r.until = {OPEN} AND b.deletedAt IS NOT NULL RETURN b.id AS gone"""
+    """Make edges: for each kind a parameter of its name with [source, target, properties]."""
+    parts = " ".join(
+        f"""CALL () {{
+            UNWIND ${ontology.EDGE_KINDS[kind].name} AS e MATCH (a:Entity {{id: e[0]}}) MATCH (b:Entity {{id: e[1]}})
+            CREATE (a)-[r:{kind}]->(b) SET r = e[2] }}"""
         for kind in kinds
     )
-    return f"CALL () {{ {parts} }} RETURN collect(gone)"
+    return f"{parts} RETURN true"
 
 
 def rewrite(kinds: Collection[str]) -> str:

@@ -64,7 +64,9 @@ def as_lineal(error: BaseException) -> LinealError:
         case ConfigurationError():
             return InvalidArgument(f"graph: the store's address or TLS settings cannot be used: {error}", field="graph")
         case Neo4jError() if "too large to index" in (error.message or ""):
-            return InvalidArgument("a text is too long for the store's index: filtered ones have at most 8,000 characters")
+            return InvalidArgument(
+                "a text is too long for the store's index: filtered ones have at most 8,000 characters"
+            )
         case Neo4jError() if error.code.startswith("Neo.ClientError.Transaction.TransactionTimedOut"):
             return Unavailable("the store did not answer within the time limit; ask for less, or raise the limit")
         case Neo4jError() if not error.is_retryable() and not error.code.startswith("Neo.ClientError.Database."):

@@ -383,5 +383,6 @@ def _tombstoned_parts() -> str:
     return "".join(
         f"""UNION WITH w, at, h MATCH (n:{kind.name} {{container: h.id, name: w.partName}})
             WHERE n.kind = w.part AND n.deletedAt > at RETURN n, 1 AS rank """
-        for kind in ontology.NODE_KINDS.values() if kind.within
+        for kind in ontology.NODE_KINDS.values()
+        if kind.within
     )

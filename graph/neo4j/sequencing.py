@@ -85,5 +85,3 @@ async def release(runner: Runner, lease: Lease) -> None:
         RETURN true""",
         {"name": lease.name, "holder": lease.holder, "epoch": lease.epoch},
     )
-
-

@@ -67,7 +67,9 @@ def closure_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe)
     edges = _edges(steps, walk, moment)
     frontier = {id for id, _, exits in steps if exits}
     return Closure(
-        nodes, edges, sorted(frontier.union(unwalked)),
+        nodes,
+        edges,
+        sorted(frontier.union(unwalked)),
         dict(counts) if counts is not None else Counter(node.kind for node, _ in nodes),
     )
 

@@ -46,6 +46,7 @@ class Neo4jTransaction(Writing, Reading):
         self._time = 0
         self._settled = False
         self._attempt = attempt
+        self._targets: set[str] = set()
 
     @property
     def now(self) -> int:  # type: ignore[override]
@@ -75,7 +76,7 @@ class Neo4jTransaction(Writing, Reading):
             return {}
         now, rows = await self._runner.run(
             "lock",
-            f"""UNWIND $ids AS i MATCH (n:Entity {{id: i}}) {locked('n')} WITH collect(n) AS ns
+            f"""UNWIND $ids AS i MATCH (n:Entity {{id: i}}) {locked("n")} WITH collect(n) AS ns
             {store_time("ns")}
             RETURN now, [n IN ns WHERE n.deletedAt IS NULL | n {{.*, search: null}}]""",
             {"ids": sorted(set(ids))},
@@ -189,8 +190,8 @@ class Neo4jTransaction(Writing, Reading):
         params: dict[str, Any] = {}
         for edge, key in edges:
             params.setdefault(edge.kind, []).append([edge.source, edge.target, edge_props(edge, key)])
-        if gone := await self._run("link", edge_texts.insert(sorted(params)), **params):
-            raise NotFound(f"there is no node {gone[0]!r}", id=gone[0])
+        await self._run("link", edge_texts.insert(sorted(params)), **params)
+        self._targets.update(edge.target for edge, _ in edges if edge.until is None)
 
     async def _rewrite_edges(self, edges: Sequence[Edge]) -> None:
         rows = [
@@ -260,15 +261,26 @@ class Neo4jTransaction(Writing, Reading):
     # The change ───────────────────────────────────────────────────────────────────────────────────
 
     async def _insert_change(self, change: Change, subjects: Sequence[str]) -> None:
-        text = """
+        """Write the change, and see that nothing was linked to what somebody deletes at the same moment.
+
+        To make an edge locks neither end. So the targets are locked here, as late as can be, since many
+        writers link to the same data: whoever deletes one has locked it before looking for its edges.
+        """
+        text = f"""
+            CALL () {{
+                UNWIND $targets AS i MATCH (n:Entity {{id: i}}) {locked("n")}
+                WITH collect(n) AS ns RETURN [n IN ns WHERE n.deletedAt IS NOT NULL | n.id] AS gone
+            }}
             CREATE (c:Change:Unsequenced) SET c = $props
-            WITH c CALL (c) { UNWIND $subjects AS i MATCH (n:Entity {id: i}) CREATE (c)-[:ABOUT]->(n) }
-            RETURN true"""
+            WITH c, gone CALL (c) {{ UNWIND $subjects AS i MATCH (n:Entity {{id: i}}) CREATE (c)-[:ABOUT]->(n) }}
+            RETURN gone"""
         props = {
             "id": change.id, "at": change.at, "by": change.by, "action": change.action, "request": change.request,
             "data": json.dumps(change.data), "attempt": self._attempt,
         }  # fmt: skip
-        await self._run("change", text, props=props, subjects=list(subjects))
+        targets = sorted(self._targets - self._born - {row[0] for row in self.log.deleted})
+        if gone := await self._run("change", text, props=props, subjects=list(subjects), targets=targets):
+            raise NotFound(f"there is no node {gone[0]!r}", id=gone[0])
 
 
 def _rows(edges: Sequence[Edge]) -> list[list[Any]]:

@@ -119,5 +119,6 @@ def _derived_indexes() -> Iterator[str]:
             if prop.filterable or prop.name in kind.orders:
                 yield (
                     f"CREATE INDEX IF NOT EXISTS node_{kind.name}_{prop.name} "
-                    f"ON node (json_extract(props, '$.{prop.name}'), id) WHERE kind = '{kind.name}' AND deleted_at IS NULL"
+                    f"ON node (json_extract(props, '$.{prop.name}'), id) "
+                    f"WHERE kind = '{kind.name}' AND deleted_at IS NULL"
                 )
