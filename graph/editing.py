@@ -162,6 +162,9 @@ class Editing(Primitives):
             return None
         merged = {n: v for n, v in {**node.props, **props}.items() if v is not None}
         self.log.note(node.id, before, after)
+        # A counter of Lineal's own must not make a client's update conflict.
+        if all(n in kind.by_name and kind.by_name[n].internal for n in after):
+            return Stored(replace(node, props=merged))
         node = replace(node, name=name, props=merged, revision=node.revision + 1, updated_at=self.now)
         return Stored(node, key, "" if key or "description" in after else None, former)
 

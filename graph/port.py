@@ -535,7 +535,7 @@ class Transaction(Snapshot):
 
     @abstractmethod
     async def update(self, updates: Sequence[Update]) -> list[Node]:
-        """Change nodes; each real change adds one to the revision, an empty one changes nothing.
+        """Change nodes; each real change but that of an internal property adds one to the revision.
 
         Raises NotFound, Conflict (names both revisions), AlreadyExists (the new name is taken), InvalidArgument.
         """

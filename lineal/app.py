@@ -19,7 +19,7 @@ from graph.open import is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Lease, Observer
 from lineal import logging
 from lineal.errors import LinealError, Unavailable
-from lineal.http import LoopbackHost, Observed, problem_of, refused, refused_by_tree
+from lineal.http import LoopbackHost, Observed, problem_of, refused
 from lineal.settings import Settings
 from lineal.telemetry import CONTENT_TYPE, Telemetry
 from resolvers.operation import Operation
@@ -154,7 +154,7 @@ def create_app(settings: Settings, graph: Graph, telemetry: Telemetry) -> Starle
             Middleware(Observed, telemetry=telemetry, paths=PATHS),
             Middleware(LoopbackHost),
         ],
-        exception_handlers={HTTPException: refused, LinealError: refused_by_tree},
+        exception_handlers={HTTPException: refused},
         lifespan=lifespan,
     )
 

@@ -141,9 +141,3 @@ async def refused(_request: Request, error: Exception) -> Response:
     response = problem(status, str(getattr(error, "detail", "")), code)
     response.headers.update(headers)
     return response
-
-
-async def refused_by_tree(_request: Request, error: Exception) -> Response:
-    """An error of Lineal's tree that an endpoint raised."""
-    assert isinstance(error, LinealError)
-    return problem_of(error)

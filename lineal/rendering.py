@@ -23,9 +23,6 @@ class Line:
     text: str
     note: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.prefix}{self.text}  {self.kind}{f'  {self.note}' if self.note else ''}"
-
 
 @dataclass(frozen=True, slots=True)
 class Picture:

@@ -57,7 +57,7 @@ class Limits:
     walks: int = 100
     items: int = 200_000
     seconds: float = 30.0
-    body: int = 262_144
+    body: int = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

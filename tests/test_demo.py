@@ -38,7 +38,7 @@ def facts() -> list[dict[str, Any]]:
 @cache
 def oracle() -> Any:
     """Arrows from what was learned from to what learned from it."""
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[tuple[str, str]] = nx.DiGraph()
     for model in facts():
         graph.add_edges_from((("model", base), ("model", model["name"])) for base in model.get("adaptedFrom", ()))
         graph.add_edges_from((("data", d), ("model", model["name"])) for d in model.get("trainingDatasets", ()))
@@ -185,7 +185,7 @@ async def test_the_tree_shows_every_affected_deployment_once(loaded: Graph) -> N
 
 async def test_a_file_that_is_there_is_not_loaded_into(tmp_path: Path) -> None:
     (tmp_path / "kept.db").touch()
-    with pytest.raises(AlreadyExists, match="--keep: .* is there already"), demo.place(tmp_path / "kept.db"):
+    with pytest.raises(AlreadyExists, match=r"--keep: .* is there already"), demo.place(tmp_path / "kept.db"):
         pass
 
 

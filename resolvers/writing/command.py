@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec
 
 from graph.port import Node, Transaction
 from graph.recording import canonical
-from lineal.errors import Conflict, InvalidArgument, NotFound
+from lineal.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 from resolvers.operation import Operation
 
 P = ParamSpec("P")
@@ -86,10 +86,13 @@ async def _run(
     given: Mapping[str, Any],
     body: Callable[[Transaction], Awaitable[list[str]]],
 ) -> list[Node]:
-    if key is None:
-        ids = await op.write(body, action)
-    else:
-        ids = await op.write(_remembering(action, key, given, body), action)
+    work = body if key is None else _remembering(action, key, given, body)
+    try:
+        ids = await op.write(work, action)
+    except AlreadyExists:
+        # What was not there when it was looked up may have been made by somebody else before it was written:
+        # then a second look finds it. If the name is really taken, the second try says so too.
+        ids = await op.write(work, action)
     found = await (await op.snapshot()).nodes(ids)
     for id in ids:
         if id not in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ async def test_a_deep_chain_of_any_order_is_imported_in_more_than_one_batch(
     _, versions = await building.model(sqlite_graph, "m", versions=1_500)
     await building.link(
         sqlite_graph,
-        *(NewEdge("DERIVED_FROM", a.id, b.id, "copy") for a, b in zip(versions, versions[1:], strict=False)),
+        *(NewEdge("DERIVED_FROM", a.id, b.id, "copy") for a, b in pairwise(versions)),
     )
     content = await exported(sqlite_graph)
     heard: list[tuple[str, int, int]] = []

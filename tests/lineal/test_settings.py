@@ -49,7 +49,7 @@ def test_the_file_may_be_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_file_that_is_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINEAL_CONFIG", "missing.toml")
-    with pytest.raises(InvalidArgument, match="LINEAL_CONFIG: there is no file missing.toml"):
+    with pytest.raises(InvalidArgument, match=r"LINEAL_CONFIG: there is no file missing\.toml"):
         Settings.load()
 
 
@@ -71,7 +71,7 @@ def test_what_is_wrong_in_the_file_is_named(nowhere: Path, text: str, message: s
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.org", "", "127.0.0.1.example.org"])
 def test_a_host_that_others_can_reach_is_refused_and_the_message_says_why(host: str) -> None:
-    with pytest.raises(InvalidArgument, match="host: .* no access control yet"):
+    with pytest.raises(InvalidArgument, match=r"host: .* no access control yet"):
         Settings.load(host=host)
 
 

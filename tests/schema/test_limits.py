@@ -115,25 +115,32 @@ async def test_a_verdict_is_remembered_between_requests(asked: Asked) -> None:
 async def test_an_operation_that_takes_too_long_is_stopped(
     sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = asyncio.Event()
+    held = running = 0
     original = sqlite_graph.snapshot
 
     async def find(*args: Any, **kwargs: Any) -> Any:
+        nonlocal running
+        running += 1
         try:
             await asyncio.Event().wait()
         finally:
-            ended.set()
+            running -= 1
 
     @asynccontextmanager
     async def slow(view: View) -> AsyncIterator[Snapshot]:
+        nonlocal held
         async with original(view) as snapshot:
             monkeypatch.setattr(snapshot, "find", find)
-            yield snapshot
+            held += 1
+            try:
+                yield snapshot
+            finally:
+                held -= 1
 
     monkeypatch.setattr(sqlite_graph, "snapshot", slow)
     error = await Asked(sqlite_graph, Limits(seconds=0.05)).refused("{ models { nodes { id } } }")
     assert (error["code"], error["limit"]) == ("LIMIT_EXCEEDED", "seconds")
-    assert ended.is_set()
+    assert (held, running) == (0, 0)
 
 
 @pytest.mark.parametrize(
