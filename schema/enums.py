@@ -43,9 +43,7 @@ else:
     EdgeKind = described(
         "EdgeKind",
         "A kind of edge. It points from what exists because of something to that something.",
-        (
-            (kind.name, kind.name, kind.doc) for kind in ontology.EDGE_KINDS.values()
-        ),
+        ((kind.name, kind.name, kind.doc) for kind in ontology.EDGE_KINDS.values()),
     )
     OrderDirection = described(
         "OrderDirection",

@@ -144,9 +144,7 @@ _SERVED_MODEL = port.Linked(port.Hop(ontology.VERSION_OF.name, "IN", "ModelVersi
 
 _SPECIAL: Final[Mapping[str, Mapping[str, Condition]]] = {
     "ModelVersion": {
-        "framework": Condition(
-            str, "A library that can load it.", lambda value: port.Prop("frameworks", "has", value)
-        ),
+        "framework": Condition(str, "A library that can load it.", lambda value: port.Prop("frameworks", "has", value)),
         "alias": Condition(str, "An alias that points to it.", _pointed(ontology.ALIAS, "IN", "Model")),
         "stage": Condition(str, "The stage that it is in.", _pointed(ontology.STAGE, "IN", "Model")),
         "has_live_deployment": Condition(

@@ -243,7 +243,7 @@ async def walk_from(
         as_of=as_of,
         limit=limit,
     )
-    info.context.hold(len(found.closure.nodes) + len(found.closure.edges))
+    info.context.hold(len(found.closure.nodes))
     return Walked(info.context, found)
 
 

@@ -91,9 +91,7 @@ class Loaders:
 
         return self._loader(("history", hop, discriminator, paging), load)
 
-    def rows(
-        self, table: Literal["tags", "params"], names: tuple[str, ...] | None
-    ) -> DataLoader[str, dict[str, str]]:
+    def rows(self, table: Literal["tags", "params"], names: tuple[str, ...] | None) -> DataLoader[str, dict[str, str]]:
         """Tags or parameters of each id."""
 
         async def load(ids: list[str]) -> list[dict[str, str]]:

@@ -82,6 +82,4 @@ class ModelVersion(Node):
     supersedes: Connection[ModelVersion] = edge(
         ontology.SUPERSEDED_BY, "IN", "The versions that it is to be used instead of."
     )
-    history: Page[Moment] = history(
-        "Which aliases pointed to it and which stages it was in, the latest first."
-    )
+    history: Page[Moment] = history("Which aliases pointed to it and which stages it was in, the latest first.")

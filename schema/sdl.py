@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from strawberry.schema.config import StrawberryConfig
 
@@ -20,6 +18,7 @@ from schema.executing import LinealSchema
 from schema.experiment import Experiment
 from schema.limits import Limits
 from schema.model import Model, ModelVersion
+from schema.mutations import Mutation
 from schema.people import Principal, Team
 from schema.pipeline import Pipeline
 from schema.query import Query
@@ -47,7 +46,7 @@ def _build(limits: Limits) -> LinealSchema:
     schema = LinealSchema(
         limits=limits,
         query=Query,
-        mutation=_mutation(),
+        mutation=Mutation,
         types=TYPES,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )
@@ -58,9 +57,3 @@ def _build(limits: Limits) -> LinealSchema:
 def print_sdl() -> str:
     """The schema in the GraphQL schema language."""
     return build_schema().as_str().rstrip() + "\n"
-
-
-def _mutation() -> Any:
-    if importlib.util.find_spec("schema.mutations") is None:
-        return None
-    return importlib.import_module("schema.mutations").Mutation

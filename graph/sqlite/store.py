@@ -10,7 +10,7 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -287,6 +287,12 @@ class SqliteGraph(Graph):
 
     @asynccontextmanager
     async def snapshot(self, view: View = EVERYTHING) -> AsyncIterator[Snapshot]:
+        async with self._reading() as (db, run):
+            yield SqliteSnapshot(Reader(db, view, self._observer), run)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[tuple[sqlite3.Connection, Thread]]:
+        """A connection in a read transaction; at most four at a time, the others wait."""
         pool, _ = self._opened()
         async with self._seats:
             db = (
@@ -297,9 +303,9 @@ class SqliteGraph(Graph):
             run = Thread(pool, db)
             try:
                 await run(db.execute, "BEGIN")
-                yield SqliteSnapshot(Reader(db, view, self._observer), run)
+                yield db, run
             finally:
-                await asyncio.shield(run(_rollback, db))
+                await _to_its_end(run(_rollback, db))
                 if self._pool is None:
                     db.close()
                 else:
@@ -324,7 +330,7 @@ class SqliteGraph(Graph):
                 yield SqliteTransaction(writer, run, by=by, now=now)
                 await run(db.execute, "COMMIT")
             finally:
-                await asyncio.shield(run(_rollback, db))
+                await _to_its_end(run(_rollback, db))
 
     async def _begin(self, run: Thread, db: sqlite3.Connection) -> None:
         """Wait for other processes to finish their writes. Raises Unavailable after 30 seconds."""
@@ -374,9 +380,22 @@ class SqliteGraph(Graph):
             return await Thread(pool, db)(migrations.migrate, db)
 
     async def check_version(self) -> None:
-        pool, db = self._opened()
-        async with self._turn:
-            await Thread(pool, db)(migrations.check, db)
+        async with self._reading() as (db, run):
+            await run(migrations.check, db)
+
+
+async def _to_its_end(call: Awaitable[None]) -> None:
+    """Wait for it even when cancelled meanwhile, so that nobody gets a connection that is still busy."""
+    task = asyncio.ensure_future(call)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def _rollback(db: sqlite3.Connection) -> None:

@@ -95,9 +95,7 @@ async def update_deployment(
     return deployment.id
 
 
-def _places(
-    environment: str | Unset | None, target: str | Unset | None
-) -> list[tuple[str, str | None, str, str]]:
+def _places(environment: str | Unset | None, target: str | Unset | None) -> list[tuple[str, str | None, str, str]]:
     """Where it runs, as far as that is given: edge, address, field, kind."""
     given = (
         ("IN_ENVIRONMENT", environment, "environment", "Environment"),

@@ -246,10 +246,12 @@ class Draft:
         await self.tx.put_rows("params", self._params)
         await self.tx.log_metrics(self._points)
         if self._ends:
-            await self.tx.unlink([
-                EdgeMatch(kind, _id(source), None if target is None else _id(target), discriminator)
-                for kind, source, target, discriminator in self._ends
-            ])
+            await self.tx.unlink(
+                [
+                    EdgeMatch(kind, _id(source), None if target is None else _id(target), discriminator)
+                    for kind, source, target, discriminator in self._ends
+                ]
+            )
         await self.tx.link(edges)
 
     def _give_homes(self, edges: Sequence[NewEdge]) -> None:

@@ -71,9 +71,7 @@ class RegisterFieldsInput:
 
 @strawberry.type(description="Mutations of data sets, their versions and their fields.")
 class DatasetMutations:
-    register_dataset = does(
-        datasets.register_dataset, RegisterDatasetInput, "Registers a data set.", DATASET.answer
-    )
+    register_dataset = does(datasets.register_dataset, RegisterDatasetInput, "Registers a data set.", DATASET.answer)
     update_dataset = updates(datasets.update_dataset, DATASET)
     rename_dataset = renames(datasets.rename_dataset, DATASET)
     delete_dataset = deletes(datasets.delete_dataset, DATASET, "versions and fields")

@@ -27,8 +27,7 @@ from schema.mutations.inputs import ServedInput, TagInput
 DEPLOYMENT: Final = Noun(ontology.DEPLOYMENT, Deployment, "deployment", "deployment", "deployments:/name")
 
 _ENVIRONMENT: Final = (
-    "The environment it belongs to: an id, or an address such as environments:/production. Made if "
-    "unknown."
+    "The environment it belongs to: an id, or an address such as environments:/production. Made if unknown."
 )
 _TARGET: Final = "The platform it runs on: an id, or an address such as targets:/name. Made if unknown."
 

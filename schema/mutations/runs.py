@@ -128,9 +128,7 @@ class RecordEvaluationInput:
 
 @strawberry.type(description="Mutations of experiments, pipelines, runs and evaluations.")
 class RunMutations:
-    create_experiment = does(
-        runs.create_experiment, CreateExperimentInput, "Creates an experiment.", EXPERIMENT.answer
-    )
+    create_experiment = does(runs.create_experiment, CreateExperimentInput, "Creates an experiment.", EXPERIMENT.answer)
     update_experiment = updates(runs.update_experiment, EXPERIMENT)
     rename_experiment = renames(runs.rename_experiment, EXPERIMENT)
     delete_experiment = deletes(runs.delete_experiment, EXPERIMENT, "runs")

@@ -91,5 +91,3 @@ def refused(error: pytest.ExceptionInfo[LinealError]) -> str | None:
 def named(*pairs: tuple[str, str]) -> list[Any]:
     """Tags or parameters as use cases take them."""
     return [{"name": name, "value": value} for name, value in pairs]
-
-

@@ -27,9 +27,7 @@ class Asked:
     async def answer(self, query: str, **variables: Any) -> ExecutionResult:
         """The whole answer, errors and all."""
         schema = build_schema(self.limits)
-        return await execute(
-            schema, self.graph, query, variables, view=self.view, on_operation=self.operations.append
-        )
+        return await execute(schema, self.graph, query, variables, view=self.view, on_operation=self.operations.append)
 
     async def __call__(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""
@@ -72,7 +70,9 @@ async def tell(graph: Graph) -> Story:
         NewNode("Team", "search-team", ""),
         NewNode("Experiment", "tuning", "default"),
     )
-    field_, = await b.create(graph, NewNode("Field", "question", "default", dataset.id, {"ordinal": 0, "type": "text"}))
+    (field_,) = await b.create(
+        graph, NewNode("Field", "question", "default", dataset.id, {"ordinal": 0, "type": "text"})
+    )
     await b.link(
         graph,
         NewEdge("PRODUCED_BY", versions[0].id, run.id),

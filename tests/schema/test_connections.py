@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from graph.port import Graph
+from graph.port import Graph, NewEdge
 from schema.connection import decode_cursor, encode_cursor
 from tests import building as b
-from tests.schema.conftest import Asked
+from tests.schema.conftest import Asked, Story
 
 MODELS = """query($first: Int!, $after: String) { models(first: $first, after: $after) {
   edges { cursor node { name } } nodes { name } totalCount
@@ -97,3 +97,22 @@ async def test_all_lists_of_an_answer_together_are_bounded(sqlite_graph: Graph) 
     assert len(few["modelVersions"]["nodes"]) == 6
     error = await ask.refused("{ models { nodes { versions { nodes { model { versions { nodes { id } } } } } } } }")
     assert (error["code"], error["limit"]) == ("LIMIT_EXCEEDED", "items")
+
+
+async def test_a_total_is_counted_also_when_a_fragment_asks_for_it(ask: Asked) -> None:
+    data = await ask("""{ models { ...f } modelVersions { ... on ModelVersionConnection { totalCount } } }
+      fragment f on ModelConnection { pageInfo { hasNextPage } ...g } fragment g on ModelConnection { totalCount }""")
+    assert (data["models"]["totalCount"], data["modelVersions"]["totalCount"]) == (1, 3)
+
+
+async def test_a_cursor_of_another_list_is_no_place_in_a_history(ask: Asked) -> None:
+    text = "query($after: String) { models { nodes { history(after: $after) { nodes { name } } } } }"
+    error = await ask.refused(text, after=encode_cursor((1, "x")))
+    assert (error["code"], error["field"]) == ("INVALID_ARGUMENT", "after")
+
+
+async def test_names_of_edges_are_all_given_however_many_there_are(ask: Asked, story: Story) -> None:
+    names = [f"alias-{n:03}" for n in range(510)]
+    model, version = story.model.id, story.versions[1].id
+    await b.link(ask.graph, *(NewEdge("ALIAS", model, version, name) for name in names))
+    assert (await ask('{ modelVersion(address: "models:/bert/2") { aliases } }'))["modelVersion"]["aliases"] == names
