@@ -473,9 +473,14 @@ class Snapshot(ABC):
     ) -> list[Chunk]:
         """Chunks by (owner, name, number): of each series the first `chunks` after number `after`."""
 
-    @abstractmethod
     async def closure(self, roots: Sequence[str], walk: Walk) -> Closure:
-        """All that the roots came from, or that came of them. See Closure.
+        """All that the roots came from, or that came of them. See Closure."""
+        (found,) = await self.closures([roots], walk)
+        return found
+
+    @abstractmethod
+    async def closures(self, groups: Sequence[Sequence[str]], walk: Walk) -> list[Closure]:
+        """For each group of roots its closure, apart from the others.
 
         A root Model, Dataset, Experiment or Pipeline stands for its parts. Hidden nodes are walked
         through and returned with `visible` false. Roots that are absent are left out.

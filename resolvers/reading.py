@@ -117,7 +117,29 @@ async def lineage(
     if not 1 <= len(of) <= MAX_ROOTS:
         msg = f"of: has {len(of)} entries; 1 to {MAX_ROOTS} are allowed"
         raise InvalidArgument(msg, field="of")
-    walk = Walk(
+    walk = walk_of(op, direction, depth=depth, edges=edges, kinds=kinds, as_of=as_of, limit=limit)
+    roots = await find_all(op, of, as_of=as_of, field="of")
+    return Lineage(roots, await (await op.snapshot()).closure([root.id for root in roots], walk))
+
+
+async def lineages(op: Operation, nodes: Sequence[Node], walk: Walk) -> list[Lineage]:
+    """The lineage of each of these nodes, apart from the others, in one statement."""
+    closures = await (await op.snapshot()).closures([[node.id] for node in nodes], walk)
+    return [Lineage([node], closure) for node, closure in zip(nodes, closures, strict=True)]
+
+
+def walk_of(
+    op: Operation,
+    direction: Direction,
+    *,
+    depth: int = DEFAULT_DEPTH,
+    edges: Collection[str] | None = None,
+    kinds: Collection[str] | None = None,
+    as_of: int | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Walk:
+    """A walk within the limits that everyone has; see `lineage`. Raises InvalidArgument."""
+    return Walk(
         direction=direction,
         depth=bounded(depth, 1, MAX_DEPTH, field="depth"),
         edges=walked_edges(edges),
@@ -126,8 +148,6 @@ async def lineage(
         walk_limit=op.walk_limit,
         as_of=as_of,
     )
-    roots = await find_all(op, of, as_of=as_of, field="of")
-    return Lineage(roots, await (await op.snapshot()).closure([root.id for root in roots], walk))
 
 
 async def paths(

@@ -257,15 +257,21 @@ def _from_node(direction: port.Direction, description: str) -> Any:
         as_of: AsOf = None,
         limit: Limit = reading.DEFAULT_LIMIT,
     ) -> Lineage:
-        info.context.walk()
-        lineage: Lineage = await walk_from(info, [root.id], direction, depth, edges, kinds, as_of, limit)
-        return lineage
+        context = info.context
+        context.walk()
+        asked = reading.walk_of(
+            context.op, direction, depth=depth, edges=values(edges), kinds=values(kinds), as_of=as_of, limit=limit
+        )
+        found = await context.loaders.lineages(asked).load(root)
+        context.hold(len(found.closure.nodes))
+        walked: Any = Walked(context, found)
+        return walked  # type: ignore[no-any-return]
 
     return strawberry.field(resolver=walk, description=description)
 
 
-UPSTREAM: Final = "What it came from, along the arrows. One walk for each node; lineage(of: […]) takes many at once."
-DOWNSTREAM: Final = "What came of it, against the arrows. One walk for each node; lineage(of: […]) takes many at once."
+UPSTREAM: Final = "What it came from, along the arrows; for each node of a list a walk of its own."
+DOWNSTREAM: Final = "What came of it, against the arrows; for each node of a list a walk of its own."
 
 
 def upstream() -> Any:

@@ -13,9 +13,9 @@ from strawberry.dataloader import DataLoader
 
 from graph import naming, ontology
 from graph.address import Address
-from graph.port import Change, Chunk, Hop, Link, Metric, Node, Order, Page, Paging, Where
+from graph.port import Change, Chunk, Hop, Link, Metric, Node, Order, Page, Paging, Walk, Where
 from resolvers.operation import Operation
-from resolvers.reading import all_links
+from resolvers.reading import Lineage, all_links, lineages
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -71,6 +71,14 @@ class Loaders:
             return [pages.get(id) or Page(total=0 if paging.count else None) for id in ids]
 
         return self._loader((hop, where, order, paging), load)
+
+    def lineages(self, walk: Walk) -> DataLoader[Node, Lineage]:
+        """The lineage of each node."""
+
+        async def load(nodes: list[Node]) -> list[Lineage]:
+            return await lineages(self._op, nodes, walk)
+
+        return self._loader(("lineages", walk), load)
 
     def discriminators(self, hop: Hop) -> DataLoader[str, list[str]]:
         """The discriminators of all edges of a hop, in order."""

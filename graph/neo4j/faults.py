@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,8 +21,8 @@ class Again(Exception):
     """Another transaction was faster: run the work again from its start."""
 
 
-DRIVER_ERRORS = (Neo4jError, DriverError, ssl.SSLError, OSError, OverflowError, UnicodeEncodeError)
-"""Whatever the driver raises: on its way to the server, or before it, as it packs the parameters."""
+DRIVER_ERRORS = (Neo4jError, DriverError)
+"""Whatever the driver raises on its way to the server and back."""
 
 
 def is_transient(error: BaseException) -> bool:
@@ -46,17 +45,13 @@ def translated() -> Iterator[None]:
     """Raise Lineal's errors in the place of the driver's."""
     try:
         yield
-    except DRIVER_ERRORS as error:
+    except (*DRIVER_ERRORS, OSError) as error:
         raise as_lineal(error) from error
 
 
 def as_lineal(error: BaseException) -> LinealError:
     """The error of Lineal's tree that says the same."""
     match error:
-        case OverflowError():
-            return InvalidArgument("a whole number is outside the 64 bits that the store has")
-        case UnicodeEncodeError():
-            return InvalidArgument("a text has lone surrogates; it must be valid Unicode")
         case ConstraintError():
             return AlreadyExists("somebody else made the same thing at the same moment; read again and decide anew")
         case AuthError():

@@ -258,11 +258,12 @@ class Reading(Snapshot):
             for id, name, number, *series in sorted(rows, key=lambda row: row[:3])
         ]
 
-    async def closure(self, roots: Sequence[str], walk: Walk) -> Closure:
+    async def closures(self, groups: Sequence[Sequence[str]], walk: Walk) -> list[Closure]:
         q = Compiler(self._view)
-        body = walking.closure_text(q, roots, walk)
-        result = await self._ask("closure", body, q.params, walk.as_of)
-        return walking.closure_of(result, walk, self._runner.moment or CURRENT, self._believe)
+        body = walking.closures_text(q, groups, walk)
+        results = await self._ask("closure", body, q.params, walk.as_of)
+        moment = self._runner.moment or CURRENT
+        return [walking.closure_of(result, walk, moment, self._believe) for _, result in sorted(results)]
 
     async def paths(self, sources: Sequence[str], targets: Sequence[str], walk: Walk) -> Paths:
         q = Compiler(self._view)

@@ -12,6 +12,7 @@ from neo4j import AsyncTransaction
 from graph.neo4j.codec import OPEN
 from graph.neo4j.faults import DRIVER_ERRORS, is_transient
 from graph.port import Observer, Statement
+from lineal.errors import InvalidArgument
 
 NOW = "datetime.realtime()"
 MOMENT = (
@@ -89,7 +90,10 @@ class Runner:
         try:
             if self._tx is None:
                 self._tx = await self._begin()
-            result = await self._tx.run(text, dict(params))
+            try:
+                result = await self._tx.run(text, dict(params))
+            except (OverflowError, UnicodeEncodeError) as error:
+                raise InvalidArgument(f"a value is none that the store can hold: {error}") from error
             record = await result.single(strict=True)
             failed = False
             return record.values()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncTransaction, TrustCustomCAs
-from neo4j.exceptions import ConfigurationError, ConstraintError
+from neo4j.exceptions import ConstraintError
 
 from graph.ids import new_id
 from graph.neo4j import migrations, sequencing
@@ -21,7 +21,7 @@ from graph.neo4j.reading import Reading
 from graph.neo4j.running import Runner
 from graph.neo4j.writing import Neo4jTransaction
 from graph.port import EVERYTHING, Graph, Lease, Observer, Snapshot, View, Work
-from lineal.errors import Unavailable
+from lineal.errors import InvalidArgument, Unavailable
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ LONGEST_PAUSE = 1.0
 """Seconds between two tries, at most."""
 FIRST_TRIES = 4
 """How often the first statement of a snapshot is sent."""
+WRITE_SECONDS = 300.0
+"""How long one try of a write may take, at most: an import is large, and others may hold what it needs."""
 MAX_CLASHES = 5
 """How often a write is run again because somebody made the same thing at the same moment."""
 
@@ -97,18 +99,23 @@ class Neo4jGraph(Graph):
         )
 
     async def open(self) -> None:
-        with translated():
-            try:
-                driver = self._connect()
-            except ValueError as error:
-                raise ConfigurationError(str(error)) from error
-            try:
-                async with driver.session(database=self._database) as session:
-                    await (await session.run("RETURN true")).consume()
-            except BaseException:
-                await driver.close()
-                raise
-        self._driver = driver
+        try:
+            with translated():
+                self._driver = await self._connected()
+        except ValueError as error:
+            msg = f"graph: {self.url!r} is no address of a Neo4j server: {error}"
+            raise InvalidArgument(msg, field="graph") from error
+
+    async def _connected(self) -> AsyncDriver:
+        """A driver that has reached the database. Raises the driver's errors."""
+        driver = self._connect()
+        try:
+            async with driver.session(database=self._database) as session:
+                await (await session.run("RETURN true")).consume()
+        except BaseException:
+            await driver.close()
+            raise
+        return driver
 
     async def close(self) -> None:
         driver, self._driver = self._driver, None
@@ -126,7 +133,8 @@ class Neo4jGraph(Graph):
         ) as session:
 
             async def begin() -> AsyncTransaction:
-                return await session.begin_transaction(timeout=self._timeout)
+                longest = self._timeout if access == "READ" else max(self._timeout, WRITE_SECONDS)
+                return await session.begin_transaction(timeout=longest)
 
             yield Runner(begin, self._observer, tries=FIRST_TRIES if access == "READ" else 1)
 

@@ -27,8 +27,17 @@ LIVE_MAP = "q.since <= at AND q.until > at"
 Believe = Callable[[Mapping[str, Any]], Node]
 
 
-def closure_text(q: Compiler, roots: Sequence[str], walk: Walk) -> str:
-    """The closure statement: [nodes with distance, edges and exits of each walked node, unwalked roots, counts]."""
+def closures_text(q: Compiler, groups: Sequence[Sequence[str]], walk: Walk) -> str:
+    """The closures of groups of roots, each in a subquery of its own: [[place, closure], …]."""
+    given = q.add([list(dict.fromkeys(roots)) for roots in groups])
+    return f"""
+        UNWIND range(0, size({given}) - 1) AS place WITH at, place, {given}[place] AS given
+        CALL (given, at) {{ {_closure_text(q, walk)} }}
+        RETURN collect([place, result]) AS result"""
+
+
+def _closure_text(q: Compiler, walk: Walk) -> str:
+    """The closure of the roots `given`: [nodes with distance, edges and exits of each walked node, unwalked roots, counts]."""
     most = min(walk.limit, walk.walk_limit) if walk.kinds is None else walk.walk_limit
     if walk.kinds is None:
         cut = "WITH at, roots, s AS shown, [x IN s | x[0]] AS walked, [x IN s | x[0]] AS inside"
@@ -45,7 +54,7 @@ def closure_text(q: Compiler, roots: Sequence[str], walk: Walk) -> str:
             ] AS walked"""
         counts = "UNWIND walked AS x WITH x.kind AS kind, count(*) AS many RETURN collect([kind, many]) AS counts"
     return f"""
-        {_roots(q, roots, "roots")}
+        {_roots(q, "given", "roots")}
         {_walk(q, walk, "roots", most)}
         {cut}
         {_nodes(q)}
@@ -78,10 +87,11 @@ def paths_text(q: Compiler, sources: Sequence[str], targets: Sequence[str], walk
     """The paths statement: [nodes that lie between, their edges, starts, ends, whether the walk was cut off]."""
     back = _arrow(walk, backwards=True, depth=None)
     return f"""
-        {_roots(q, sources, "roots")}
+        WITH at, {q.add(list(dict.fromkeys(sources)))} AS given
+        {_roots(q, "given", "roots")}
         {_walk(q, walk, "roots", walk.walk_limit)}
-        WITH at, roots, [x IN s | x[0]] AS walked
-        {_roots(q, targets, "ends", "roots, walked, ")}
+        WITH at, roots, [x IN s | x[0]] AS walked, {q.add(list(dict.fromkeys(targets)))} AS given
+        {_roots(q, "given", "ends", "roots, walked, ")}
         CALL (at, walked, ends) {{
             UNWIND ends AS e
             WITH at, walked, e WHERE e IN walked
@@ -123,12 +133,11 @@ def paths_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -
     return Paths(found, {id: nodes[id] for id in used}, edges, None if cut else count, not cut)
 
 
-def _roots(q: Compiler, ids: Sequence[str], name: str, carried: str = "") -> str:
-    """Bind a list of the root nodes, containers replaced by their parts, each once."""
+def _roots(q: Compiler, given: str, name: str, carried: str = "") -> str:
+    """Bind a list of the root nodes of these ids, containers replaced by their parts, each once."""
     containers = q.add(CONTAINERS)
-    given = q.add(list(dict.fromkeys(ids)))
     return f"""
-        CALL (at) {{
+        CALL (at, {given}) {{
             UNWIND {given} AS i
             CALL (i, at) {{
                 MATCH (n:Entity {{id: i}}) WHERE NOT n.kind IN {containers} AND {q.shown("n")} RETURN n

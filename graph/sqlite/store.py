@@ -134,8 +134,8 @@ class SqliteSnapshot(Snapshot):
     ) -> list[Chunk]:
         return await self._run(self._reader.points, ids, names, after, chunks)
 
-    async def closure(self, roots: Sequence[str], walk: Walk) -> Closure:
-        return await self._run(walking.closure, self._reader, roots, walk)
+    async def closures(self, groups: Sequence[Sequence[str]], walk: Walk) -> list[Closure]:
+        return await self._run(walking.closures, self._reader, groups, walk)
 
     async def paths(self, sources: Sequence[str], targets: Sequence[str], walk: Walk) -> Paths:
         return await self._run(walking.paths, self._reader, sources, targets, walk)

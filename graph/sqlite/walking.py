@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import pairwise
@@ -20,114 +20,155 @@ CONTAINERS = tuple(k.name for k in ontology.NODE_KINDS.values() if k.parts)
 
 @dataclass(slots=True)
 class Met:
-    """A node as the walk knows it."""
+    """A node as walks know it."""
 
     id: str
     kind: str
     visible: bool
-    distance: int
+
+
+@dataclass(slots=True)
+class Seen:
+    """What several walks over the same edges have read so far, by integer key; each thing once for all of them.
+
+    `steps` has the edges of each expanded node in the walk's direction, as (far key, kind, discriminator,
+    since, until, props).
+    """
+
+    met: dict[int, Met] = field(default_factory=dict)
+    steps: dict[int, list[tuple[Any, ...]]] = field(default_factory=dict)
+
+    def by_id(self, key: int) -> str:
+        """What the order within a distance compares."""
+        return self.met[key].id
 
 
 @dataclass(slots=True)
 class Walked:
-    """What a walk went through, by integer key.
+    """One walk. `order` is by (distance, id); `level` are the nodes met last, not yet in it."""
 
-    `order` is by (distance, id). `steps` has the edges of each expanded node in the walk's direction,
-    as (far key, kind, discriminator, since, until, props).
-    """
-
-    met: dict[int, Met] = field(default_factory=dict)
+    roots: list[int]
+    level: list[int]
+    distance: dict[int, int]
     order: list[int] = field(default_factory=list)
-    steps: dict[int, list[tuple[Any, ...]]] = field(default_factory=dict)
-    roots: list[int] = field(default_factory=list)
+    asked: int = 0
 
-    def frontier(self) -> list[str]:
+    def take(self, seen: Seen, walk: Walk, limit: int | None) -> None:
+        """Put the level in order; it stays to be gone on from, unless a limit ends the walk here."""
+        room = walk.walk_limit - len(self.order)
+        taken = self.level[:room]
+        self.order += taken
+        self.asked += sum(walk.kinds is None or seen.met[k].kind in walk.kinds for k in taken)
+        if len(self.level) > room or (limit is not None and self.asked > limit):
+            self.level = []
+
+    def step(self, seen: Seen, walk: Walk, distance: int) -> None:
+        """Go on to the nodes met for the first time; one more than there is room for tells that there are more."""
+        fresh: dict[int, None] = {}
+        for k in self.level:
+            for far, *_ in seen.steps[k]:
+                if far not in self.distance:
+                    self.distance[far] = distance
+                    fresh[far] = None
+        room = walk.walk_limit - len(self.order)
+        self.level = nsmallest(room + 1, fresh, seen.by_id) if len(fresh) > room else sorted(fresh, key=seen.by_id)
+
+    def frontier(self, seen: Seen) -> list[str]:
         """The walked nodes that lead to unwalked ones, and the roots that were not walked."""
         inside = set(self.order)
-        onward = {k for k in self.order if any(step[0] not in inside for step in self.steps.get(k, ()))}
-        return sorted(self.met[k].id for k in onward | (set(self.roots) - inside))
+        onward = {k for k in self.order if any(step[0] not in inside for step in seen.steps[k])}
+        return sorted(seen.met[k].id for k in onward | (set(self.roots) - inside))
 
 
-def closure(reader: Reader, roots: Sequence[str], walk: Walk) -> Closure:
-    """See Snapshot.closure."""
-    walked = _walk(reader, roots, walk, walk.limit)
-    wanted = [k for k in walked.order if walk.kinds is None or walked.met[k].kind in walk.kinds]
-    if len(wanted) > walk.limit:
-        wanted = wanted[: walk.limit]
-        del walked.order[walked.order.index(wanted[-1]) + 1 :]
-    _expand(reader, walked, [k for k in walked.order if k not in walked.steps], walk)
-    nodes = _nodes(reader, walked, wanted)
-    return Closure(
-        [(nodes[k], walked.met[k].distance) for k in wanted],
-        _edges_between(walked, wanted, walk.direction),
-        walked.frontier(),
-        Counter(walked.met[k].kind for k in walked.order),
-    )
+def closures(reader: Reader, groups: Sequence[Sequence[str]], walk: Walk) -> list[Closure]:
+    """See Snapshot.closures."""
+    seen, walks = _walk(reader, groups, walk, walk.limit)
+    found = []
+    for walked in walks:
+        asked = [k for k in walked.order if walk.kinds is None or seen.met[k].kind in walk.kinds]
+        if len(asked) > walk.limit:
+            asked = asked[: walk.limit]
+            del walked.order[walked.order.index(asked[-1]) + 1 :]
+        found.append(asked)
+    _expand(reader, seen, (k for walked in walks for k in walked.order), walk)
+    nodes = _nodes(reader, seen, list(dict.fromkeys(k for asked in found for k in asked)))
+    return [
+        Closure(
+            [(nodes[k], walked.distance[k]) for k in asked],
+            _edges_between(seen, asked, walk.direction),
+            walked.frontier(seen),
+            Counter(seen.met[k].kind for k in walked.order),
+        )
+        for walked, asked in zip(walks, found, strict=True)
+    ]
 
 
 def paths(reader: Reader, sources: Sequence[str], targets: Sequence[str], walk: Walk) -> Paths:
     """See Snapshot.paths."""
-    ends = {k for k, *_ in _roots(reader, targets, walk)}
-    walked = _walk(reader, sources, walk, None)
-    _expand(reader, walked, [k for k in walked.order if k not in walked.steps], walk)
-    complete = not walked.frontier()
-    inside = set(walked.order)
-    before: dict[int, set[int]] = {}
-    for k, steps in walked.steps.items():
-        for far, *_ in steps:
-            if far in inside:
-                before.setdefault(far, set()).add(k)
-    between, todo = set(ends & inside), list(ends & inside)
-    while todo:
-        for k in before.get(todo.pop(), ()):
-            if k not in between:
-                between.add(k)
-                todo.append(k)
-    ids = {k: walked.met[k].id for k in between}
-    successors = {ids[k]: {ids[step[0]] for step in walked.steps[k] if step[0] in between} for k in between}
+    ends = {k for _, k, *_ in _roots(reader, targets, walk)}
+    seen, (walked,) = _walk(reader, [sources], walk, None)
+    _expand(reader, seen, walked.order, walk)
+    complete = not walked.frontier(seen)
+    between = _leading_to(seen, set(walked.order), ends)
+    ids = {k: seen.met[k].id for k in between}
+    successors = {ids[k]: {ids[step[0]] for step in seen.steps[k] if step[0] in between} for k in between}
     starts = [ids[k] for k in walked.roots if k in between]
     found, count = enumerate_paths(successors, starts, [ids[k] for k in ends & between], walk.limit)
     used = {id for path in found for id in path}
     shown = [k for k in between if ids[k] in used]
-    nodes = _nodes(reader, walked, shown)
+    nodes = _nodes(reader, seen, shown)
     hops: dict[tuple[str, str], list[Edge]] = {}
     follows = {pair for path in found for pair in pairwise(path)}
-    for edge in _edges_between(walked, shown, walk.direction):
+    for edge in _edges_between(seen, shown, walk.direction):
         pair = (edge.source, edge.target) if walk.direction is Direction.UPSTREAM else (edge.target, edge.source)
         if pair in follows:
             hops.setdefault(pair, []).append(edge)
     return Paths(found, {ids[k]: nodes[k] for k in shown}, hops, count if complete else None, complete)
 
 
-def _walk(reader: Reader, roots: Sequence[str], walk: Walk, limit: int | None) -> Walked:
-    """All within depth and walk_limit; with a limit, no further than the level in which it is passed."""
-    walked = Walked()
-    matched = 0
-    for k, id, kind, visible in _roots(reader, roots, walk):
-        walked.met[k] = Met(id, kind, bool(visible), 0)
-    walked.roots = sorted(walked.met, key=lambda k: walked.met[k].id)
-    level = list(walked.roots)
+def _leading_to(seen: Seen, inside: set[int], ends: set[int]) -> set[int]:
+    """Those of the nodes inside that lead to one of the ends over nodes inside."""
+    before: dict[int, set[int]] = {}
+    for k in inside:
+        for far, *_ in seen.steps[k]:
+            if far in inside:
+                before.setdefault(far, set()).add(k)
+    between, todo = ends & inside, list(ends & inside)
+    while todo:
+        for k in before.get(todo.pop(), set()) - between:
+            between.add(k)
+            todo.append(k)
+    return between
+
+
+def _walk(reader: Reader, groups: Sequence[Sequence[str]], walk: Walk, limit: int | None) -> tuple[Seen, list[Walked]]:
+    """Walks side by side, a level of all at a time: all within depth and walk_limit; with a limit, no further
+    than the level in which it is passed.
+    """
+    seen = Seen()
+    parts: dict[str, list[int]] = {}
+    for given, k, id, kind, visible in _roots(reader, list(dict.fromkeys(id for ids in groups for id in ids)), walk):
+        seen.met[k] = Met(id, kind, bool(visible))
+        parts.setdefault(given, []).append(k)
+    walks = []
+    for ids in groups:
+        roots = sorted({k for id in ids for k in parts.get(id, ())}, key=seen.by_id)
+        walks.append(Walked(roots, roots, dict.fromkeys(roots, 0)))
     for distance in range(walk.depth + 1):
-        room = walk.walk_limit - len(walked.order)
-        cut = len(level) > room
-        walked.order += level[:room]
-        matched += sum(walk.kinds is None or walked.met[k].kind in walk.kinds for k in level[:room])
-        if cut or distance == walk.depth or (limit is not None and matched > limit):
+        going = [walked for walked in walks if walked.level]
+        for walked in going:
+            walked.take(seen, walk, limit)
+        going = [walked for walked in going if walked.level]
+        if not going or distance == walk.depth:
             break
-        fresh = _expand(reader, walked, level, walk)
-        room -= len(level)
-        level = (
-            nsmallest(room + 1, fresh, key=lambda k: walked.met[k].id)
-            if len(fresh) > room
-            else sorted(fresh, key=lambda k: walked.met[k].id)
-        )
-        if not level:
-            break
-    return walked
+        _expand(reader, seen, (k for walked in going for k in walked.level), walk)
+        for walked in going:
+            walked.step(seen, walk, distance + 1)
+    return seen, walks
 
 
 def _roots(reader: Reader, ids: Sequence[str], walk: Walk) -> list[Any]:
-    """(key, id, kind, visible) of the roots, containers replaced by their parts, each once."""
+    """(given id, key, id, kind, visible) of the roots, containers replaced by their parts."""
     sql = Compiler(reader.view)
     array = sql.array(dict.fromkeys(ids))
     containers = ", ".join(f"'{name}'" for name in CONTAINERS)
@@ -135,21 +176,22 @@ def _roots(reader: Reader, ids: Sequence[str], walk: Walk) -> list[Any]:
     there = f"{sql.exists('n', walk.as_of)} AND {sql.visible('n')}"
     return reader.all(
         "closure",
-        f"SELECT n.k, n.id, n.kind, 1 FROM {array} i CROSS JOIN node n ON n.id = i.value "
+        f"SELECT n.id, n.k, n.id, n.kind, 1 FROM {array} i CROSS JOIN node n ON n.id = i.value "
         f"WHERE n.kind NOT IN ({containers}) AND {there} UNION "
-        f"SELECT p.k, p.id, p.kind, {sql.visible('p')} FROM {array} i CROSS JOIN node n ON n.id = i.value "
+        f"SELECT n.id, p.k, p.id, p.kind, {sql.visible('p')} FROM {array} i CROSS JOIN node n ON n.id = i.value "
         f"CROSS JOIN edge e ON e.dst = n.k AND e.kind IN ({edges}) CROSS JOIN node p ON p.k = e.src "
         f"WHERE n.kind IN ({containers}) AND {there} AND {sql.live('e', walk.as_of)} AND {sql.exists('p', walk.as_of)}",
         sql.params,
     )
 
 
-def _expand(reader: Reader, walked: Walked, level: Sequence[int], walk: Walk) -> list[int]:
-    """Take the edges of these nodes in; returns the nodes met for the first time."""
+def _expand(reader: Reader, seen: Seen, keys: Iterable[int], walk: Walk) -> None:
+    """Take the edges of those nodes in that were not expanded before, and the nodes at their far ends."""
+    level = [k for k in dict.fromkeys(keys) if k not in seen.steps]
     if not level:
-        return []
+        return
     for k in level:
-        walked.steps[k] = []
+        seen.steps[k] = []
     near, far = ("src", "dst") if walk.direction is Direction.UPSTREAM else ("dst", "src")
     kinds = ", ".join(f"'{ontology.EDGE_KINDS[name].name}'" for name in walk.edges or ontology.LINEAGE_EDGES)
     sql = Compiler(reader.view)
@@ -160,33 +202,28 @@ def _expand(reader: Reader, walked: Walked, level: Sequence[int], walk: Walk) ->
         f"CROSS JOIN node n ON n.k = e.{far} WHERE {sql.live('e', walk.as_of)}",
         sql.params,
     )
-    distance = walked.met[level[0]].distance + 1
-    met, steps, fresh = walked.met, walked.steps, []
     for row in rows:
-        there = row[1]
-        steps[row[0]].append(row[1:7])
-        if there not in met:
-            met[there] = Met(row[7], row[8], bool(row[9]), distance)
-            fresh.append(there)
-    return fresh
+        seen.steps[row[0]].append(row[1:7])
+        if row[1] not in seen.met:
+            seen.met[row[1]] = Met(row[7], row[8], bool(row[9]))
 
 
-def _nodes(reader: Reader, walked: Walked, wanted: Sequence[int]) -> dict[int, Node]:
+def _nodes(reader: Reader, seen: Seen, wanted: Sequence[int]) -> dict[int, Node]:
     """Whole nodes of the visible ones, and what may be known of the others."""
-    hidden = {k: Node(m.id, m.kind, visible=False) for k in wanted if not (m := walked.met[k]).visible}
+    hidden = {k: Node(m.id, m.kind, visible=False) for k in wanted if not (m := seen.met[k]).visible}
     sql = Compiler(reader.view)
     shown = sql.array([k for k in wanted if k not in hidden])
     text = f"SELECT n.k, {NODE} FROM {shown} i CROSS JOIN node n ON n.k = i.value"
     return hidden | {k: node_of(row) for k, *row in reader.all("closure", text, sql.params)}
 
 
-def _edges_between(walked: Walked, wanted: Sequence[int], direction: Direction) -> list[Edge]:
+def _edges_between(seen: Seen, wanted: Sequence[int], direction: Direction) -> list[Edge]:
     """The edges met between two of these nodes, by identity."""
     inside = set(wanted)
     edges = []
     for near in wanted:
-        for far, kind, disc, since, until, props in walked.steps[near]:
+        for far, kind, disc, since, until, props in seen.steps[near]:
             if far in inside:
                 source, target = (near, far) if direction is Direction.UPSTREAM else (far, near)
-                edges.append(edge_of((kind, walked.met[source].id, walked.met[target].id, disc, since, until, props)))
+                edges.append(edge_of((kind, seen.met[source].id, seen.met[target].id, disc, since, until, props)))
     return sorted(edges, key=lambda e: (e.source, e.kind, e.target, e.discriminator, e.since))

@@ -66,6 +66,21 @@ async def test_a_lineage_on_neo4j_is_at_most_two_statements(neo4j_graph: Graph) 
             assert (await counted(snapshot, *roots))[1] <= 2
 
 
+async def test_closures_of_many_groups_are_those_of_each_alone_in_the_statements_of_one(
+    snapshot_of_ladder: Graph,
+) -> None:
+    groups = [[TOP], [RECORDS[0].node.id], [RECORDS[50].node.id, RECORDS[90].node.id], [], [BOTTOM], [TOP]]
+    walk = Walk(Direction.UPSTREAM, depth=7, edges=("DERIVED_FROM",), limit=9)
+    async with snapshot_of_ladder.snapshot() as snapshot:
+        alone = [await snapshot.closure(roots, walk) for roots in groups]
+        before = snapshot.statements
+        together = await snapshot.closures(groups, walk)
+        assert snapshot.statements - before <= 2 * (7 + 1)
+    assert [(list(c.nodes), list(c.edges), list(c.frontier), dict(c.counts)) for c in together] == [
+        (list(c.nodes), list(c.edges), list(c.frontier), dict(c.counts)) for c in alone
+    ]
+
+
 async def test_a_walk_that_is_cut_says_so_and_where_to_go_on(snapshot_of_ladder: Graph) -> None:
     async with snapshot_of_ladder.snapshot() as snapshot:
         cut, statements = await counted(snapshot, TOP, walk=Walk(Direction.UPSTREAM, depth=4, edges=("DERIVED_FROM",)))

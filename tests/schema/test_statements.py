@@ -87,6 +87,13 @@ async def test_each_level_and_edge_is_one_statement(graph: Graph) -> None:
         assert await _statements(graph, query) == statements, query
 
 
+async def test_the_lineage_of_every_node_of_a_list_is_one_statement_on_neo4j(neo4j_graph: Graph) -> None:
+    query = "{ modelVersions { nodes { upstream { complete nodes { node { name } } } downstream { complete } } } }"
+    for name, size in (("small", 2), ("large", 20)):
+        await _family(neo4j_graph, name, size)
+        assert await _statements(neo4j_graph, query) == 3
+
+
 async def test_lineage_is_two_statements_on_neo4j_whatever_its_size(neo4j_graph: Graph) -> None:
     query = """{ lineage(of: ["models:/small-Model"], direction: UPSTREAM) { roots { name } nodes { node { name } }
       edges { kind } frontier countsByKind { count } complete } }"""
