@@ -19,7 +19,7 @@ SOAK = bool(os.environ.get("LINEAL_SOAK"))
 
 _CHECKS = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large)
 settings.register_profile("small", max_examples=25, deadline=None, derandomize=True, suppress_health_check=_CHECKS)
-settings.register_profile("soak", max_examples=1_000, deadline=None, suppress_health_check=_CHECKS)
+settings.register_profile("soak", max_examples=200, deadline=None, suppress_health_check=_CHECKS)
 settings.load_profile("soak" if SOAK else "small")
 
 

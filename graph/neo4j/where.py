@@ -184,8 +184,12 @@ def sorted_by(value: str, order: Order, ties: Sequence[str]) -> str:
 
 
 def exists(n: str) -> str:
-    """Whether the node is there at the time."""
-    return f"{n}.createdAt <= at AND ({n}.deletedAt IS NULL OR {n}.deletedAt > at)"
+    """Whether the node is there at the time.
+
+    Nearly every node was born before, which the planner does not know: the sum keeps it from beginning
+    with the index of that, in the place of the one that gives the order.
+    """
+    return f"{n}.createdAt + 0 <= at AND ({n}.deletedAt IS NULL OR {n}.deletedAt > at)"
 
 
 def live(r: str) -> str:

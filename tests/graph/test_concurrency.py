@@ -14,6 +14,8 @@ from tests import building
 from tests.graph.bursting import create_version
 from tests.graph.test_faults import MODEL, ROOT, assert_whole, prepare
 
+pytestmark = pytest.mark.soak
+
 
 async def test_concurrent_versions_of_one_model_from_two_processes_have_the_numbers_1_to_64(store_url: str) -> None:
     async with open_graph(store_url) as graph:

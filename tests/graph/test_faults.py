@@ -25,6 +25,8 @@ from tests.conftest import count
 from tests.graph.bursting import create_version
 from tests.services import CuttingProxy, Neo4jServer
 
+pytestmark = pytest.mark.soak
+
 ROOT = Path(__file__).parents[2]
 MODEL = "models:/burst"
 VERSIONS = 40

@@ -21,6 +21,8 @@ from graph.port import Closure, Direction, Edge, Graph, NodeRecord, View, Walk
 from tests import building
 from tests.graph import oracle
 
+pytestmark = pytest.mark.soak
+
 OPEN_WORKSPACE, SECRET_WORKSPACE = "default", "secret"
 VIEW = View(frozenset({OPEN_WORKSPACE}))
 TIMES = (building.LONG_AGO + 10, building.LONG_AGO + 20, building.LONG_AGO + 30)
