@@ -7,6 +7,8 @@ import sys
 from asyncio.subprocess import PIPE
 from itertools import pairwise
 
+import pytest
+
 from graph.open import open_graph
 from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Point, Transaction
 from lineal.errors import PreconditionFailed

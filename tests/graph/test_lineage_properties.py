@@ -13,6 +13,7 @@ from itertools import count, pairwise
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
