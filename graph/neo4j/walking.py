@@ -37,7 +37,7 @@ def closures_text(q: Compiler, groups: Sequence[Sequence[str]], walk: Walk) -> s
 
 
 def _closure_text(q: Compiler, walk: Walk) -> str:
-    """The closure of the roots `given`: [nodes with distance, edges and exits of each walked node, unwalked roots, counts]."""
+    """The closure of the roots `given`: [nodes, edges and exits of each walked node, unwalked roots, counts]."""
     most = min(walk.limit, walk.walk_limit) if walk.kinds is None else walk.walk_limit
     if walk.kinds is None:
         cut = "WITH at, roots, s AS shown, [x IN s | x[0]] AS walked, [x IN s | x[0]] AS inside"

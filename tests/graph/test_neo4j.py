@@ -62,7 +62,7 @@ class Sent:
         """The operators of the last statement's plan, with what each did."""
         text, params = self.statements[-1]
         with neo4j.GraphDatabase.driver(self._url) as driver, driver.session() as session:
-            plan = session.run(f"PROFILE {text}", params).consume().profile  # type: ignore[arg-type]
+            plan = session.run(f"PROFILE {text}", params).consume().profile
         return list(_operators(plan))
 
     def operators(self) -> set[str]:
@@ -187,8 +187,8 @@ async def every_reading_verb(snapshot: Snapshot, model: Node, version: Node) -> 
 
 
 READING_VERBS = [
-    "resolve", "resolve", "nodes", "find", "find", "neighbours", "history", "tags", "metrics", "points", "closure", "paths",
-    "search", "changes", "records", "edges_from",
+    "resolve", "resolve", "nodes", "find", "find", "neighbours", "history", "tags", "metrics", "points", "closure",
+    "paths", "search", "changes", "records", "edges_from",
 ]  # fmt: skip
 
 
@@ -198,10 +198,10 @@ async def test_each_reading_verb_is_one_statement_of_one_record(
 ) -> None:
     model, (version, _) = await building.model(neo4j_graph, "m", versions=2)
     seen: list[Statement] = []
-    async with Neo4jGraph(neo4j_server.url, observer=seen.append, notifications=True) as watched:
-        async with watched.snapshot(view) as snapshot:
-            await every_reading_verb(snapshot, model, version)
-            assert snapshot.statements == len(READING_VERBS)
+    watched = Neo4jGraph(neo4j_server.url, observer=seen.append, notifications=True)
+    async with watched, watched.snapshot(view) as snapshot:
+        await every_reading_verb(snapshot, model, version)
+        assert snapshot.statements == len(READING_VERBS)
     assert [statement.verb for statement in seen] == READING_VERBS
     assert all(statement.seconds > 0 and not statement.failed for statement in seen)
 
