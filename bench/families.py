@@ -92,7 +92,7 @@ class Grower:
                 )
             )
         reader, kind = (run, "READ") if through_run else (version, "TRAINED_ON")
-        for corpus in {self._corpus() for _ in range(self._random.choice((1, 2, 3, 3, 4)))}:
+        for corpus in {self._corpus() for _ in range(self._random.choice((2, 3, 4, 4, 5)))}:
             self._edge(kind, reader, corpus, "train")
 
     def _corpus(self) -> str:
