@@ -63,6 +63,10 @@ def encode(name: str) -> str:
     return re.sub(r"[%/:@]", lambda match: f"%{ord(match[0]):02X}", name)
 
 
+def _is_number(part: str) -> bool:
+    return bool(re.fullmatch(r"[1-9][0-9]{0,9}", part)) and int(part) <= ontology.MAX_NUMBER
+
+
 def parse(text: str, *, field: str = "address") -> Address:
     """Read an id or an address.
 
@@ -92,10 +96,10 @@ def parse(text: str, *, field: str = "address") -> Address:
         if part_kind is None:
             msg = f"{field}: {match['scheme']} have no parts: {text!r}; a / inside a name is written %2F"
             raise InvalidArgument(msg, field=field)
-        if part_kind in {"ModelVersion", "DeploymentRevision"} and not re.fullmatch(r"[1-9][0-9]{0,17}", part):
+        if part_kind in {"ModelVersion", "DeploymentRevision"} and not _is_number(part):
             msg = (
-                f"{field}: {part!r} is no version number in {text!r}; versions are 1, 2, 3, …, "
-                "and a / inside a name is written %2F"
+                f"{field}: {part!r} is no version number in {text!r}; versions are 1, 2, 3, … "
+                f"up to {ontology.MAX_NUMBER}, and a / inside a name is written %2F"
             )
             raise InvalidArgument(msg, field=field)
         return Address(part_kind, workspace, name, part)

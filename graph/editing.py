@@ -367,8 +367,10 @@ class Editing(Primitives):
         series = []
         for id, values in points.items():
             current = {m.name: m for m in there.get(id, ())}
-            for name in dict.fromkeys(p.name for p in values):
-                mine = [p for p in values if p.name == name]
+            named: dict[str, list[Point]] = {}
+            for point in values:
+                named.setdefault(point.name, []).append(point)
+            for name, mine in named.items():
                 old = current.get(name)
                 series.append(Series(id, merge_metric(old, name, mine), old.count if old else 0, mine))
             self.log.logged[id] = self.log.logged.get(id, 0) + len(values)

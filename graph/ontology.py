@@ -29,6 +29,8 @@ MAX_NAME: Final = 500
 MAX_STRING: Final = 8_000
 MAX_TEXT: Final = 65_536
 MAX_INT: Final = 2**63 - 1
+MAX_NUMBER: Final = 2**31 - 1
+"""The largest number that a version may have: GraphQL's Int ends there."""
 
 
 class Type(Enum):
@@ -76,6 +78,8 @@ class Property:
     required: bool = False
     internal: bool = False
     values: tuple[str, ...] = ()
+    least: int = -MAX_INT
+    most: int = MAX_INT
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +180,7 @@ MODEL = NodeKind(
     "A named family of versions that solve one task.",
     (
         _p("task", Type.STRING, "What it is for: text-classification, embedding, …", filterable=True),
-        _p("lastNumber", Type.INT, "The highest version number ever given; numbers are never used again.", internal=True),
+        _p("lastNumber", Type.INT, "The highest version number ever given; numbers are never used again.", internal=True, least=0, most=MAX_NUMBER),
     ),
     parts=("ModelVersion",),
 )
@@ -184,12 +188,12 @@ MODEL_VERSION = NodeKind(
     "ModelVersion", "mv", "models", MODEL_READ,
     "One trained state of a model: parameters, metrics, artifacts, and where it came from.",
     (
-        _p("number", Type.INT, "Its number in the model, from 1, in order of registration.", filterable=True, required=True, internal=True),
+        _p("number", Type.INT, "Its number in the model, from 1, in order of registration.", filterable=True, required=True, internal=True, least=1, most=MAX_NUMBER),
         _p("state", Type.STRING, "PENDING until its artifacts are complete, then READY, or FAILED.", filterable=True, values=VERSION_STATES),
         _p("frameworks", Type.STRINGS, "The libraries that can load it: PyTorch, scikit-learn, …"),
         _p("license", Type.STRING, "SPDX identifier, or the words its author used.", filterable=True),
-        _p("parameterCount", Type.INT, "How many learned parameters it has.", filterable=True),
-        _p("sizeBytes", Type.INT, "Size in bytes, loaded.", filterable=True),
+        _p("parameterCount", Type.INT, "How many learned parameters it has.", filterable=True, least=0),
+        _p("sizeBytes", Type.INT, "Size in bytes, loaded.", filterable=True, least=0),
         _p("releasedAt", Type.TIME, "When its author published it.", filterable=True),
         _p("uri", Type.STRING, "Where its files are, when they are kept elsewhere."),
     ),
@@ -213,8 +217,8 @@ DATASET_VERSION = NodeKind(
     (
         _p("uri", Type.STRING, "Where this version is.", filterable=True),
         _p("digest", Type.STRING, "Checksum of the content, algorithm first: sha256:…", filterable=True),
-        _p("rowCount", Type.INT, "How many rows it has.", filterable=True),
-        _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True),
+        _p("rowCount", Type.INT, "How many rows it has.", filterable=True, least=0),
+        _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True, least=0),
     ),
     within="Dataset",
 )
@@ -223,7 +227,7 @@ FIELD = NodeKind(
     "A column of a data set, or a feature.",
     (
         _p("type", Type.STRING, "Data type in the source's own words: int64, varchar(20), …", filterable=True),
-        _p("ordinal", Type.INT, "Its place among the fields, from 0."),
+        _p("ordinal", Type.INT, "Its place among the fields, from 0.", least=0, most=MAX_NUMBER),
     ),
     within="Dataset",
     orders=("ordinal", "name", "createdAt", "updatedAt"),
@@ -269,7 +273,7 @@ DEPLOYMENT = NodeKind(
 DEPLOYMENT_REVISION = NodeKind(
     "DeploymentRevision", "dr", "deployments", DEPLOYMENT_READ,
     "What a deployment was told to serve, and how, at one time.",
-    (_p("number", Type.INT, "Its number in the deployment, from 1.", filterable=True, required=True, internal=True),),
+    (_p("number", Type.INT, "Its number in the deployment, from 1.", filterable=True, required=True, internal=True, least=1, most=MAX_NUMBER),),
     within="Deployment",
     orders=("number", "createdAt", "updatedAt"),
 )
@@ -291,7 +295,7 @@ ARTIFACT = NodeKind(
     (
         _p("uri", Type.STRING, "Where the bytes are.", filterable=True),
         _p("digest", Type.STRING, "Checksum, algorithm first: sha256:…", filterable=True),
-        _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True),
+        _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True, least=0),
         _p("mediaType", Type.STRING, "RFC 6838 media type.", filterable=True),
     ),
 )

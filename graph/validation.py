@@ -91,6 +91,8 @@ def properties(
 
 def _value(prop: Property, value: Any, at: str) -> Any:
     kept, wanted = _text(value, prop) if prop.type in {Type.STRING, Type.TEXT} else _CHECKS[prop.type](value)
+    if not wanted and prop.type is Type.INT and not prop.least <= kept <= prop.most:
+        wanted = f"a whole number from {prop.least} to {prop.most}"
     if wanted:
         shown = repr(value)
         msg = f"{at}: must be {wanted}, not {shown if len(shown) <= 80 else shown[:77] + '…'}"
