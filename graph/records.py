@@ -6,6 +6,7 @@ A line is an object with one member that says what it is, in canonical JSON (RFC
     {"node":{"id":…,"kind":…,"name":…,"props":{…},"tags":{…},"params":{…},"metrics":[…],"former":[…],…}}
     {"edge":{"kind":…,"source":…,"target":…,"discriminator":…,"since":…,"until":…,"props":{…}}}
     {"points":{"owner":…,"name":…,"number":…,"points":[[value,step,time],…]}}
+    {"end":{"lines":…}}
 
 What is absent or empty is left out. Times are microseconds since the epoch, UTC. NaN and the infinities
 are "NaN", "Infinity" and "-Infinity"; whole numbers past 2^53 are decimal strings, and inside free JSON,
@@ -97,6 +98,11 @@ def chunk_line(chunk: Chunk) -> bytes:
     return _line("points", {"owner": chunk.owner, "name": chunk.name, "number": chunk.number, "points": points})
 
 
+def end_line(lines: int) -> bytes:
+    """The last line of an export, which says how many lines come before it: without it the file was cut off."""
+    return _line("end", {"lines": lines})
+
+
 def _line(what: str, body: Mapping[str, Any]) -> bytes:
     kept = {name: value for name, value in body.items() if value is not None and value not in ("", {}, [])}
     return canonical({what: kept}) + b"\n"
@@ -159,7 +165,7 @@ def read_line(line: bytes) -> tuple[str, dict[str, Any]]:
     except orjson.JSONDecodeError as error:
         raise InvalidArgument(f"is not JSON: {error}") from None
     if not isinstance(value, dict) or len(value) != 1 or not isinstance(body := next(iter(value.values())), dict):
-        raise InvalidArgument('must be an object with one of "lineal", "node", "edge" and "points" in it')
+        raise InvalidArgument('must be an object with one of "lineal", "node", "edge", "points" and "end" in it')
     return next(iter(value)), body
 
 
@@ -167,6 +173,12 @@ def read_header(body: dict[str, Any]) -> None:
     """Raises InvalidArgument: another format than this code reads."""
     if body.get("format") != FORMAT:
         raise InvalidArgument(f"lineal.format: this Lineal reads format {FORMAT}, not {body.get('format')!r}")
+
+
+def read_end(body: dict[str, Any], lines: int) -> None:
+    """Raises InvalidArgument: it counts another number of lines before it."""
+    if body != {"lines": lines}:
+        raise InvalidArgument(f"end.lines: {lines} lines come before it, not {body.get('lines')!r}: some are missing")
 
 
 def read_node(body: dict[str, Any]) -> NodeRecord:

@@ -25,10 +25,12 @@ from graph.port import CHUNK, Chunk, Edge, Graph, NodeRecord, Snapshot, Transact
 from graph.records import (
     chunk_line,
     edge_line,
+    end_line,
     header_line,
     node_line,
     read_chunk,
     read_edge,
+    read_end,
     read_header,
     read_line,
     read_node,
@@ -47,14 +49,23 @@ MAX_LINE = 64 * 2**20
 Progress = Callable[[str, int, int], None]
 """Hears what is being done ("checking", "loading"), how much of it is done, and how much there is."""
 
-_SECTIONS = ("lineal", "node", "edge", "points")
+_SECTIONS = ("lineal", "node", "edge", "points", "end")
 
 
 # ── Export ────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def export_lines(snapshot: Snapshot) -> AsyncIterator[bytes]:
-    """The whole graph as lines, read a page at a time. Of each node only the id is kept meanwhile."""
+    """The whole graph as lines, read a page at a time; the last one tells that nothing is missing."""
+    count = 0
+    async for line in _content(snapshot):
+        count += 1
+        yield line
+    yield end_line(count)
+
+
+async def _content(snapshot: Snapshot) -> AsyncIterator[bytes]:
+    """All lines but the last. Of each node only the id is kept meanwhile."""
     yield header_line()
     ids: list[str] = []
     series: list[tuple[str, str, int]] = []
@@ -171,6 +182,7 @@ class _Check:
         self.wrong = 0
         self.number = 0
         self.section = -1
+        self.whole = False
         self.nodes: dict[str, tuple[int, str]] = {DEFAULT_WORKSPACE_ID: (0, "Workspace")}
         self.keys: dict[str, int] = {}
         self.open_keys: dict[str, int] = {}
@@ -184,6 +196,8 @@ class _Check:
     def run(self) -> _Plan:
         self._read()
         self._places()
+        if not self.wrong and not self.whole:
+            self._problem(self.number, 'the file is cut off: an export ends with a line {"end":{"lines":…}}')
         if not self.wrong:
             self._counts()
             self._sort()
@@ -230,7 +244,13 @@ class _Check:
         if section > 1:
             self._places()
         self.section = section
-        (read_header, self._node, self._edge, self._chunk)[section](body)
+        (read_header, self._node, self._edge, self._chunk, self._end)[section](body)
+
+    def _end(self, body: dict[str, object]) -> None:
+        if self.whole:
+            raise InvalidArgument("end: comes twice")
+        self.whole = True
+        read_end(body, self.number - 1)
 
     def _node(self, body: dict[str, object]) -> None:
         record = read_node(body)
@@ -314,7 +334,7 @@ class _Check:
 
 async def _load(graph: Graph, content: mmap.mmap, plan: _Plan, by: str, report: Progress) -> Imported:
     """The second reading."""
-    total = len(plan.starts) - 2
+    total = len(plan.starts) - 3  # the header, the last line, and where it ends
     done = new = 0
     for nodes, edges in _batches(plan):
         records = [read_node(read_line(plan.line(content, n))[1]) for n in nodes]

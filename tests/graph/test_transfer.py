@@ -82,7 +82,7 @@ async def test_a_graph_moves_to_another_store_and_back_with_the_same_bytes(
     first = await exported(graph)
     done = await import_file(other, write(first), by="t")
     assert await exported(other) == first
-    assert done.nodes + done.edges + done.chunks + 1 == len(first.splitlines())
+    assert done.nodes + done.edges + done.chunks + 2 == len(first.splitlines())
     again = await import_file(graph, write(first), by="t")
     assert again.new == 0
     assert await exported(graph) == first
@@ -109,7 +109,8 @@ async def test_every_line_is_canonical_json_and_nodes_come_before_edges_before_p
     lines = (await exported(sqlite_graph)).decode().splitlines()
     bodies = [json.loads(line) for line in lines]
     assert bodies[0] == {"lineal": {"format": 1}}
-    sections = [next(iter(body)) for body in bodies[1:]]
+    assert bodies[-1] == {"end": {"lines": len(bodies) - 1}}
+    sections = [next(iter(body)) for body in bodies[1:-1]]
     assert sections == sorted(sections, key=["node", "edge", "points"].index)
     ids = [body["node"]["id"] for body in bodies if "node" in body]
     assert ids == sorted(ids)
@@ -227,7 +228,23 @@ def changed(number: int, /, **members: Any) -> list[Any]:
 
 
 def file_of(lines: list[Any]) -> bytes:
-    return b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+    whole = [*lines, {"end": {"lines": len(lines)}}]
+    return b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in whole)
+
+
+@pytest.mark.parametrize("kept", [1, 3, len(GOOD)])
+async def test_a_file_that_was_cut_off_is_refused_and_nothing_is_loaded(
+    sqlite_graph: Graph, write: Callable[[bytes], Path], kept: int
+) -> None:
+    cut = b"".join(file_of(GOOD).splitlines(keepends=True)[:kept])
+    with pytest.raises(InvalidArgument, match=f"line {kept}: the file is cut off"):
+        await import_file(sqlite_graph, write(cut), by="t")
+    missing = file_of(GOOD).splitlines(keepends=True)
+    del missing[-2]
+    with pytest.raises(InvalidArgument, match=r"end\.lines"):
+        await import_file(sqlite_graph, write(b"".join(missing)), by="t")
+    async with sqlite_graph.snapshot() as snapshot:
+        assert len(await snapshot.records("", 100)) == 1
 
 
 async def test_the_good_file_is_good(sqlite_graph: Graph, write: Callable[[bytes], Path]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from graph.port import Graph
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
+from resolvers import reading
 from resolvers.operation import Operation
 from resolvers.writing import importing
 from resolvers.writing.importing import record_lineage
@@ -211,3 +212,10 @@ async def test_the_statements_do_not_grow_with_the_items(graph: Graph) -> None:
         await graph.write(work, by="ann", action="recordLineage")
         counts.append(statements[-1])
     assert counts[0] == counts[1]
+
+
+async def test_a_version_number_that_no_face_could_show_is_refused(graph: Graph) -> None:
+    async with Operation(graph, by="t") as op:
+        with pytest.raises(InvalidArgument, match="no version number"):
+            await record_lineage(op, nodes=[{"address": "models:/big"}, {"address": "models:/big/3000000000"}])
+        assert await reading.resolve(op, "models:/big") is None
