@@ -29,8 +29,8 @@ def test_a_sqlite_url_names_a_file(url: str, path: str) -> None:
 
 
 def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/ada")
-    assert sqlite_path("sqlite:///~/lineal.db") == Path("/home/ada/lineal.db")
+    monkeypatch.setenv("HOME", "/srv/ada")
+    assert sqlite_path("sqlite:///~/lineal.db") == Path("/srv/ada/lineal.db")
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ def test_without_any_setting_it_is_a_file_in_the_data_folder_on_loopback(monkeyp
 def test_a_relative_data_folder_is_ignored_as_its_specification_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", "data")
-    monkeypatch.setenv("HOME", "/home/ada")
-    assert Settings.load().graph == "sqlite:////home/ada/.local/share/lineal/lineal.db"
+    monkeypatch.setenv("HOME", "/srv/ada")
+    assert Settings.load().graph == "sqlite:////srv/ada/.local/share/lineal/lineal.db"
 
 
 def test_windows_has_a_data_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
