@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PACKAGES := lineal schema resolvers graph
+PACKAGES := lineal schema gateway resolvers auth graph
 # Without Java the tests of Neo4j skip, and what they cover is not covered.
 COVERED := $(shell command -v java >/dev/null && echo 95 || echo 85)
 UV ?= uv

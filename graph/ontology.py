@@ -62,6 +62,7 @@ class Exclusive(Enum):
     PER_SOURCE = "one for each source and kind of target"
     PER_SOURCE_AND_NAME = "one for each source and discriminator"
     PER_TARGET = "one for each target"
+    PER_PAIR = "one for each source and target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,8 @@ class EdgeKind:
                 return f"{self.name}|{source}|{discriminator}"
             case Exclusive.PER_TARGET:
                 return f"{self.name}|{target}"
+            case Exclusive.PER_PAIR:
+                return f"{self.name}|{source}|{target}"
             case Exclusive.NO:
                 return None
 
@@ -163,16 +166,23 @@ COMMON: Final = (
 
 MODEL_READ, DATASET_READ = "model:read", "dataset:read"
 DEPLOYMENT_READ, WORKSPACE_READ, ARTIFACT_READ = "deployment:read", "workspace:read", "artifact:read"
+ACTIVITY_READ = "activity:read"
 
 VERSION_STATES: Final = ("PENDING", "READY", "FAILED")
 RUN_STATES: Final = ("SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED")
 RUN_ENDED: Final = ("FINISHED", "FAILED", "KILLED")
+VISIBILITIES: Final = ("PUBLIC", "INTERNAL", "PRIVATE")
+ROLES: Final = ("VIEWER", "CONTRIBUTOR", "APPROVER", "OWNER")
 
 # The tables read best as tables.
 # fmt: off
 WORKSPACE = NodeKind(
     "Workspace", "ws", "workspaces", WORKSPACE_READ,
     "A team's own part of the registry. Its name is part of every address and never changes.",
+    (
+        _p("visibility", Type.STRING, "Who may read it besides its members: nobody (PRIVATE, also when absent), every principal (INTERNAL), or, where a setting allows it, everybody (PUBLIC).", filterable=True, values=VISIBILITIES),
+        _p("lineage", Type.STRING, "Whether walks of those who may not read it go through it (TRANSPARENT, also when absent) or stop before it (OPAQUE).", values=("TRANSPARENT", "OPAQUE")),
+    ),
     is_global=True,
 )
 MODEL = NodeKind(
@@ -311,17 +321,38 @@ CODE_REVISION = NodeKind(
 )
 PRINCIPAL = NodeKind(
     "Principal", "pr", "principals", WORKSPACE_READ,
-    "A person or a service account.",
-    (_p("type", Type.STRING, "USER or SERVICE.", filterable=True, values=("USER", "SERVICE")),),
+    "A person or a service account. Its name is the issuer's short name and the subject of its tokens.",
+    (
+        _p("type", Type.STRING, "USER or SERVICE.", filterable=True, values=("USER", "SERVICE")),
+        _p("displayName", Type.STRING, "What people call it.", filterable=True),
+        _p("userName", Type.STRING, "What it signs in with, in small letters; absent where no directory provisions it.", filterable=True),
+        _p("active", Type.BOOL, "False once it was deactivated: then no token of it opens anything.", filterable=True),
+        _p("externalId", Type.STRING, "Its id in the directory that provisions it.", filterable=True),
+        _p("directory", Type.JSON, "What the directory that provisions it said of it (SCIM 2.0).", internal=True),
+        _p("inbox", Type.JSON, "Which of its notifications it has read.", internal=True),
+    ),
     is_global=True,
 )
-TEAM = NodeKind("Team", "te", "teams", WORKSPACE_READ, "Principals that own and decide together.", is_global=True)
+TEAM = NodeKind(
+    "Team", "te", "teams", WORKSPACE_READ,
+    "Principals that own and decide together.",
+    (
+        _p("externalId", Type.STRING, "Its id in the directory that provisions it.", filterable=True),
+        _p("directory", Type.JSON, "What the directory that provisions it said of it (SCIM 2.0).", internal=True),
+    ),
+    is_global=True,
+)
+COMMENT = NodeKind(
+    "Comment", "co", "comments", ACTIVITY_READ,
+    "What somebody said about something. It belongs to the workspace and the container of that.",
+    (_p("text", Type.TEXT, "What was said, in Markdown. @name mentions a principal or a team.", required=True),),
+)
 
 NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     kind.name: kind
     for kind in (
         WORKSPACE, MODEL, MODEL_VERSION, DATASET, DATASET_VERSION, FIELD, EXPERIMENT, RUN, PIPELINE, EVALUATION,
-        DEPLOYMENT, DEPLOYMENT_REVISION, ENVIRONMENT, SERVING_TARGET, ARTIFACT, CODE_REVISION, PRINCIPAL, TEAM,
+        DEPLOYMENT, DEPLOYMENT_REVISION, ENVIRONMENT, SERVING_TARGET, ARTIFACT, CODE_REVISION, PRINCIPAL, TEAM, COMMENT,
     )
 }
 
@@ -415,7 +446,25 @@ OWNED_BY = EdgeKind(
     "OWNED_BY", _pairs((k for k in NODE_KINDS.values() if not k.is_global), (PRINCIPAL, TEAM)),
     "Who answers for it.", prov="wasAttributedTo",
 )
-MEMBER_OF = EdgeKind("MEMBER_OF", (("Principal", "Team"),), "Who belongs to a team.")
+MEMBER_OF = EdgeKind("MEMBER_OF", (("Principal", "Team"),), "Who belongs to a team.", blocks=False)
+GRANTS = EdgeKind(
+    "GRANTS", (("Workspace", "Principal"), ("Workspace", "Team")),
+    "Who has a role in a workspace: VIEWER, CONTRIBUTOR, APPROVER or OWNER.",
+    discriminator="role", exclusive=Exclusive.PER_PAIR, blocks=False,
+)
+SHARED_WITH = EdgeKind(
+    "SHARED_WITH", (("Model", "Workspace"), ("Dataset", "Workspace")),
+    "Whoever may read that workspace may read this model or data set too.", blocks=False,
+)
+ABOUT = EdgeKind(
+    "ABOUT", _pairs((COMMENT,), NODE_KINDS.values()), "What a comment is about; about a comment, it is a reply.",
+    exclusive=Exclusive.PER_SOURCE, blocks=False,
+)
+MENTIONS = EdgeKind("MENTIONS", _pairs((COMMENT,), (PRINCIPAL, TEAM)), "Who is mentioned in a comment.", blocks=False)
+WATCHES = EdgeKind(
+    "WATCHES", _pairs((PRINCIPAL,), NODE_KINDS.values()),
+    "Who is notified of what happens to it; of a model, a data set or another container, to its parts too.", blocks=False,
+)
 
 # fmt: on
 EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
@@ -443,6 +492,11 @@ EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
         SUPERSEDED_BY,
         OWNED_BY,
         MEMBER_OF,
+        GRANTS,
+        SHARED_WITH,
+        ABOUT,
+        MENTIONS,
+        WATCHES,
     )
 }
 
@@ -451,6 +505,9 @@ LINEAGE_EDGES: Final = tuple(k.name for k in EDGE_KINDS.values() if k.lineage is
 
 WALKABLE_EDGES: Final = tuple(k.name for k in EDGE_KINDS.values() if k.lineage is not Lineage.NO)
 """What a walk may take: the only edges among which a cycle is refused."""
+
+BLOCKING_EDGES: Final = tuple(k.name for k in EDGE_KINDS.values() if k.blocks)
+"""The edges that refuse the delete of their target."""
 
 CONTAINING_EDGES: Final = (VERSION_OF.name, PART_OF.name, RUN_OF.name)
 """The edges from a part to what stands for it as a root of lineage."""

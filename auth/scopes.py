@@ -1,0 +1,229 @@
+"""The one table of scopes.
+
+`@requiresScopes` in the SDL, `scopes_supported` in the protected-resource metadata, the kinds that a view
+shows and a write may touch, and the table in docs/access.md all derive from it. GraphQL fields are named
+by their schema coordinates, as `Type.field`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from auth.caller import ADMIN, Caller
+from graph import ontology
+
+SCOPES: Final[Mapping[str, str]] = {
+    "model:read": "Read models, versions, experiments, runs, pipelines, evaluations and code revisions.",
+    "dataset:read": "Read data sets, their versions and fields.",
+    "deployment:read": "Read deployments, their revisions, environments and serving targets.",
+    "workspace:read": "Read workspaces, teams and principals.",
+    "artifact:read": "Read what is known of files.",
+    "lineage:read": "Walk lineage: lineage, paths, upstream, downstream.",
+    "metrics:read": "Read metrics and their series, and filter or order by them.",
+    "activity:read": "Read changes, comments, the activity feed and one's notifications.",
+    "audit:read": "Read the audit of workspaces that one owns.",
+    "schema:read": "Read the schema by introspection.",
+    "monitor:read": "Read the metrics of the server itself.",
+    "model:write": "Write models, versions, experiments, runs, pipelines, evaluations.",
+    "dataset:write": "Write data sets, their versions and fields.",
+    "artifact:write": "Write what is known of files.",
+    "deployment:write": "Write deployments, environments and serving targets.",
+    "lifecycle:approve": "Move versions between stages.",
+    "activity:write": "Comment, watch things, and mark notifications as read.",
+    "workspace:admin": "Create and change workspaces, their members and what is shared with them.",
+    "directory:write": "Provision principals and teams (SCIM 2.0).",
+    "webhook:write": "Manage webhooks.",
+    ADMIN: "Everything, in every workspace.",
+}
+"""Every scope, and what it opens."""
+
+WRITTEN_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(
+        ("Model", "ModelVersion", "Experiment", "Run", "Pipeline", "Evaluation", "CodeRevision"), ("model:write",)
+    ),
+    **dict.fromkeys(("Dataset", "DatasetVersion", "Field"), ("dataset:write",)),
+    **dict.fromkeys(("Deployment", "DeploymentRevision", "Environment", "ServingTarget"), ("deployment:write",)),
+    "Artifact": ("artifact:write", "model:write", "dataset:write"),
+    "Comment": ("activity:write",),
+    "Workspace": ("workspace:admin",),
+    "Principal": ("directory:write", "activity:write"),
+    "Team": ("directory:write", "workspace:admin"),
+}
+"""The scopes that let a kind be written: any of them does."""
+
+
+@lru_cache(1_024)
+def readable_kinds(scopes: Collection[str]) -> frozenset[str]:
+    """The kinds that these scopes open for reading."""
+    return frozenset(k.name for k in ontology.NODE_KINDS.values() if ADMIN in scopes or k.scope in scopes)
+
+
+@lru_cache(1_024)
+def writable_kinds(scopes: Collection[str]) -> frozenset[str]:
+    """The kinds that these scopes let be written."""
+    return frozenset(kind for kind, any_of in WRITTEN_BY.items() if ADMIN in scopes or not scopes.isdisjoint(any_of))  # type: ignore[attr-defined]
+
+
+# ── What a field needs ────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What opens something: any one of these alternatives, each of them a set of scopes that are all needed.
+
+    Without an alternative nothing but `admin` opens it. As a list it is what @requiresScopes takes.
+    """
+
+    alternatives: frozenset[frozenset[str]]
+
+    def __and__(self, other: Requirement) -> Requirement:
+        """Both are needed. Alternatives that hold more than another one are left out."""
+        pairs = {mine | theirs for mine in self.alternatives for theirs in other.alternatives}
+        return Requirement(frozenset(pair for pair in pairs if not any(less < pair for less in pairs)))
+
+    def __bool__(self) -> bool:
+        """Whether anything is needed."""
+        return frozenset() not in self.alternatives
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Every scope that it speaks of: whoever holds all of them fulfils it."""
+        return frozenset().union(*self.alternatives)
+
+    def lists(self) -> list[list[str]]:
+        """The alternatives, the shortest first."""
+        return sorted((sorted(each) for each in self.alternatives), key=lambda each: (len(each), each))
+
+    def opened_by(self, caller: Caller) -> bool:
+        """Whether the caller's scopes fulfil it."""
+        return caller.admin or any(each <= caller.scopes for each in self.alternatives)
+
+    def __str__(self) -> str:
+        """The alternatives in words."""
+        return " or ".join(" and ".join(each) for each in self.lists())
+
+
+def needs(*scopes: str) -> Requirement:
+    """All of these scopes are needed."""
+    return Requirement(frozenset({frozenset(scopes)}))
+
+
+OPEN: Final = needs()
+"""Nothing is needed."""
+
+
+def every(requirements: Iterable[Requirement]) -> Requirement:
+    """All of these are needed."""
+    result = OPEN
+    for requirement in requirements:
+        result &= requirement
+    return result
+
+
+def reading(kinds: Iterable[str]) -> Requirement:
+    """What is needed to read all of these kinds."""
+    return needs(*{ontology.NODE_KINDS[kind].scope for kind in kinds})
+
+
+def writing(*kinds: str) -> Requirement:
+    """What is needed to write one of these kinds: whoever writes must be able to read what they name."""
+    return Requirement(
+        frozenset(frozenset({ontology.NODE_KINDS[kind].scope, scope}) for kind in kinds for scope in WRITTEN_BY[kind])
+    )
+
+
+def _all(requirement: Requirement, names: str) -> dict[str, Requirement]:
+    return {f"Mutation.{name}": requirement for name in names.split()}
+
+
+_ANYTHING: Final = writing(*(kind for kind in WRITTEN_BY if kind not in {"Principal", "Team", "Comment"}))
+
+FIELDS: Final[Mapping[str, Requirement]] = {
+    "Query.__schema": needs("schema:read"),
+    "Query.__type": needs("schema:read"),
+    "Query.lineage": needs("lineage:read"),
+    "Query.paths": needs("lineage:read"),
+    "Query.compareVersions": needs("model:read"),
+    "VersionComparison.artifacts": needs("artifact:read"),
+    "*.upstream": needs("lineage:read"),
+    "*.downstream": needs("lineage:read"),
+    "*.metrics": needs("metrics:read"),
+    "*.history": needs("model:read"),
+    "*.changes": needs("activity:read"),
+    "*.watchers": needs("activity:read"),
+    "*.watches": needs("activity:read"),
+    "Query.activity": needs("activity:read"),
+    "Query.notifications": needs("activity:read"),
+    "Query.audit": needs("audit:read"),
+    **_all(writing("Workspace"), "grantRole revokeRole"),
+    **_all(writing("Model", "Dataset") & needs("workspace:read"), "shareWith unshare"),
+    **_all(needs("workspace:read", "directory:write"), "registerPrincipal deactivatePrincipal reactivatePrincipal"),
+    **_all(needs("workspace:read", "directory:write"), "createTeam renameTeam deleteTeam"),
+    **_all(needs("workspace:read", "directory:write"), "addTeamMembers removeTeamMembers"),
+    **_all(writing("Comment"), "addComment updateComment deleteComment"),
+    **_all(needs("workspace:read", "activity:write"), "watch unwatch markNotificationsRead"),
+    **_all(writing("Workspace"), "createWorkspace updateWorkspace deleteWorkspace"),
+    **_all(writing("Model"), "registerModel updateModel renameModel deleteModel setAlias deleteAlias"),
+    **_all(writing("ModelVersion"), "createModelVersion updateModelVersion deleteModelVersion"),
+    **_all(writing("Dataset"), "registerDataset updateDataset renameDataset deleteDataset"),
+    **_all(
+        writing("DatasetVersion"),
+        "registerDatasetVersion updateDatasetVersion renameDatasetVersion deleteDatasetVersion",
+    ),
+    **_all(writing("Field"), "registerFields updateField renameField deleteField"),
+    **_all(writing("Experiment"), "createExperiment updateExperiment renameExperiment deleteExperiment"),
+    **_all(writing("Pipeline"), "createPipeline updatePipeline renamePipeline deletePipeline"),
+    **_all(writing("Run"), "recordRun updateRun renameRun deleteRun logMetrics logParams"),
+    **_all(writing("Evaluation"), "recordEvaluation updateEvaluation deleteEvaluation"),
+    **_all(writing("Deployment"), "recordDeployment updateDeployment renameDeployment deleteDeployment"),
+    **_all(writing("Model") & needs("lifecycle:approve"), "setStage"),
+    **_all(writing("Model", "ModelVersion"), "supersede"),
+    **_all(_ANYTHING, "setTags deleteTags setOwners recordLineage"),
+}
+"""What a field needs beside the read scopes of the kinds that it returns.
+
+Of mutations of anything this is the least that is needed: the store refuses the kinds that the caller may not
+write. `*` stands for any type.
+"""
+
+INPUTS: Final[Mapping[str, Requirement]] = {
+    "*Order.metric": needs("metrics:read"),
+    "*Filter.owner": needs("workspace:read"),
+    "*Filter.hasLiveDeployment": needs("deployment:read"),
+    "*Filter.alias": needs("model:read"),
+    "*Filter.stage": needs("model:read"),
+    "*Filter.workspace": OPEN,
+    "ModelVersionFilter.framework": OPEN,
+    "CreateModelVersionInput.stage": needs("lifecycle:approve"),
+}
+"""What an input's field needs when it is given; other fields of filters need what the field of their name needs.
+
+The name of a workspace is open: it is part of every address.
+"""
+
+OPEN_TYPES: Final = frozenset(
+    {
+        *("Viewer", "ViewerRole", "Notification", "AuditEntry"),
+        *("PageInfo", "Tag", "Param", "Metric", "MetricPoint", "Change", "Moment", "KindCount"),
+        *("Lineage", "LineageNode", "LineageEdge", "LineagePath", "LineageHop", "Paths"),
+        *("VersionComparison", "ComparedParam", "ComparedMetric", "ComparedArtifact", "ComparedInput"),
+        "ComparedInputs",
+    }
+)
+"""Types whose plain fields are as open as what led to them; so are those of kinds, payloads, pages and connections."""
+
+OPEN_FIELDS: Final = frozenset(
+    {
+        *("Query.node", "Query.nodes", "Query.search", "Query.viewer"),
+        "Metric.series",
+        *("Lineage.roots", "LineageNode.node", "ComparedInput.container", "ComparedInputs.nodes"),
+        *("*Payload.node", "*Payload.nodes"),
+    }
+)
+"""Fields that are open although they give more than a plain value.
+
+Where they give nodes of several kinds, the store shows those of the kinds that the caller may read.
+"""
