@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from graph import ontology, validation
+from graph.guarding import HIDDEN, Guarding
 from graph.ids import new_id
 from graph.naming import addresses
 from graph.port import Edge, EdgeMatch, NewEdge, NewNode, Node, Point, Update
-from graph.primitives import Primitives
 from graph.recording import ChangeLog, EdgeEnds, Series, Stored, merge_metric, search_text
 from graph.text import normalize
-from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
+from lineal.errors import Conflict, InvalidArgument, LimitExceeded, PreconditionFailed
 
 MAX_DISCRIMINATOR = 200
 MAX_ROW_NAME = 250
@@ -24,40 +24,39 @@ MAX_ROWS = 10_000
 FIXED_NAMES = {"ModelVersion": "its number", "DeploymentRevision": "its number", "Workspace": "part of every address"}
 
 
-class Editing(Primitives):
+class Editing(Guarding):
     """Creates, changes, links and removes, the same on every store."""
 
     def __init__(self, by: str) -> None:
+        super().__init__()
         self.by = by
         self.log = ChangeLog()
-        self._kinds: dict[str, str] = {}
-        self._born: set[str] = set()
         self._tails: set[str] = set()
         self._heads: set[str] = set()
-        self._workspaces: set[str] = {ontology.DEFAULT_WORKSPACE, ontology.GLOBAL}
 
     # Nodes ────────────────────────────────────────────────────────────────────────────────────────
 
     async def create(self, nodes: Sequence[NewNode]) -> list[Node]:
         if not nodes:
             return []
-        await self._check_workspaces({n.workspace for n in nodes})
+        await self._check_workspaces(nodes)
         ids = [new.id or new_id(ontology.NODE_KINDS[new.kind].prefix) for new in nodes]
         self._kinds |= {id: new.kind for id, new in zip(ids, nodes, strict=True)}
         await self._learn_kinds(new.container for new in nodes if new.container)
         stored = [self._prepare(new, id) for new, id in zip(nodes, ids, strict=True)]
+        self._permit_new([item.node for item in stored])
         taken: dict[str, str] = {}
         for item in stored:
             assert item.key
             if item.key in taken:
-                raise self._exists(item, taken[item.key])
+                raise await self._taken(item, taken[item.key])
             taken[item.key] = item.node.id
         holders = await self._holders(list(taken))
         for item in stored:
             if item.key in holders:
-                raise self._exists(item, holders[item.key or ""])
+                raise await self._taken(item, holders[item.key or ""])
         await self._insert_nodes(stored)
-        self._born.update(ids)
+        self._note_born([item.node for item in stored])
         self.log.created += [[s.node.id, s.node.kind, s.node.name] for s in stored]
         return [item.node for item in stored]
 
@@ -84,34 +83,6 @@ class Editing(Primitives):
         )
         return Stored(node, ontology.key_of(kind, workspace, new.container, name), search_text(node, {}))
 
-    def _exists(self, item: Stored, holder: str) -> AlreadyExists:
-        node = item.node
-        place = "" if ontology.NODE_KINDS[node.kind].is_global else f" in workspace {node.workspace!r}"
-        within = f" of {node.container}" if ontology.NODE_KINDS[node.kind].within else place
-        return AlreadyExists(
-            f"name: there is a {node.kind} named {node.name!r}{within} already: {holder}", field="name", id=holder
-        )
-
-    async def _check_workspaces(self, names: Iterable[str]) -> None:
-        if not (unknown := sorted(set(names) - self._workspaces)):
-            return
-        found = await self._holders([ontology.key_of(ontology.WORKSPACE, "", None, name) for name in unknown])
-        for name in unknown:
-            if ontology.key_of(ontology.WORKSPACE, "", None, name) not in found:
-                raise NotFound(f"workspace: there is no workspace {name!r}", field="workspace")
-        self._workspaces |= set(unknown)
-
-    async def _learn_kinds(self, ids: Iterable[str]) -> None:
-        """Raises NotFound: one of these nodes is not there."""
-        unknown = list(dict.fromkeys(id for id in ids if id not in self._kinds))
-        if not unknown:
-            return
-        found = await self.nodes(unknown)
-        for id in unknown:
-            if id not in found:
-                raise NotFound(f"there is no node {id!r}", id=id)
-            self._kinds[id] = found[id].kind
-
     async def update(self, updates: Sequence[Update]) -> list[Node]:
         current = await self.lock([u.id for u in updates])
         rewritten: dict[str, Stored] = {}
@@ -125,8 +96,8 @@ class Editing(Primitives):
         renamed = {s.key: s for s in rewritten.values() if s.key}
         for key, holder in (await self._holders(list(renamed))).items():
             if holder != renamed[key].node.id:
-                raise self._exists(renamed[key], holder)
-        tags = await self.rows([id for id, s in rewritten.items() if s.search is not None], "tags")
+                raise await self._taken(renamed[key], holder)
+        tags = await self._rows_of([id for id, s in rewritten.items() if s.search is not None], "tags")
         await self._rewrite_nodes(
             [
                 s if s.search is None else replace(s, search=search_text(s.node, tags.get(id, {})))
@@ -261,11 +232,11 @@ class Editing(Primitives):
                 key = kind.open_key(edge.source, edge.target, self._kinds[edge.target], edge.discriminator)
             if key:
                 if key in holders:
-                    raise _occupied(edge, holders[key])
+                    raise await self._occupied(edge, holders[key])
                 holders[key] = edge
             keyed.append((edge, key))
         for key, holder in (await self._held([k for k, e in holders.items() if not self._untouched(e)])).items():
-            raise _occupied(holders[key], holder)
+            raise await self._occupied(holders[key], holder)
         await self._insert_edges(keyed)
         await self._refuse_cycles([e for e in edges if e.until is None and e.kind in ontology.WALKABLE_EDGES])
         self._tails.update(e.source for e in edges)
@@ -291,16 +262,16 @@ class Editing(Primitives):
 
     async def _cyclic(self, path: Sequence[str]) -> PreconditionFailed:
         names = await addresses(self, (await self.nodes(list(dict.fromkeys(path)))).values())
-        shown = [names.get(id, id) for id in path]
+        shown = [names.get(id, HIDDEN) for id in path]
         if len(shown) > 12:
             shown = [*shown[:6], f"… {len(shown) - 11} more …", *shown[-5:]]
         msg = f"lineage cannot have a cycle: {' → '.join(shown)}"
-        return PreconditionFailed(msg, path=list(path))
+        return PreconditionFailed(msg, path=[id for id in path if id in names])
 
     async def unlink(self, matches: Sequence[EdgeMatch]) -> list[Edge]:
         if sources := sorted({m.source for m in matches if m.source} - self._born):
             await self.lock(sources)
-        return await self._end(await self._matching(matches))
+        return await self._end(await self._writable(await self._matching(matches)))
 
     async def _end(self, edges: Sequence[Edge]) -> list[Edge]:
         if not edges:
@@ -323,7 +294,7 @@ class Editing(Primitives):
                 raise InvalidArgument(f"params: a {kind.name} has no parameters", field="params")
             for name, value in values.items():
                 check_row(table, name, value)
-        there = await self.rows(list(rows), table)
+        there = await self._rows_of(list(rows), table)
         writes: list[tuple[str, str, str | None]] = []
         changed: dict[str, Node] = {}
         for id, values in rows.items():
@@ -341,7 +312,7 @@ class Editing(Primitives):
         if not writes:
             return
         await self._write_rows(table, writes)
-        tags = await self.rows(list(changed), "tags") if table == "tags" else {}
+        tags = await self._rows_of(list(changed), "tags") if table == "tags" else {}
         await self._rewrite_nodes(
             [
                 Stored(node, search=search_text(node, tags.get(id, {})) if table == "tags" else None)
@@ -363,7 +334,7 @@ class Editing(Primitives):
                 check_row("metrics", point.name, "")
                 if abs(point.step) > ontology.MAX_INT or abs(point.time) > ontology.MAX_INT:
                     raise InvalidArgument(f"metrics: step and time of {point.name!r} must fit 64 bits", field="metrics")
-        there = await self.metrics(list(points))
+        there = await self._metrics_of(list(points))
         series = []
         for id, values in points.items():
             current = {m.name: m for m in there.get(id, ())}
@@ -394,12 +365,6 @@ def _told(ends: EdgeEnds) -> list[str]:
     """An edge as a Change tells it, its source first."""
     kind, source, target, discriminator = ends
     return [source, kind, target, discriminator]
-
-
-def _occupied(edge: Edge, holder: Edge) -> AlreadyExists:
-    what = f"{edge.kind} {edge.discriminator!r}" if edge.discriminator else edge.kind
-    msg = f"{what} of {edge.source} is taken: it leads from {holder.source} to {holder.target}; end that first"
-    return AlreadyExists(msg, source=holder.source, target=holder.target)
 
 
 def check_row(table: str, name: str, value: str | None) -> None:

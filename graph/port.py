@@ -97,13 +97,26 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a write came from, beside who did it: the OAuth client, the token's id, the network address."""
+
+    client: str = ""
+    token: str = ""
+    address: str = ""
+
+
+NOWHERE: Final = Origin()
+"""The origin of what Lineal does by itself, or what is done with its own commands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """What one write did: the material of audit, events and history.
+    """What one write did, or what was refused or read: the material of audit, events and history.
 
     `data` has `updated` ({id: {"before": {…}, "after": {…}}}), `created` and `deleted` ([[id, kind, name], …]),
-    `linked` and `unlinked` ([[source, kind, target, discriminator], …]); empty parts are left out.
-    `seq` and `hash` are None until the change is sequenced. `hash` is the SHA-256 of the hash before
-    and of this change in canonical JSON (RFC 8785).
+    `linked` and `unlinked` ([[source, kind, target, discriminator], …]), `noted` (what was refused or read, see
+    Note); empty parts are left out. `workspaces` are those whose chains it is an entry of, by name, "" for what
+    belongs to none. `seq` is None until the change is sequenced.
     """
 
     id: str
@@ -112,8 +125,81 @@ class Change:
     action: str
     request: str
     data: Mapping[str, Any]
+    origin: Origin = NOWHERE
+    workspaces: tuple[str, ...] = ()
     seq: int | None = None
-    hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A change in the audit chain of one workspace.
+
+    `number` counts from 1 in each chain. `hash` covers the hash before it in the chain and all of the entry: see
+    graph.recording.entry_hash.
+    """
+
+    workspace: str
+    number: int
+    hash: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that changed nothing and is audited all the same: a refusal, a token that failed, an admin's read.
+
+    `data` says what it was about; `count` how many times it happened up to now, one entry for all.
+    """
+
+    by: str
+    action: str
+    data: Mapping[str, Any]
+    workspaces: tuple[str, ...] = ("",)
+    request: str = ""
+    origin: Origin = NOWHERE
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far the chain of a workspace goes: its last entry. `number` 0 is that of a chain without any."""
+
+    workspace: str
+    number: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A signed statement of how far every chain went at a time.
+
+    `body` is canonical JSON with `at`, `heads` and the SHA-256 of the checkpoint before; `signature` is Ed25519
+    (RFC 8032) over it, `key` the JWK thumbprint (RFC 7638) of the key that made it.
+    """
+
+    number: int
+    body: str
+    key: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries of the audit: all that is set must hold.
+
+    `workspaces` are chains by name (None: all). `subject` is a node's id; changes that only address the node (a
+    mention, a grant) are about it, too. `since` is inclusive, `until` is not.
+    """
+
+    workspaces: frozenset[str] | None = None
+    by: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    request: str | None = None
+    since: int | None = None
+    until: int | None = None
+    noted: bool | None = None
+    """Only those that changed nothing (true), or only those that did (false)."""
 
 
 # ── What is asked ─────────────────────────────────────────────────────────────────────────────────
@@ -123,15 +209,71 @@ class Change:
 class View:
     """Who looks: which nodes a snapshot shows.
 
-    A node is visible when its workspace or its container is in the view, or when it belongs to no
-    workspace (principals, teams). `workspaces` of None means all.
+    A node is visible when its kind is in the view and its workspace or its container is, or when it belongs
+    to no workspace (principals, teams). `workspaces` and `kinds` of None mean all. Walks go on through what is
+    hidden, but stop before hidden nodes of `opaque` workspaces, and are then not complete.
     """
 
     workspaces: frozenset[str] | None = None
     shared: frozenset[str] = frozenset()
+    kinds: frozenset[str] | None = None
+    opaque: frozenset[str] = frozenset()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is hidden."""
+        return self.workspaces is None and self.kinds is None
+
+    def shows(self, node: Node) -> bool:
+        """Whether the node is visible."""
+        if self.kinds is not None and node.kind not in self.kinds:
+            return False
+        return (
+            self.workspaces is None
+            or not node.workspace
+            or node.workspace in self.workspaces
+            or node.container in self.shared
+        )
 
 
 EVERYTHING: Final = View()
+NOTHING: Final = View(workspaces=frozenset(), kinds=frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the graph says of a principal.
+
+    `principal` is its node, or None where there is none. `roles` are (workspace, role) of its own grants and of
+    those of its teams; `visibility` is of every workspace that says one; `opaque` are the workspaces that walks
+    of strangers stop before; `shared` are (container, workspace) of everything that is shared.
+    """
+
+    principal: Node | None = None
+    roles: Sequence[tuple[str, str]] = ()
+    visibility: Mapping[str, str] = field(default_factory=dict)
+    opaque: frozenset[str] = frozenset()
+    shared: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a transaction may change: nodes of these workspaces and kinds (None: all).
+
+    `role` is the one that is needed there, for refusals to name.
+    """
+
+    workspaces: frozenset[str] | None = None
+    kinds: frozenset[str] | None = None
+    role: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything may be changed."""
+        return self.workspaces is None and self.kinds is None
+
+
+EVERY_RIGHT: Final = Rights()
 
 
 class Direction(Enum):
@@ -418,6 +560,23 @@ class Snapshot(ABC):
     """
 
     statements: int
+    view: View
+    """What shows."""
+
+    @abstractmethod
+    def show(self, view: View) -> None:
+        """See as this view from now on. The moment stays."""
+
+    @abstractmethod
+    async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
+        """What the graph says of the principal of this name, and of teams by name that it is in besides.
+
+        One statement. The view does not apply.
+        """
+
+    @abstractmethod
+    async def seen(self, ids: Sequence[str]) -> set[str]:
+        """Which of these nodes the view shows, deleted ones too."""
 
     @abstractmethod
     async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
@@ -503,9 +662,21 @@ class Snapshot(ABC):
 
     @abstractmethod
     async def changes(
-        self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
+        self,
+        *,
+        after: int = 0,
+        subject: str | None = None,
+        among: Sequence[str] | None = None,
+        but_by: str | None = None,
+        descending: bool = False,
+        limit: int = 100,
     ) -> list[Change]:
-        """Sequenced changes with `seq` above `after` (below it when descending; 0 then means from the newest)."""
+        """Sequenced changes with `seq` above `after` (below it when descending; 0 then means from the newest).
+
+        Only those with a visible node among their subjects, and none that only noted something. `among`: of
+        these nodes or of what they contain, or that address them (a mention, a grant); `but_by` leaves out those
+        of one principal. What is in `data` may still name what the view hides.
+        """
 
     @abstractmethod
     async def changes_of(self, ids: Sequence[str], *, after: int = 0, limit: int = 100) -> dict[str, list[Change]]:
@@ -513,6 +684,31 @@ class Snapshot(ABC):
 
         Ids without any are missing. The view does not apply: ask only for what is visible.
         """
+
+    @abstractmethod
+    async def entries(
+        self, where: EntryFilter = EntryFilter(), *, after: tuple[int, str] | None = None, limit: int = 100
+    ) -> list[Entry]:
+        """Entries of the audit, the latest first, after the one with this (seq of its change, workspace).
+
+        The view does not apply: whoever asks says which chains may be read.
+        """
+
+    @abstractmethod
+    async def chain(self, workspace: str, *, after: int = 0, limit: int = 1_000) -> list[Entry]:
+        """Entries of one chain by number, from above `after`."""
+
+    @abstractmethod
+    async def heads(self) -> list[Head]:
+        """The head of every chain that has entries, by workspace."""
+
+    @abstractmethod
+    async def anchors(self) -> list[Head]:
+        """Where every chain begins that older entries were taken off, by workspace: the last one taken."""
+
+    @abstractmethod
+    async def checkpoints(self, *, after: int = 0, limit: int = 1_000) -> list[Checkpoint]:
+        """Checkpoints by number, from above `after`."""
 
     @abstractmethod
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
@@ -529,6 +725,14 @@ class Transaction(Snapshot):
     now: int
     """The store's time, which everything in this transaction is stamped with."""
     by: str
+
+    @abstractmethod
+    def guard(self, view: View, rights: Rights) -> None:
+        """From now on see no more than the view, and change no more than the rights allow.
+
+        Reads then hide what the view hides. Writing what is hidden raises NotFound, writing what is shown but
+        not among the rights raises Forbidden; an edge is written at its source, and its target must be shown.
+        """
 
     @abstractmethod
     async def lock(self, ids: Sequence[str]) -> dict[str, Node]:
@@ -569,6 +773,10 @@ class Transaction(Snapshot):
     @abstractmethod
     async def log_metrics(self, points: Mapping[str, Sequence[Point]]) -> None:
         """Append to the series of owners' metrics. The owner's revision stays: appending conflicts with nothing."""
+
+    @abstractmethod
+    async def unseen_dependants(self, ids: Sequence[str]) -> bool:
+        """Whether nodes that the view hides, others than these, lead to them by open edges that refuse a delete."""
 
     @abstractmethod
     async def recall(self, key: str) -> Remembered | None:
@@ -629,12 +837,28 @@ class Graph(ABC):
         """One moment to read from. The moment is that of the first read."""
 
     @abstractmethod
-    async def write(self, work: Work[T], *, by: str, action: str, request: str = "") -> T:
+    async def write(self, work: Work[T], *, by: str, action: str, request: str = "", origin: Origin = NOWHERE) -> T:
         """Run `work` in one transaction, with its Change, and again on a transient fault.
 
         A commit whose fate is unknown is looked up by the Change's id, so nothing is done twice. `work`
         must have no other effects than through its transaction. Raises what `work` raises; Unavailable
         when the store stays away or too busy.
+        """
+
+    @abstractmethod
+    async def note(self, notes: Sequence[Note]) -> None:
+        """Put notes into the audit, each as a change of its own, in one transaction."""
+
+    @abstractmethod
+    async def put_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint. Raises Conflict: there is one with its number."""
+
+    @abstractmethod
+    async def prune(self, ends: Sequence[Head], *, by: str) -> int:
+        """Take entries off the beginning of chains up to and with these; returns how many.
+
+        A change goes with its last entry. What was taken is noted in each chain, and its end kept as the
+        chain's anchor. Raises Conflict: an entry has another hash than its head says.
         """
 
     @abstractmethod
@@ -647,9 +871,9 @@ class Graph(ABC):
 
     @abstractmethod
     async def sequence(self, lease: Lease | None = None) -> int:
-        """Give waiting changes their `seq` and hash; returns how many. With a lease, only while it holds.
+        """Give waiting changes their `seq` and their places in the chains, with a lease only while it holds.
 
-        Stores that sequence in the write itself return 0.
+        Returns how many. Stores that sequence in the write itself return 0.
         """
 
     @abstractmethod

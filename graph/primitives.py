@@ -6,12 +6,27 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
-from graph.port import Change, Chunk, Edge, EdgeMatch, Metric, NodeRecord, Transaction
-from graph.recording import EdgeEnds, Series, Stored
+from graph.port import Change, Chunk, Edge, EdgeMatch, Metric, Node, NodeRecord, Transaction
+from graph.recording import ChangeLog, EdgeEnds, Series, Stored
 
 
 class Primitives(Transaction):
     """A transaction's primitives. They check nothing: whoever calls them has."""
+
+    @abstractmethod
+    async def _locked(self, ids: Sequence[str]) -> dict[str, Node]:
+        """Keep others from writing these nodes until the commit, and read them anew, whatever the view.
+
+        What is absent is missing.
+        """
+
+    @abstractmethod
+    async def _rows_of(self, ids: Sequence[str], table: Literal["tags", "params"]) -> dict[str, dict[str, str]]:
+        """The tags or parameters of each owner, whatever the view; owners without any are missing."""
+
+    @abstractmethod
+    async def _metrics_of(self, ids: Sequence[str]) -> dict[str, list[Metric]]:
+        """The metrics of each owner, whatever the view; owners without any are missing."""
 
     @abstractmethod
     async def _holders(self, keys: Sequence[str]) -> dict[str, str]:
@@ -94,5 +109,8 @@ class Primitives(Transaction):
         """Write chunks as they are; returns how many were not there. Raises Conflict (other content)."""
 
     @abstractmethod
-    async def _insert_change(self, change: Change, subjects: Sequence[str]) -> None:
-        """Write the change; with its `seq` and hash where the store sequences in the write."""
+    async def _insert_change(self, change: Change, log: ChangeLog) -> None:
+        """Write the change with its workspaces: those of the log's subjects and of what was loaded, else "".
+
+        The store that sequences in the write gives it its `seq` and its places in the chains, too.
+        """

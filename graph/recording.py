@@ -10,11 +10,14 @@ from typing import Any
 
 import rfc8785
 
-from graph.port import Change, Metric, Node, Point
+from graph.port import Change, Entry, Head, Metric, Node, Note, Point
 from graph.text import tokens
 
 GENESIS = "0" * 64
-"""The hash before the first change."""
+"""The hash before the first entry of a chain."""
+
+ADDRESSING = frozenset({"MENTIONS", "GRANTS", "MEMBER_OF"})
+"""The kinds of edges that tell their target something: a change that links one addresses the target."""
 
 EdgeEnds = tuple[str, str, str, str]
 """(kind, source, target, discriminator)"""
@@ -54,6 +57,8 @@ class ChangeLog:
     unlinked: list[list[str]] = field(default_factory=list)
     logged: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, int] = field(default_factory=dict)
+    touched: dict[str, None] = field(default_factory=dict)
+    """The nodes that were loaded, or that what was loaded belongs to: they tell the workspaces, and are no subjects."""
 
     def data(self) -> dict[str, Any]:
         """The parts that are not empty."""
@@ -65,6 +70,12 @@ class ChangeLog:
         ids = [row[0] for row in (*self.created, *self.deleted, *self.linked, *self.unlinked)]
         return list(dict.fromkeys((*ids, *self.updated, *self.logged)))
 
+    def addressed(self) -> list[str]:
+        """The nodes that the change addresses, beside its subjects."""
+        subjects = set(self.subjects())
+        targets = (target for _, kind, target, _ in self.linked if kind in ADDRESSING)
+        return [id for id in dict.fromkeys(targets) if id not in subjects]
+
     def note(self, id: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Add to what happened to a node; the first `before` and the last `after` of a name stay."""
         entry = self.updated.setdefault(id, {"before": {}, "after": {}})
@@ -72,17 +83,64 @@ class ChangeLog:
         entry["after"] |= after
 
 
-def change_hash(previous: str, change: Change) -> str:
-    """SHA-256 of the hash before and the change, in canonical JSON (RFC 8785)."""
-    body = {
-        "previous": previous,
+def noted(note: Note, id: str, at: int) -> Change:
+    """The change that puts a note into the audit."""
+    data = {"noted": {**note.data, "count": note.count}}
+    return Change(id, at, note.by, note.action, note.request, data, note.origin, note.workspaces or ("",))
+
+
+def pruned(end: Head, taken: int, by: str, id: str, at: int) -> Change:
+    """The change that tells of entries taken off the beginning of a chain: how many, and the last of them."""
+    data = {"noted": {"entries": taken, "number": end.number, "hash": end.hash}}
+    return Change(id, at, by, "pruneAudit", "", data, workspaces=(end.workspace,))
+
+
+def entry_hash(previous: str, workspace: str, number: int, change: Change) -> str:
+    """The hash of an entry: SHA-256, in lower-case hexadecimal, of this object in canonical JSON (RFC 8785).
+
+        {"previous":  the hash of the entry before it in the chain, 64 zeros for the first,
+         "workspace": the chain, by the name of its workspace, "" for that of what belongs to none,
+         "number":    its place in the chain, from 1,
+         "change":    {"id", "at" (whole microseconds since the epoch, UTC), "by", "client", "token", "address",
+                       "action", "request", "seq", "workspaces" (the chains that it is in, in code-point order),
+                       "data": SHA-256, in lower-case hexadecimal, of what changed, in canonical JSON}}
+
+    Whole numbers past 2^53 - 1 stand in `data` as decimal strings. Where older entries were taken off a
+    chain, `previous` of the first that is left is the hash of the chain's anchor.
+    """
+    return _hash_over(previous, workspace, number, _covered(change))
+
+
+def place(change: Change, heads: dict[str, Head]) -> list[Entry]:
+    """The entries of a change, each behind the head of its chain; the heads move on to them."""
+    covered, entries = _covered(change), []
+    for workspace in change.workspaces:
+        head = heads.get(workspace) or Head(workspace, 0, GENESIS)
+        hash = _hash_over(head.hash, workspace, head.number + 1, covered)
+        entries.append(Entry(workspace, head.number + 1, hash, change))
+        heads[workspace] = Head(workspace, head.number + 1, hash)
+    return entries
+
+
+def _covered(change: Change) -> dict[str, Any]:
+    """What the hash of an entry covers of its change: all that the audit shows."""
+    return {
         "id": change.id,
-        "at": str(change.at),
+        "at": change.at,
         "by": change.by,
+        "client": change.origin.client,
+        "token": change.origin.token,
+        "address": change.origin.address,
         "action": change.action,
         "request": change.request,
+        "seq": change.seq,
+        "workspaces": list(change.workspaces),
         "data": hashlib.sha256(canonical(change.data)).hexdigest(),
     }
+
+
+def _hash_over(previous: str, workspace: str, number: int, covered: Mapping[str, Any]) -> str:
+    body = {"previous": previous, "workspace": workspace, "number": number, "change": covered}
     return hashlib.sha256(canonical(body)).hexdigest()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from graph import ontology, validation
 from graph.editing import Editing, ends_of
-from graph.port import Change, Chunk, Edge, NodeRecord
+from graph.port import Change, Chunk, Edge, NodeRecord, Origin
 from graph.recording import Stored, search_text
 from graph.records import edge_line, node_line
 from lineal.errors import Conflict, NotFound
@@ -22,6 +22,7 @@ class Writing(Editing):
     async def load(
         self, records: Sequence[NodeRecord] = (), edges: Sequence[Edge] = (), chunks: Sequence[Chunk] = ()
     ) -> int:
+        self._permit_everything()
         new = await self._load_records(records) + await self._load_edges(edges)
         if chunks:
             await self._learn_all_kinds(c.owner for c in chunks)
@@ -30,6 +31,8 @@ class Writing(Editing):
             for name, items in (("nodes", records), ("edges", edges), ("chunks", chunks)):
                 if items:
                     self.log.loaded[name] = self.log.loaded.get(name, 0) + len(items)
+            owners = (*(r.node.id for r in records), *(e.source for e in edges), *(c.owner for c in chunks))
+            self.log.touched.update(dict.fromkeys(owners))
         return new
 
     async def _load_records(self, records: Sequence[NodeRecord]) -> int:
@@ -46,7 +49,7 @@ class Writing(Editing):
         stored = [_stored(r) for r in new]
         keys = {s.key: s for s in stored if s.key}
         for key, holder in (await self._holders(list(keys))).items():
-            raise self._exists(keys[key], holder)
+            raise await self._taken(keys[key], holder)
         await self._insert_nodes(stored)
         if former := [(key, r.node.id) for r in new for key in r.former]:
             await self._insert_former(former)
@@ -89,10 +92,11 @@ class Writing(Editing):
                 raise NotFound(f"there is no node {id!r}", id=id)
         self._kinds |= found
 
-    async def finish(self, id: str, action: str, request: str) -> None:
+    async def finish(self, id: str, action: str, request: str, origin: Origin) -> None:
         """Write the Change, if anything changed."""
         if data := self.log.data():
-            await self._insert_change(Change(id, self.now, self.by, action, request, data), self.log.subjects())
+            change = Change(id, self.now, self.by, action, request, data, origin)
+            await self._insert_change(change, self.log)
 
 
 def _stored(record: NodeRecord) -> Stored:

@@ -15,10 +15,12 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, NoReturn, Self
+from typing import IO, ClassVar, Literal, NoReturn, Self
 
 import neo4j
 import pytest
@@ -77,105 +79,99 @@ def free_port() -> int:
         return port
 
 
-def neo4j_jars() -> Path:
-    """The folder with Neo4j's jars; Maven brings them the first time.
+def downloaded(service: str, folder: Path, files: Mapping[str, str], command: Sequence[str], install: str) -> Path:
+    """A folder that a command makes the first time, under the same name, beside the files that it needs.
 
-    They are moved into place as a whole, so that a download that broke off is never taken for one.
+    It is moved into place as a whole, so that a download that broke off is never taken for one. `install`
+    says what to do where the command is missing.
     """
-    lib = cache_home() / f"neo4j-{NEO4J_VERSION}" / "lib"
-    if lib.is_dir():
-        return lib
-    maven = shutil.which("mvn")
-    if maven is None:
-        missing("neo4j", "install Maven (mvn), which downloads its jars the first time")
-    lib.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=lib.parent) as scratch:
-        Path(scratch, "pom.xml").write_text(_POM)
-        command = [maven, "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
+    if folder.is_dir():
+        return folder
+    name, *arguments = command
+    tool = shutil.which(name)
+    if tool is None:
+        missing(service, install)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        for file, text in files.items():
+            Path(scratch, file).write_text(text)
         done = subprocess.run(
-            command, cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            [tool, *arguments], cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         if done.returncode:
-            missing("neo4j", f"Maven could not download its jars:\n{done.stdout[-2000:]}")
-        # Another run may have been faster; its jars are the same.
+            missing(service, f"{name} could not download it:\n{done.stdout[-2000:]}")
+        # Another run may have been faster; what it made is the same.
         with suppress(OSError):
-            Path(scratch, "lib").rename(lib)
-    return lib
+            Path(scratch, folder.name).rename(folder)
+    return folder
 
 
-class Neo4jServer:
-    """A Neo4j server of one's own: start it, kill it, start it again on the same data and port.
+def neo4j_jars() -> Path:
+    """The folder with Neo4j's jars; Maven brings them the first time."""
+    return downloaded(
+        "neo4j",
+        cache_home() / f"neo4j-{NEO4J_VERSION}" / "lib",
+        {"pom.xml": _POM},
+        ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"],
+        "install Maven (mvn), which downloads its jars the first time",
+    )
 
-    A `quick` one is up sooner and plans new statements sooner, but is slower in the long run.
+
+class Server(ABC):
+    """A server of one's own, as a process: start it, kill it, start it again on the same data and port.
+
+    Its console's output is in `home`. Subclasses say what to run and when it answers.
     """
 
-    def __init__(self, home: Path, *, quick: bool = False) -> None:
+    name: ClassVar[str]
+    start_seconds: ClassVar[int] = START_SECONDS
+
+    def __init__(self, home: Path) -> None:
         self.home = home
-        self._options = (*_JAVA_OPTIONS, *_QUICK_OPTIONS) if quick else _JAVA_OPTIONS
         self.port = free_port()
-        self.url = f"bolt://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
 
+    @abstractmethod
+    def prepare(self) -> tuple[list[str], dict[str, str]]:
+        """The command to run, and what its environment has beside this process's; what it needs is put in place.
+
+        A missing tool skips or fails the test.
+        """
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether it can be used now."""
+
     def start(self) -> None:
-        """Start it and wait until it answers queries."""
-        java = shutil.which("java")
-        if java is None:
-            missing("neo4j", "install Java 17 or newer (java)")
-        lib = neo4j_jars()
-        self._configure()
+        """Start it and wait until it answers."""
+        command, environment = self.prepare()
+        self.home.mkdir(parents=True, exist_ok=True)
         self._output = (self.home / "console.log").open("ab")
         self._process = subprocess.Popen(
-            [
-                java,
-                *self._options,
-                "-cp",
-                f"{lib}/*",
-                "org.neo4j.server.CommunityEntryPoint",
-                f"--home-dir={self.home}",
-                f"--config-dir={self.home / 'conf'}",
-            ],
+            command,
             cwd=self.home,
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
         try:
-            self._await_answer()
+            self._await_answer(self._process)
         except BaseException:
             self.kill()
             raise
 
-    def _configure(self) -> None:
-        for folder in ("conf", "data", "logs", "run", "plugins", "import", "licenses"):
-            (self.home / folder).mkdir(parents=True, exist_ok=True)
-        (self.home / "conf" / "neo4j.conf").write_text(
-            "server.default_listen_address=127.0.0.1\n"
-            f"server.bolt.listen_address=:{self.port}\n"
-            "server.http.enabled=false\n"
-            "dbms.security.auth_enabled=false\n"
-            "dbms.usage_report.enabled=false\n"
-            # The default is half of the memory that the heap leaves over, which other tests need.
-            "server.memory.pagecache.size=128m\n"
-        )
-
-    def _await_answer(self) -> None:
-        assert self._process is not None
-        end = time.monotonic() + START_SECONDS
-        with neo4j.GraphDatabase.driver(self.url, connection_timeout=2) as driver, driver.session() as session:
-            while True:
-                if self._process.poll() is not None:
-                    pytest.fail(
-                        f"neo4j ended with {self._process.returncode} as it started:\n{self._tail()}", pytrace=False
-                    )
-                try:
-                    session.run("RETURN 1").consume()
-                except (DriverError, Neo4jError, OSError):
-                    if time.monotonic() > end:
-                        pytest.fail(f"neo4j did not answer within {START_SECONDS} s:\n{self._tail()}", pytrace=False)
-                    time.sleep(0.25)
-                else:
-                    return
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + self.start_seconds
+        while not self.answers():
+            if process.poll() is not None:
+                pytest.fail(
+                    f"{self.name} ended with {process.returncode} as it started:\n{self._tail()}", pytrace=False
+                )
+            if time.monotonic() > end:
+                pytest.fail(f"{self.name} did not answer within {self.start_seconds} s:\n{self._tail()}", pytrace=False)
+            time.sleep(0.25)
 
     def _tail(self) -> str:
         return (self.home / "console.log").read_text(errors="replace")[-2000:]
@@ -211,6 +207,50 @@ class Neo4jServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+
+class Neo4jServer(Server):
+    """A Neo4j server of one's own.
+
+    A `quick` one is up sooner and plans new statements sooner, but is slower in the long run.
+    """
+
+    name = "neo4j"
+
+    def __init__(self, home: Path, *, quick: bool = False) -> None:
+        super().__init__(home)
+        self._options = (*_JAVA_OPTIONS, *_QUICK_OPTIONS) if quick else _JAVA_OPTIONS
+        self.url = f"bolt://127.0.0.1:{self.port}"
+
+    def prepare(self) -> tuple[list[str], dict[str, str]]:
+        java = shutil.which("java")
+        if java is None:
+            missing("neo4j", "install Java 17 or newer (java)")
+        lib = neo4j_jars()
+        self._configure()
+        places = [f"--home-dir={self.home}", f"--config-dir={self.home / 'conf'}"]
+        return [java, *self._options, "-cp", f"{lib}/*", "org.neo4j.server.CommunityEntryPoint", *places], {}
+
+    def _configure(self) -> None:
+        for folder in ("conf", "data", "logs", "run", "plugins", "import", "licenses"):
+            (self.home / folder).mkdir(parents=True, exist_ok=True)
+        (self.home / "conf" / "neo4j.conf").write_text(
+            "server.default_listen_address=127.0.0.1\n"
+            f"server.bolt.listen_address=:{self.port}\n"
+            "server.http.enabled=false\n"
+            "dbms.security.auth_enabled=false\n"
+            "dbms.usage_report.enabled=false\n"
+            # The default is half of the memory that the heap leaves over, which other tests need.
+            "server.memory.pagecache.size=128m\n"
+        )
+
+    def answers(self) -> bool:
+        with neo4j.GraphDatabase.driver(self.url, connection_timeout=2) as driver, driver.session() as session:
+            try:
+                session.run("RETURN 1").consume()
+            except (DriverError, Neo4jError, OSError):
+                return False
+        return True
 
 
 class CuttingProxy:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from graph import ontology
-from graph.port import Change, Edge, Metric, Node, NodeRecord
+from graph.port import Change, Edge, Metric, Node, NodeRecord, Origin
 from graph.recording import Stored
 
 OPEN: Final = 2**63 - 1
@@ -164,7 +164,28 @@ def record_of(row: Sequence[Any]) -> NodeRecord:
     )
 
 
+CHANGE: Final = "[c.id, c.at, c.by, c.action, c.request, c.data, c.client, c.token, c.address, c.workspaces, c.seq]"
+"""A change as a Cypher list: what `change_of` reads."""
+
+
 def change_of(row: Sequence[Any]) -> Change:
-    """A change from [id, at, by, action, request, data, seq, hash]."""
-    id, at, by, action, request, data, seq, hash = row
-    return Change(id, at, by, action, request, json.loads(data), seq, hash)
+    """A change from a CHANGE."""
+    id, at, by, action, request, data, client, token, address, workspaces, seq = row
+    origin = Origin(client, token, address)
+    return Change(id, at, by, action, request, json.loads(data), origin, tuple(sorted(workspaces)), seq)
+
+
+def change_props(change: Change) -> dict[str, Any]:
+    """What to set on a change before it is sequenced."""
+    return {
+        "id": change.id,
+        "at": change.at,
+        "by": change.by,
+        "action": change.action,
+        "request": change.request,
+        "data": json.dumps(change.data),
+        "client": change.origin.client,
+        "token": change.origin.token,
+        "address": change.origin.address,
+        "workspaces": list(change.workspaces),
+    }

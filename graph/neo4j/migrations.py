@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, NamedTuple
 
 from graph import ontology
 from graph.ids import DEFAULT_WORKSPACE_ID
 from graph.neo4j.codec import node_props
+from graph.neo4j.running import Runner
+from graph.neo4j.sequencing import chain_all
 from graph.ontology import Exclusive, Type
 from graph.port import Node
-from graph.recording import GENESIS, Stored, search_text
+from graph.recording import Stored, search_text
 from lineal.errors import PreconditionFailed
 
 VERSION_TEXT: Final = "OPTIONAL MATCH (m:Meta {name: 'schema'}) RETURN m.version"
@@ -23,50 +25,64 @@ _DEFAULT = Node(
 MARK_TEXT: Final = "MERGE (m:Meta {name: 'schema'}) SET m.version = $version RETURN true"
 
 
+BATCH: Final = 2_000
+
+Take = Callable[[Runner], Awaitable[bool]]
+"""Part of a step, in a transaction of its own: it is run until it returns false."""
+
+
 class Step(NamedTuple):
-    """One step of filling a store."""
+    """One step of filling a store. It may be broken off and begun again."""
 
     name: str
-    text: str
-    params: dict[str, Any]
+    parts: tuple[Take, ...]
+
+
+async def _begin(runner: Runner) -> bool:
+    text = """
+        MERGE (n:Entity:Workspace {id: $id}) SET n += $props
+        MERGE (c:Meta {name: 'changes'}) ON CREATE SET c.seq = 0
+        MERGE (l:Meta {name: 'lineage'})
+        RETURN true"""
+    key = ontology.key_of(ontology.WORKSPACE, ontology.GLOBAL, None, _DEFAULT.name)
+    props = node_props(Stored(_DEFAULT, key, search_text(_DEFAULT, {})))
+    there = {name: value for name, value in props.items() if value is not None}
+    await runner.run("migrate", text, {"id": DEFAULT_WORKSPACE_ID, "props": there})
+    return False
+
+
+async def _find_workspaces(runner: Runner) -> bool:
+    """Give changes the workspaces of their subjects. An import before has no subjects: it belongs to ""."""
+    text = """
+        MATCH (c:Change) WHERE c.workspaces IS NULL WITH c LIMIT $batch
+        CALL (c) {
+            MATCH (c)-[r:ABOUT]->(n:Entity) CREATE (c)-[:SUBJECT]->(n) DELETE r
+            RETURN collect(DISTINCT n.workspace) AS found
+        }
+        SET c.workspaces = CASE WHEN found = [] THEN [''] ELSE found END,
+            c.client = '', c.token = '', c.address = '', c.hash = null
+        RETURN count(*)"""
+    (count,) = await runner.run("migrate", text, {"batch": BATCH})
+    return bool(count)
 
 
 STEPS: Final = (
-    Step(
-        "0001 the default workspace, and the heads of changes and lineage",
-        """
-        MERGE (n:Entity:Workspace {id: $id}) SET n += $props
-        MERGE (c:Meta {name: 'changes'}) ON CREATE SET c.seq = 0, c.hash = $genesis
-        MERGE (l:Meta {name: 'lineage'})
-        RETURN true""",
-        {
-            "id": DEFAULT_WORKSPACE_ID,
-            "genesis": GENESIS,
-            "props": {
-                name: value
-                for name, value in node_props(
-                    Stored(
-                        _DEFAULT,
-                        ontology.key_of(ontology.WORKSPACE, ontology.GLOBAL, None, _DEFAULT.name),
-                        search_text(_DEFAULT, {}),
-                    )
-                ).items()
-                if value is not None
-            },
-        },
-    ),
+    Step("0001 the default workspace, and the heads of changes and lineage", (_begin,)),
+    Step("0002 chains of audit for each workspace", (_find_workspaces, chain_all)),
 )
 VERSION: Final = len(STEPS)
 
 UNIQUE: Final = (
     ("Entity", ("id",)), ("Entity", ("key",)), ("Tag", ("owner", "name")), ("Param", ("owner", "name")),
     ("Metric", ("owner", "name")), ("Chunk", ("owner", "name", "number")), ("Former", ("key",)), ("Change", ("id",)),
-    ("Change", ("seq",)), ("Idempotency", ("principal", "key")), ("Lease", ("name",)), ("Meta", ("name",)),
+    ("Change", ("seq",)), ("Entry", ("workspace", "number")), ("Chain", ("workspace",)), ("Checkpoint", ("number",)),
+    ("Idempotency", ("principal", "key")), ("Lease", ("name",)), ("Meta", ("name",)),
 )  # fmt: skip
 
 INDEXED: Final = (
     ("Tag", ("name", "head")), ("Param", ("name", "head")), ("Metric", ("name", "value")), ("Former", ("id",)),
-    ("Idempotency", ("at",)),
+    ("Idempotency", ("at",)), ("Entry", ("seq",)), ("Change", ("by",)), ("Change", ("request",)), ("Change", ("at",)),
+    ("Entity", ("container",)),
 )  # fmt: skip
 
 

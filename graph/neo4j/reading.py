@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from graph import ontology
 from graph.address import Address
-from graph.neo4j import walking
+from graph.neo4j import seeing, walking
+from graph.neo4j.auditing import Auditing
 from graph.neo4j.codec import (
     METRIC_FIGURES,
     SATELLITES,
-    change_of,
     edge_of,
     edge_row,
     identity,
@@ -27,9 +27,9 @@ from graph.neo4j.codec import (
 )
 from graph.neo4j.faults import translated
 from graph.neo4j.running import CURRENT, Runner
-from graph.neo4j.where import Compiler, always_there, exists, hop_pattern, live, place_of, sorted_by
+from graph.neo4j.where import Compiler, always_there, hop_pattern, live, place_of, sorted_by
 from graph.port import (
-    Change,
+    Access,
     Chunk,
     Closure,
     Cursor,
@@ -43,7 +43,6 @@ from graph.port import (
     Page,
     Paging,
     Paths,
-    Snapshot,
     View,
     Walk,
     Where,
@@ -74,7 +73,7 @@ class _Links:
     ties: tuple[str, str]
 
 
-class Reading(Snapshot):
+class Reading(Auditing):
     """The verbs of a Snapshot over one Runner. A node is believed as it was read first."""
 
     def __init__(self, runner: Runner, view: View) -> None:
@@ -86,6 +85,24 @@ class Reading(Snapshot):
     def statements(self) -> int:  # type: ignore[override]
         """How many statements were sent."""
         return self._runner.statements
+
+    @property
+    def view(self) -> View:  # type: ignore[override]
+        """What shows."""
+        return self._view
+
+    def show(self, view: View) -> None:
+        self._view = view
+        self._known = {id: node for id, node in self._known.items() if view.shows(node)}
+
+    async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
+        body, params = seeing.access_text(principal, teams)
+        return seeing.access_of(await self._ask("access", body, params))
+
+    async def seen(self, ids: Sequence[str]) -> set[str]:
+        q = Compiler(self._view)
+        body = seeing.seen_text(q, ids)
+        return set(await self._ask("seen", body, q.params))
 
     def _believe(self, stored: Mapping[str, Any]) -> Node:
         """The node as this snapshot read it first."""
@@ -115,13 +132,14 @@ class Reading(Snapshot):
             return []
         q = Compiler(self._view)
         wanted = q.add([_wanted(place, address) for place, address in enumerate(addresses)])
-        gone = _tombstones({w["kind"] for w in q.params[wanted[1:]]}) if as_of is not None else ""
+        there = q.shown("n")
+        gone = _tombstones({w["kind"] for w in q.params[wanted[1:]]}, there) if as_of is not None else ""
         body = f"""
             UNWIND {wanted} AS w
             CALL (w, at) {{
                 MATCH (n:Entity {{id: w.id}}) RETURN n, 0 AS rank
-                UNION MATCH (n:Entity {{key: w.key}}) WHERE {exists("n")} RETURN n, 1 AS rank
-                UNION MATCH (f:Former {{key: w.key}}) MATCH (n:Entity {{id: f.id}}) WHERE {exists("n")}
+                UNION MATCH (n:Entity {{key: w.key}}) WHERE {there} RETURN n, 1 AS rank
+                UNION MATCH (f:Former {{key: w.key}}) MATCH (n:Entity {{id: f.id}}) WHERE {there}
                 RETURN n, 2 AS rank
                 {gone}
             }}
@@ -132,7 +150,7 @@ class Reading(Snapshot):
                 UNION WITH w, h MATCH (n:Entity {{key: w.part + '/' + h.id + '/' + w.partName}}) RETURN n, 0 AS rank
                 {_tombstoned_parts() if as_of is not None else ""}
             }}
-            WITH w, at, n, rank WHERE {q.shown("n")}
+            WITH w, at, n, rank WHERE {there}
             WITH w, n ORDER BY rank WITH w, head(collect(n)) AS n
             WITH w, properties(n) AS p RETURN collect([w.place, {NODE}]) AS result"""
         found: list[Node | None] = [None] * len(addresses)
@@ -218,20 +236,29 @@ class Reading(Snapshot):
     async def rows(
         self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
     ) -> dict[str, dict[str, str]]:
-        found = await self._owned(ids, table, "[x.name, x.value]", names)
+        return await self._rows(self._view, ids, table, names)
+
+    async def _rows(
+        self, view: View, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
+    ) -> dict[str, dict[str, str]]:
+        found = await self._owned(Compiler(view), ids, table, "[x.name, x.value]", names)
         return {id: dict(sorted(items)) for id, items in found.items()}
 
     async def metrics(self, ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, list[Metric]]:
-        found = await self._owned(ids, "metrics", METRIC, names)
+        return await self._metrics(self._view, ids, names)
+
+    async def _metrics(
+        self, view: View, ids: Sequence[str], names: Sequence[str] | None = None
+    ) -> dict[str, list[Metric]]:
+        found = await self._owned(Compiler(view), ids, "metrics", METRIC, names)
         return {id: [metric_of(m) for m in sorted(items, key=lambda m: str(m[0]))] for id, items in found.items()}
 
     async def _owned(
-        self, ids: Sequence[str], table: str, row: str, names: Sequence[str] | None
+        self, q: Compiler, ids: Sequence[str], table: str, row: str, names: Sequence[str] | None
     ) -> dict[str, list[Any]]:
         """What each owner has in a table; owners without any are missing."""
         if not ids:
             return {}
-        q = Compiler(self._view)
         hop, label = SATELLITES[table]
         named = "" if names is None else f" WHERE x.name IN {q.add(list(names))}"
         body = f"""
@@ -298,34 +325,6 @@ class Reading(Snapshot):
         found = [(self._believe(p), (exact, begins, plain(sort), p["id"])) for exact, begins, sort, p in rows]
         return page(found, paging, total)
 
-    async def changes(
-        self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
-    ) -> list[Change]:
-        q = Compiler(self._view)
-        about = "" if subject is None else f"-[:ABOUT]->(:Entity {{id: {q.add(subject)}}})"
-        side = "<" if descending else ">"
-        beyond = f"c.seq {side} {q.add(after)}" if after or not descending else "c.seq IS NOT NULL"
-        body = f"""
-            MATCH (c:Change){about} WHERE {beyond}
-            WITH c ORDER BY c.seq {"DESC" if descending else ""} LIMIT {q.add(limit)}
-            RETURN collect([c.id, c.at, c.by, c.action, c.request, c.data, c.seq, c.hash]) AS result"""
-        rows = await self._ask("changes", body, q.params)
-        return [change_of(row) for row in sorted(rows, key=lambda row: int(row[6]), reverse=descending)]
-
-    async def changes_of(self, ids: Sequence[str], *, after: int = 0, limit: int = 100) -> dict[str, list[Change]]:
-        q = Compiler(self._view)
-        beyond = f"c.seq < {q.add(after)}" if after else "c.seq IS NOT NULL"
-        body = f"""
-            UNWIND {q.add(list(dict.fromkeys(ids)))} AS i
-            CALL (i) {{
-                MATCH (c:Change)-[:ABOUT]->(:Entity {{id: i}}) WHERE {beyond}
-                WITH c ORDER BY c.seq DESC LIMIT {q.add(limit)}
-                RETURN collect([c.id, c.at, c.by, c.action, c.request, c.data, c.seq, c.hash]) AS changes
-            }}
-            RETURN collect([i, changes]) AS result"""
-        rows = await self._ask("changes_of", body, q.params)
-        return {id: sorted(map(change_of, found), key=lambda c: -(c.seq or 0)) for id, found in rows if found}
-
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         body = (
             f"MATCH (n:Entity) WHERE n.id > $after WITH n ORDER BY n.id LIMIT $limit RETURN collect({RECORD}) AS result"
@@ -369,11 +368,11 @@ def _wanted(place: int, address: Address) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _tombstones(kinds: set[str]) -> str:
+def _tombstones(kinds: set[str], there: str) -> str:
     """Nodes that had the name at that time and are deleted since: their key is free, their name is kept."""
     return "".join(
         f"""UNION WITH w, at MATCH (n:{ontology.NODE_KINDS[kind].name}) WHERE n.sort = w.sort AND n.id IS NOT NULL
-            AND n.name = w.name AND n.kind = w.kind AND n.workspace = w.workspace AND n.deletedAt > at AND {exists("n")}
+            AND n.name = w.name AND n.kind = w.kind AND n.workspace = w.workspace AND n.deletedAt > at AND {there}
             RETURN n, 3 AS rank """
         for kind in sorted(kinds)
     )

@@ -1,21 +1,31 @@
-"""Work that one process does for all: the store-wide order of changes, and the leases that hand it out."""
+"""Work that one process does for all: the order and the chains of changes, and the leases that hand it out."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
-from graph.neo4j.codec import change_of
+from graph.neo4j.codec import CHANGE, change_of
 from graph.neo4j.running import Runner, locked, store_time
 from graph.neo4j.writing import KEEP_KEYS
-from graph.port import Lease
-from graph.recording import change_hash
+from graph.port import Change, Head, Lease
+from graph.recording import place
 
 BATCH = 2_000
 
 
+HEADS: Final = """
+    CALL (rows) {
+        UNWIND rows AS row UNWIND row[9] AS w WITH DISTINCT w MATCH (h:Chain {workspace: w})
+        RETURN collect([w, h.number, h.hash]) AS heads
+    }"""
+"""The heads of the chains that the changes in `rows` go to."""
+
+
 async def sequence(runner: Runner, lease: Lease | None) -> int:
-    """Give waiting changes their `seq` and hash, while the lease holds. Forgets old idempotency keys besides."""
-    seq, hash, holds, rows = await runner.run(
+    """Give waiting changes their `seq` and entries, while the lease holds. Forgets old idempotency keys besides."""
+    seq, holds, rows, heads = await runner.run(
         "sequence",
         f"""
         MATCH (m:Meta {{name: 'changes'}}) {locked("m")}
@@ -28,9 +38,10 @@ async def sequence(runner: Runner, lease: Lease | None) -> int:
         }}
         CALL (holds) {{
             MATCH (c:Unsequenced) WHERE holds WITH c ORDER BY c.at, c.id LIMIT $batch
-            RETURN collect([c.id, c.at, c.by, c.action, c.request, c.data, null, null]) AS rows
+            RETURN collect({CHANGE}) AS rows
         }}
-        RETURN m.seq, m.hash, holds, rows""",
+        {HEADS}
+        RETURN m.seq, holds, rows, heads""",
         {
             "lease": lease and {"name": lease.name, "holder": lease.holder, "epoch": lease.epoch},
             "keep": KEEP_KEYS,
@@ -39,19 +50,53 @@ async def sequence(runner: Runner, lease: Lease | None) -> int:
     )
     if not holds or not rows:
         return 0
-    numbered: list[list[Any]] = []
-    for row in sorted(rows, key=lambda row: (row[1], row[0])):
-        seq, hash = seq + 1, change_hash(hash, change_of(row))
-        numbered.append([row[0], seq, hash])
+    waiting = sorted(map(change_of, rows), key=lambda c: (c.at, c.id))
+    changes = [replace(change, seq=number) for number, change in enumerate(waiting, seq + 1)]
+    await _append(runner, changes, heads)
+    return len(changes)
+
+
+async def chain_all(runner: Runner) -> bool:
+    """Put the next changes of a store that had one chain for all into their chains; whether there may be more."""
+    rows, heads = await runner.run(
+        "migrate",
+        f"""
+        MATCH (m:Meta {{name: 'changes'}}) {locked("m")}
+        WITH m CALL (m) {{
+            MATCH (c:Change) WHERE c.seq > coalesce(m.chained, 0) WITH c ORDER BY c.seq LIMIT $batch
+            RETURN collect({CHANGE}) AS rows
+        }}
+        {HEADS}
+        SET m.chained = reduce(last = m.chained, row IN rows | row[10]), m.hash = null
+        RETURN rows, heads""",
+        {"batch": BATCH},
+    )
+    await _append(runner, sorted(map(change_of, rows), key=lambda c: c.seq or 0), heads)
+    return bool(rows)
+
+
+async def _append(runner: Runner, changes: Sequence[Change], found: Sequence[tuple[str, int, str]]) -> None:
+    """Write the numbers of changes, in their order, and their entries behind these heads of their chains."""
+    heads = {row[0]: Head(*row) for row in found}
+    entries = [entry for change in changes for entry in place(change, heads)]
     await runner.run(
         "sequence",
         """
-        MATCH (m:Meta {name: 'changes'}) SET m.seq = $seq, m.hash = $hash
-        WITH m UNWIND $rows AS r MATCH (c:Change {id: r[0]}) SET c.seq = r[1], c.hash = r[2] REMOVE c:Unsequenced
+        CALL () { UNWIND $changes AS r MATCH (c:Change {id: r[0]}) SET c.seq = r[1] REMOVE c:Unsequenced }
+        CALL () { UNWIND $entries AS e CREATE (:Entry {workspace: e[0], number: e[1], seq: e[2], hash: e[3]}) }
+        CALL () {
+            UNWIND $heads AS h MERGE (x:Chain {workspace: h[0]}) ON CREATE SET x.anchor = 0
+            SET x.number = h[1], x.hash = h[2]
+        }
+        MATCH (m:Meta {name: 'changes'}) WHERE m.seq < $seq SET m.seq = $seq
         RETURN count(*)""",
-        {"seq": seq, "hash": hash, "rows": numbered},
+        {
+            "seq": changes[-1].seq if changes else 0,
+            "changes": [[c.id, c.seq] for c in changes],
+            "entries": [[e.workspace, e.number, e.change.seq, e.hash] for e in entries],
+            "heads": [[h.workspace, h.number, h.hash] for h in heads.values()],
+        },
     )
-    return len(numbered)
 
 
 async def claim(runner: Runner, name: str, holder: str, seconds: float) -> Lease | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,25 @@ from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncTransaction, TrustCustom
 from neo4j.exceptions import ConstraintError
 
 from graph.ids import new_id
-from graph.neo4j import migrations, sequencing
+from graph.neo4j import auditing, migrations, sequencing
 from graph.neo4j.faults import DRIVER_ERRORS, Again, as_lineal, is_transient, translated
 from graph.neo4j.reading import Reading
 from graph.neo4j.running import Runner
 from graph.neo4j.writing import Neo4jTransaction
-from graph.port import EVERYTHING, Graph, Lease, Observer, Snapshot, View, Work
+from graph.port import (
+    EVERYTHING,
+    NOWHERE,
+    Checkpoint,
+    Graph,
+    Head,
+    Lease,
+    Note,
+    Observer,
+    Origin,
+    Snapshot,
+    View,
+    Work,
+)
 from lineal.errors import InvalidArgument, Unavailable
 
 T = TypeVar("T")
@@ -143,7 +156,7 @@ class Neo4jGraph(Graph):
         async with self._runner("READ") as runner:
             yield Reading(runner, view)
 
-    async def write(self, work: Work[T], *, by: str, action: str, request: str = "") -> T:
+    async def write(self, work: Work[T], *, by: str, action: str, request: str = "", origin: Origin = NOWHERE) -> T:
         change = new_id("ch")
         # What attempts came to that may have been committed; the change has the number of the one that was.
         results: list[T] = []
@@ -154,7 +167,7 @@ class Neo4jGraph(Graph):
             if committed is not None:
                 return results[committed]
             result = await work(tx)
-            await tx.finish(change, action, request)
+            await tx.finish(change, action, request, origin)
             results.append(result)
             await runner.commit()
             return result
@@ -177,6 +190,15 @@ class Neo4jGraph(Graph):
             if not is_transient(fault) or clashes > MAX_CLASHES or time.monotonic() + pause > end:
                 raise as_lineal(fault) from fault
             await asyncio.sleep(pause)
+
+    async def note(self, notes: Sequence[Note]) -> None:
+        await self._patiently(auditing.Noting(notes))
+
+    async def put_checkpoint(self, checkpoint: Checkpoint) -> None:
+        await self._patiently(auditing.Checkpointing(checkpoint))
+
+    async def prune(self, ends: Sequence[Head], *, by: str) -> int:
+        return await self._patiently(auditing.Pruning(ends, by))
 
     async def claim(self, name: str, holder: str, seconds: float) -> Lease | None:
         async def attempt(runner: Runner) -> Lease | None:
@@ -207,7 +229,10 @@ class Neo4jGraph(Graph):
             migrations.check(found)
         await self._apply_schema()
         for number, step in enumerate(migrations.STEPS[found:], found + 1):
-            await self._patiently(partial(_take, step, number))
+            for part in step.parts:
+                while await self._patiently(partial(_take, part)):
+                    pass
+            await self._patiently(partial(_mark, number))
         return [step.name for step in migrations.STEPS[found:]]
 
     async def check_version(self) -> None:
@@ -225,8 +250,13 @@ class Neo4jGraph(Graph):
             await self._patiently(partial(_define, text))
 
 
-async def _take(step: migrations.Step, number: int, runner: Runner) -> None:
-    await runner.run("migrate", step.text, step.params)
+async def _take(part: migrations.Take, runner: Runner) -> bool:
+    more = await part(runner)
+    await runner.commit()
+    return more
+
+
+async def _mark(number: int, runner: Runner) -> None:
     await runner.run("migrate", migrations.MARK_TEXT, {"version": number})
     await runner.commit()
 

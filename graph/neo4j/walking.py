@@ -134,8 +134,13 @@ def paths_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -
 
 
 def _roots(q: Compiler, given: str, name: str, carried: str = "") -> str:
-    """Bind a list of the root nodes of these ids, containers replaced by their parts, each once."""
+    """Bind a list of the root nodes of these ids, containers replaced by their parts, each once.
+
+    A container stays besides, as a root that is not walked, when it has parts that walks stop before.
+    """
     containers = q.add(CONTAINERS)
+    stops = q.stops("n")
+    part = f"CASE WHEN {stops} THEN c ELSE n END AS n" if stops else "n"
     return f"""
         CALL (at, {given}) {{
             UNWIND {given} AS i
@@ -143,7 +148,7 @@ def _roots(q: Compiler, given: str, name: str, carried: str = "") -> str:
                 MATCH (n:Entity {{id: i}}) WHERE NOT n.kind IN {containers} AND {q.shown("n")} RETURN n
                 UNION
                 MATCH (c:Entity {{id: i}})<-[r:{CONTAINING}]-(n:Entity)
-                WHERE c.kind IN {containers} AND {q.shown("c")} AND {live("r")} AND {exists("n")} RETURN n
+                WHERE c.kind IN {containers} AND {q.shown("c")} AND {live("r")} AND {exists("n")} RETURN {part}
             }}
             RETURN collect(DISTINCT n) AS {name}
         }}
@@ -153,12 +158,15 @@ def _roots(q: Compiler, given: str, name: str, carried: str = "") -> str:
 def _walk(q: Compiler, walk: Walk, roots: str, most: int) -> str:
     """Bind `s`, the first nodes that the roots reach, as [node, distance] in order."""
     limit = q.add(most)
+    stops = q.stops("x")
+    walked = f" WITH at, root WHERE NOT root.kind IN {q.add(CONTAINERS)}" if stops else ""
+    through = f" AND all(x IN nodes(p) WHERE NOT {stops})" if stops else ""
     return f"""
         CALL (at, {roots}) {{
-            UNWIND {roots} AS root
+            UNWIND {roots} AS root{walked}
             CALL (at, root) {{
                 MATCH p = (root){_arrow(walk, backwards=False, depth=walk.depth)}(m)
-                WHERE all(r IN rs WHERE {live("r")})
+                WHERE all(r IN rs WHERE {live("r")}){through}
                 WITH m, min(length(p)) AS d ORDER BY d, m.id LIMIT {limit}
                 RETURN m, d
             }}

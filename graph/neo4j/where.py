@@ -43,10 +43,21 @@ class Compiler:
 
     def visible(self, n: str) -> str:
         """Whether the view shows the node."""
-        if self._view.workspaces is None:
-            return "true"
-        seen = f"{n}.workspace IN {self.add([ontology.GLOBAL, *sorted(self._view.workspaces)])}"
-        return f"({seen} OR {n}.container IN {self.add(sorted(self._view.shared))})" if self._view.shared else seen
+        view = self._view
+        tests = []
+        if view.kinds is not None:
+            tests.append(f"{n}.kind IN {self.add(sorted(view.kinds))}")
+        if view.workspaces is not None:
+            seen = f"{n}.workspace IN {self.add([ontology.GLOBAL, *sorted(view.workspaces)])}"
+            shared = f"{n}.container IN {self.add(sorted(view.shared))}" if view.shared else ""
+            tests.append(f"({seen} OR {shared})" if shared else seen)
+        return " AND ".join(tests) or "true"
+
+    def stops(self, n: str) -> str:
+        """Whether walks stop before the node, a hidden one of an opaque workspace; empty where they do before none."""
+        if not self._view.opaque:
+            return ""
+        return f"({n}.workspace IN {self.add(sorted(self._view.opaque))} AND NOT ({self.visible(n)}))"
 
     def shown(self, n: str) -> str:
         """Whether the node is there at the time, and the view shows it."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from graph import ontology
 from graph.neo4j import edges as edge_texts
+from graph.neo4j import seeing
 from graph.neo4j.codec import (
     HEAD,
     OPEN,
     SATELLITES,
+    change_props,
     edge_props,
     metric_figures,
     node_of,
@@ -23,8 +24,9 @@ from graph.neo4j.codec import (
 from graph.neo4j.faults import Again
 from graph.neo4j.reading import RECORD, Reading
 from graph.neo4j.running import CURRENT, Runner, locked, store_time
+from graph.neo4j.where import Compiler
 from graph.port import CHUNK, EVERYTHING, Change, Chunk, Edge, EdgeMatch, Metric, Node, NodeRecord, Point, Remembered
-from graph.recording import EdgeEnds, Series, Stored
+from graph.recording import ChangeLog, EdgeEnds, Series, Stored
 from graph.writing import Writing
 from lineal.errors import Conflict, NotFound
 
@@ -71,7 +73,7 @@ class Neo4jTransaction(Writing, Reading):
         self._time, committed = await self._runner.run("begin", text, {"id": change})
         return None if committed is None else int(committed)
 
-    async def lock(self, ids: Sequence[str]) -> dict[str, Node]:
+    async def _locked(self, ids: Sequence[str]) -> dict[str, Node]:
         if not ids:
             return {}
         now, rows = await self._runner.run(
@@ -82,15 +84,23 @@ class Neo4jTransaction(Writing, Reading):
             {"ids": sorted(set(ids))},
         )
         found = {row["id"]: node_of(row) for row in rows}
-        for id in ids:
-            if id not in found:
-                raise NotFound(f"there is no node {id!r}", id=id)
         if not self._settled:
             self._time = max(self._time, now)
         elif any(node.updated_at > self._time for node in found.values()):
             msg = "a node was changed after the time that this transaction writes for"
             raise Again(msg)
-        return {id: found[id] for id in ids}
+        return {id: found[id] for id in ids if id in found}
+
+    async def unseen_dependants(self, ids: Sequence[str]) -> bool:
+        q = Compiler(self.view)
+        body = seeing.unseen_dependants_text(q, ids)
+        return bool(await self._ask("edges", body, q.params))
+
+    async def _rows_of(self, ids: Sequence[str], table: Literal["tags", "params"]) -> dict[str, dict[str, str]]:
+        return await self._rows(EVERYTHING, ids, table)
+
+    async def _metrics_of(self, ids: Sequence[str]) -> dict[str, list[Metric]]:
+        return await self._metrics(EVERYTHING, ids)
 
     async def recall(self, key: str) -> Remembered | None:
         found = await self._run(
@@ -260,7 +270,7 @@ class Neo4jTransaction(Writing, Reading):
 
     # The change ───────────────────────────────────────────────────────────────────────────────────
 
-    async def _insert_change(self, change: Change, subjects: Sequence[str]) -> None:
+    async def _insert_change(self, change: Change, log: ChangeLog) -> None:
         """Write the change, and see that nothing was linked to what somebody deletes at the same moment.
 
         To make an edge locks neither end. So the targets are locked here, as late as can be, since many
@@ -272,14 +282,24 @@ class Neo4jTransaction(Writing, Reading):
                 WITH collect(n) AS ns RETURN [n IN ns WHERE n.deletedAt IS NOT NULL | n.id] AS gone
             }}
             CREATE (c:Change:Unsequenced) SET c = $props
-            WITH c, gone CALL (c) {{ UNWIND $subjects AS i MATCH (n:Entity {{id: i}}) CREATE (c)-[:ABOUT]->(n) }}
+            WITH c, gone
+            CALL (c) {{
+                UNWIND $subjects AS i MATCH (n:Entity {{id: i}}) CREATE (c)-[:SUBJECT]->(n)
+                RETURN collect(DISTINCT n.workspace) AS changed
+            }}
+            CALL () {{
+                UNWIND $touched AS i MATCH (n:Entity {{id: i}}) RETURN collect(DISTINCT n.workspace) AS loaded
+            }}
+            CALL (c) {{ UNWIND $addressed AS i MATCH (n:Entity {{id: i}}) CREATE (c)-[:ADDRESSES]->(n) }}
+            WITH c, gone, changed + [w IN loaded WHERE NOT w IN changed] AS found
+            SET c.workspaces = CASE WHEN found = [] THEN [''] ELSE found END
             RETURN gone"""
-        props = {
-            "id": change.id, "at": change.at, "by": change.by, "action": change.action, "request": change.request,
-            "data": json.dumps(change.data), "attempt": self._attempt,
-        }  # fmt: skip
-        targets = sorted(self._targets - self._born - {row[0] for row in self.log.deleted})
-        if gone := await self._run("change", text, props=props, subjects=list(subjects), targets=targets):
+        targets = sorted(self._targets - self._born - {row[0] for row in log.deleted})
+        gone = await self._run(
+            "change", text, props={**change_props(change), "attempt": self._attempt}, targets=targets,
+            subjects=log.subjects(), touched=list(log.touched), addressed=log.addressed(),
+        )  # fmt: skip
+        if gone:
             raise NotFound(f"there is no node {gone[0]!r}", id=gone[0])
 
 

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import orjson
 
 from graph import ontology
 from graph.ids import DEFAULT_WORKSPACE_ID
+from graph.port import Change, Head, Origin
+from graph.recording import place
 from lineal.errors import PreconditionFailed
 
 OPEN = 2**63 - 1
 """What `until` holds while an edge is open, so that one comparison tells whether it is live."""
 
-STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+CHANGE = "c.id, c.at, c.by, c.action, c.request, c.data, c.client, c.token, c.address, c.workspaces, c.seq"
+
+
+def change_of(row: Sequence[Any]) -> Change:
+    """A row of CHANGE."""
+    id, at, by, action, request, data, client, token, address, workspaces, seq = row
+    origin = Origin(client, token, address)
+    return Change(id, at, by, action, request, orjson.loads(data), origin, tuple(orjson.loads(workspaces)), seq)
+
+
+def _chain_all(db: sqlite3.Connection) -> None:
+    """Put the changes of a store that had one chain for all into the chains of the workspaces of their subjects.
+
+    An import before has no subjects: it goes into the chain of "".
+    """
+    heads: dict[str, Head] = {}
+    for row in db.execute(f"SELECT {CHANGE} FROM change c ORDER BY c.seq"):
+        entries = [(e.workspace, e.number, e.change.seq, e.hash) for e in place(change_of(row), heads)]
+        db.executemany("INSERT INTO entry (workspace, number, seq, hash) VALUES (?, ?, ?, ?)", entries)
+    chains = [(h.workspace, h.number, h.hash) for h in heads.values()]
+    db.executemany("INSERT INTO chain (workspace, number, hash) VALUES (?, ?, ?)", chains)
+
+
+Step = str | Callable[[sqlite3.Connection], None]
+"""A statement, or what a statement cannot say."""
+
+STEPS: tuple[tuple[str, tuple[Step, ...]], ...] = (
     (
         "0001 nodes, edges and what they own",
         (
@@ -68,6 +99,44 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "INSERT INTO search (rowid, tokens) VALUES (1, 'default')",
         ),
     ),
+    (
+        "0003 chains of audit for each workspace",
+        (
+            "ALTER TABLE change ADD COLUMN client TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE change ADD COLUMN token TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE change ADD COLUMN address TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE change ADD COLUMN workspaces TEXT NOT NULL DEFAULT '[]'",
+            "ALTER TABLE change DROP COLUMN hash",
+            "CREATE INDEX change_by ON change (by, seq)",
+            "CREATE INDEX change_request ON change (request, seq) WHERE request != ''",
+            "CREATE INDEX change_at ON change (at)",
+            "ALTER TABLE subject ADD COLUMN addressed INTEGER NOT NULL DEFAULT 0",
+            "CREATE INDEX subject_seq ON subject (seq, addressed)",
+            """CREATE TABLE entry (
+                workspace TEXT NOT NULL, number INTEGER NOT NULL, seq INTEGER NOT NULL, hash TEXT NOT NULL,
+                PRIMARY KEY (workspace, number)) STRICT, WITHOUT ROWID""",
+            "CREATE UNIQUE INDEX entry_seq ON entry (seq DESC, workspace)",
+            """CREATE TABLE chain (
+                workspace TEXT PRIMARY KEY, number INTEGER NOT NULL, hash TEXT NOT NULL,
+                anchor INTEGER NOT NULL DEFAULT 0, anchor_hash TEXT) STRICT, WITHOUT ROWID""",
+            """CREATE TABLE checkpoint (
+                number INTEGER PRIMARY KEY, body TEXT NOT NULL, key TEXT NOT NULL, signature TEXT NOT NULL) STRICT""",
+            """UPDATE change SET workspaces = coalesce(
+                (SELECT json_group_array(workspace) FROM (
+                    SELECT DISTINCT n.workspace FROM subject s JOIN node n ON n.k = s.node WHERE s.seq = change.seq
+                    ORDER BY 1) HAVING count(*) > 0), '[""]')""",
+            _chain_all,
+        ),
+    ),
+    (
+        "0004 indexes of what says who sees what",
+        (
+            f"CREATE INDEX edge_shared ON edge (src, dst) WHERE kind = 'SHARED_WITH' AND until = {OPEN}",
+            """CREATE INDEX node_Workspace_access ON node (
+                name, json_extract(props, '$.visibility'), json_extract(props, '$.lineage'))
+                WHERE kind = 'Workspace' AND deleted_at IS NULL""",
+        ),
+    ),
 )
 
 VERSION = len(STEPS)
@@ -101,7 +170,10 @@ def migrate(db: sqlite3.Connection) -> list[str]:
             check(db)
         for _, statements in STEPS[found:]:
             for statement in statements:
-                db.execute(statement)
+                if isinstance(statement, str):
+                    db.execute(statement)
+                else:
+                    statement(db)
         for statement in _derived_indexes():
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")

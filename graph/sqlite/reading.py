@@ -14,7 +14,7 @@ import orjson
 from graph import ontology
 from graph.address import Address
 from graph.port import (
-    Change,
+    EVERYTHING,
     Chunk,
     Cursor,
     Edge,
@@ -77,8 +77,8 @@ class Reader:
             if self._observer:
                 self._observer(Statement(verb, time.perf_counter() - started, failed))
 
-    def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
-        sql = Compiler(self.view)
+    def nodes(self, view: View, ids: Sequence[str]) -> dict[str, Node]:
+        sql = Compiler(view)
         text = (
             f"SELECT {NODE} FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value "
             f"WHERE {sql.exists('n')} AND {sql.visible('n')}"
@@ -89,6 +89,7 @@ class Reader:
         """One statement: the named node by id, key or former key, then its part or alias."""
         sql = Compiler(self.view)
         wanted = sql.array([_wanted(a) for a in addresses])
+        shown = f"{sql.exists('n', as_of)} AND {sql.visible('n')}"
         text = f"""
             WITH wanted AS (
                 SELECT key AS place, value ->> 0 AS id, value ->> 1 AS name, value ->> 2 AS part, value ->> 3 AS alias
@@ -96,10 +97,9 @@ class Reader:
             held AS (
                 SELECT w.*, coalesce(
                     (SELECT n.k FROM node n WHERE n.id = w.id),
-                    (SELECT n.k FROM node n WHERE n.key = w.name AND {sql.exists("n", as_of)}),
-                    (SELECT n.k FROM former f JOIN node n ON n.k = f.node
-                     WHERE f.key = w.name AND {sql.exists("n", as_of)}),
-                    {_tombstone(sql, as_of)}) AS holder
+                    (SELECT n.k FROM node n WHERE n.key = w.name AND {shown}),
+                    (SELECT n.k FROM former f JOIN node n ON n.k = f.node WHERE f.key = w.name AND {shown}),
+                    {_tombstone(shown, as_of)}) AS holder
                 FROM wanted w),
             found AS (
                 SELECT h.place, CASE
@@ -113,8 +113,7 @@ class Reader:
                         WHERE c.k = h.holder AND {sql.exists("n", as_of)} ORDER BY n.deleted_at IS NULL DESC LIMIT 1)
                     ELSE h.holder END AS k
                 FROM held h)
-            SELECT f.place, {NODE} FROM found f JOIN node n ON n.k = f.k
-            WHERE {sql.exists("n", as_of)} AND {sql.visible("n")}"""
+            SELECT f.place, {NODE} FROM found f JOIN node n ON n.k = f.k WHERE {shown}"""
         found: list[Node | None] = [None] * len(addresses)
         for place, *row in self.all("resolve", text, sql.params):
             found[place] = node_of(row)
@@ -172,7 +171,7 @@ class Reader:
         if hop.kind:
             tests = [*tests, f"n.kind = '{kind_name(hop.kind)}'"]
         source = (
-            f"FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node s ON s.id = i.value "
+            f"FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node s ON s.id = i.value AND {sql.visible('s')} "
             f"CROSS JOIN edge e ON e.{near} = s.k AND e.kind = '{edge_name(hop)}' CROSS JOIN node n ON n.k = e.{far} "
             f"WHERE {' AND '.join(tests)}"
         )
@@ -198,37 +197,39 @@ class Reader:
         return {id: page(items, paging, totals.get(id, 0) if paging.count else None) for id, items in found.items()}
 
     def rows(
-        self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None
+        self, view: View, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
     ) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
-        for id, name, value in self._owned("rows", TABLES[table], "m.name, m.value", ids, names):
+        for id, name, value in self._owned("rows", Compiler(view), TABLES[table], "m.name, m.value", ids, names):
             found.setdefault(id, {})[name] = value
         return found
 
-    def metrics(self, ids: Sequence[str], names: Sequence[str] | None) -> dict[str, list[Metric]]:
+    def metrics(self, view: View, ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, list[Metric]]:
         found: dict[str, list[Metric]] = {}
-        for id, *row in self._owned("metrics", "metric", METRIC, ids, names):
+        for id, *row in self._owned("metrics", Compiler(view), "metric", METRIC, ids, names):
             found.setdefault(id, []).append(metric_of(row))
         return found
 
-    def _owned(self, verb: str, table: str, columns: str, ids: Sequence[str], names: Sequence[str] | None) -> list[Any]:
-        sql = Compiler(self.view)
-        named = "" if names is None else f"WHERE m.name IN (SELECT value FROM {sql.array(names)})"
+    def _owned(
+        self, verb: str, sql: Compiler, table: str, columns: str, ids: Sequence[str], names: Sequence[str] | None
+    ) -> list[Any]:
+        named = "" if names is None else f"AND m.name IN (SELECT value FROM {sql.array(names)})"
         return self.all(
             verb,
             f"SELECT n.id, {columns} FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value "
-            f"CROSS JOIN {table} m ON m.owner = n.k {named} ORDER BY i.key, m.name",
+            f"CROSS JOIN {table} m ON m.owner = n.k WHERE {sql.visible('n')} {named} ORDER BY i.key, m.name",
             sql.params,
         )
 
     def points(self, ids: Sequence[str], names: Sequence[str] | None, after: int, chunks: int) -> list[Chunk]:
         sql = Compiler(self.view)
+        tests = f"{sql.visible('n')} AND c.number > {sql.add(after)} AND c.number <= {sql.add(after + chunks)}"
         named = "" if names is None else f"AND c.name IN (SELECT value FROM {sql.array(names)})"
         rows = self.all(
             "points",
             f"SELECT n.id, c.name, c.number, c.points FROM {sql.array(dict.fromkeys(ids))} i "
             f"CROSS JOIN node n ON n.id = i.value CROSS JOIN chunk c ON c.owner = n.k "
-            f"WHERE c.number > {sql.add(after)} AND c.number <= {sql.add(after + chunks)} {named} ORDER BY 1, 2, 3",
+            f"WHERE {tests} {named} ORDER BY 1, 2, 3",
             sql.params,
         )
         return [Chunk(id, name, number, points_of(text)) for id, name, number, text in rows]
@@ -254,36 +255,6 @@ class Reader:
         )
         return page([(node_of(r[:-4]), tuple(r[-4:])) for r in rows], paging, total)
 
-    def changes(self, after: int, subject: str | None, descending: bool, limit: int) -> list[Change]:
-        tests = [f"c.seq {'<' if descending else '>'} :after"] if after or not descending else ["1"]
-        source = "change c"
-        if subject is not None:
-            source = "node n JOIN subject s ON s.node = n.k JOIN change c ON c.seq = s.seq"
-            tests.append("n.id = :subject")
-        rows = self.all(
-            "changes",
-            f"SELECT c.id, c.at, c.by, c.action, c.request, c.data, c.seq, c.hash FROM {source} "
-            f"WHERE {' AND '.join(tests)} ORDER BY c.seq {'DESC' if descending else ''} LIMIT :limit",
-            {"after": after, "subject": subject, "limit": limit},
-        )
-        return [_change(row) for row in rows]
-
-    def changes_of(self, ids: Sequence[str], after: int, limit: int) -> dict[str, list[Change]]:
-        sql = Compiler(self.view)
-        rows = self.all(
-            "changes_of",
-            f"SELECT n.id, c.id, c.at, c.by, c.action, c.request, c.data, c.seq, c.hash "
-            f"FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value "
-            f"CROSS JOIN change c ON c.seq IN "
-            f"(SELECT s.seq FROM subject s WHERE s.node = n.k AND s.seq < {sql.add(after or ontology.MAX_INT)} "
-            f"ORDER BY s.seq DESC LIMIT {sql.add(limit)}) ORDER BY c.seq DESC",
-            sql.params,
-        )
-        changes: dict[str, list[Change]] = {}
-        for id, *row in rows:
-            changes.setdefault(id, []).append(_change(row))
-        return changes
-
     def records(self, after: str, limit: int) -> list[NodeRecord]:
         rows = self.all("records", f"SELECT {NODE} FROM node n WHERE n.id > ? ORDER BY n.id LIMIT ?", (after, limit))
         return self._whole([node_of(row) for row in rows])
@@ -295,7 +266,8 @@ class Reader:
 
     def _whole(self, nodes: Sequence[Node]) -> list[NodeRecord]:
         ids = [n.id for n in nodes]
-        tags, params, metrics = self.rows(ids, "tags", None), self.rows(ids, "params", None), self.metrics(ids, None)
+        tags, params = (self.rows(EVERYTHING, ids, table) for table in ("tags", "params"))
+        metrics = self.metrics(EVERYTHING, ids)
         sql = Compiler(self.view)
         former: dict[str, list[str]] = {}
         for id, key in self.all(
@@ -338,11 +310,11 @@ def _wanted(address: Address) -> list[str | None]:
     return [None, key, part, address.alias]
 
 
-def _tombstone(sql: Compiler, as_of: int | None) -> str:
+def _tombstone(shown: str, as_of: int | None) -> str:
     """A node that had the name at that time and is deleted since: its key is free, its name is kept."""
     if as_of is None:
         return "NULL"
-    return f"""(SELECT n.k FROM node n WHERE n.deleted_at IS NOT NULL AND {sql.exists("n", as_of)}
+    return f"""(SELECT n.k FROM node n WHERE n.deleted_at IS NOT NULL AND {shown}
         AND w.name = n.kind || '/' || n.workspace || '/' || n.name LIMIT 1)"""
 
 
@@ -388,8 +360,3 @@ def page(items: Sequence[tuple[Any, Cursor]], paging: Paging, total: int | None)
     """A page of what was read one item further than asked for."""
     shown = items[: paging.first]
     return Page([i for i, _ in shown], [c for _, c in shown], len(items) > paging.first, total)
-
-
-def _change(row: Sequence[Any]) -> Change:
-    id, at, by, action, request, data, seq, hash = row
-    return Change(id, at, by, action, request, orjson.loads(data), seq, hash)

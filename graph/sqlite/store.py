@@ -10,30 +10,36 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal, TypeVar
 
 from graph.address import Address
 from graph.ids import new_id
 from graph.port import (
     EVERYTHING,
+    NOWHERE,
+    Access,
     Change,
+    Checkpoint,
     Chunk,
     Closure,
     Edge,
     EdgeMatch,
     Graph,
+    Head,
     Hop,
     Lease,
     Link,
     Metric,
     Node,
     NodeRecord,
+    Note,
     Observer,
     Order,
+    Origin,
     Page,
     Paging,
     Paths,
@@ -44,45 +50,23 @@ from graph.port import (
     Where,
     Work,
 )
-from graph.recording import EdgeEnds, Series, Stored
-from graph.sqlite import migrations, walking
+from graph.recording import ChangeLog, EdgeEnds, Series, Stored
+from graph.sqlite import auditing, migrations, seeing, walking
+from graph.sqlite.auditing import Auditing
 from graph.sqlite.reading import Reader
+from graph.sqlite.running import Thread
 from graph.sqlite.writing import Writer
 from graph.writing import Writing
-from lineal.errors import Internal, Unavailable
+from lineal.errors import Unavailable
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 READERS = 4
 BUSY_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0
 
 
-class Thread:
-    """Runs a connection's calls in a worker thread, one at a time; a cancelled one is interrupted."""
-
-    def __init__(self, pool: ThreadPoolExecutor, db: sqlite3.Connection) -> None:
-        self._pool = pool
-        self._db = db
-        self._turn = asyncio.Lock()
-
-    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        async with self._turn:
-            loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._pool, lambda: call(*args, **kwargs))
-            try:
-                return await asyncio.shield(future)
-            except asyncio.CancelledError:
-                self._db.interrupt()
-                await asyncio.wait([future])
-                future.exception()
-                raise
-            except sqlite3.Error as error:
-                raise translated(error) from error
-
-
-class SqliteSnapshot(Snapshot):
+class SqliteSnapshot(Auditing):
     """A true snapshot: what commits after its first read is not seen at all."""
 
     def __init__(self, reader: Reader, run: Thread) -> None:
@@ -94,8 +78,22 @@ class SqliteSnapshot(Snapshot):
         """How many statements were sent."""
         return self._reader.statements
 
+    @property
+    def view(self) -> View:  # type: ignore[override]
+        """What shows."""
+        return self._reader.view
+
+    def show(self, view: View) -> None:
+        self._reader.view = view
+
+    async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
+        return await self._run(seeing.access, self._reader, principal, teams)
+
+    async def seen(self, ids: Sequence[str]) -> set[str]:
+        return await self._run(seeing.seen, self._reader, ids)
+
     async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
-        return await self._run(self._reader.nodes, ids)
+        return await self._run(self._reader.nodes, self.view, ids)
 
     async def resolve(self, addresses: Sequence[Address], *, as_of: int | None = None) -> list[Node | None]:
         return await self._run(self._reader.resolve, addresses, as_of)
@@ -124,10 +122,10 @@ class SqliteSnapshot(Snapshot):
     async def rows(
         self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
     ) -> dict[str, dict[str, str]]:
-        return await self._run(self._reader.rows, ids, table, names)
+        return await self._run(self._reader.rows, self.view, ids, table, names)
 
     async def metrics(self, ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, list[Metric]]:
-        return await self._run(self._reader.metrics, ids, names)
+        return await self._run(self._reader.metrics, self.view, ids, names)
 
     async def points(
         self, ids: Sequence[str], names: Sequence[str] | None = None, *, after: int = -1, chunks: int = 10
@@ -142,14 +140,6 @@ class SqliteSnapshot(Snapshot):
 
     async def search(self, text: str, kinds: Sequence[str] | None = None, *, paging: Paging = Paging()) -> Page[Node]:
         return await self._run(self._reader.search, text, kinds, paging)
-
-    async def changes(
-        self, *, after: int = 0, subject: str | None = None, descending: bool = False, limit: int = 100
-    ) -> list[Change]:
-        return await self._run(self._reader.changes, after, subject, descending, limit)
-
-    async def changes_of(self, ids: Sequence[str], *, after: int = 0, limit: int = 100) -> dict[str, list[Change]]:
-        return await self._run(self._reader.changes_of, ids, after, limit)
 
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         return await self._run(self._reader.records, after, limit)
@@ -168,8 +158,18 @@ class SqliteTransaction(SqliteSnapshot, Writing):
         Writing.__init__(self, by)
         self.now = now
 
-    async def lock(self, ids: Sequence[str]) -> dict[str, Node]:
-        return await self._run(self._reader.lock, ids)
+    async def _locked(self, ids: Sequence[str]) -> dict[str, Node]:
+        """Whoever writes to SQLite has locked everything already."""
+        return await self._run(self._reader.nodes, EVERYTHING, ids)
+
+    async def unseen_dependants(self, ids: Sequence[str]) -> bool:
+        return await self._run(seeing.unseen_dependants, self._reader, ids)
+
+    async def _rows_of(self, ids: Sequence[str], table: Literal["tags", "params"]) -> dict[str, dict[str, str]]:
+        return await self._run(self._reader.rows, EVERYTHING, ids, table)
+
+    async def _metrics_of(self, ids: Sequence[str]) -> dict[str, list[Metric]]:
+        return await self._run(self._reader.metrics, EVERYTHING, ids)
 
     async def recall(self, key: str) -> Remembered | None:
         return await self._run(self._reader.recall, self.by, key, self.now)
@@ -237,8 +237,8 @@ class SqliteTransaction(SqliteSnapshot, Writing):
     async def _insert_chunks(self, chunks: Sequence[Chunk]) -> int:
         return await self._run(self._reader.insert_chunks, chunks)
 
-    async def _insert_change(self, change: Change, subjects: Sequence[str]) -> None:
-        await self._run(self._reader.insert_change, change, subjects)
+    async def _insert_change(self, change: Change, log: ChangeLog) -> None:
+        await self._run(auditing.insert_change, self._reader, change, log)
 
 
 class SqliteGraph(Graph):
@@ -311,12 +311,24 @@ class SqliteGraph(Graph):
                 else:
                     self._idle.append(db)
 
-    async def write(self, work: Work[T], *, by: str, action: str, request: str = "") -> T:
+    async def write(self, work: Work[T], *, by: str, action: str, request: str = "", origin: Origin = NOWHERE) -> T:
         change = new_id("ch")
         async with self._transaction(by) as tx:
             result = await work(tx)
-            await tx.finish(change, action, request)
+            await tx.finish(change, action, request, origin)
             return result
+
+    async def note(self, notes: Sequence[Note]) -> None:
+        async with self._transaction("") as tx:
+            await tx._run(auditing.insert_notes, tx._reader, notes, tx.now)
+
+    async def put_checkpoint(self, checkpoint: Checkpoint) -> None:
+        async with self._transaction("") as tx:
+            await tx._run(auditing.put_checkpoint, tx._reader, checkpoint)
+
+    async def prune(self, ends: Sequence[Head], *, by: str) -> int:
+        async with self._transaction(by) as tx:
+            return await tx._run(auditing.prune, tx._reader, ends, by, tx.now)
 
     @asynccontextmanager
     async def _transaction(self, by: str) -> AsyncIterator[SqliteTransaction]:
@@ -401,13 +413,3 @@ async def _to_its_end(call: Awaitable[None]) -> None:
 def _rollback(db: sqlite3.Connection) -> None:
     if db.in_transaction:
         db.execute("ROLLBACK")
-
-
-def translated(error: sqlite3.Error) -> Exception:
-    """SQLite's errors in Lineal's tree."""
-    text = str(error)
-    if isinstance(error, sqlite3.OperationalError) and any(
-        w in text for w in ("locked", "busy", "interrupted", "unable to open", "disk")
-    ):
-        return Unavailable(f"the store is busy or away: {text}")
-    return Internal(f"the store refused a statement: {text}")

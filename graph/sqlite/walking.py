@@ -32,11 +32,12 @@ class Seen:
     """What several walks over the same edges have read so far, by integer key; each thing once for all of them.
 
     `steps` has the edges of each expanded node in the walk's direction, as (far key, kind, discriminator,
-    since, until, props).
+    since, until, props), without those to nodes that walks stop before; `stopped` are the nodes that had such.
     """
 
     met: dict[int, Met] = field(default_factory=dict)
     steps: dict[int, list[tuple[Any, ...]]] = field(default_factory=dict)
+    stopped: set[int] = field(default_factory=set)
 
     def by_id(self, key: int) -> str:
         """What the order within a distance compares."""
@@ -76,7 +77,7 @@ class Walked:
     def frontier(self, seen: Seen) -> list[str]:
         """The walked nodes that lead to unwalked ones, and the roots that were not walked."""
         inside = set(self.order)
-        onward = {k for k in self.order if any(step[0] not in inside for step in seen.steps[k])}
+        onward = {k for k in self.order if k in seen.stopped or any(step[0] not in inside for step in seen.steps[k])}
         return sorted(seen.met[k].id for k in onward | (set(self.roots) - inside))
 
 
@@ -153,7 +154,7 @@ def _walk(reader: Reader, groups: Sequence[Sequence[str]], walk: Walk, limit: in
     walks = []
     for ids in groups:
         roots = sorted({k for id in ids for k in parts.get(id, ())}, key=seen.by_id)
-        walks.append(Walked(roots, roots, dict.fromkeys(roots, 0)))
+        walks.append(Walked(roots, [k for k in roots if seen.met[k].kind not in CONTAINERS], dict.fromkeys(roots, 0)))
     for distance in range(walk.depth + 1):
         going = [walked for walked in walks if walked.level]
         for walked in going:
@@ -168,19 +169,24 @@ def _walk(reader: Reader, groups: Sequence[Sequence[str]], walk: Walk, limit: in
 
 
 def _roots(reader: Reader, ids: Sequence[str], walk: Walk) -> list[Any]:
-    """(given id, key, id, kind, visible) of the roots, containers replaced by their parts."""
+    """(given id, key, id, kind, visible) of the roots, containers replaced by their parts.
+
+    A container stays besides, as a root that is not walked, when it has parts that walks stop before.
+    """
     sql = Compiler(reader.view)
     array = sql.array(dict.fromkeys(ids))
     containers = ", ".join(f"'{name}'" for name in CONTAINERS)
     edges = ", ".join(f"'{name}'" for name in ontology.CONTAINING_EDGES)
     there = f"{sql.exists('n', walk.as_of)} AND {sql.visible('n')}"
+    part = f"CASE WHEN {sql.stops('p')} THEN n.k ELSE p.k END"
     return reader.all(
         "closure",
         f"SELECT n.id, n.k, n.id, n.kind, 1 FROM {array} i CROSS JOIN node n ON n.id = i.value "
         f"WHERE n.kind NOT IN ({containers}) AND {there} UNION "
-        f"SELECT n.id, p.k, p.id, p.kind, {sql.visible('p')} FROM {array} i CROSS JOIN node n ON n.id = i.value "
+        f"SELECT n.id, r.k, r.id, r.kind, {sql.visible('r')} FROM {array} i CROSS JOIN node n ON n.id = i.value "
         f"CROSS JOIN edge e ON e.dst = n.k AND e.kind IN ({edges}) CROSS JOIN node p ON p.k = e.src "
-        f"WHERE n.kind IN ({containers}) AND {there} AND {sql.live('e', walk.as_of)} AND {sql.exists('p', walk.as_of)}",
+        f"CROSS JOIN node r ON r.k = {part} WHERE n.kind IN ({containers}) AND {there} "
+        f"AND {sql.live('e', walk.as_of)} AND {sql.exists('p', walk.as_of)}",
         sql.params,
     )
 
@@ -197,12 +203,16 @@ def _expand(reader: Reader, seen: Seen, keys: Iterable[int], walk: Walk) -> None
     sql = Compiler(reader.view)
     rows = reader.all(
         "closure",
-        f"SELECT e.{near}, e.{far}, e.kind, e.disc, e.since, e.until, e.props, n.id, n.kind, {sql.visible('n')} "
+        f"SELECT e.{near}, e.{far}, e.kind, e.disc, e.since, e.until, e.props, n.id, n.kind, {sql.visible('n')}, "
+        f"{sql.stops('n')} "
         f"FROM {sql.array(level)} i CROSS JOIN edge e ON e.{near} = i.value AND e.kind IN ({kinds}) "
         f"CROSS JOIN node n ON n.k = e.{far} WHERE {sql.live('e', walk.as_of)}",
         sql.params,
     )
     for row in rows:
+        if row[10]:
+            seen.stopped.add(row[0])
+            continue
         seen.steps[row[0]].append(row[1:7])
         if row[1] not in seen.met:
             seen.met[row[1]] = Met(row[7], row[8], bool(row[9]))

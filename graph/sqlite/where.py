@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -43,13 +44,24 @@ class Compiler:
         return f"json_each({self.add(orjson.dumps(list(values)).decode())})"
 
     def visible(self, n: str) -> str:
-        """Whether the view shows the node."""
-        if self._view.workspaces is None:
-            return "1"
-        seen = f"{n}.workspace IN (SELECT value FROM {self.array([ontology.GLOBAL, *sorted(self._view.workspaces)])})"
-        if not self._view.shared:
-            return seen
-        return f"({seen} OR {n}.container IN (SELECT value FROM {self.array(sorted(self._view.shared))}))"
+        """Whether the view shows the node. The signs keep the planner from beginning with an index of these columns."""
+        view = self._view
+        tests = []
+        if view.kinds is not None:
+            tests.append(f"+{n}.kind {self._among(view.kinds)}")
+        if view.workspaces is not None:
+            shared = f" OR +{n}.container {self._among(view.shared)}" if view.shared else ""
+            tests.append(f"({n}.workspace {self._among({ontology.GLOBAL, *view.workspaces})}{shared})")
+        return " AND ".join(tests) or "1"
+
+    def stops(self, n: str) -> str:
+        """Whether walks stop before the node: a hidden one of an opaque workspace."""
+        if not self._view.opaque:
+            return "0"
+        return f"({n}.workspace {self._among(self._view.opaque)} AND NOT ({self.visible(n)}))"
+
+    def _among(self, names: Iterable[str]) -> str:
+        return f"IN (SELECT value FROM {self.array(sorted(names))})"
 
     def live(self, e: str, as_of: int | None = None) -> str:
         """Whether the edge is open, or was at that time."""

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import orjson
 
 from graph import ontology
-from graph.port import CHUNK, Change, Chunk, Edge, EdgeMatch, Metric, Node, Remembered
-from graph.recording import GENESIS, EdgeEnds, Series, Stored, change_hash
+from graph.port import CHUNK, Chunk, Edge, EdgeMatch, Metric, Remembered
+from graph.recording import EdgeEnds, Series, Stored
 from graph.sqlite.migrations import OPEN
 from graph.sqlite.reading import EDGE, Reader, edge_of
 from graph.sqlite.where import TABLES, Compiler
-from lineal.errors import Conflict, NotFound
+from lineal.errors import Conflict
 
 KEEP_KEYS = 7 * 24 * 3600 * 1_000_000
 """How long idempotency keys are remembered, in microseconds."""
@@ -30,14 +30,6 @@ class Writer(Reader):
         """The time of this transaction: the clock's, but always after the last one's."""
         rows = self.all("begin", "SELECT at FROM change ORDER BY seq DESC LIMIT 1")
         return max(clock, rows[0][0] + 1) if rows else clock
-
-    def lock(self, ids: Sequence[str]) -> dict[str, Node]:
-        """The nodes as they are: whoever writes to SQLite has locked everything already."""
-        found = self.nodes(ids)
-        for id in ids:
-            if id not in found:
-                raise NotFound(f"there is no node {id!r}", id=id)
-        return found
 
     def keys(self, ids: Iterable[str]) -> dict[str, int]:
         """The integer keys of nodes."""
@@ -298,21 +290,7 @@ class Writer(Reader):
                 raise Conflict(msg, field="points")
         return new
 
-    # Changes and keys ─────────────────────────────────────────────────────────────────────────────
-
-    def insert_change(self, change: Change, subjects: Sequence[str]) -> None:
-        last = self.all("change", "SELECT hash FROM change ORDER BY seq DESC LIMIT 1")
-        hash = change_hash(last[0][0] if last else GENESIS, change)
-        self.many(
-            "change",
-            "INSERT INTO change (id, at, by, action, request, data, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(change.id, change.at, change.by, change.action, change.request, _json(change.data), hash)],
-        )
-        self.many(
-            "change",
-            "INSERT INTO subject (node, seq) SELECT k, (SELECT max(seq) FROM change) FROM node WHERE id = ?",
-            [(id,) for id in subjects],
-        )
+    # Idempotency keys ─────────────────────────────────────────────────────────────────────────────
 
     def recall(self, principal: str, key: str, now: int) -> Remembered | None:
         rows = self.all(

@@ -3,8 +3,8 @@
     python -m tests.graph.bursting URL MODEL COUNT
 
 It creates COUNT versions of a model, one after the other, each with its whole story, and prints the id
-of each on a line of its own once it is committed. What the store cannot take for now is tried again,
-under the same idempotency key, for up to two minutes.
+of each on a line of its own once it is committed, and noted in the audit of two workspaces. What the
+store cannot take for now is tried again, under the same idempotency key, for up to two minutes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import asyncio
 import sys
 from uuid import uuid4
 
+from auth.caller import named
 from graph.open import open_graph
-from graph.port import Graph, Node
+from graph.port import Graph, Node, Note
 from lineal.errors import Unavailable
 from resolvers.operation import Operation
 from resolvers.writing.versions import create_model_version
@@ -24,8 +25,8 @@ PATIENCE_SECONDS = 120
 
 async def create_version(graph: Graph, model: str, key: str | None = None) -> Node:
     """A version of a model, with a parent, data that it learned from, and a parameter."""
-    async with Operation(graph, by="burst") as op:
-        return await create_model_version.once(
+    async with Operation(graph, caller=named("burst")) as op:
+        made = await create_model_version.once(
             op,
             key,
             model=model,
@@ -33,6 +34,8 @@ async def create_version(graph: Graph, model: str, key: str | None = None) -> No
             parents=[{"version": "models:/base/1", "relation": "finetune"}],
             params=[{"name": "seed", "value": "1"}],
         )
+    assert made is not None
+    return made
 
 
 def tell(line: str) -> None:
@@ -51,6 +54,7 @@ async def burst(url: str, model: str, count: int) -> None:
             while True:
                 try:
                     made = await create_version(graph, model, f"{process} {number}")
+                    await graph.note([Note("burst", "told", {"id": made.id}, ("default", "vision"))])
                     break
                 except Unavailable:
                     if loop.time() > end:

@@ -1,34 +1,15 @@
-"""Contract of both stores: each write leaves one Change, in a chain that anyone can check."""
+"""Contract of both stores: each write leaves one Change, and feeds of changes tell what one may see."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+from collections.abc import Sequence
 
 import pytest
-import rfc8785
 
-from graph.port import Change, EdgeMatch, Graph, NewEdge, NewNode, Point, Transaction, Update
+from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Note, Origin, Point, Transaction, Update, View
 from lineal.errors import InvalidArgument
 from tests import building
-
-
-def chain(changes: list[Change]) -> list[str]:
-    """The hashes that these changes must have, from the port's words alone."""
-    hashes, previous = [], "0" * 64
-    for change in changes:
-        body = {
-            "previous": previous,
-            "id": change.id,
-            "at": str(change.at),
-            "by": change.by,
-            "action": change.action,
-            "request": change.request,
-            "data": hashlib.sha256(rfc8785.dumps(change.data)).hexdigest(),
-        }
-        previous = hashlib.sha256(rfc8785.dumps(body)).hexdigest()
-        hashes.append(previous)
-    return hashes
 
 
 async def test_a_change_tells_who_did_what_to_what(graph: Graph) -> None:
@@ -39,11 +20,13 @@ async def test_a_change_tells_who_did_what_to_what(graph: Graph) -> None:
         await tx.log_metrics({version.id: [Point("f1", 0.5, 0, 0)]})
         return model.id, version.id
 
-    model, version = await graph.write(work, by="ada", action="register", request="req-1")
+    origin = Origin("trainer", "token-1", "192.0.2.7")
+    model, version = await graph.write(work, by="ada", action="register", request="req-1", origin=origin)
     (change,) = await building.sequenced(graph)
     created = await building.node(graph, model)
     assert created is not None
     assert (change.by, change.action, change.request, change.at) == ("ada", "register", "req-1", created.created_at)
+    assert (change.origin, change.workspaces) == (origin, ("default",))
     assert change.data == {
         "created": [[model, "Model", "m"], [version, "ModelVersion", "1"]],
         "linked": [[version, "VERSION_OF", model, ""]],
@@ -90,7 +73,7 @@ async def test_a_write_that_changes_nothing_or_fails_leaves_no_change(graph: Gra
     assert [c.action for c in await building.sequenced(graph)] == ["create"]
 
 
-async def test_sequence_numbers_have_no_gaps_and_the_hashes_are_a_chain(graph: Graph) -> None:
+async def test_sequence_numbers_have_no_gaps(graph: Graph) -> None:
     async def story(n: int) -> None:
         model, (version,) = await building.model(graph, f"m{n} é", versions=1)
         await building.tag(graph, version.id, team="😀")
@@ -102,17 +85,14 @@ async def test_sequence_numbers_have_no_gaps_and_the_hashes_are_a_chain(graph: G
     await building.model(graph, "last")
     changes = await building.sequenced(graph)
     assert [c.seq for c in changes] == list(range(1, 17))
-    assert [c.hash for c in changes] == chain(changes)
     assert len({c.id for c in changes}) == 16
 
 
-async def test_a_chain_goes_on_over_several_rounds_of_sequencing(graph: Graph) -> None:
+async def test_numbers_go_on_over_several_rounds_of_sequencing(graph: Graph) -> None:
     for n in range(3):
         await building.model(graph, f"m{n}")
         await building.sequenced(graph)
-    changes = await building.sequenced(graph)
-    assert [c.seq for c in changes] == [1, 2, 3]
-    assert [c.hash for c in changes] == chain(changes)
+    assert [c.seq for c in await building.sequenced(graph)] == [1, 2, 3]
     assert await graph.sequence() == 0
 
 
@@ -169,3 +149,124 @@ async def test_changes_of_many_nodes_come_for_each_of_them_the_newest_first(grap
         assert page == found[a][:2]
         assert (await snapshot.changes_of([a], after=page[-1].seq or 0, limit=2))[a] == found[a][2:]
         assert snapshot.statements <= 3
+
+
+# What one may see ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def feed(
+    graph: Graph,
+    view: View = View(),
+    *,
+    among: Sequence[str] | None = None,
+    but_by: str | None = None,
+    descending: bool = False,
+) -> list[int]:
+    """The numbers of the changes that a view shows."""
+    await building.sequenced(graph)
+    async with graph.snapshot(view) as snapshot:
+        found = await snapshot.changes(among=among, but_by=but_by, descending=descending)
+    return [change.seq or 0 for change in found]
+
+
+def only(*workspaces: str, shared: Sequence[str] = (), kinds: Sequence[str] | None = None) -> View:
+    """A view of these workspaces, and of these shared containers."""
+    return View(frozenset(workspaces), frozenset(shared), None if kinds is None else frozenset(kinds))
+
+
+async def test_a_view_shows_the_changes_with_a_subject_that_it_shows(graph: Graph) -> None:
+    await building.workspace(graph, "vision")
+    model, (version,) = await building.model(graph, "m", versions=1, workspace="vision")
+    await building.dataset(graph, "d")
+    await building.create(graph, NewNode("Model", "both", "default"), NewNode("Model", "both", "vision"))
+    await building.tag(graph, version.id, k="v")
+    assert await feed(graph) == [1, 2, 3, 4, 5]
+    assert await feed(graph, only("vision")) == [1, 2, 4, 5]
+    assert await feed(graph, only("default")) == [3, 4]
+    assert await feed(graph, only("default"), descending=True) == [4, 3]
+    assert await feed(graph, only("default", shared=[model.id])) == [2, 3, 4, 5]
+    assert await feed(graph, only("vision", kinds=["Workspace"])) == [1]
+    assert await feed(graph, only("default", "vision", kinds=["Dataset"])) == [3]
+    assert await feed(graph, only()) == []
+
+
+async def test_changes_of_what_was_deleted_show_to_those_who_saw_it(graph: Graph) -> None:
+    await building.workspace(graph, "vision")
+    model, _ = await building.model(graph, "m", workspace="vision")
+    await building.remove(graph, model.id)
+    assert await feed(graph, only("vision")) == [1, 2, 3]
+    assert await feed(graph, only("default")) == []
+
+
+async def test_a_change_of_what_belongs_to_no_workspace_shows_to_everybody(graph: Graph) -> None:
+    await building.create(graph, NewNode("Principal", "corp:ada", ""))
+    assert await feed(graph, only("default")) == [1]
+    assert await feed(graph, only("default", kinds=["Model"])) == []
+
+
+async def test_a_target_does_not_make_a_change_visible(graph: Graph) -> None:
+    await building.workspace(graph, "vision")
+    _, (base,) = await building.model(graph, "base", versions=1)
+    _, (tuned,) = await building.model(graph, "tuned", versions=1, workspace="vision")
+    await building.link(graph, NewEdge("DERIVED_FROM", tuned.id, base.id))
+    assert await feed(graph, only("default")) == [2]
+    assert await feed(graph, only("vision")) == [1, 3, 4]
+
+
+async def test_what_was_only_noted_is_in_no_feed(graph: Graph) -> None:
+    model, _ = await building.model(graph, "m")
+    await graph.note([Note("eve", "deleteModel", {"id": model.id}, ("default",))])
+    await building.update(graph, Update(model.id, {"task": "t"}))
+    assert await feed(graph) == [1, 3]
+    assert await feed(graph, only("default")) == [1, 3]
+    assert await feed(graph, among=[model.id]) == [1, 3]
+
+
+async def test_changes_among_nodes_are_those_of_them_and_of_what_they_contain(graph: Graph) -> None:
+    await building.workspace(graph, "vision")
+    model, (version,) = await building.model(graph, "m", versions=1)
+    await building.model(graph, "n", versions=1)
+    hidden, _ = await building.model(graph, "h", workspace="vision")
+    await building.tag(graph, version.id, k="v")
+    await building.update(graph, Update(model.id, {"task": "t"}))
+    assert await feed(graph, among=[model.id]) == [2, 5, 6]
+    assert await feed(graph, among=[model.id], descending=True) == [6, 5, 2]
+    assert await feed(graph, among=[version.id]) == [2, 5]
+    assert await feed(graph, among=[model.id, hidden.id, version.id]) == [2, 4, 5, 6]
+    assert await feed(graph, only("default"), among=[model.id, hidden.id]) == [2, 5, 6]
+    assert await feed(graph, among=[]) == []
+    async with graph.snapshot() as snapshot:
+        assert [c.seq for c in await snapshot.changes(among=[model.id], after=2, limit=1)] == [5]
+        assert [c.seq for c in await snapshot.changes(among=[model.id], subject=version.id)] == [2, 5]
+        assert [c.seq for c in await snapshot.changes(among=[model.id], descending=True, after=6)] == [5, 2]
+
+
+async def test_changes_but_by_somebody_are_those_of_all_others(graph: Graph) -> None:
+    model, _ = await building.model(graph, "m")
+
+    async def work(tx: Transaction) -> list[Node]:
+        return await tx.update([Update(model.id, {"task": "t"})])
+
+    await graph.write(work, by="ada", action="update")
+    assert await feed(graph, but_by="ada") == [1]
+    assert await feed(graph, but_by=building.BY) == [2]
+    assert await feed(graph, only("default"), among=[model.id], but_by="ada") == [1]
+
+
+async def test_whom_a_change_addresses_finds_it_but_needs_more_to_see_it(graph: Graph) -> None:
+    vision = await building.workspace(graph, "vision")
+    ada, team = await building.create(graph, NewNode("Principal", "corp:ada", ""), NewNode("Team", "ml", ""))
+    model, _ = await building.model(graph, "m", workspace="vision")
+    (comment,) = await building.create(graph, NewNode("Comment", "1", "vision", model.id, {"text": "@corp:ada look"}))
+    await building.link(graph, NewEdge("ABOUT", comment.id, model.id), NewEdge("MENTIONS", comment.id, ada.id))
+    await building.link(graph, NewEdge("GRANTS", vision.id, team.id, "VIEWER"))
+    await building.link(graph, NewEdge("MEMBER_OF", ada.id, team.id))
+    assert await feed(graph, among=[ada.id]) == [2, 5, 7]
+    assert await feed(graph, among=[team.id]) == [2, 6, 7]
+    assert await feed(graph, only("vision"), among=[ada.id]) == [2, 5, 7]
+    assert await feed(graph, only("default"), among=[ada.id]) == [2, 7]
+    assert await feed(graph, only("default"), among=[ada.id, team.id]) == [2, 7]
+    async with graph.snapshot() as snapshot:
+        of = await snapshot.changes_of([ada.id, team.id])
+        assert {id: [c.seq for c in changes] for id, changes in of.items()} == {ada.id: [7, 2], team.id: [2]}
+        assert [c.seq for c in await snapshot.changes(subject=team.id)] == [2]

@@ -1,7 +1,8 @@
 """Real processes are killed in the middle of writing: what was acknowledged is there, once and whole.
 
 Every version that the writing process told of must be there with its edges, its parameter and its
-Change. One that it did not get to tell of may be there too, but then as whole as the others.
+Change. One that it did not get to tell of may be there too, but then as whole as the others. The chains
+of the audit are whole at any time, and have every change once in each of its workspaces.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from graph.port import MAX_PAGE, Graph, Hop, NewEdge, Node, Order, Paging
 from tests import building
 from tests.conftest import count
 from tests.graph.bursting import create_version
+from tests.graph.chains import broken, chains, heads
 from tests.services import CuttingProxy, Neo4jServer
 
 pytestmark = pytest.mark.soak
@@ -35,9 +37,16 @@ VERSIONS = 40
 
 async def start(url: str, versions: int) -> Process:
     """The writing process, once it has its store open."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.graph.bursting", url, MODEL, str(versions), cwd=ROOT, stdout=PIPE
-    )
+    return await _started("tests.graph.bursting", url, MODEL, str(versions))
+
+
+async def start_ordering(url: str) -> list[Process]:
+    """The process that sequences, once it has its store open; none where writes do that themselves."""
+    return [] if url.startswith("sqlite") else [await _started("tests.graph.ordering", url)]
+
+
+async def _started(*arguments: str) -> Process:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments, cwd=ROOT, stdout=PIPE)
     assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
     return process
@@ -62,6 +71,7 @@ async def told(process: Process) -> list[str]:
 async def prepare(graph: Graph) -> None:
     """What the story of each version names."""
     await graph.migrate()
+    await building.workspace(graph, "vision")
     await building.model(graph, "burst")
     await building.model(graph, "base", versions=1)
     await building.dataset(graph, "corpus", "v1")
@@ -81,6 +91,19 @@ async def versions_of(graph: Graph, address: str) -> list[Node]:
     return found
 
 
+async def assert_chained(graph: Graph) -> None:
+    """Every chain is whole up to its head, and each change is in the chains of its workspaces exactly once."""
+    found = await chains(graph)
+    assert not any(map(broken, found.values()))
+    there = await heads(graph)
+    assert {name: entries[-1].number for name, entries in found.items()} == {n: h.number for n, h in there.items()}
+    placed = Counter((entry.change.id, name) for name, entries in found.items() for entry in entries)
+    changes = {entry.change.id: entry.change for entries in found.values() for entry in entries}
+    assert placed == Counter((c.id, name) for c in changes.values() for name in c.workspaces)
+    assert sorted(c.seq or 0 for c in changes.values()) == list(range(1, len(changes) + 1))
+    assert {c.id for c in await building.sequenced(graph)} == {c.id for c in changes.values() if "noted" not in c.data}
+
+
 async def assert_whole(graph: Graph, acknowledged: Iterable[str]) -> list[Node]:
     """Every acknowledged version is there once, and every version that is there is there whole."""
     versions = await versions_of(graph, MODEL)
@@ -96,6 +119,7 @@ async def assert_whole(graph: Graph, acknowledged: Iterable[str]) -> list[Node]:
         if change.action == "createModelVersion"
     )
     assert created == Counter(ids)
+    await assert_chained(graph)
     async with graph.snapshot() as snapshot:
         edges = Counter((e.source, e.kind) for e in await snapshot.edges_from(ids))
         assert edges == Counter({(id, kind): 1 for id in ids for kind in ("VERSION_OF", "TRAINED_ON", "DERIVED_FROM")})
@@ -110,10 +134,14 @@ async def test_a_writer_that_is_killed_loses_nothing_acknowledged_and_leaves_not
         await prepare(graph)
     acknowledged: list[str] = []
     for _ in range(count(5, 100)):
-        process = await start(store_url, 10_000)
+        process, *others = [await start(store_url, 10_000), *await start_ordering(store_url)]
         acknowledged += await first(process, 12)
-        process.kill()
+        for victim in random.sample([process, *others], 1 + len(others)):
+            victim.kill()
+            await asyncio.sleep(random.uniform(0, 0.02))
         acknowledged += await told(process)
+        for other in others:
+            await other.wait()
         async with open_graph(store_url) as graph:
             await assert_whole(graph, acknowledged)
 

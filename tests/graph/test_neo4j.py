@@ -44,6 +44,7 @@ from tests.graph.test_ladder import BOTTOM, EDGES, RECORDS, TOP, UP
 from tests.services import Neo4jServer
 
 TEAM = View(frozenset({"default"}), frozenset({"mo_shared"}))
+WALLED = View(frozenset({"default"}), kinds=frozenset({"ModelVersion"}), opaque=frozenset({"secret"}))
 PRUNING = "VarLengthExpand(Pruning,BFS,All)"
 
 
@@ -93,7 +94,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, neo4j_server: Neo4jServer) -> Sent:
 # ── How much work ─────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("view", [View(), TEAM], ids=["everything", "a team"])
+@pytest.mark.parametrize("view", [View(), TEAM, WALLED], ids=["everything", "a team", "walls"])
 @pytest.mark.parametrize("kinds", [None, frozenset({"ModelVersion"})], ids=["all kinds", "one kind"])
 async def test_a_ladder_costs_at_most_twenty_hits_for_each_node_and_edge(
     neo4j_graph: Graph, sent: Sent, view: View, kinds: frozenset[str] | None
@@ -194,7 +195,7 @@ READING_VERBS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("view", [View(), TEAM], ids=["everything", "a team"])
+@pytest.mark.parametrize("view", [View(), TEAM, WALLED], ids=["everything", "a team", "walls"])
 async def test_each_reading_verb_is_one_statement_of_one_record(
     neo4j_graph: Graph, neo4j_server: Neo4jServer, view: View
 ) -> None:
