@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeVar
 
-from graph.port import EVERYTHING, MAX_WALK, Graph, Snapshot, View, Work
+from auth.caller import LOCAL, Caller
+from auth.recorder import Recorder
+from auth.roles import Role, check_active, rights_of, view_of
+from graph.port import EVERYTHING, MAX_WALK, NOTHING, Access, Graph, Snapshot, Transaction, View, Work
 
 T = TypeVar("T")
 
@@ -16,40 +19,88 @@ T = TypeVar("T")
 class Operation:
     """Reads from one snapshot; after each write, from a fresh one.
 
-    Use it with `async with`: leaving it gives the snapshot's connection back. `by` is the principal
-    that writes are recorded for, `request` the id that logs and changes share, `walk_limit` bounds the nodes
-    that one walk visits.
+    Use it with `async with`: leaving it gives the snapshot's connection back. `caller` is who asks: what they
+    may see is looked up in the snapshot itself, so that a role taken away counts from the next request on, and
+    what they may change in the transaction of the write. `address` is where they asked from, `request` the id
+    that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
+    audited although it changes nothing.
     """
 
     def __init__(
-        self, graph: Graph, *, by: str, view: View = EVERYTHING, request: str = "", walk_limit: int = MAX_WALK
+        self,
+        graph: Graph,
+        *,
+        caller: Caller = LOCAL,
+        request: str = "",
+        address: str = "",
+        walk_limit: int = MAX_WALK,
+        recorder: Recorder | None = None,
     ) -> None:
         self.graph = graph
-        self.by = by
-        self.view = view
+        self.caller = caller
         self.request = request
+        self.address = address
         self.walk_limit = walk_limit
+        self.recorder = recorder
         self.statements = 0
+        self.access = Access()
+        self.view: View = EVERYTHING if caller.trusted else NOTHING
         self._stack = AsyncExitStack()
         self._snapshot: Snapshot | None = None
         self._opening = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
 
+    @property
+    def by(self) -> str:
+        """The name that writes are recorded under."""
+        return self.caller.name
+
     async def snapshot(self) -> Snapshot:
-        """The moment that this request reads; opened at the first call."""
+        """The moment that this request reads; opened at the first call.
+
+        Raises Unauthenticated: the caller has been deactivated.
+        """
         async with self._opening:
             if self._snapshot is None:
-                self._snapshot = await self._stack.enter_async_context(self.graph.snapshot(self.view))
+                snapshot = await self._stack.enter_async_context(self.graph.snapshot(self.view))
+                if not self.caller.trusted:
+                    try:
+                        self.access = await self._admitted(snapshot)
+                    except BaseException:
+                        await self._stack.aclose()
+                        raise
+                    self.view = view_of(self.caller, self.access)
+                    snapshot.show(self.view)
+                self._snapshot = snapshot
             return self._snapshot
+
+    async def _admitted(self, snapshot: Snapshot) -> Access:
+        """What the graph says of the caller. Raises Unauthenticated: they have been deactivated."""
+        access = await snapshot.access(self.caller.name, _sorted(self.caller.teams))
+        check_active(self.caller, access)
+        return access
 
     def on_refresh(self, listener: Callable[[], None]) -> None:
         """Call this when a write has made what was read before out of date."""
         self._listeners.append(listener)
 
-    async def write(self, work: Work[T], action: str) -> T:
-        """Run `work` in a transaction, and read on from after it."""
+    async def write(self, work: Work[T], action: str, *, needs: Role | None = Role.CONTRIBUTOR) -> T:
+        """Run `work` in a transaction, held to what the caller may see and change, and read on from after it.
+
+        `needs` is the role that they must have in the workspaces of what is written; None leaves that to
+        `work`. Raises Forbidden, Unauthenticated, and what `work` raises.
+        """
         await self.close()
-        result = await self.graph.write(work, by=self.by, action=action, request=self.request)
+
+        async def held(tx: Transaction) -> T:
+            if not self.caller.trusted:
+                access = await self._admitted(tx)
+                tx.guard(view_of(self.caller, access), rights_of(self.caller, access, needs))
+            return await work(tx)
+
+        result = await self.graph.write(
+            held, by=self.by, action=action, request=self.request, origin=self.caller.origin(self.address)
+        )
         for listener in self._listeners:
             listener()
         return result
@@ -69,3 +120,7 @@ class Operation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _sorted(names: frozenset[str]) -> Sequence[str]:
+    return sorted(names)

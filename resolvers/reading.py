@@ -202,8 +202,8 @@ async def hidden_among(op: Operation, ids: Sequence[str], known: Mapping[str, bo
     """
     hidden = {id for id in ids if not known.get(id, True)}
     unknown = [id for id in ids if id not in known]
-    if op.view.workspaces is not None and unknown:
-        hidden |= set(unknown) - (await (await op.snapshot()).nodes(unknown)).keys()
+    if not op.view.whole and unknown:
+        hidden |= set(unknown) - await (await op.snapshot()).seen(unknown)
     return hidden
 
 

@@ -7,12 +7,22 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Concatenate, Final, Generic, ParamSpec
 
+from auth.roles import Role
 from graph.port import Node, Transaction
 from graph.recording import canonical
-from lineal.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
+from lineal.errors import AlreadyExists, Conflict, Forbidden, InvalidArgument, NotFound
 from resolvers.operation import Operation
 
 P = ParamSpec("P")
+
+Needs = Role | None | Callable[..., Role | None]
+"""The role that a use case needs in the workspaces of what it writes, perhaps by what it is given.
+
+None: no role at all; what the caller sees, and what the use case itself looks at, decide.
+"""
+
+APPROVING: Final = "lifecycle:approve"
+"""The scope that whoever acts as an approver needs."""
 
 MAX_KEY: Final = 255
 """Characters in an idempotency key."""
@@ -21,62 +31,81 @@ MAX_KEY: Final = 255
 class Command(Generic[P]):
     """A use case that writes one node, or changes it, and answers with the node as it then is.
 
-    Its body gets the transaction and keyword arguments, and returns the node's id.
+    Its body gets the transaction and keyword arguments, and returns the node's id. The answer is None where
+    the caller may write such a node but not read it.
     """
 
-    def __init__(self, action: str, body: Callable[Concatenate[Transaction, P], Awaitable[str]]) -> None:
+    def __init__(
+        self, action: str, body: Callable[Concatenate[Transaction, P], Awaitable[str]], needs: Needs = Role.CONTRIBUTOR
+    ) -> None:
         self.action = action
         self._body = body
+        self._needs = needs
         self.__doc__ = body.__doc__
 
     async def __call__(self, op: Operation, *args: P.args, **kwargs: P.kwargs) -> Node:
-        """Do it."""
-        return await self.once(op, None, *args, **kwargs)
+        """Do it, for a caller who may read the answer. Raises Forbidden, after it was done: they may not."""
+        return _shown(await self.once(op, None, *args, **kwargs))
 
-    async def once(self, op: Operation, key: str | None, *args: P.args, **kwargs: P.kwargs) -> Node:
+    async def once(self, op: Operation, key: str | None, *args: P.args, **kwargs: P.kwargs) -> Node | None:
         """Do it, unless this principal did it under this key before: then give the same answer again.
 
         Raises Conflict: the key was used with other input. NotFound: what it made has been deleted.
+        Forbidden: the caller lacks the role or the scope.
         """
 
         async def work(tx: Transaction) -> list[str]:
             return [await self._body(tx, *args, **kwargs)]
 
-        (node,) = await _run(op, self.action, key, kwargs, work)
+        (node,) = await _run(op, self.action, key, kwargs, work, needs=self._needs)
         return node
 
 
 class BatchCommand(Generic[P]):
     """A use case that writes many nodes, and answers with them in the order they were given."""
 
-    def __init__(self, action: str, body: Callable[Concatenate[Transaction, P], Awaitable[list[str]]]) -> None:
+    def __init__(
+        self,
+        action: str,
+        body: Callable[Concatenate[Transaction, P], Awaitable[list[str]]],
+        needs: Needs = Role.CONTRIBUTOR,
+    ) -> None:
         self.action = action
         self._body = body
+        self._needs = needs
         self.__doc__ = body.__doc__
 
     async def __call__(self, op: Operation, *args: P.args, **kwargs: P.kwargs) -> list[Node]:
-        """Do it."""
-        return await self.once(op, None, *args, **kwargs)
+        """Do it, for a caller who may read the answer. Raises Forbidden, after it was done: they may not."""
+        return [_shown(node) for node in await self.once(op, None, *args, **kwargs)]
 
-    async def once(self, op: Operation, key: str | None, *args: P.args, **kwargs: P.kwargs) -> list[Node]:
+    async def once(self, op: Operation, key: str | None, *args: P.args, **kwargs: P.kwargs) -> list[Node | None]:
         """As Command.once."""
 
         async def work(tx: Transaction) -> list[str]:
             return await self._body(tx, *args, **kwargs)
 
-        return await _run(op, self.action, key, kwargs, work)
+        return await _run(op, self.action, key, kwargs, work, needs=self._needs)
 
 
-def command(action: str) -> Callable[[Callable[Concatenate[Transaction, P], Awaitable[str]]], Command[P]]:
+def _shown(node: Node | None) -> Node:
+    if node is None:
+        raise Forbidden("it was done; you may not read the answer")
+    return node
+
+
+def command(
+    action: str, needs: Needs = Role.CONTRIBUTOR
+) -> Callable[[Callable[Concatenate[Transaction, P], Awaitable[str]]], Command[P]]:
     """Make a function of a transaction that returns an id into a use case. `action` is what its Change says."""
-    return lambda body: Command(action, body)
+    return lambda body: Command(action, body, needs)
 
 
 def batch_command(
-    action: str,
+    action: str, needs: Needs = Role.CONTRIBUTOR
 ) -> Callable[[Callable[Concatenate[Transaction, P], Awaitable[list[str]]]], BatchCommand[P]]:
     """Make a function of a transaction that returns ids into a use case. `action` is what its Change says."""
-    return lambda body: BatchCommand(action, body)
+    return lambda body: BatchCommand(action, body, needs)
 
 
 async def _run(
@@ -85,19 +114,30 @@ async def _run(
     key: str | None,
     given: Mapping[str, Any],
     body: Callable[[Transaction], Awaitable[list[str]]],
-) -> list[Node]:
+    *,
+    needs: Needs,
+) -> list[Node | None]:
+    role = needs(**given) if callable(needs) else needs
+    if role is Role.APPROVER and not op.caller.holds(APPROVING):
+        raise Forbidden(f"{action}: to set a stage needs the scope {APPROVING}", scopes=[[APPROVING]])
     work = body if key is None else _remembering(action, key, given, body)
     try:
-        ids = await op.write(work, action)
+        ids = await op.write(work, action, needs=role)
     except AlreadyExists:
         # What was not there when it was looked up may have been made by somebody else before it was written:
         # then a second look finds it. If the name is really taken, the second try says so too.
-        ids = await op.write(work, action)
-    found = await (await op.snapshot()).nodes(ids)
-    for id in ids:
-        if id not in found:
+        ids = await op.write(work, action, needs=role)
+    return await _read_back(op, ids)
+
+
+async def _read_back(op: Operation, ids: Sequence[str]) -> list[Node | None]:
+    """What was written, as it now is; None for what the caller may not read. Raises NotFound: deleted since."""
+    snapshot = await op.snapshot()
+    found = await snapshot.nodes(ids)
+    if missing := [id for id in ids if id not in found]:
+        for id in await snapshot.seen(missing):
             raise NotFound(f"{id} was written, and has been deleted since", id=id)
-    return [found[id] for id in ids]
+    return [found.get(id) for id in ids]
 
 
 def _remembering(

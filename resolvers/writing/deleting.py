@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from auth.roles import Role
 from graph import ontology
+from graph.guarding import HIDDEN
 from graph.naming import addresses
 from graph.ontology import NODE_KINDS, NodeKind
-from graph.port import MAX_PAGE, Hop, Node, Not, Order, Paging, Prop, Transaction, Update
+from graph.port import EVERY_RIGHT, EVERYTHING, MAX_PAGE, Hop, Node, Not, Order, Paging, Prop, Transaction, Update
 from lineal.errors import LimitExceeded, PreconditionFailed
 from resolvers.operation import Operation
+from resolvers.reading import all_links
 from resolvers.writing.nodes import find
 
 MAX_PARTS: Final = 10_000
@@ -44,7 +47,7 @@ class Deleted:
 Delete = Callable[..., Awaitable[Deleted]]
 
 
-def deleting(action: str, kind: NodeKind, field: str) -> Delete:
+def deleting(action: str, kind: NodeKind, field: str, needs: Role | None = Role.CONTRIBUTOR) -> Delete:
     """A use case that deletes a node, which `field` of the input names, with its parts."""
 
     async def delete(op: Operation, *, address: str, revision: int | None = None) -> Deleted:
@@ -62,7 +65,7 @@ def deleting(action: str, kind: NodeKind, field: str) -> Delete:
             await remove(tx, [node, *parts], field)
             return Deleted(node, len(parts))
 
-        return await op.write(work, action)
+        return await op.write(work, action, needs=needs)
 
     return delete
 
@@ -76,7 +79,23 @@ async def remove(tx: Transaction, nodes: Sequence[Node], field: str) -> None:
     await tx.lock(ids)
     if message := await _dependants(tx, nodes):
         raise PreconditionFailed(f"{field}: {message}; delete or change that first", field=field)
-    await tx.remove(ids)
+    # Whoever may delete a thing, which the lock has made sure of, may delete what was said about it.
+    tx.guard(EVERYTHING, EVERY_RIGHT)
+    await tx.remove([*ids, *await _said_about(tx, ids, field)])
+
+
+async def _said_about(tx: Transaction, ids: Sequence[str], field: str) -> list[str]:
+    """The comments about these nodes, and the replies to them, that are not among them. Raises LimitExceeded."""
+    known = dict.fromkeys(ids)
+    level = list(ids)
+    while level:
+        links = await all_links(tx, level, Hop("ABOUT", "IN", "Comment"))
+        level = list(dict.fromkeys(link.node.id for of in links.values() for link in of if link.node.id not in known))
+        known |= dict.fromkeys(level)
+        if len(known) - len(ids) > MAX_PARTS:
+            msg = f"{field}: more than {MAX_PARTS} comments would go with it; delete some of them first"
+            raise LimitExceeded(msg, field=field)
+    return list(known)[len(ids) :]
 
 
 async def _parts(tx: Transaction, node: Node) -> list[Node]:
@@ -93,7 +112,10 @@ async def _parts(tx: Transaction, node: Node) -> list[Node]:
 
 
 async def _dependants(tx: Transaction, nodes: Sequence[Node]) -> str:
-    """What else leads to these nodes by an edge that blocks, in words; empty when nothing does."""
+    """What else leads to these nodes by an edge that blocks, in words; empty when nothing does.
+
+    Of what the caller may not see, only that there is something.
+    """
     going = {n.id for n in nodes}
     others = Not(Prop("id", "in", sorted(going)))
     there: dict[str, Node] = {}
@@ -104,12 +126,13 @@ async def _dependants(tx: Transaction, nodes: Sequence[Node]) -> str:
             found = await tx.neighbours(ids, Hop(edge.name, "IN"), others, paging=Paging(MAX_PAGE)) if ids else {}
             there |= {link.node.id: link.node for page in found.values() for link in page.items}
             more = more or any(page.has_next for page in found.values())
+    unseen = not tx.view.whole and await tx.unseen_dependants(sorted(going))
     if not there:
-        return ""
+        return f"still needed by {HIDDEN}" if unseen else ""
     shown = [there[id] for id in sorted(there)][:SHOWN]
     names = await addresses(tx, shown)
     text = ", ".join(names[n.id] for n in shown)
     rest = len(there) - len(shown)
     if rest or more:
         text += f" and {'more than ' if more else ''}{rest} more"
-    return f"still needed by {text}"
+    return f"still needed by {text}{', and others that you may not see' if unseen else ''}"

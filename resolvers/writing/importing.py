@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NotRequired, TypedDict
 
+from auth.roles import Role
 from graph import ontology, validation
 from graph.address import parse
 from graph.editing import MAX_DISCRIMINATOR
@@ -26,8 +27,11 @@ MAX_ITEMS: Final = 10_000
 CHUNKS: Final = 10
 """Chunks of a series that are read at a time."""
 
-KNOWN: Final = tuple(kind for kind in NODE_KINDS if kind != "Workspace")
-"""Kinds that an importer may write; a workspace is made on purpose."""
+KNOWN: Final = tuple(kind for kind in NODE_KINDS if kind not in {"Workspace", "Comment"})
+"""Kinds that an importer may write; a workspace is made on purpose, and comments are somebody's."""
+
+REFUSED: Final = frozenset({"GRANTS", "SHARED_WITH", "ABOUT", "MENTIONS", "WATCHES"})
+"""Edges that no importer may record: who may see what, and who said or watches what, have mutations of their own."""
 
 
 class ImportedNode(TypedDict):
@@ -60,7 +64,12 @@ ImportedEdge = TypedDict(
 """An edge to record; `until` says that it has ended. Its ends are in the same call, or in the store."""
 
 
-@batch_command("recordLineage")
+def _needed(*, edges: Sequence[ImportedEdge] = (), **_: Any) -> Role:
+    """Whoever puts a version into a stage approves it."""
+    return Role.APPROVER if any(edge["kind"] == "STAGE" for edge in edges) else Role.CONTRIBUTOR
+
+
+@batch_command("recordLineage", needs=_needed)
 async def record_lineage(
     tx: Transaction, *, nodes: Sequence[ImportedNode] = (), edges: Sequence[ImportedEdge] = ()
 ) -> list[str]:
@@ -115,6 +124,8 @@ def _joined(draft: Draft, item: ImportedEdge, at: str) -> None:
     if kind is None:
         msg = f"{at}.kind: there is no edge kind {item['kind']!r}; the kinds are {', '.join(EDGE_KINDS)}"
         raise InvalidArgument(msg, field=f"{at}.kind")
+    if kind.name in REFUSED:
+        raise InvalidArgument(f"{at}.kind: {kind.name} is not recorded as lineage", field=f"{at}.kind")
     source = draft.want(item["from"], f"{at}.from", *dict.fromkeys(a for a, _ in kind.ends))
     target = draft.want(item["to"], f"{at}.to", *dict.fromkeys(b for _, b in kind.ends))
     discriminator, since, until = item.get("discriminator"), item.get("since"), item.get("until")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from auth.roles import Role
 from graph import ontology
 from graph.address import Address
 from graph.port import MAX_PAGE, EdgeMatch, Hop, NewEdge, Paging, Transaction
@@ -52,7 +53,7 @@ async def delete_alias(tx: Transaction, *, model: str, name: str) -> str:
     return id
 
 
-@command("setStage")
+@command("setStage", needs=Role.APPROVER)
 async def set_stage(tx: Transaction, *, version: str, stage: str | None) -> str:
     """Put a version into a stage, out of the one that it is in; None takes it out. Raises NotFound, InvalidArgument."""
     draft = Draft(tx)

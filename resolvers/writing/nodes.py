@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from auth.roles import Role
 from graph import ontology, validation
 from graph.ontology import NodeKind
 from graph.port import Transaction, Update
-from resolvers.writing.command import Command, command
+from resolvers.writing.command import Command, Needs, command
 from resolvers.writing.common import NOTHING, NamedValue, present
 from resolvers.writing.common import properties as settable
 from resolvers.writing.draft import Draft
 from resolvers.writing.story import owned
 
 
-def registering(action: str, kind: NodeKind) -> Command[...]:
+def registering(action: str, kind: NodeKind, needs: Needs = Role.CONTRIBUTOR) -> Command[...]:
     """A use case that registers something whose name is unique in its workspace."""
 
-    @command(action)
+    @command(action, needs)
     async def register(
         tx: Transaction,
         *,
@@ -55,10 +56,10 @@ def updating(action: str, kind: NodeKind, field: str) -> Command[...]:
     return update
 
 
-def renaming(action: str, kind: NodeKind, field: str) -> Command[...]:
+def renaming(action: str, kind: NodeKind, field: str, needs: Needs = Role.CONTRIBUTOR) -> Command[...]:
     """A use case that gives a node another name; addresses with the old one still lead to it."""
 
-    @command(action)
+    @command(action, needs)
     async def rename(tx: Transaction, *, address: str, name: str, revision: int | None = None) -> str:
         """Rename it. With `revision`, only if the node still has it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from auth.roles import Role
 from graph.ids import new_id
 from graph.ontology import MODEL_VERSION
 from graph.port import Transaction
@@ -30,7 +31,12 @@ update_model_version = updating("updateModelVersion", MODEL_VERSION, "version")
 delete_model_version = deleting("deleteModelVersion", MODEL_VERSION, "version")
 
 
-@command("createModelVersion")
+def _needed(*, stage: str | None = None, **_: Any) -> Role:
+    """Whoever puts a version into a stage approves it."""
+    return Role.CONTRIBUTOR if stage is None else Role.APPROVER
+
+
+@command("createModelVersion", needs=_needed)
 async def create_model_version(
     tx: Transaction,
     *,

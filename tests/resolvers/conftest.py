@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from auth import caller
 from graph.port import Direction, Edge, Graph, Hop, Node, Walk
 from lineal.errors import LinealError
 from resolvers.operation import Operation
@@ -71,7 +72,7 @@ class Desk:
 @pytest.fixture
 async def desk(graph: Graph) -> AsyncIterator[Desk]:
     """An operation on an empty store of either kind."""
-    async with Operation(graph, by="ann") as op:
+    async with Operation(graph, caller=caller.named("ann")) as op:
         yield Desk(op)
 
 

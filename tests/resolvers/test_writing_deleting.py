@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from auth.caller import ADMIN, Caller
+from auth.scopes import SCOPES
+from graph.port import EdgeMatch, NewEdge
 from lineal.errors import Conflict, LimitExceeded, PreconditionFailed
 from resolvers.operation import Operation
 from resolvers.writing import datasets, deleting, deployments, lifecycle, models, runs
 from resolvers.writing.evaluations import delete_evaluation, record_evaluation
 from resolvers.writing.versions import create_model_version, delete_model_version
+from tests import building
 from tests.resolvers.conftest import Desk, refused
 
 
@@ -46,6 +50,26 @@ async def test_a_version_that_is_derived_from_served_or_evaluated_stays_until_th
     await deployments.update_deployment(op, address="deployments:/d", serves=[])
     await delete_evaluation(op, address=evaluation.id)
     assert (await delete_model_version(op, address="models:/a/1")).parts == 0
+
+
+async def test_what_needs_it_and_may_not_be_seen_is_told_of_without_a_name(op: Operation) -> None:
+    await building.workspace(op.graph, "secret")
+    _, (base, open_one) = await building.model(op.graph, "a", versions=2)
+    _, (hidden,) = await building.model(op.graph, "b", versions=1, workspace="secret")
+    await building.link(op.graph, *(NewEdge("DERIVED_FROM", one.id, base.id) for one in (open_one, hidden)))
+    ann = Caller("corp:ann", frozenset(SCOPES) - {ADMIN}, workspaces=frozenset({"default"}))
+    async with Operation(op.graph, caller=ann) as hers:
+        with pytest.raises(PreconditionFailed) as some:
+            await delete_model_version(hers, address="models:/a/1")
+        await building.unlink(op.graph, EdgeMatch("DERIVED_FROM", open_one.id))
+        with pytest.raises(PreconditionFailed) as none:
+            await delete_model_version(hers, address="models:/a/1")
+        assert "needed by models:/a/2, and others that you may not see;" in some.value.message
+        assert "needed by something that you may not see;" in none.value.message
+        for error in (some, none):
+            assert hidden.id not in str((error.value.message, error.value.details))
+        await building.unlink(op.graph, EdgeMatch("DERIVED_FROM", hidden.id))
+        assert (await delete_model_version(hers, address="models:/a/1")).parts == 0
 
 
 async def test_a_successor_does_not_stand_in_the_way(op: Operation) -> None:

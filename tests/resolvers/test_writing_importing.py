@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from auth import caller
 from graph.port import Graph
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 from resolvers import reading
@@ -215,7 +216,7 @@ async def test_the_statements_do_not_grow_with_the_items(graph: Graph) -> None:
 
 
 async def test_a_version_number_that_no_face_could_show_is_refused(graph: Graph) -> None:
-    async with Operation(graph, by="t") as op:
+    async with Operation(graph, caller=caller.named("t")) as op:
         with pytest.raises(InvalidArgument, match="no version number"):
             await record_lineage(op, nodes=[{"address": "models:/big"}, {"address": "models:/big/3000000000"}])
         assert await reading.resolve(op, "models:/big") is None

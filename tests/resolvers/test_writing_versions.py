@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from auth import caller
 from graph.port import Graph
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
 from resolvers.operation import Operation
@@ -136,7 +137,7 @@ async def test_twenty_concurrent_calls_get_the_numbers_one_to_twenty(graph: Grap
     await register_model(op, name="a")
 
     async def one() -> str:
-        async with Operation(graph, by="ann") as own:
+        async with Operation(graph, caller=caller.named("ann")) as own:
             return (await create_model_version(own, model="models:/a")).name
 
     names = await asyncio.gather(*(one() for _ in range(20)))
@@ -173,7 +174,7 @@ async def test_its_properties_can_change_and_go(op: Operation) -> None:
 
 async def test_concurrent_calls_that_make_the_same_model_and_data_set_all_succeed(graph: Graph, desk: Desk) -> None:
     async def one() -> str:
-        async with Operation(graph, by="ann") as own:
+        async with Operation(graph, caller=caller.named("ann")) as own:
             version = await create_model_version(
                 own, model="models:/a", create_model=True, inputs=[{"dataset": "datasets:/d", "create": True}]
             )

@@ -1,0 +1,52 @@
+"""The audit, for those who own a workspace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from auth.roles import Role, roles_of
+from graph import ontology
+from graph.port import Entry, EntryFilter
+from resolvers.operation import Operation
+
+ACTION = "readAudit"
+
+
+async def audit(
+    op: Operation,
+    where: EntryFilter = EntryFilter(),
+    *,
+    workspace: str | None = None,
+    after: tuple[int, str] | None = None,
+    limit: int = 50,
+) -> list[Entry]:
+    """Entries of the chains that the caller may audit, the newest first: of the workspaces that they own.
+
+    What belongs to no workspace (people, teams, tokens that failed) is for admins. That it was read is an
+    entry itself. A workspace that one may not audit has no entries, as has one that is not there.
+    """
+    snapshot = await op.snapshot()
+    chains: frozenset[str] | None = None
+    if not (op.caller.admin or op.caller.workspaces is None):
+        chains = frozenset(name for name, role in roles_of(op.caller, op.access).items() if role is Role.OWNER)
+    elif not op.caller.admin:
+        chains = frozenset(name for name in await _all_chains(op) if name != ontology.GLOBAL)
+    if workspace is not None:
+        chains = frozenset({workspace}) & chains if chains is not None else frozenset({workspace})
+    if op.recorder is not None:
+        told = {"workspace": workspace} | {n: v for n in ("by", "action", "subject") if (v := getattr(where, n))}
+        await op.recorder.read(
+            op.caller,
+            action=ACTION,
+            data={name: value for name, value in told.items() if value is not None},
+            workspaces=(workspace,) if workspace and (chains is None or workspace in chains) else ("",),
+            address=op.address,
+            request=op.request,
+        )
+    if chains is not None and not chains:
+        return []
+    return await snapshot.entries(replace(where, workspaces=chains), after=after, limit=limit)
+
+
+async def _all_chains(op: Operation) -> list[str]:
+    return [head.workspace for head in await (await op.snapshot()).heads()]
