@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from graphql import (
@@ -33,11 +33,15 @@ _TYPES: Final = {
 }
 
 
-def check(schema: GraphQLSchema, nouns: Mapping[str, Any] = NOUNS) -> None:
-    """Raises Internal, naming every kind, property, end of an edge or description that is missing."""
-    problems = [*_kinds(schema, nouns), *_ends(nouns), *_undescribed(schema)]
-    if problems:
-        msg = f"the GraphQL types and the ontology disagree: {'; '.join(problems)}"
+def check(schema: GraphQLSchema, nouns: Mapping[str, Any] = NOUNS, *, problems: Sequence[str] = ()) -> None:
+    """Raises Internal, naming every kind, property, end of an edge or description that is missing.
+
+    `problems` are those that were found with scopes: fields that have none and are not open, gated fields that
+    cannot be null, lines of the table that nothing has.
+    """
+    found = [*_kinds(schema, nouns), *_ends(nouns), *_undescribed(schema), *problems]
+    if found:
+        msg = f"the GraphQL types, the ontology and the table of scopes disagree: {'; '.join(found)}"
         raise Internal(msg)
 
 

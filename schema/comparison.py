@@ -46,7 +46,7 @@ class ComparedArtifact:
     """A row of artifacts."""
 
     name: str = strawberry.field(description="The file's name.")
-    values: list[Annotated[Artifact, strawberry.lazy("schema.artifact")] | None] = strawberry.field(
+    values: list[Annotated[Artifact, strawberry.lazy("schema.artifact")] | None] | None = strawberry.field(
         description=f"The files. {_VALUES}"
     )
     same: bool = strawberry.field(description="Whether the digest is the same in all versions.")
@@ -82,10 +82,10 @@ class ComparedInput:
 class VersionComparison:
     """A comparison."""
 
-    versions: list[Annotated[ModelVersion, strawberry.lazy("schema.model")]] = strawberry.field(
+    versions: list[Annotated[ModelVersion, strawberry.lazy("schema.model")]] | None = strawberry.field(
         description="The versions, in the order asked."
     )
     parameters: list[ComparedParam] = strawberry.field(description="Their parameters, by name.")
-    metrics: list[ComparedMetric] = strawberry.field(description="Their metrics, by name.")
+    metrics: list[ComparedMetric] | None = strawberry.field(description="Their metrics, by name.")
     inputs: list[ComparedInput] = strawberry.field(description="What went into them.")
-    artifacts: list[ComparedArtifact] = strawberry.field(description="Their files, by name.")
+    artifacts: list[ComparedArtifact] | None = strawberry.field(description="Their files, by name.")

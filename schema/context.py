@@ -8,10 +8,11 @@ from collections.abc import Collection
 from typing import TypeAlias
 
 import strawberry
-from graphql import FragmentSpreadNode, SelectionNode
+from graphql import DocumentNode, FragmentSpreadNode, SelectionNode
 
-from lineal.errors import LimitExceeded
+from lineal.errors import LimitExceeded, LinealError
 from resolvers.operation import Operation
+from schema.gating import NOTHING_DENIED
 from schema.limits import Limits
 from schema.loaders import Loaders
 
@@ -22,17 +23,21 @@ class Context:
     """One GraphQL operation.
 
     `key` is the server's secret for handles; without one, handles last as long as the process.
-    `operation` is the name and type of what runs, once the document was read, and `refusal` the limit
-    that it went over while it ran: then the answer is that error and nothing else.
+    `operation` is the name and type of what runs, `document` it itself, once it was read and found right, and
+    `verdict` what of it the caller is denied. `refusal` is why the whole operation is refused, by a limit that it
+    went over while it ran, or before: then the answer is that error and nothing else.
     """
 
     def __init__(self, op: Operation, limits: Limits = Limits(), *, key: bytes | None = None) -> None:
         self.op = op
         self.limits = limits
+        self.caller = op.caller
         self.principal = op.by
         self.loaders = Loaders(op)
         self.operation: tuple[str | None, str | None] = (None, None)
-        self.refusal: LimitExceeded | None = None
+        self.document: DocumentNode | None = None
+        self.verdict = NOTHING_DENIED
+        self.refusal: LinealError | None = None
         self._key = key or _PROCESS_KEY
         self._walks = 0
         self._items = 0
@@ -64,8 +69,8 @@ class Context:
             raise self._refuse(msg, "items", self.limits.items)
 
     def _refuse(self, message: str, limit: str, maximum: int) -> LimitExceeded:
-        self.refusal = LimitExceeded(message, limit=limit, maximum=maximum)
-        return self.refusal
+        refusal = self.refusal = LimitExceeded(message, limit=limit, maximum=maximum)
+        return refusal
 
     def selects(self, info: Info, field: str) -> bool:
         """Whether the document asks for this field of what is being resolved."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from schema.evaluation import Evaluation
     from schema.model import ModelVersion
     from schema.run import Run
+    from schema.workspace import Workspace
 
 
 @noun(ontology.DATASET)
@@ -25,6 +26,7 @@ class Dataset(Node):
     license: str | None = prop()
     versions: Connection[DatasetVersion] = edge(ontology.VERSION_OF, "IN", "Its versions.")
     fields: Connection[Field] = edge(ontology.PART_OF, "IN", "Its columns or features.")
+    shared_with: Connection[Workspace] = edge(ontology.SHARED_WITH, "OUT", "The other workspaces that may read it.")
 
 
 @noun(ontology.DATASET_VERSION)

@@ -7,7 +7,8 @@
 
 A property's description is the ontology's. The annotation of an edge says what is at its other end and
 whether there are many: `Connection[X]` is a list with filter, order and paging, `X | None` at most one,
-`list[str]` the edges' discriminators alone. Sources are graph.port.Node, never instances of these classes.
+`list[str]` the edges' discriminators alone. Each of them is null for callers without the scopes to read what is
+there. Sources are graph.port.Node, never instances of these classes.
 """
 
 from __future__ import annotations
@@ -141,11 +142,11 @@ class _Related(StrawberryField):
     def resolve_type(self, *, type_definition: Any = None) -> Any:
         """The GraphQL type, once all nouns are known."""
         if self.shape in {"names", "name"}:
-            return StrawberryAnnotation(list[str] if self.shape == "names" else str | None).resolve()
+            return StrawberryAnnotation((list[str] if self.shape == "names" else str) | None).resolve()
         item = NOUNS.get(self.target or "Node")
         if item is None:
             return UNRESOLVED
-        return StrawberryAnnotation(Connection[item] if self.shape == "many" else item | None).resolve()  # type: ignore[valid-type]
+        return StrawberryAnnotation((Connection[item] if self.shape == "many" else item) | None).resolve()  # type: ignore[valid-type]
 
     @property
     def arguments(self) -> list[StrawberryArgument]:

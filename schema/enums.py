@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     class MetricFigure(Enum):
         """Which figure of a metric is compared."""
 
+    class WorkspaceRole(Enum):
+        """A role in a workspace."""
+
+    class PrincipalType(Enum):
+        """Whether a principal is a person."""
+
 else:
     NodeKind = described(
         "NodeKind", "A kind of node.", ((kind.constant, kind.name, kind.doc) for kind in ontology.NODE_KINDS.values())
@@ -66,6 +72,21 @@ else:
             ("MINIMUM", "minimum", "The smallest value."),
             ("MAXIMUM", "maximum", "The largest value."),
         ),
+    )
+    WorkspaceRole = described(
+        "WorkspaceRole",
+        "What somebody is in a workspace; each role may do what those before it may.",
+        (
+            ("VIEWER", "VIEWER", "Reads."),
+            ("CONTRIBUTOR", "CONTRIBUTOR", "Writes."),
+            ("APPROVER", "APPROVER", "Moves versions between stages."),
+            ("OWNER", "OWNER", "Gives roles, shares, administers, and reads the audit."),
+        ),
+    )
+    PrincipalType = described(
+        "PrincipalType",
+        "Whether a principal is a person or a service account.",
+        (("USER", "USER", "A person."), ("SERVICE", "SERVICE", "A service account.")),
     )
 
 

@@ -22,7 +22,7 @@ class Evaluation(Node):
     """An evaluation."""
 
     params: list[rows.Param] = rows.params()
-    metrics: list[rows.Metric] = rows.metrics()
+    metrics: list[rows.Metric] | None = rows.metrics()
     evaluates: Connection[ModelVersion] = edge(ontology.EVALUATES, "OUT", "The model versions whose metrics these are.")
     evaluated_on: Connection[DatasetVersion] = edge(
         ontology.EVALUATED_ON, "OUT", "The data that the metrics were measured on."

@@ -6,20 +6,27 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import strawberry
-from graphql import GraphQLError, GraphQLInputObjectType, GraphQLSchema, Undefined
-from strawberry.extensions import ParserCache
+from graphql import GraphQLError, GraphQLInputObjectType, GraphQLSchema, Undefined, get_operation_ast
+from strawberry.extensions import ParserCache, SchemaExtension
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from graph.port import EVERYTHING, Graph, View
-from lineal.errors import LimitExceeded
+from auth.caller import LOCAL, Caller
+from graph.port import Graph
+from lineal.errors import Forbidden, LimitExceeded, LinealError, Unauthenticated
 from resolvers.operation import Operation
+from schema.check import check
+from schema.checking import checks
 from schema.context import Context
+from schema.directives import apply
 from schema.failures import present
-from schema.limits import Limits, checked
+from schema.gates import Gates
+from schema.gating import GatedExecutor, root_fields
+from schema.limits import Limits
 
 
 @dataclass(slots=True)
@@ -39,14 +46,25 @@ class Operated:
 
 OnOperation = Callable[[Operated], None]
 
+MAX_MESSAGE: Final = 1_000
+"""Characters of the reasons that one entry of the audit has."""
+
 
 class LinealSchema(strawberry.Schema):
-    """strawberry's Schema, with the limits of Lineal and its errors."""
+    """strawberry's Schema, with the limits of Lineal, its scopes and its errors.
 
-    def __init__(self, *, limits: Limits, **kwargs: Any) -> None:
-        super().__init__(extensions=[ParserCache, checked(limits)], **kwargs)
+    With `open_schema` anybody may read it by introspection. Raises Internal: types, ontology and the table of
+    scopes disagree.
+    """
+
+    def __init__(self, *, limits: Limits, open_schema: bool = False, **kwargs: Any) -> None:
+        extensions: list[type[SchemaExtension]] = [ParserCache, checks(limits, open_schema=open_schema)]
+        super().__init__(extensions=extensions, **kwargs)
         self.limits = limits
         _drop_null_defaults(self._schema)
+        self.gates = Gates(self._schema)
+        check(self._schema, problems=self.gates.problems)
+        apply(self._schema, self.gates)
 
     def _get_custom_context_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         # Suggestions ("did you mean …") name what a caller may not know to exist.
@@ -61,25 +79,46 @@ class LinealSchema(strawberry.Schema):
         Raises what strawberry does where no operation can be made out: MissingQueryError,
         CannotGetOperationTypeError, InvalidOperationTypeError.
         """
+        context: Context = kwargs["context_value"]
         try:
             async with asyncio.timeout(self.limits.seconds) as time_limit:
+                await _admit(context)
                 result = await super().execute(*args, **kwargs)
         except TimeoutError:
             if not time_limit.expired():
                 raise
             msg = f"the operation took longer than the {self.limits.seconds:g} seconds allowed, and was stopped"
-            error = LimitExceeded(msg, limit="seconds", maximum=self.limits.seconds)
-            result = _refused(error)
-        context = kwargs.get("context_value")
-        if isinstance(context, Context) and context.refusal is not None:
+            context.refusal = LimitExceeded(msg, limit="seconds", maximum=self.limits.seconds)
+        except LinealError as error:
+            context.refusal = error
+        if context.refusal is not None:
             result = _refused(context.refusal)
         executed = not isinstance(result, PreExecutionError)
-        if result.errors:
-            result.errors = [present(error, executed=executed) for error in result.errors]
+        errors = [present(error, executed=executed) for error in result.errors or ()]
+        if executed and result.data is not None:
+            errors += (present(error, executed=True) for error in context.verdict.errors)
+        result.errors = errors or None
         return result
 
+    async def _execute_operation(self, *args: Any) -> Any:
+        # strawberry has one class of executors for a schema; what is denied is different for each request.
+        execution, runner, middleware, run, custom = args
+        if execution.context.verdict.denied:
+            run = partial(_gated, run)
+        return await super()._execute_operation(execution, runner, middleware, run, custom)
 
-def _refused(error: LimitExceeded) -> ExecutionResult:
+
+def _gated(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return run(*args, **{**kwargs, "executor_class": GatedExecutor})
+
+
+async def _admit(context: Context) -> None:
+    """Look the caller up, also where the document reads nothing. Raises Unauthenticated, Unavailable."""
+    if not context.caller.trusted:
+        await context.op.snapshot()
+
+
+def _refused(error: LinealError) -> ExecutionResult:
     return ExecutionResult(None, [GraphQLError(error.message, original_error=error)])
 
 
@@ -103,7 +142,11 @@ async def run(
     on_operation: OnOperation | None = None,
     **kwargs: Any,
 ) -> ExecutionResult:
-    """Run a document in a context; its snapshot is released before this returns."""
+    """Run a document in a context; its snapshot is released before this returns.
+
+    What was refused, and what an admin read, is in the audit before the answer is given: where that cannot be,
+    the answer is the reason.
+    """
     started = time.perf_counter()
     async with context.op:
         result = await schema.execute(
@@ -113,11 +156,46 @@ async def run(
             operation_name=operation_name,
             **kwargs,
         )
+    try:
+        await _audit(context, result)
+    except LinealError as error:
+        result = _refused(error)
+        result.errors = [present(each, executed=True) for each in result.errors or ()]
     if on_operation is not None:
         seconds = time.perf_counter() - started
         codes = [str((error.extensions or {}).get("code")) for error in result.errors or ()]
         on_operation(Operated(*context.operation, seconds, context.op.statements, codes))
     return result
+
+
+AUDITED: Final = (Forbidden.code, Unauthenticated.code)
+
+
+async def _audit(context: Context, result: ExecutionResult) -> None:
+    """Put refusals, and what an admin read, into the audit. Raises Unavailable."""
+    op, caller = context.op, context.caller
+    if op.recorder is None:
+        return
+    name, type_ = context.operation
+    operation = get_operation_ast(context.document, name) if context.document else None
+    fields = root_fields(context.document, operation) if context.document and operation else []
+    action = " ".join([type_ or "unread", *fields])
+    for code in AUDITED:
+        refused = [error for error in result.errors or () if (error.extensions or {}).get("code") == code]
+        if refused:
+            needed = [each for error in refused for each in (error.extensions or {}).get("requiredScopes", ())]
+            await op.recorder.refused(
+                caller,
+                action=action,
+                code=code,
+                message="; ".join(dict.fromkeys(error.message for error in refused))[:MAX_MESSAGE],
+                scopes=needed,
+                address=op.address,
+                request=op.request,
+            )
+    if caller.admin and not caller.trusted and type_ == "query" and result.data is not None:
+        data = {"operation": name, "fields": fields}
+        await op.recorder.read(caller, action="adminRead", data=data, address=op.address, request=op.request)
 
 
 async def execute(
@@ -126,12 +204,11 @@ async def execute(
     query: str,
     variables: Mapping[str, Any] | None = None,
     *,
-    by: str = "local",
-    view: View = EVERYTHING,
+    caller: Caller = LOCAL,
     request: str = "",
     operation_name: str | None = None,
     on_operation: OnOperation | None = None,
 ) -> ExecutionResult:
-    """Run a document in this process, as the principal `by`."""
-    context = Context(Operation(graph, by=by, view=view, request=request), schema.limits)
+    """Run a document in this process, for this caller."""
+    context = Context(Operation(graph, caller=caller, request=request), schema.limits)
     return await run(schema, context, query, variables, operation_name=operation_name, on_operation=on_operation)

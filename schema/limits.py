@@ -7,10 +7,9 @@ each spread, so that 778 bytes keep them busy for seconds; they are not used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from graphql import (
     DocumentNode,
@@ -18,23 +17,15 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
-    GraphQLSchema,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
-    specified_rules,
-    validate,
 )
-from strawberry.extensions import SchemaExtension
-from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
-from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from lineal.errors import LimitExceeded
 
-RULES: Final = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
-CACHED_VERDICTS: Final = 256
 _MANY: Final = 1_000_000
-_INTROSPECTION: Final = ("__schema", "__type")
+INTROSPECTION: Final = ("__schema", "__type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,7 @@ def measure(document: DocumentNode) -> tuple[list[tuple[OperationDefinitionNode,
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     known: dict[str, Measure] = {}
     visits = 0
-    for name in _spread_first(fragments):
+    for name in spread_first(fragments):
         known[name], count = _measure(fragments[name], known)
         visits += count
     result = []
@@ -89,7 +80,7 @@ def measure(document: DocumentNode) -> tuple[list[tuple[OperationDefinitionNode,
     return result, visits
 
 
-def _spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
+def spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
     """Fragment names, those that a fragment spreads before it. Cycles end where they began: other rules refuse them."""
     spreads = {name: [s for s in _spreads(f.selection_set) if s in fragments] for name, f in fragments.items()}
     seen: set[str] = set()
@@ -140,7 +131,7 @@ def _measure(
             depth, fields, below = max(depth, level), fields + 1, level + 1
             aliases += node.alias is not None
             root_fields += level == 1
-            if node.name.value in _INTROSPECTION:
+            if node.name.value in INTROSPECTION:
                 introspections += 1
                 continue
         if nested := getattr(node, "selection_set", None):
@@ -162,28 +153,3 @@ def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
                 error = LimitExceeded(msg, limit=figure.name, maximum=most)
                 errors.append(GraphQLError(msg, nodes=[operation], original_error=error))
     return errors
-
-
-@lru_cache(CACHED_VERDICTS)
-def verdict(schema: GraphQLSchema, document: DocumentNode, limits: Limits) -> Sequence[GraphQLError]:
-    """What is wrong with a document; the standard rules see only what is within the limits."""
-    return exceeded(document, limits) or validate(schema, document, RULES, hide_suggestions=True)
-
-
-def checked(limits: Limits) -> type[SchemaExtension]:
-    """The extension that bounds tokens and checks documents, remembering verdicts between requests."""
-
-    class Checked(SchemaExtension):
-        def on_operation(self) -> Iterator[None]:
-            self.execution_context.parse_options["max_tokens"] = limits.tokens
-            yield
-
-        def on_validate(self) -> Iterator[None]:
-            context = self.execution_context
-            assert context.graphql_document is not None
-            schema: Any = context.schema._schema
-            context.context.operation = (context.operation_name, context.operation_type.value)
-            context.pre_execution_errors = list(verdict(schema, context.graphql_document, limits))
-            yield
-
-    return Checked

@@ -146,10 +146,12 @@ class Arrow:
         self.kind = edge.kind
         self.source = name(edge.source)
         self.target = name(edge.target)
-        self.discriminator = edge.discriminator or None
+        # What an edge says was written at its source, and is hidden with it; the two ends are its shape.
+        told = self.source == edge.source
+        self.discriminator = edge.discriminator or None if told else None
         self.since = edge.since
         self.until = edge.until
-        self.weight = edge.props.get("weight")
+        self.weight = edge.props.get("weight") if told else None
 
 
 class Walked:
@@ -256,7 +258,7 @@ def _from_node(direction: port.Direction, description: str) -> Any:
         kinds: Kinds = None,
         as_of: AsOf = None,
         limit: Limit = reading.DEFAULT_LIMIT,
-    ) -> Lineage:
+    ) -> Lineage | None:
         context = info.context
         context.walk()
         asked = reading.walk_of(

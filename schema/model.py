@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from schema.deployment import Deployment, DeploymentRevision
     from schema.evaluation import Evaluation
     from schema.run import Run
+    from schema.workspace import Workspace
 
 
 @noun(ontology.MODEL)
@@ -33,9 +34,10 @@ class Model(Node):
     stages: Connection[ModelVersion] = edge(
         ontology.STAGE, "OUT", "The versions that are in a stage; the stage is the edge's discriminator."
     )
+    shared_with: Connection[Workspace] = edge(ontology.SHARED_WITH, "OUT", "The other workspaces that may read it.")
     superseded_by: Connection[Model] = edge(ontology.SUPERSEDED_BY, "OUT", "The models to use instead.")
     supersedes: Connection[Model] = edge(ontology.SUPERSEDED_BY, "IN", "The models that it is to be used instead of.")
-    history: Page[Moment] = history("How its aliases and stages moved, the latest first.")
+    history: Page[Moment] | None = history("How its aliases and stages moved, the latest first.")
 
 
 @noun(ontology.MODEL_VERSION)
@@ -51,7 +53,7 @@ class ModelVersion(Node):
     released_at: DateTime | None = prop()
     uri: str | None = prop()
     params: list[rows.Param] = rows.params()
-    metrics: list[rows.Metric] = rows.metrics()
+    metrics: list[rows.Metric] | None = rows.metrics()
     model: Model | None = edge(ontology.VERSION_OF, "OUT", "The model that it is a version of.")
     run: Run | None = edge(ontology.PRODUCED_BY, "OUT", "The run that made it.")
     derived_from: Connection[ModelVersion] = edge(
@@ -82,4 +84,4 @@ class ModelVersion(Node):
     supersedes: Connection[ModelVersion] = edge(
         ontology.SUPERSEDED_BY, "IN", "The versions that it is to be used instead of."
     )
-    history: Page[Moment] = history("Which aliases pointed to it and which stages it was in, the latest first.")
+    history: Page[Moment] | None = history("Which aliases pointed to it and which stages it was in, the latest first.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
@@ -17,12 +18,14 @@ from schema.lineage import Lineage, downstream, upstream
 from schema.scalars import JSON, BigInt, DateTime
 
 if TYPE_CHECKING:
+    from schema.comment import Comment
+    from schema.people import Principal
     from schema.workspace import Workspace
 
 
-@strawberry.type(description="What one write did to a node.")
+@strawberry.type(description="What one write did.")
 class Change:
-    """A change, as far as it concerns the node it is read from."""
+    """A change, as far as its reader may know it."""
 
     id: strawberry.ID = strawberry.field(description="Its id.")
     seq: BigInt = strawberry.field(description="Its place among all changes of the store.")
@@ -31,21 +34,25 @@ class Change:
     action: str = strawberry.field(description="What was done, in the words of the API.")
     request: str | None = strawberry.field(description="The id of the request, as logs have it.")
     data: JSON = strawberry.field(
-        description="What it did to this node: `updated` with `before` and `after`, `created`, `deleted`, `logged` "
-        "with how many points of metrics, `linked` and `unlinked` edges as [source, kind, target, discriminator]."
+        description="What it did, to this node where it is read from one: `updated` with `before` and `after`, "
+        "`created`, `deleted`, `logged` with how many points of metrics, `linked` and `unlinked` edges as [source, "
+        "kind, target, discriminator]. What you may not read is left out."
     )
 
 
 class Changes:
     """A page of changes, as resolvers give it."""
 
-    def __init__(self, subject: str, found: list[port.Change], first: int, later: bool) -> None:
+    def __init__(
+        self, subject: str, found: list[port.Change], first: int, later: bool, hidden: frozenset[str] = frozenset()
+    ) -> None:
         shown = found[:first]
-        self.nodes = [_change(subject, change) for change in shown]
+        # What a change did to this node by way of hidden ones alone is hidden with them.
+        self.nodes = [node for change in shown if (node := _change(subject, change, hidden)) is not None]
         self.page_info: PageInfo = page_info([(change.seq,) for change in shown], len(found) > first, later)
 
 
-def _change(subject: str, change: port.Change) -> Change:
+def _change(subject: str, change: port.Change, hidden: frozenset[str]) -> Change | None:
     data: dict[str, Any] = {}
     for part in ("updated", "logged"):
         data |= {part: change.data[part][subject]} if subject in change.data.get(part, {}) else {}
@@ -53,7 +60,13 @@ def _change(subject: str, change: port.Change) -> Change:
         data |= {part: True} if any(entry[0] == subject for entry in change.data.get(part, ())) else {}
     for part in ("linked", "unlinked"):
         edges = [entry for entry in change.data.get(part, ()) if subject in (entry[0], entry[2])]
+        edges = [entry for entry in edges if hidden.isdisjoint((entry[0], entry[2]))]
         data |= {part: edges} if edges else {}
+    return None if hidden and not data else told(change, data)
+
+
+def told(change: port.Change, data: Mapping[str, Any]) -> Change:
+    """A change, with what may be told of it."""
     return Change(
         id=strawberry.ID(change.id),
         seq=BigInt(change.seq or 0),
@@ -61,7 +74,7 @@ def _change(subject: str, change: port.Change) -> Change:
         by=change.by,
         action=change.action,
         request=change.request or None,
-        data=JSON(data),
+        data=JSON(dict(data)),
     )
 
 
@@ -72,7 +85,17 @@ async def _changes(root: port.Node, info: Info, first: First = 50, after: After 
     # One more than shown tells whether there is another page.
     found = await info.context.loaders.changes(seq, first + 1).load(root.id)
     info.context.hold(len(found))
-    return Changes(root.id, found, first, cursor is not None)
+    linked = [edge for c in found for part in ("linked", "unlinked") for edge in c.data.get(part, ())]
+    ends = {end for edge in linked if root.id in (edge[0], edge[2]) for end in (edge[0], edge[2])}
+    return Changes(root.id, found, first, cursor is not None, await _unseen(info, ends))
+
+
+async def _unseen(info: Info, ids: set[str]) -> frozenset[str]:
+    """Which of these nodes the caller may not see, deleted ones too."""
+    op = info.context.op
+    if op.view.whole or not ids:
+        return frozenset()
+    return frozenset(ids - await (await op.snapshot()).seen(sorted(ids)))
 
 
 async def _address(root: port.Node, info: Info) -> str:
@@ -107,10 +130,14 @@ class Node:
     external: bool = prop(ontology.MODEL.by_name["external"].doc, absent=False)
     attributes: JSON | None = prop(ontology.MODEL.by_name["attributes"].doc)
     tags: list[rows.Tag] = rows.tags()
-    changes: Page[Change] = strawberry.field(resolver=_changes, description="What was done to it, the latest first.")
+    changes: Page[Change] | None = strawberry.field(
+        resolver=_changes, description="What was done to it, the latest first."
+    )
     owners: Connection[Node] = edge(ontology.OWNED_BY, "OUT", "Who answers for it.")
-    upstream: Lineage = upstream()
-    downstream: Lineage = downstream()
+    comments: Connection[Comment] = edge(ontology.ABOUT, "IN", "What was said about it.")
+    watchers: Connection[Principal] = edge(ontology.WATCHES, "IN", "Who is notified of what happens to it.")
+    upstream: Lineage | None = upstream()
+    downstream: Lineage | None = downstream()
 
     @classmethod
     def resolve_type(cls, source: port.Node, info: Any, type_: Any) -> str:

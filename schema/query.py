@@ -9,8 +9,10 @@ import strawberry
 from graph import port
 from resolvers import reading
 from resolvers.comparing import MAX_COMPARED, MIN_COMPARED, compare_versions
+from schema.activity import Notification, activity, notifications
+from schema.audit import AuditEntry, audit
 from schema.comparison import VersionComparison
-from schema.connection import After, Connection, First, Listing, paging
+from schema.connection import After, Connection, First, Listing, Page, paging
 from schema.context import Info
 from schema.dataset import Dataset, DatasetVersion, Field
 from schema.declare import by_address, listing, root
@@ -20,9 +22,11 @@ from schema.evaluation import Evaluation
 from schema.experiment import Experiment
 from schema.lineage import AsOf, Depth, Edges, Kinds, Limit, Lineage, Paths, path_answer, values, walk_from
 from schema.model import Model, ModelVersion
-from schema.node import Node
+from schema.node import Change, Node
+from schema.people import Principal, Team
 from schema.pipeline import Pipeline
 from schema.run import Run
+from schema.viewer import Viewer, viewer
 from schema.workspace import Workspace
 
 Direction = Annotated[LineageDirection, strawberry.argument(description="Which way to walk.")]
@@ -56,7 +60,7 @@ async def _lineage(
     kinds: Kinds = None,
     as_of: AsOf = None,
     limit: Limit = reading.DEFAULT_LIMIT,
-) -> Lineage:
+) -> Lineage | None:
     lineage: Lineage = await walk_from(info, of, direction.value, depth, edges, kinds, as_of, limit)
     return lineage
 
@@ -73,7 +77,7 @@ async def _paths(
     limit: Annotated[
         int, strawberry.argument(description=f"How many paths to give: 1 to {port.MAX_ENUMERATED}.")
     ] = reading.DEFAULT_PATHS,
-) -> Paths:
+) -> Paths | None:
     found = await reading.paths(
         info.context.op, from_, to, direction=direction.value, edges=values(edges), as_of=as_of, limit=limit
     )
@@ -108,7 +112,7 @@ async def _compare(
         list[strawberry.ID],
         strawberry.argument(description=f"{MIN_COMPARED} to {MAX_COMPARED} model versions: ids or addresses."),
     ],
-) -> VersionComparison:
+) -> VersionComparison | None:
     comparison: Any = await compare_versions(info.context.op, versions)
     return comparison  # type: ignore[no-any-return]
 
@@ -143,17 +147,25 @@ class Query:
     pipelines: Connection[Pipeline] = listing("Pipelines.")
     evaluations: Connection[Evaluation] = listing("Evaluations.")
     deployments: Connection[Deployment] = listing("Deployments.")
-    lineage: Lineage = strawberry.field(
+    principal: Principal | None = by_address("A principal by id or address; null when there is none.")
+    team: Team | None = by_address("A team by id or address; null when there is none.")
+    principals: Connection[Principal] = listing("People and service accounts.")
+    teams: Connection[Team] = listing("Teams.")
+    viewer: Viewer = viewer()
+    activity: Page[Change] | None = activity()
+    notifications: Page[Notification] | None = notifications()
+    audit: Page[AuditEntry] | None = audit()
+    lineage: Lineage | None = strawberry.field(
         resolver=_lineage,
         description="All that some things came from, or that came of them. Nothing is left out without saying so: see "
         "complete and frontier.",
     )
-    paths: Paths = strawberry.field(
+    paths: Paths | None = strawberry.field(
         resolver=_paths, description="The ways from one thing to another, the shortest first."
     )
     search: Connection[Node] = strawberry.field(
         resolver=_search, description="What has all of the words in its name, description or tags, the best first."
     )
-    compare_versions: VersionComparison = strawberry.field(
+    compare_versions: VersionComparison | None = strawberry.field(
         resolver=_compare, description="Model versions side by side: parameters, metrics, inputs, files."
     )

@@ -129,7 +129,7 @@ async def _params(root: port.Node, info: Info, names: Names = None) -> list[Para
     return params
 
 
-async def _metrics(root: port.Node, info: Info, names: Names = None) -> list[Metric]:
+async def _metrics(root: port.Node, info: Info, names: Names = None) -> list[Metric] | None:
     found: list[Any] = await info.context.loaders.metrics(_names(names)).load(root.id)
     info.context.hold(len(found))
     return [Owned(root.id, metric) for metric in found]  # type: ignore[misc]

@@ -30,7 +30,7 @@ class Run(Node):
     ended_at: DateTime | None = prop()
     uri: str | None = prop()
     params: list[rows.Param] = rows.params()
-    metrics: list[rows.Metric] = rows.metrics()
+    metrics: list[rows.Metric] | None = rows.metrics()
     experiment: Experiment | None = edge(ontology.PART_OF, "OUT", "The experiment that it belongs to.")
     parent: Run | None = edge(ontology.PART_OF, "OUT", "The run that started it.")
     children: Connection[Run] = edge(ontology.PART_OF, "IN", "The runs that it started.")

@@ -9,10 +9,11 @@ from typing import Final
 from strawberry.schema.config import StrawberryConfig
 
 from schema.artifact import Artifact
-from schema.check import check
 from schema.code import CodeRevision
+from schema.comment import Comment
 from schema.dataset import Dataset, DatasetVersion, Field
 from schema.deployment import Deployment, DeploymentRevision, Environment, ServingTarget
+from schema.directives import SCOPE, RequiresScopes, Scope
 from schema.evaluation import Evaluation
 from schema.executing import LinealSchema
 from schema.experiment import Experiment
@@ -27,7 +28,17 @@ from schema.scalars import SCALARS
 from schema.workspace import Workspace
 
 TYPES: Final = (
-    *(Artifact, CodeRevision, Dataset, DatasetVersion, Deployment, DeploymentRevision, Environment, Evaluation),
+    *(
+        Artifact,
+        CodeRevision,
+        Comment,
+        Dataset,
+        DatasetVersion,
+        Deployment,
+        DeploymentRevision,
+        Environment,
+        Evaluation,
+    ),
     *(Experiment, Field, Model, ModelVersion, Pipeline, Principal, Run, ServingTarget, Team, Workspace),
 )
 """Every kind's type: some are only reached through the interface."""
@@ -36,22 +47,24 @@ COMMITTED: Final = Path(__file__).with_name("lineal.graphql")
 """The SDL as it is committed; `lineal schema` prints it anew."""
 
 
-def build_schema(limits: Limits = Limits()) -> LinealSchema:
-    """The schema with these limits, built once. Raises Internal: types and ontology disagree."""
-    return _build(limits)
+def build_schema(limits: Limits = Limits(), *, open_schema: bool = False) -> LinealSchema:
+    """The schema with these limits, built once; with `open_schema` anybody may read it by introspection.
+
+    Raises Internal: types, ontology and the table of scopes disagree.
+    """
+    return _build(limits, open_schema)
 
 
 @cache
-def _build(limits: Limits) -> LinealSchema:
-    schema = LinealSchema(
+def _build(limits: Limits, open_schema: bool) -> LinealSchema:
+    return LinealSchema(
         limits=limits,
+        open_schema=open_schema,
         query=Query,
         mutation=Mutation,
-        types=TYPES,
-        config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
+        types=(*TYPES, RequiresScopes),
+        config=StrawberryConfig(scalar_map={**SCALARS, Scope: SCOPE}, disable_field_suggestions=True),
     )
-    check(schema._schema)
-    return schema
 
 
 def print_sdl() -> str:

@@ -24,8 +24,9 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
-from graph.port import EVERYTHING, Graph
-from lineal.errors import InvalidArgument, LimitExceeded
+from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials
+from graph.port import Graph
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, Unauthenticated
 from resolvers.operation import Operation
 from schema.context import Context
 from schema.executing import LinealSchema, OnOperation, run
@@ -49,6 +50,7 @@ class View(GraphQL[Context, None]):
         *,
         on_operation: OnOperation | None = None,
         key: bytes | None = None,
+        resource: Resource | None = None,
     ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=(), multipart_uploads_enabled=False)
         self._schema = schema
@@ -56,6 +58,7 @@ class View(GraphQL[Context, None]):
         self._new_operation = new_operation
         self._on_operation = on_operation
         self._key = key
+        self._resource = resource
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a WebSocket is refused before its handshake."""
@@ -151,9 +154,21 @@ class View(GraphQL[Context, None]):
             raise HTTPException(400, error.as_http_error_reason()) from None
         except InvalidOperationTypeError as error:
             raise HTTPException(405, error.as_http_error_reason(request_adapter.method)) from None
-        if isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
+        if refusal := _refused(result, context):
+            sub_response.status_code = refusal.status
+            scope = _enough(context) if refusal.code != INVALID_TOKEN else ""
+            for challenge in self._challenges(refusal, scope):
+                sub_response.headers.append("www-authenticate", challenge)
+        elif isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
             sub_response.status_code = 400
         return result
+
+    def _challenges(self, refusal: Refusal, scope: str) -> list[str]:
+        if self._resource is not None:
+            return self._resource.challenges(refusal, scope)
+        said = {"error": refusal.code, "scope": scope}
+        parts = ", ".join(f'{name}="{value}"' for name, value in said.items() if value)
+        return [f"Bearer {parts}".rstrip()]
 
     def create_response(
         self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
@@ -163,7 +178,29 @@ class View(GraphQL[Context, None]):
         status = sub_response.status_code or 200
         if status == 400 and isinstance(response_data, dict):
             response_data.pop("data", None)
-        return Response(self.encode_json(response_data), status, media_type=f"{media_type}; charset=utf-8")
+        response = Response(self.encode_json(response_data), status, media_type=f"{media_type}; charset=utf-8")
+        for challenge in sub_response.headers.getlist("www-authenticate"):
+            response.headers.append("www-authenticate", challenge)
+        return response
+
+
+def _refused(result: ExecutionResult, context: Context) -> Refusal | None:
+    """Why the whole operation is refused, as RFC 6750 has it; None where it was answered."""
+    if any((error.extensions or {}).get("code") == Unauthenticated.code for error in result.errors or ()):
+        return Refusal("inactive", "whoever the token speaks of may not come in any more", INVALID_TOKEN)
+    if context.verdict.refusal is None:
+        return None
+    if context.caller.anonymous:
+        return no_credentials()
+    return Refusal("scope", "the token has too few scopes", INSUFFICIENT_SCOPE, Forbidden.status)
+
+
+def _enough(context: Context) -> str:
+    """The scopes that would open the operation; of several ways that with the fewest that the caller lacks."""
+    refusal = context.verdict.refusal
+    cause = refusal.original_error if refusal else None
+    ways = cause.details["requiredScopes"] if isinstance(cause, Forbidden) else []
+    return " ".join(min(ways, key=lambda way: len(set(way) - context.caller.scopes), default=()))
 
 
 def _refusal(error: HTTPException) -> Response:
@@ -181,16 +218,20 @@ def create_graphql_app(
     on_operation: OnOperation | None = None,
     new_operation: NewOperation | None = None,
     key: bytes | None = None,
+    open_schema: bool = False,
+    resource: Resource | None = None,
 ) -> View:
     """GraphQL over HTTP on a graph.
 
     `on_operation` is told of every operation that ended. `new_operation` says who asks and what they may
     see; without one it is the principal "local", who sees everything, with the request id that is found
     in the ASGI scope's `state.request_id`. `key` is the secret that handles of hidden nodes are made with.
+    `open_schema` lets anybody read the schema by introspection. `resource` is what challenges speak of.
     """
 
     def local(request: Request) -> Operation:
         id = request.scope.get("state", {}).get("request_id", "")
-        return Operation(graph, by="local", view=EVERYTHING, request=str(id))
+        return Operation(graph, request=str(id))
 
-    return View(build_schema(limits), new_operation or local, on_operation=on_operation, key=key)
+    schema = build_schema(limits, open_schema=open_schema)
+    return View(schema, new_operation or local, on_operation=on_operation, key=key, resource=resource)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import strawberry
 
+from schema.mutations.collaboration import CollaborationMutations
 from schema.mutations.datasets import DatasetMutations
 from schema.mutations.deployments import DeploymentMutations
 from schema.mutations.importing import ImportMutations
@@ -26,5 +27,6 @@ class Mutation(
     DeploymentMutations,
     LifecycleMutations,
     ImportMutations,
+    CollaborationMutations,
 ):
     """The root of all writing."""

@@ -144,11 +144,12 @@ def arguments(value: Any) -> tuple[dict[str, Any], str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A field of a payload."""
+    """A field of a payload; what is not `plain` is null for callers who may not read it."""
 
     name: str
     type: Any
     description: str
+    plain: bool = False
 
 
 def does(use_case: UseCase, takes: type, description: str, answer: Answer) -> Any:
@@ -163,8 +164,8 @@ def does(use_case: UseCase, takes: type, description: str, answer: Answer) -> An
 
 
 DELETED: Final = (
-    Answer("deleted_id", strawberry.ID, "The id that it had; ids are never used again."),
-    Answer("parts", int, "How many parts went with it: versions, fields, runs, revisions."),
+    Answer("deleted_id", strawberry.ID, "The id that it had; ids are never used again.", plain=True),
+    Answer("parts", int, "How many parts went with it: versions, fields, runs, revisions.", plain=True),
 )
 
 
@@ -182,7 +183,7 @@ def takes_away(use_case: Delete, takes: type, description: str) -> Any:
 def _payload(takes: type, *answers: Answer) -> Any:
     name = takes.__name__.removesuffix("Input") + "Payload"
     body: dict[str, Any] = {a.name: strawberry.field(description=a.description) for a in answers}
-    body["__annotations__"] = {a.name: a.type for a in answers}
+    body["__annotations__"] = {a.name: a.type if a.plain else a.type | None for a in answers}
     mutation = name[0].lower() + name.removesuffix("Payload")[1:]
     return strawberry.type(type(name, (), body), description=f"What {mutation} answers with.")
 
@@ -192,7 +193,7 @@ def _mutation(resolve: Any, takes: type, payload: type, description: str) -> Any
     resolve.__annotations__ = {
         "info": Info,
         "input": Annotated[takes, strawberry.argument(description=about)],
-        "return": payload,
+        "return": payload | None,
     }
     return strawberry.mutation(resolver=resolve, description=description)
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from strawberry.types import ExecutionResult
 
-from graph.port import EVERYTHING, Graph, NewEdge, NewNode, Node, Point, View
+from auth.caller import LOCAL, Caller
+from graph.port import Graph, NewEdge, NewNode, Node, Point
 from schema.executing import Operated, execute
 from schema.limits import Limits
 from schema.sdl import build_schema
@@ -21,13 +22,15 @@ class Asked:
 
     graph: Graph
     limits: Limits = field(default_factory=Limits)
-    view: View = EVERYTHING
+    caller: Caller = LOCAL
     operations: list[Operated] = field(default_factory=list)
 
     async def answer(self, query: str, **variables: Any) -> ExecutionResult:
         """The whole answer, errors and all."""
         schema = build_schema(self.limits)
-        return await execute(schema, self.graph, query, variables, view=self.view, on_operation=self.operations.append)
+        return await execute(
+            schema, self.graph, query, variables, caller=self.caller, on_operation=self.operations.append
+        )
 
     async def __call__(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""

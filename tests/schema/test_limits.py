@@ -12,7 +12,8 @@ import pytest
 from graphql import get_introspection_query, parse
 
 from graph.port import Graph, Snapshot, View
-from schema.limits import Limits, Measure, measure, verdict
+from schema.checking import checked
+from schema.limits import Limits, Measure, measure
 from schema.sdl import build_schema
 from tests import building as b
 from tests.schema.conftest import Asked
@@ -103,11 +104,11 @@ async def test_a_document_has_bounded_tokens(sqlite_graph: Graph) -> None:
     assert "20 tokens" in error["message"]
 
 
-async def test_a_verdict_is_remembered_between_requests(asked: Asked) -> None:
-    before = verdict.cache_info()
+async def test_what_a_document_is_found_to_be_is_remembered_between_requests(asked: Asked) -> None:
+    before = checked.cache_info()
     for _ in range(5):
         await asked("{ models { nodes { createdAt updatedAt } } }")
-    after = verdict.cache_info()
+    after = checked.cache_info()
     assert after.misses - before.misses == 1
     assert after.hits - before.hits == 4
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from auth.caller import ADMIN, Caller, named
+from auth.scopes import SCOPES
 from graph import ontology
 from graph.ids import new_id
-from graph.port import MAX_DEPTH, MAX_LINEAGE, MAX_ROOTS, Direction, Graph, NewEdge, NewNode, View
+from graph.port import MAX_DEPTH, MAX_LINEAGE, MAX_ROOTS, Direction, Graph, NewEdge, NewNode
 from lineal.errors import InvalidArgument, NotFound
 from resolvers import reading
 from resolvers.operation import Operation
@@ -113,7 +115,7 @@ async def test_hidden_nodes_keep_the_shape_and_show_nothing_but_their_kind(sqlit
     _, (hidden,) = await b.model(sqlite_graph, "hidden", versions=1, workspace="secret")
     (deployment,) = await b.create(sqlite_graph, NewNode("Deployment", "search", "default"))
     await b.link(sqlite_graph, NewEdge("TRAINED_ON", hidden.id, data.id), NewEdge("SERVES", deployment.id, hidden.id))
-    ask = Asked(sqlite_graph, view=View(frozenset({"default"})))
+    ask = Asked(sqlite_graph, caller=Caller("ann", frozenset(SCOPES) - {ADMIN}, workspaces=frozenset({"default"})))
     lineage = (await ask(LINEAGE, of=[data.id], direction="DOWNSTREAM"))["lineage"]
     first, restricted, last = lineage["nodes"]
     assert (first["id"], last["id"]) == (data.id, deployment.id)
@@ -165,7 +167,7 @@ async def test_roots_and_ends_that_are_not_there_are_named(ask: Asked) -> None:
 
 
 async def test_the_use_cases_refuse_without_graphql_too(sqlite_graph: Graph) -> None:
-    async with Operation(sqlite_graph, by="tester") as op:
+    async with Operation(sqlite_graph, caller=named("tester")) as op:
         with pytest.raises(InvalidArgument, match="no node kind"):
             await reading.search(op, "x", kinds=["Nonsense"])
         with pytest.raises(InvalidArgument, match="at most 500"):

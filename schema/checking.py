@@ -1,0 +1,85 @@
+"""What is checked before a document runs: its size, the standard rules, and the caller's scopes.
+
+What can be known of a document without its caller is remembered between requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Final
+
+from graphql import DocumentNode, GraphQLError, GraphQLSchema, specified_rules, validate
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+
+from schema.context import Context
+from schema.gates import Gates
+from schema.gating import Plan, judge
+from schema.limits import Limits, exceeded
+
+RULES: Final = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+CACHED_DOCUMENTS: Final = 256
+
+
+@dataclass
+class Checked:
+    """A document, and what is wrong with it whoever asks."""
+
+    schema: GraphQLSchema
+    gates: Gates
+    document: DocumentNode
+    errors: Sequence[GraphQLError]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What of it needs scopes. It must have no errors."""
+        return Plan(self.schema, self.gates, self.document)
+
+
+@lru_cache(CACHED_DOCUMENTS)
+def checked(schema: GraphQLSchema, gates: Gates, document: DocumentNode, limits: Limits) -> Checked:
+    """A document, checked; the standard rules see only what is within the limits."""
+    errors = exceeded(document, limits) or validate(schema, document, RULES, hide_suggestions=True)
+    return Checked(schema, gates, document, errors)
+
+
+def checks(limits: Limits, *, open_schema: bool) -> type[SchemaExtension]:
+    """The extension that bounds tokens, checks documents, and holds them against the caller's scopes.
+
+    With `open_schema` anybody may read the schema by introspection.
+    """
+
+    class Checks(SchemaExtension):
+        def on_operation(self) -> Iterator[None]:
+            self.execution_context.parse_options["max_tokens"] = limits.tokens
+            yield
+
+        def on_validate(self) -> Iterator[None]:
+            execution = self.execution_context
+            context: Context = execution.context
+            assert execution.graphql_document is not None
+            schema: Any = execution.schema._schema
+            gates: Gates = execution.schema.gates  # type: ignore[attr-defined]
+            context.operation = (execution.operation_name, execution.operation_type.value)
+            found = checked(schema, gates, execution.graphql_document, limits)
+            execution.pre_execution_errors = list(found.errors)
+            if not found.errors:
+                # An equal document may have come before: the one that is planned is the one to run.
+                context.document = execution.graphql_document = found.document
+                if not context.caller.admin:
+                    context.verdict = judge(
+                        found.plan,
+                        gates,
+                        execution.operation_name,
+                        context.caller,
+                        execution.variables or {},
+                        open_schema=open_schema,
+                    )
+                    if context.verdict.refusal:
+                        execution.pre_execution_errors = [context.verdict.refusal]
+            yield
+
+    return Checks

@@ -1,0 +1,17 @@
+"""Comment."""
+
+from __future__ import annotations
+
+from graph import ontology
+from schema.connection import Connection
+from schema.declare import edge, noun, prop
+from schema.node import Node
+
+
+@noun(ontology.COMMENT)
+class Comment(Node):
+    """A comment."""
+
+    text: str = prop()
+    about: Node | None = edge(ontology.ABOUT, "OUT", "What it is about.")
+    mentions: Connection[Node] = edge(ontology.MENTIONS, "OUT", "The principals and teams that it mentions.")

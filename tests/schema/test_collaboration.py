@@ -1,0 +1,205 @@
+"""Teams at work: roles, sharing, comments, watching, and who hears of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from strawberry.types import ExecutionResult
+
+from auth.caller import ADMIN, LOCAL, Caller
+from auth.directory import Directory
+from auth.recorder import Recorder
+from auth.scopes import SCOPES
+from graph.port import Graph
+from resolvers.operation import Operation
+from schema.context import Context
+from schema.executing import run
+from schema.sdl import build_schema
+
+ALL = frozenset(SCOPES) - {ADMIN}
+ANN = Caller("corp:ann", ALL)
+BOB = Caller("corp:bob", ALL)
+ROOT = Caller("corp:root", frozenset({ADMIN}))
+
+
+class Team:
+    """Asks and does things as different people."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    async def answer(self, caller: Caller, query: str, **variables: Any) -> ExecutionResult:
+        """The whole answer."""
+        async with Recorder(self.graph) as recorder:
+            context = Context(Operation(self.graph, caller=caller, recorder=recorder))
+            result = await run(build_schema(), context, query, variables)
+        while await self.graph.sequence():
+            pass
+        return result
+
+    async def __call__(self, caller: Caller, query: str, **variables: Any) -> dict[str, Any]:
+        """The data of an answer without errors."""
+        result = await self.answer(caller, query, **variables)
+        assert not result.errors, result.errors
+        assert result.data is not None
+        return result.data
+
+    async def refused(self, caller: Caller, query: str, **variables: Any) -> str:
+        """The code of the one error that the answer has."""
+        result = await self.answer(caller, query, **variables)
+        assert result.errors is not None
+        (error,) = result.errors
+        return str((error.extensions or {})["code"])
+
+
+@pytest.fixture
+async def team(graph: Graph) -> Team:
+    """Ann owns the private workspace "vision" with a model; Bob has no role anywhere."""
+    for caller in (ANN, BOB, ROOT):
+        await Directory(graph).admit(caller)
+    team = Team(graph)
+    await team(ANN, 'mutation { createWorkspace(input: {name: "vision"}) { workspace { name } } }')
+    await team(ANN, 'mutation { registerModel(input: {name: "resnet", workspace: "vision"}) { model { id } } }')
+    return team
+
+
+GRANT = """
+mutation($role: WorkspaceRole!) {
+  grantRole(input: {workspace: "vision", to: "principals:/corp%3Abob", role: $role}) { workspace { name } }
+}"""
+MODEL = '{ model(address: "models:/vision:resnet") { name } }'
+SAY = """
+mutation($text: String!) {
+  addComment(input: {about: "models:/vision:resnet", text: $text}) { comment { id text mentions { nodes { name } } } }
+}"""
+HEARD = "{ notifications { nodes { id read change { action by } } } }"
+
+
+async def test_who_creates_a_workspace_owns_it_and_nobody_else_sees_it(team: Team) -> None:
+    assert (await team(ANN, "{ viewer { roles { workspace role } } }"))["viewer"]["roles"] == [
+        {"workspace": "vision", "role": "OWNER"}
+    ]
+    assert await team(ANN, MODEL) == {"model": {"name": "resnet"}}
+    assert await team(BOB, MODEL) == {"model": None}
+    assert (await team(BOB, "{ workspaces { nodes { name } totalCount } }"))["workspaces"] == {
+        "nodes": [],
+        "totalCount": 0,
+    }
+
+
+async def test_a_role_lets_read_and_another_one_write(team: Team) -> None:
+    rename = 'mutation { renameModel(input: {model: "models:/vision:resnet", name: "r"}) { model { name } } }'
+    assert await team.refused(BOB, rename) == "NOT_FOUND"
+    await team(ANN, GRANT, role="VIEWER")
+    assert await team(BOB, MODEL) == {"model": {"name": "resnet"}}
+    assert await team.refused(BOB, rename) == "FORBIDDEN"
+    assert await team.refused(BOB, GRANT, role="OWNER") == "FORBIDDEN"
+    await team(ANN, GRANT, role="CONTRIBUTOR")
+    assert (await team(BOB, rename))["renameModel"] == {"model": {"name": "r"}}
+
+
+async def test_a_role_taken_away_opens_nothing_from_the_next_request_on(team: Team) -> None:
+    await team(ANN, GRANT, role="CONTRIBUTOR")
+    assert await team(BOB, MODEL) == {"model": {"name": "resnet"}}
+    revoke = (
+        'mutation { revokeRole(input: {workspace: "vision", from: "principals:/corp%3Abob"}) { workspace { id } } }'
+    )
+    await team(ANN, revoke)
+    assert await team(BOB, MODEL) == {"model": None}
+
+
+async def test_the_last_owner_stays(team: Team) -> None:
+    revoke = (
+        'mutation { revokeRole(input: {workspace: "vision", from: "principals:/corp%3Aann"}) { workspace { id } } }'
+    )
+    assert await team.refused(ANN, revoke) == "PRECONDITION_FAILED"
+    await team(ANN, GRANT, role="OWNER")
+    await team(ANN, revoke)
+    assert await team(ANN, MODEL) == {"model": None}
+
+
+async def test_a_deactivated_principal_is_refused_whole(team: Team) -> None:
+    await team(ANN, GRANT, role="OWNER")
+    out = 'mutation { deactivatePrincipal(input: {principal: "principals:/corp%3Abob"}) { principal { active } } }'
+    assert (await team(ROOT, out))["deactivatePrincipal"] == {"principal": {"active": False}}
+    assert await team.refused(BOB, MODEL) == "UNAUTHENTICATED"
+
+
+async def test_one_model_is_shared_and_nothing_else_with_it(team: Team) -> None:
+    await team(BOB, 'mutation { createWorkspace(input: {name: "audio"}) { workspace { id } } }')
+    await team(ANN, 'mutation { registerModel(input: {name: "secret", workspace: "vision"}) { model { id } } }')
+    share = 'mutation { shareWith(input: {node: "models:/vision:resnet", workspace: "audio"}) { node { id } } }'
+    assert await team.refused(ANN, share) == "NOT_FOUND"
+    await team(
+        BOB, 'mutation { updateWorkspace(input: {workspace: "audio", visibility: "INTERNAL"}) { workspace { id } } }'
+    )
+    await team(ANN, share)
+    assert (await team(BOB, "{ models { nodes { name } } }"))["models"] == {"nodes": [{"name": "resnet"}]}
+    await team(ANN, 'mutation { unshare(input: {node: "models:/vision:resnet"}) { node { id } } }')
+    assert (await team(BOB, "{ models { nodes { name } } }"))["models"] == {"nodes": []}
+
+
+async def test_a_comment_mentions_and_the_mentioned_are_notified_while_they_may_read_it(team: Team) -> None:
+    await team(ANN, GRANT, role="VIEWER")
+    said = (await team(ANN, SAY, text="Look, @corp:bob!"))["addComment"]["comment"]
+    assert said["mentions"] == {"nodes": [{"name": "corp:bob"}]}
+    ((mention, *_),) = [(await team(BOB, HEARD))["notifications"]["nodes"]]
+    assert (mention["read"], mention["change"]) == (False, {"action": "addComment", "by": "corp:ann"})
+    read = "mutation($ids: [ID!]!) { markNotificationsRead(input: {ids: $ids}) { principal { id } } }"
+    await team(BOB, read, ids=[mention["id"]])
+    unread = (await team(BOB, "{ notifications(unread: true) { nodes { id } } }"))["notifications"]["nodes"]
+    assert {"id": mention["id"]} not in unread
+    await team(
+        ANN,
+        'mutation { revokeRole(input: {workspace: "vision", from: "principals:/corp%3Abob"}) { workspace { id } } }',
+    )
+    assert (await team(BOB, HEARD))["notifications"]["nodes"] == []
+
+
+async def test_only_its_author_changes_a_comment(team: Team) -> None:
+    await team(ANN, GRANT, role="VIEWER")
+    comment = (await team(ANN, SAY, text="Good."))["addComment"]["comment"]["id"]
+    change = 'mutation($id: ID!) { updateComment(input: {comment: $id, text: "Bad."}) { comment { text } } }'
+    assert await team.refused(BOB, change, id=comment) == "FORBIDDEN"
+    assert (await team(ANN, change, id=comment))["updateComment"] == {"comment": {"text": "Bad."}}
+
+
+async def test_watching_a_model_tells_of_its_versions_and_not_of_what_one_does_oneself(team: Team) -> None:
+    await team(ANN, GRANT, role="CONTRIBUTOR")
+    await team(ANN, 'mutation { watch(input: {node: "models:/vision:resnet"}) { node { id } } }')
+    version = 'mutation { createModelVersion(input: {model: "models:/vision:resnet"}) { version { number } } }'
+    await team(ANN, version)
+    assert (await team(ANN, HEARD))["notifications"]["nodes"] == []
+    await team(BOB, version)
+    (heard,) = (await team(ANN, HEARD))["notifications"]["nodes"]
+    assert heard["change"] == {"action": "createModelVersion", "by": "corp:bob"}
+
+
+async def test_activity_shows_what_one_may_read_and_names_nothing_else(team: Team) -> None:
+    actions = "{ activity { nodes { action data } } }"
+    seen = (await team(ANN, actions))["activity"]["nodes"]
+    assert "registerModel" in {node["action"] for node in seen}
+    hidden = str((await team(BOB, actions))["activity"]["nodes"])
+    assert "resnet" not in hidden
+    assert "vision" not in hidden
+
+
+async def test_the_audit_is_for_owners_and_has_refusals_in_it(team: Team) -> None:
+    entries = '{ audit(workspace: "vision") { nodes { number action by } } }'
+    shown = (await team(ANN, entries))["audit"]["nodes"]
+    assert [node["number"] for node in shown] == [str(n) for n in range(len(shown), 0, -1)]
+    assert {"number": "1", "action": "createWorkspace", "by": "corp:ann"} in shown
+    await team(ANN, GRANT, role="APPROVER")
+    assert (await team(BOB, entries))["audit"]["nodes"] == []
+    assert (await team(BOB, '{ audit(workspace: "nowhere") { nodes { number } } }'))["audit"]["nodes"] == []
+    # Without the scope even an owner is refused, and that is an entry of the chain that admins read.
+    result = await team.answer(Caller(ANN.name, ALL - {"audit:read"}), entries)
+    assert result.data == {"audit": None}
+    refusals = '{ audit(by: "corp:ann", noted: true) { nodes { workspace action data } } }'
+    noted = (await team(ROOT, refusals))["audit"]["nodes"]
+    assert any(node["action"] == "refused" for node in noted), noted
+
+
+async def test_whoever_runs_lineal_itself_has_no_principal_to_notify(team: Team) -> None:
+    assert await team.refused(LOCAL, HEARD) == "PRECONDITION_FAILED"
