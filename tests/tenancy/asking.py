@@ -1,0 +1,186 @@
+"""Random questions over all roots, each with the scopes that it needs and what its answer must be."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from graph import ontology
+from graph.ids import new_id
+from graph.port import Node
+from tests.tenancy.generating import TEXT
+from tests.tenancy.listing import Lists
+from tests.tenancy.model import SCOPE_OF, marks, subjects
+from tests.tenancy.questions import NESTED, Question, enums, quoted
+from tests.tenancy.walking import Walks
+
+ADDRESSES: Final = {
+    "Workspace": "workspaces:/",
+    "Model": "models:/",
+    "Dataset": "datasets:/",
+    "Experiment": "experiments:/",
+    "Run": "runs:/",
+    "Pipeline": "pipelines:/",
+    "Evaluation": "evaluations:/",
+    "Deployment": "deployments:/",
+}
+
+
+class Asker(Lists, Walks):
+    """Makes up questions for one caller."""
+
+    def question(self) -> Question:
+        """One question, of any sort."""
+        sorts = (
+            (self.listing, 5),
+            (self.paged, 2),
+            (self.node, 2),
+            (self.nodes, 1),
+            (self.addressed, 2),
+            (self.searched, 2),
+            (self.nested, 5),
+            (self.lineage, 6),
+            (self.walked_from_node, 2),
+            (self.paths, 3),
+            (self.compared, 2),
+            (self.changed, 2),
+            (self.moved, 1),
+        )
+        make = self.rng.choices([make for make, _ in sorts], [weight for _, weight in sorts])[0]
+        return make()
+
+    # Single things ────────────────────────────────────────────────────────────────────────────────
+
+    def node(self) -> Question:
+        """Anything by its id."""
+        return self._single("node(id: %s)", self._id(), ())
+
+    def _single(self, call: str, node: Node, needs: tuple[str, ...], ref: str = "", absent: str = "") -> Question:
+        ref = ref or node.id
+        text = f"{{ it: {call % quoted(ref)} {{ id kind name address createdBy description attributes }} }}"
+        if not self.eyes.sees(node.id):
+            return Question(text, needs, asked=ref, absent=absent or self._absent(node.id))
+
+        def check(it: Any) -> None:
+            assert (it["id"], it["kind"], it["name"]) == (node.id, ontology.constant(node.kind), node.name)
+
+        return Question(text, needs, check=check)
+
+    def nodes(self) -> Question:
+        """Several things by their ids, hidden ones among them."""
+        asked = [self._id().id for _ in range(5)] + [new_id("mo")]
+
+        def check(it: Any) -> None:
+            assert [n and n["id"] for n in it] == [id if self.eyes.sees(id) else None for id in asked]
+
+        return Question(f"{{ it: nodes(ids: [{', '.join(map(quoted, asked))}]) {{ id name }} }}", check=check)
+
+    def addressed(self) -> Question:
+        """Something by its name, or the name it had."""
+        kind = self.rng.choice(list(ADDRESSES))
+        node = self.rng.choice(self.world.of_kind(kind))
+        former = self.world.records[node.id].former
+        name = former[0].rpartition("/")[2] if former and self.rng.random() < 0.5 else node.name
+        place = "" if kind == "Workspace" or node.workspace == ontology.DEFAULT_WORKSPACE else f"{node.workspace}:"
+        ref = f"{ADDRESSES[kind]}{place}{name}"
+        absent = f"{ADDRESSES[kind]}{place}{self._mark()}"
+        field = kind[0].lower() + kind[1:]
+        return self._single(f"{field}(address: %s)", node, (SCOPE_OF[kind],), ref, absent)
+
+    def nested(self) -> Question:
+        """What one hop leads to."""
+        kind, field, edge, direction, target, needs = self.rng.choice(NESTED)
+        node = self._id() if kind == "Node" else self.rng.choice(self.world.of_kind(kind))
+        needs = (*needs, SCOPE_OF[target]) if target else needs
+        where = (
+            f"... on {kind} {{ {field}(first: 500) {{ totalCount nodes {{ id name }} edges {{ discriminator }} }} }}"
+        )
+        text = f"{{ it: node(id: {quoted(node.id)}) {{ id workspace {{ id name }} {where} }} }}"
+        if not self.eyes.sees(node.id):
+            return Question(text, inner=("workspace:read", *needs), asked=node.id, absent=self._absent(node.id))
+        near = self.eyes.near(node.id, edge, direction, target)
+
+        def check(it: Any) -> None:
+            if not self.eyes.holds(*needs):
+                assert it[field] is None
+                return
+            assert sorted(n["id"] for n in it[field]["nodes"]) == near
+            assert it[field]["totalCount"] == len(near)
+            place = self.world.by_name.get(("Workspace", node.workspace))
+            seen = place is not None and self.eyes.sees(place.id)
+            assert (it["workspace"] is not None) is seen
+
+        return Question(text, inner=("workspace:read", *needs), check=check)
+
+    def searched(self) -> Question:
+        """What has a word in it."""
+        words = marks([self._id().name, self._id().props.get("description", "")])
+        word = self.rng.choice((TEXT, "common", *sorted(words)))
+        kinds = self.rng.choice((None, ["MODEL", "DATASET"], ["RUN"]))
+        args = f"text: {quoted(word)}, first: 500{enums('kinds', kinds)}"
+        text = f"{{ it: search({args}) {{ totalCount nodes {{ id name }} }} }}"
+        there = {
+            n.id
+            for n in self.eyes.of_kind(*SCOPE_OF)
+            if (kinds is None or ontology.constant(n.kind) in kinds)
+            and (word in n.name or word in n.props.get("description", ""))
+        }
+
+        def check(it: Any) -> None:
+            assert {n["id"] for n in it["nodes"]} == there
+            assert it["totalCount"] == len(there)
+
+        return Question(text, check=check)
+
+    def changed(self) -> Question:
+        """What was done to something."""
+        node = self._id()
+        changes = "changes(first: 500) { nodes { id seq by action request data } pageInfo { hasNextPage endCursor } }"
+        text = f"{{ it: node(id: {quoted(node.id)}) {{ id {changes} }} }}"
+        if not self.eyes.sees(node.id):
+            return Question(text, inner=("activity:read",), asked=node.id, absent=self._absent(node.id))
+        there = [c.id for c in reversed(self.world.changes) if node.id in subjects(c)]
+
+        def check(it: Any) -> None:
+            if self.eyes.holds("activity:read"):
+                # A change that is of this node by an edge alone shows only where the edge's other end does.
+                assert {c["id"] for c in it["changes"]["nodes"]} <= set(there)
+            else:
+                assert it["changes"] is None
+
+        return Question(text, inner=("activity:read",), check=check)
+
+    def moved(self) -> Question:
+        """Which versions a model's aliases and stages pointed to."""
+        node = self.rng.choice(self.world.of_kind("Model"))
+        history = "... on Model { history { nodes { kind name version { id } } } }"
+        text = f"{{ it: node(id: {quoted(node.id)}) {{ id {history} }} }}"
+        if not self.eyes.sees(node.id):
+            return Question(text, inner=("model:read",), asked=node.id, absent=self._absent(node.id))
+        edges = [e for e in self.world.edges if e.kind in {"ALIAS", "STAGE"} and e.source == node.id]
+
+        def check(it: Any) -> None:
+            assert sorted(m["name"] for m in it["history"]["nodes"]) == sorted(e.discriminator for e in edges)
+
+        return Question(text, check=check)
+
+    def compared(self) -> Question:
+        """Versions side by side."""
+        versions = self.rng.sample(self.world.of_kind("ModelVersion"), 2)
+        ids = [v.id for v in versions]
+        inputs = "inputs { container { id name } discriminator values { nodes { id name } } same }"
+        listed = ", ".join(map(quoted, ids))
+        text = f"{{ it: compareVersions(versions: [{listed}]) {{ versions {{ id }} parameters {{ name }} {inputs} }} }}"
+        hidden = [id for id in ids if not self.eyes.sees(id)]
+        if hidden:
+            return Question(text, ("model:read",), asked=hidden[0], absent=self._absent(hidden[0]))
+        records = self.world.records
+        # A version has the parameters of the run that made it, where the caller sees that run.
+        owners = [*ids, *(run for id in ids for run in self.eyes.near(id, "PRODUCED_BY", "OUT", "Run"))]
+
+        def check(it: Any) -> None:
+            assert [v["id"] for v in it["versions"]] == ids
+            assert {p["name"] for p in it["parameters"]} == {p for id in owners for p in records[id].params}
+            shown = {n["id"] for i in it["inputs"] for value in i["values"] for n in value["nodes"]}
+            assert all(map(self.eyes.sees, shown))
+
+        return Question(text, ("model:read",), check=check)
