@@ -17,6 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from auth.caller import named
+from bench import tokens
 from bench.families import Graph as Families
 from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
@@ -96,7 +98,7 @@ async def writes(graph: Graph, root: str, writers: int, each: int) -> float:
     async def one(number: int) -> None:
         model = f"models:/written-{writers}-{number}-{time.monotonic_ns()}"
         for _ in range(each):
-            async with Operation(graph, by="bench") as op:
+            async with Operation(graph, caller=named("bench")) as op:
                 await create_model_version(
                     op, model=model, create_model=True, inputs=[{"dataset": root, "role": "train"}]
                 )
@@ -159,6 +161,7 @@ async def run(nodes: int, rounds: int, stores: Sequence[str]) -> None:
     families, few = grown(nodes, PLANTED), grown(2_000, [PLANTED[1]])
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        await tokens.measure(console, home, rounds)
         if "sqlite" in stores:
             large = await stack.enter_async_context(SqliteGraph(home / "large.db"))
             small = await stack.enter_async_context(SqliteGraph(home / "small.db"))

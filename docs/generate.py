@@ -14,6 +14,7 @@ from graphql import GraphQLField
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand, TyperGroup
 
+from auth.scopes import SCOPES
 from graph import ontology
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind, NodeKind, Property
 from lineal import errors
@@ -135,8 +136,16 @@ def commands() -> str:
     return _page(
         "Commands",
         "`lineal COMMAND --help` says the same.",
-        *(_command(name, command) for name, command in group.commands.items() if isinstance(command, TyperCommand)),
+        *(_command(name, command) for name, command in _commands(group)),
     )
+
+
+def _commands(group: TyperGroup, before: str = "") -> Iterator[tuple[str, TyperCommand]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, f"{before}{name} ")
+        elif isinstance(command, TyperCommand):
+            yield before + name, command
 
 
 def _command(name: str, command: TyperCommand) -> str:
@@ -170,6 +179,25 @@ def _field(root: str, name: str, field: GraphQLField) -> str:
     return f"## {root}.{name}\n\n{field.description}\n\n`{call}: {field.type}`\n"
 
 
+def scopes() -> str:
+    """Every scope, and every field that needs one."""
+    schema = build_schema()
+    needed: dict[str, list[str]] = {}
+    for (type_, field), requirement in schema.gates.fields.items():
+        needed.setdefault(str(requirement), []).append(f"`{type_}.{field}`")
+    return _page(
+        "Scopes",
+        "A token's scopes decide which fields it opens; roles in workspaces decide of which things. `admin` stands for "
+        "all of them. What a field needs is also in the schema, as `@requiresScopes`.",
+        "## What each scope opens\n",
+        "| scope | opens |\n|---|---|\n" + "\n".join(f"| `{name}` | {doc} |" for name, doc in SCOPES.items()) + "\n",
+        "## What each field needs\n",
+        "| needs | fields |\n|---|---|\n"
+        + "\n".join(f"| {what} | {', '.join(sorted(fields))} |" for what, fields in sorted(needed.items()))
+        + "\n",
+    )
+
+
 def _tree(root: type[errors.LinealError]) -> Iterator[type[errors.LinealError]]:
     for error in root.__subclasses__():
         yield error
@@ -186,6 +214,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "commands.md": commands,
     "graphql.md": root_fields,
+    "scopes.md": scopes,
 }
 
 

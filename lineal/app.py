@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from starlette.applications import Starlette
@@ -15,12 +15,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from auth.authenticator import Authenticator
+from auth.challenges import Resource
+from auth.directory import Directory
+from auth.dpop import ALGORITHMS
+from auth.keyring import HANDLE, Keyring
+from auth.local import LocalIssuer
+from auth.recorder import Recorder
+from gateway.scim import create_scim_app
 from graph.open import is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Lease, Observer
 from lineal import logging
+from lineal.access import Access, address, metadata_paths, metadata_routes
+from lineal.auditing import checkpointer
 from lineal.errors import LinealError, Unavailable
 from lineal.http import LoopbackHost, Observed, problem_of, refused
-from lineal.settings import Settings
+from lineal.settings import Settings, is_loopback
 from lineal.telemetry import CONTENT_TYPE, Telemetry
 from resolvers.operation import Operation
 from schema.view import create_graphql_app
@@ -106,11 +116,37 @@ class Sequencer:
         return count > 0
 
 
-def create_app(settings: Settings, graph: Graph, telemetry: Telemetry) -> Starlette:
-    """The ASGI application on an open store."""
+def authenticator_of(settings: Settings) -> Authenticator:
+    """Who these settings trust to say who asks. Raises Unavailable, PreconditionFailed (our own key cannot be used)."""
+    own = None if settings.issuers else LocalIssuer(Keyring(settings.keys))
+    return Authenticator(settings.trusted, own, patient=settings.start_without_issuers)
+
+
+def create_app(
+    settings: Settings, graph: Graph, telemetry: Telemetry, authenticator: Authenticator | None = None
+) -> Starlette:
+    """The ASGI application on an open store.
+
+    The `authenticator` is that of the settings unless one is given, and is closed with the application.
+    """
+    authenticator = authenticator or authenticator_of(settings)
+    recorder = Recorder(graph)
+    resource = Resource(
+        settings.identifier,
+        servers=[issuer.url for issuer in settings.issuers],
+        proofs=ALGORITHMS if settings.issuers else (),
+        documentation=settings.documentation or "",
+    )
 
     def operation(request: Request) -> Operation:
-        return Operation(graph, by="local", request=request.state.request_id, walk_limit=settings.max_walk)
+        return Operation(
+            graph,
+            caller=request.state.caller,
+            request=request.state.request_id,
+            address=address(request.scope),
+            walk_limit=settings.max_walk,
+            recorder=recorder,
+        )
 
     async def healthz(_request: Request) -> Response:
         return _json({"status": "ok"})
@@ -123,25 +159,31 @@ def create_app(settings: Settings, graph: Graph, telemetry: Telemetry) -> Starle
             return problem_of(Unavailable(f"the store did not answer within {READY_SECONDS:g} seconds"))
         except LinealError as error:
             return problem_of(Unavailable(error.message))
-        return _json({"status": "ready"})
+        if missing := [keys.issuer.name for keys in authenticator.keys if not keys.usable]:
+            return problem_of(Unavailable(f"the keys of the issuer {', '.join(missing)} cannot be had"))
+        away = [keys.issuer.name for keys in authenticator.keys if keys.problem]
+        return _json({"status": "ready", **({"unreachable": away} if away else {})})
 
     async def metrics(_request: Request) -> Response:
         return Response(telemetry.exposition(), headers={"content-type": CONTENT_TYPE})
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        if is_embedded(settings.graph):
-            yield
-            return
-        task = asyncio.create_task(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+        async with authenticator, recorder:
+            background = [checkpointer(settings, graph, logging.accept_request_id(None)).run()]
+            if not is_embedded(settings.graph):
+                background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())
+            async with _meanwhile(background):
+                yield
 
     view = create_graphql_app(
-        graph, limits=settings.limits, on_operation=telemetry.on_operation, new_operation=operation
+        graph,
+        limits=settings.limits,
+        on_operation=telemetry.on_operation,
+        new_operation=operation,
+        key=Keyring(settings.keys).secret(HANDLE),
+        open_schema=settings.introspection == "open",
+        resource=resource,
     )
     return Starlette(
         routes=[
@@ -149,15 +191,39 @@ def create_app(settings: Settings, graph: Graph, telemetry: Telemetry) -> Starle
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            *metadata_routes(resource),
+            create_scim_app(operation, issuer=settings.provisioned_issuer),
         ],
         middleware=[
-            Middleware(Observed, telemetry=telemetry, paths=PATHS),
-            Middleware(LoopbackHost),
+            Middleware(Observed, telemetry=telemetry, paths=(*PATHS, *metadata_paths(resource))),
+            # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
+            *([] if settings.issuers else [Middleware(LoopbackHost)]),
+            Middleware(
+                Access,
+                authenticator=authenticator,
+                resource=resource,
+                loopback=is_loopback(settings.host),
+                anonymous=frozenset(settings.anonymous_scopes) if settings.anonymous else None,
+                recorder=recorder,
+                directory=Directory(graph),
+            ),
         ],
         exception_handlers={HTTPException: refused},
         lifespan=lifespan,
     )
 
 
-def _json(body: dict[str, str]) -> Response:
+@asynccontextmanager
+async def _meanwhile(background: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """These run meanwhile, and are ended afterwards."""
+    tasks = [asyncio.create_task(each) for each in background]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _json(body: dict[str, Any]) -> Response:
     return Response(orjson.dumps(body), media_type="application/json")

@@ -18,6 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from auth.caller import named
+from auth.keyring import Keyring
+from auth.local import LocalIssuer
+from auth.scopes import SCOPES
 from graph.address import Address
 from graph.naming import addresses
 from graph.ontology import DEFAULT_WORKSPACE
@@ -33,6 +37,7 @@ from resolvers.operation import Operation
 from resolvers.writing.common import NamedValue
 from resolvers.writing.deployments import record_deployment
 from resolvers.writing.importing import ImportedEdge, ImportedNode, record_lineage
+from resolvers.writing.workspaces import update_workspace
 from schema.executing import execute
 from schema.sdl import build_schema
 
@@ -75,12 +80,19 @@ CLICKS: Final = (
     '{search(text:"bge m3"){totalCount nodes{address kind}}}',
 )
 
+SCOPES_ASKED: Final = tuple(scope for scope in SCOPES if scope.endswith(":read"))
+"""The scopes of the token that the demo prints."""
+TOKEN_SECONDS: Final = 24 * 3600
+
 DISCLAIMER: Final = "Made up for the demo of Lineal: nobody runs this."
 
 
 @contextmanager
 def place(keep: Path | None) -> Iterator[Path]:
-    """Where the demo's store goes: a file to keep, or one that is gone afterwards. Raises AlreadyExists."""
+    """Where the demo's store goes: a file to keep, or one that is gone afterwards. Raises AlreadyExists.
+
+    The keys of a store that is gone afterwards go with it; a kept one has those of this user.
+    """
     if keep is not None:
         if keep.exists():
             msg = f"--keep: {keep} is there already; the demo loads into a new file"
@@ -107,9 +119,7 @@ async def run(settings: Settings, *, serve: bool, format: Format, program: str) 
         else:
             output.as_json(figures)
     if serve:
-        await server.serve(
-            settings, ready=lambda url: output.lines(_next(url, settings.graph, program)) if told else None
-        )
+        await server.serve(settings, ready=lambda url: output.lines(_next(url, settings, program)) if told else None)
     elif told:
         output.lines(["", f"To look around: {program} demo"])
 
@@ -134,7 +144,8 @@ async def load(graph: Graph, models: Sequence[dict[str, Any]], advance: Advance)
             batch = _Batch()
     later = [_edge(_model(m["name"]), "SUPERSEDED_BY", _model(m["supersededBy"])) for m in models if _has_successor(m)]
     await _write(graph, (), later)
-    async with Operation(graph, by=BY) as op:
+    async with Operation(graph, caller=named(BY)) as op:
+        await update_workspace(op, workspace=DEFAULT_WORKSPACE, properties={"visibility": "PUBLIC"})
         for name, environment, served in DEPLOYMENTS:
             await record_deployment(
                 op,
@@ -225,7 +236,7 @@ def _edge(source: str, kind: str, target: str, discriminator: str | None = None)
 
 
 async def _write(graph: Graph, nodes: Sequence[ImportedNode], edges: Sequence[ImportedEdge]) -> None:
-    async with Operation(graph, by=BY) as op:
+    async with Operation(graph, caller=named(BY)) as op:
         await record_lineage(op, nodes=nodes, edges=edges)
 
 
@@ -273,13 +284,13 @@ def _story(figures: dict[str, Any], answer: dict[str, Any]) -> Iterator[str]:
 
 async def _short_tree(graph: Graph) -> list[rendering.Line]:
     """The part of the downstream lineage that lies on a shortest way to a deployment."""
-    async with Operation(graph, by=BY) as op:
+    async with Operation(graph, caller=named(BY)) as op:
         found = await reading.lineage(
             op, [DATASET_ADDRESS], direction=Direction.DOWNSTREAM, depth=MAX_DEPTH, limit=MAX_LINEAGE
         )
         closure = _towards(found.closure, "Deployment")
-        named = await addresses(await op.snapshot(), [*found.roots, *(node for node, _ in closure.nodes)])
-        return list(rendering.tree(rendering.Picture(found.roots, closure, Direction.DOWNSTREAM, named)))
+        names = await addresses(await op.snapshot(), [*found.roots, *(node for node, _ in closure.nodes)])
+        return list(rendering.tree(rendering.Picture(found.roots, closure, Direction.DOWNSTREAM, names)))
 
 
 def _towards(closure: Closure, kind: str) -> Closure:
@@ -300,14 +311,16 @@ def _towards(closure: Closure, kind: str) -> Closure:
     return Closure([(n, d) for n, d in closure.nodes if n.id in kept], edges, closure.frontier, closure.counts)
 
 
-def _next(url: str, graph: str, program: str) -> Iterator[str]:
+def _next(url: str, settings: Settings, program: str) -> Iterator[str]:
+    graph = settings.graph
+    token = LocalIssuer(Keyring(settings.keys)).token(name=BY, scopes=SCOPES_ASKED, seconds=TOKEN_SECONDS)
     body = json.dumps({"query": " ".join(QUERY.split())}).replace("'", "\\u0027")
     yield ""
     yield "Ask it yourself:"
     yield ""
-    yield f"curl -s {url}/graphql -H 'content-type: application/json' -d '{body}'"
+    yield f"curl -s {url}/graphql -H 'authorization: Bearer {token}' -H 'content-type: application/json' -d '{body}'"
     yield ""
-    yield "Where to click next:"
+    yield "Where to click next (the demo's workspace is public, so that these need no token):"
     yield ""
     yield from (f"  {url}/graphql?{urlencode({'query': query})}" for query in CLICKS)
     yield f"  {url}/metrics"

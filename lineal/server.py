@@ -10,8 +10,9 @@ from collections.abc import Callable
 import uvicorn
 
 from lineal import logging
-from lineal.app import create_app, opened
+from lineal.app import authenticator_of, create_app, opened
 from lineal.errors import Unavailable
+from lineal.issuers import described
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 
@@ -26,18 +27,20 @@ _log = logging.get("lineal.server")
 async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then take nothing new, let open requests end, and close the store.
 
-    Raises Unavailable (the port is taken, the store is away), PreconditionFailed (its version).
+    Raises Unavailable (the port is taken, the store is away, the keys of an issuer cannot be had),
+    PreconditionFailed (the store's version, a key that cannot be used).
     """
     telemetry = Telemetry()
     with listening(settings) as listener:
-        async with opened(settings, telemetry.on_statement) as graph:
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        async with opened(settings, telemetry.on_statement) as graph, authenticator_of(settings) as authenticator:
             # uvicorn raises the signal that stopped it once more when it is done; what is left to do then
             # is to close the store, so that second one must end nothing.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, _already_stopping)
             server = uvicorn.Server(
                 uvicorn.Config(
-                    create_app(settings, graph, telemetry),
+                    create_app(settings, graph, telemetry, authenticator),
                     log_config=None,
                     access_log=False,
                     server_header=False,
@@ -46,7 +49,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
                 )
             )
             url = address(listener)
-            _log.info("listening", url=url, graph=settings.graph)
+            _log.info("listening", url=url, graph=settings.graph, issuers=described(settings.issuers) or "its own")
             announcement = asyncio.create_task(_announce(server, ready, url)) if ready else None
             await server.serve(sockets=[listener])
             if announcement:

@@ -2,6 +2,7 @@
 
 The first that names a setting wins, in that order. The file is the one that LINEAL_CONFIG names, or
 lineal.toml in the working directory where there is one; its keys are the settings' names in small letters.
+Lists and tables are written as JSON in environment variables.
 """
 
 from __future__ import annotations
@@ -10,18 +11,29 @@ import ipaddress
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
+from auth.issuer import Issuer
 from graph.port import MAX_WALK
 from lineal.errors import InvalidArgument
+from lineal.issuers import IssuerSettings, readable_scope, unique
 from schema.limits import Limits
 
 CONFIG_VARIABLE = "LINEAL_CONFIG"
 CONFIG_FILE = Path("lineal.toml")
 _LIMITS = Limits()
+_SECRET = ("password", "secret")
+"""What is in the names of settings whose values are never repeated."""
 
 
 def data_home() -> Path:
@@ -51,14 +63,13 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _only_loopback(host: str) -> str:
-    if not is_loopback(host):
-        msg = (
-            f"{host!r} can be reached from other machines, and Lineal has no access control yet: it listens on "
-            "127.0.0.1, ::1 or localhost only; put a proxy that checks who asks in front of it"
-        )
+def _resource(url: str) -> str:
+    """An identifier as RFC 8707 and RFC 9728 want it."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        msg = f"{url!r:.200} is no URL of a server; it looks like https://lineal.example.org/graphql"
         raise ValueError(msg)
-    return host
+    return url
 
 
 class Settings(BaseSettings):
@@ -74,10 +85,54 @@ class Settings(BaseSettings):
     graph_password: SecretStr | None = Field(None, description="Password at the Neo4j server.")
     graph_database: str = Field("neo4j", description="Database of the Neo4j server.")
     graph_ca: Path | None = Field(None, description="File with the certificates to trust for neo4j+s and bolt+s.")
-    host: Annotated[str, AfterValidator(_only_loopback)] = Field(
-        "127.0.0.1", description="Address to listen on; loopback only."
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on: loopback only, unless there are issuers. TLS is left to a proxy in front.",
     )
     port: int = Field(8321, ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")
+    resource: Annotated[str, AfterValidator(_resource)] | None = Field(
+        None,
+        description="URL of /graphql as clients see it: what tokens must be for. Default: http://host:port/graphql.",
+    )
+    issuers: Annotated[tuple[IssuerSettings, ...], AfterValidator(unique)] = Field(
+        (), description="Authorization servers whose tokens are accepted. Without any, Lineal signs its own."
+    )
+    start_without_issuers: bool = Field(
+        default=False,
+        description="Start although the keys of an issuer cannot be had; its tokens wait until they can.",
+    )
+    keys: Path = Field(
+        default_factory=lambda: data_home() / "keys", description="Folder of the keys that Lineal signs with."
+    )
+    audit_checkpoint_seconds: float = Field(
+        60.0, ge=1, description="Seconds between two signed checkpoints of the audit, while it grows."
+    )
+    audit_checkpoint_file: Path | None = Field(
+        None, description="File elsewhere that checkpoints are appended to, out of reach of who could edit the store."
+    )
+    anonymous: bool = Field(default=False, description="Whether those without a token may read public workspaces.")
+    anonymous_scopes: tuple[Annotated[str, AfterValidator(readable_scope)], ...] = Field(
+        (
+            "model:read",
+            "dataset:read",
+            "deployment:read",
+            "workspace:read",
+            "artifact:read",
+            "lineage:read",
+            "metrics:read",
+        ),
+        description="Scopes of those without a token.",
+    )
+    introspection: Literal["scope", "open"] = Field(
+        "scope", description="Who may read the schema by introspection: holders of schema:read, or all."
+    )
+    documentation: str | None = Field(
+        None, description="URL of a page that tells people how to get access, for OAuth's metadata."
+    )
+    scim_issuer: str | None = Field(
+        None,
+        description="Short name of the issuer whose people SCIM provisions. Default: the first issuer's, or local.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="JSON lines, or text for people; auto is text on a terminal and JSON elsewhere."
@@ -92,6 +147,35 @@ class Settings(BaseSettings):
     max_walk: int = Field(MAX_WALK, ge=1, description="Nodes that one walk through lineage may visit.")
     query_seconds: float = Field(_LIMITS.seconds, gt=0, description="Seconds that one operation may take.")
     stop_seconds: int = Field(10, ge=0, description="Seconds that open requests get to end when Lineal is stopped.")
+
+    @model_validator(mode="after")
+    def _only_as_wide_as_it_is_safe(self) -> Self:
+        if not self.issuers and not is_loopback(self.host):
+            msg = (
+                f"host: {self.host!r} can be reached from other machines, and no issuer is configured that could tell "
+                "who asks: Lineal listens on 127.0.0.1, ::1 or localhost only, until the setting issuers names one"
+            )
+            raise ValueError(msg)
+        if self.resource is None and self.host.strip("[]") in {"0.0.0.0", "::", ""}:  # noqa: S104 - it is refused
+            msg = f"resource: must be set where host is {self.host!r}, which is no address that clients use"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def identifier(self) -> str:
+        """What tokens must be for: the URL of /graphql as clients see it."""
+        host = self.host.strip("[]")
+        return self.resource or f"http://{f'[{host}]' if ':' in host else host}:{self.port}/graphql"
+
+    @property
+    def trusted(self) -> list[Issuer]:
+        """The issuers, as auth knows them."""
+        return [issuer.issuer(self.identifier) for issuer in self.issuers]
+
+    @property
+    def provisioned_issuer(self) -> str:
+        """The short name of the issuer whose people SCIM provisions."""
+        return self.scim_issuer or (self.issuers[0].name if self.issuers else "local")
 
     @property
     def limits(self) -> Limits:
@@ -117,6 +201,9 @@ class Settings(BaseSettings):
             return cls(**{name: value for name, value in given.items() if value is not None})
         except tomllib.TOMLDecodeError as error:
             raise InvalidArgument(f"{config_file()}: is not TOML: {error}") from None
+        except SettingsError as error:
+            name = str(error).partition('"')[2].partition('"')[0]
+            raise InvalidArgument(f"{name}: must be JSON in LINEAL_{name.upper()}", field=name) from None
         except ValidationError as error:
             raise _refusal(error) from None
 
@@ -138,10 +225,13 @@ def _refusal(error: ValidationError) -> InvalidArgument:
     """The first problem in Lineal's words; a secret's value is never repeated."""
     first = error.errors(include_url=False, include_context=False)[0]
     name = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
         known = ", ".join(Settings.model_fields)
         return InvalidArgument(f"{name}: there is no such setting (in {config_file()}); there are {known}", field=name)
     message = first["msg"].removeprefix("Value error, ")
-    told = name == "graph_password" or first["type"] == "value_error"
+    if not name:
+        return InvalidArgument(message, field=message.partition(":")[0])
+    # What is said of an issuer may have a secret inside, and its messages say what would be right.
+    told = first["type"] == "value_error" or name.startswith("issuers") or any(word in name for word in _SECRET)
     shown = "" if told else f", not {first['input']!r:.80}"
     return InvalidArgument(f"{name}: {message[0].lower() + message[1:]}{shown}", field=name)

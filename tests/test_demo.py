@@ -16,6 +16,7 @@ import networkx as nx
 import pytest
 import pytest_asyncio
 
+from auth.caller import named
 from graph.address import Address, parse
 from graph.naming import addresses
 from graph.ontology import LINEAGE_EDGES
@@ -191,7 +192,7 @@ async def test_a_file_that_is_there_is_not_loaded_into(tmp_path: Path) -> None:
 
 async def test_one_hop_misses_what_came_through_a_base_model(loaded: Graph) -> None:
     figures, _ = await demo.ask(loaded)
-    async with Operation(loaded, by="t") as op:
+    async with Operation(loaded, caller=named("t")) as op:
         one = await reading.lineage(op, ["datasets:/NQ"], direction=Direction.DOWNSTREAM, depth=1)
     assert not one.closure.complete
     assert figures["missedByOneHop"] == figures["downstream"] - one.closure.counts["ModelVersion"] > 0

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from lineal import __version__
-from lineal.cli import asking, moving, serving
+from lineal.cli import asking, audit, moving, serving, tokens
 from lineal.cli.output import complain
 from lineal.errors import InvalidArgument, LinealError
 
@@ -34,6 +34,8 @@ app.command()(asking.lineage)
 app.command()(asking.paths)
 app.command()(asking.search)
 app.command()(asking.schema)
+app.command()(tokens.token)
+app.add_typer(audit.app, name="audit")
 
 
 @app.command()

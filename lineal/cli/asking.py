@@ -58,7 +58,7 @@ def _ask(graph: str | None, question: Callable[[Operation], Awaitable[T]]) -> T:
     async def answer() -> T:
         async with (
             opened(settings, create=False) as store,
-            Operation(store, by="local", walk_limit=settings.max_walk) as op,
+            Operation(store, walk_limit=settings.max_walk) as op,
         ):
             return await question(op)
 

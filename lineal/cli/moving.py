@@ -62,13 +62,13 @@ def export(
     if file == STANDARD:
         asyncio.run(run(sys.stdout.buffer))
         return
-    with _replacing(Path(file)) as target:
+    with replacing(Path(file)) as target:
         count = asyncio.run(run(target))
     output.err().print(f"wrote {count:,} lines to {file}")
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A new file that takes the place of `path` when it is whole, so that half an export is never taken for one."""
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as target:

@@ -40,15 +40,15 @@ def settings(graph: str | None = None, **given: object) -> Settings:
     return loaded
 
 
-def moment(text: str | None) -> int | None:
+def moment(text: str | None, option: str = "--as-of") -> int | None:
     """ISO 8601 as microseconds since the epoch; without an offset it is UTC. Raises InvalidArgument."""
     if text is None:
         return None
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        msg = f"--as-of: {text!r} is no time; it looks like 2026-03-01 or 2026-03-01T12:30:00Z"
-        raise InvalidArgument(msg, field="as-of") from None
+        msg = f"{option}: {text!r} is no time; it looks like 2026-03-01 or 2026-03-01T12:30:00Z"
+        raise InvalidArgument(msg, field=option.removeprefix("--")) from None
     since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 

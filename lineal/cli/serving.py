@@ -46,7 +46,9 @@ def demo(
     from lineal import demo as demonstration
 
     with demonstration.place(keep) as path:
-        settings = options.settings(f"sqlite:///{path}", port=port)
+        # Strangers may read the demo's public workspace; what the user configured for another Lineal is left alone.
+        keys = None if keep else path.parent / "keys"
+        settings = options.settings(f"sqlite:///{path}", port=port, keys=keys, issuers=(), anonymous=True)
         asyncio.run(demonstration.run(settings, serve=serve, format=format, program=_program()))
 
 

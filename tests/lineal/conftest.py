@@ -5,10 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from auth.keyring import Keyring
+from auth.local import LocalIssuer
 from lineal.settings import Settings
+
+
+def bearer(*scopes: str, keys: Path | None = None, **more: Any) -> dict[str, str]:
+    """The header of one who holds these scopes, every one where none is named, by a token that Lineal signed."""
+    issuer = LocalIssuer(Keyring(keys or Settings.load().keys))
+    return {"authorization": f"Bearer {issuer.token(scopes=scopes or ['all'], **more)}"}
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +32,12 @@ def logging_as_before() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with nothing in it, and an environment without settings."""
+    """A working directory and a data folder with nothing in them, and an environment without settings."""
     folder = tmp_path / "nowhere"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     for name in [*Settings.model_fields, "config"]:
         monkeypatch.delenv(f"LINEAL_{name.upper()}", raising=False)
     return folder

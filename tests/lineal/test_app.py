@@ -29,6 +29,7 @@ from lineal.settings import Settings
 from lineal.telemetry import MAX_OPERATIONS, Telemetry
 from schema.executing import Operated
 from tests import building
+from tests.lineal.conftest import bearer
 
 LOCAL = "http://127.0.0.1:8321"
 
@@ -47,7 +48,9 @@ def telemetry() -> Telemetry:
 async def client(settings: Settings, telemetry: Telemetry) -> AsyncIterator[httpx.AsyncClient]:
     async with opened(settings, telemetry.on_statement) as graph:
         app = create_app(settings, graph, telemetry)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url=LOCAL, headers=bearer(keys=settings.keys)
+        ) as client:
             yield client
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import sys
@@ -297,6 +298,54 @@ def test_files_that_cannot_be_read_or_written_are_named(ask: Lineal, tmp_path: P
 def test_serving_wider_than_loopback_is_refused(ask: Lineal) -> None:
     ran = ask("serve", "--host", "0.0.0.0")
     assert ran.code == 2
-    assert ran.err.startswith(
-        "error: host: '0.0.0.0' can be reached from other machines, and Lineal has no access control"
-    )
+    assert ran.err.startswith("error: host: '0.0.0.0' can be reached from other machines, and no issuer is configured")
+
+
+# ── token ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def claims(token: str) -> dict[str, Any]:
+    """What a token says."""
+    part = token.split(".")[1]
+    said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return said
+
+
+def test_a_token_is_one_line_that_goes_into_a_header(lineal: Lineal) -> None:
+    ran = lineal("token")
+    assert (ran.code, ran.err) == (0, "")
+    said = claims(ran.out.strip())
+    assert (said["sub"], said["exp"] - said["iat"]) == ("me", 3_600)
+    assert "model:read" in said["scope"]
+    assert "admin" not in said["scope"].split()
+    assert "lineal_workspaces" not in said
+
+
+def test_a_token_says_what_it_was_asked_to(lineal: Lineal) -> None:
+    given = ("--scope", "lineage:read model:read", "--scope", "dataset:read", "--workspace", "vision,nlp")
+    said = claims(lineal("token", *given, "--as", "ann", "--expires", "30m").out.strip())
+    assert said["scope"] == "model:read dataset:read lineage:read"
+    assert said["lineal_workspaces"] == ["vision", "nlp"]
+    assert (said["sub"], said["exp"] - said["iat"]) == ("ann", 1_800)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--scope", "modle:read"), "error: scope: there is no 'modle:read'; there are model:read, dataset:read, "),
+        (("--expires", "soon"), "error: expires: 'soon' is no time span; it looks like 30m, 8h or 90d\n"),
+        (("--expires", "400d"), "error: expires: must be 1 minute to 366 days\n"),
+        (("--workspace", "No!"), "error: workspace: a workspace's name is 1 to 63 characters"),
+    ],
+)
+def test_a_token_that_cannot_be_is_refused(lineal: Lineal, given: tuple[str, ...], message: str) -> None:
+    ran = lineal("token", *given)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(message)
+
+
+def test_where_there_are_issuers_tokens_come_from_them(lineal: Lineal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINEAL_ISSUERS", '[{"name": "corp", "url": "https://issuer.example"}]')
+    ran = lineal("token")
+    assert ran.code == 2
+    assert ran.err.startswith("error: issuers: tokens come from corp; ")

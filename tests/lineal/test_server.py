@@ -18,6 +18,7 @@ import pytest
 from lineal.errors import Unavailable
 from lineal.server import address, listening
 from lineal.settings import Settings
+from tests.lineal.conftest import bearer
 
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[str]
@@ -66,6 +67,7 @@ def test_sigterm_lets_an_open_request_end_and_takes_no_new_ones(start: Start, tm
     body = b'{"query":"{models{nodes{name}}}"}'
     head = (
         f"POST /graphql HTTP/1.1\r\nhost: {httpx.URL(url).netloc.decode()}\r\nconnection: close\r\n"
+        f"authorization: {bearer()['authorization']}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\nexpect: 100-continue\r\n\r\n"
     )
     with connect(url) as wire, wire.makefile("rb") as answer:
@@ -93,6 +95,7 @@ def test_an_open_request_gets_no_more_time_than_the_setting_says(
     with connect(url) as wire, wire.makefile("rb") as answer:
         wire.sendall(
             b"POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"authorization: " + bearer()["authorization"].encode() + b"\r\n"
             b"content-length: 9\r\nexpect: 100-continue\r\n\r\n"
         )
         assert answer.readline().startswith(b"HTTP/1.1 100")
