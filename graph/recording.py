@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,6 +110,15 @@ def entry_hash(previous: str, workspace: str, number: int, change: Change) -> st
     chain, `previous` of the first that is left is the hash of the chain's anchor.
     """
     return _hash_over(previous, workspace, number, _covered(change))
+
+
+def read_data(text: str) -> Mapping[str, Any]:
+    """What a store kept of what changed. Somebody may have written there what is none: it must not hide the rest."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = None
+    return data if isinstance(data, dict) else {"unreadable": text}
 
 
 def place(change: Change, heads: dict[str, Head]) -> list[Entry]:

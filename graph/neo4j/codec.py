@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from graph import ontology
 from graph.port import Change, Edge, Metric, Node, NodeRecord, Origin
-from graph.recording import Stored
+from graph.recording import Stored, read_data
 
 OPEN: Final = 2**63 - 1
 """What `until` holds while an edge is open, so that one comparison tells whether it is live."""
@@ -172,7 +172,7 @@ def change_of(row: Sequence[Any]) -> Change:
     """A change from a CHANGE."""
     id, at, by, action, request, data, client, token, address, workspaces, seq = row
     origin = Origin(client, token, address)
-    return Change(id, at, by, action, request, json.loads(data), origin, tuple(sorted(workspaces)), seq)
+    return Change(id, at, by, action, request, read_data(data), origin, tuple(sorted(workspaces)), seq)
 
 
 def change_props(change: Change) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import orjson
 from graph import ontology
 from graph.ids import new_id
 from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Note, Snapshot
-from graph.recording import GENESIS, ChangeLog, noted, place, pruned
+from graph.recording import GENESIS, ChangeLog, noted, place, pruned, read_data
 from graph.sqlite.migrations import CHANGE, change_of
 from graph.sqlite.reading import Reader
 from graph.sqlite.running import Thread
@@ -269,7 +269,15 @@ def _insert(writer: Writer, change: Change, workspaces: Iterable[str]) -> int:
     )  # fmt: skip
     # What is hashed is what will be read: the data as they come back from their text.
     written = Change(
-        change.id, change.at, change.by, change.action, change.request, orjson.loads(data), origin, tuple(chains), seq
+        change.id,
+        change.at,
+        change.by,
+        change.action,
+        change.request,
+        read_data(data.decode()),
+        origin,
+        tuple(chains),
+        seq,
     )
     heads = _heads(writer, chains)
     placed = place(written, heads)

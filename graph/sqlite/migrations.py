@@ -11,7 +11,7 @@ import orjson
 from graph import ontology
 from graph.ids import DEFAULT_WORKSPACE_ID
 from graph.port import Change, Head, Origin
-from graph.recording import place
+from graph.recording import place, read_data
 from lineal.errors import PreconditionFailed
 
 OPEN = 2**63 - 1
@@ -24,7 +24,7 @@ def change_of(row: Sequence[Any]) -> Change:
     """A row of CHANGE."""
     id, at, by, action, request, data, client, token, address, workspaces, seq = row
     origin = Origin(client, token, address)
-    return Change(id, at, by, action, request, orjson.loads(data), origin, tuple(orjson.loads(workspaces)), seq)
+    return Change(id, at, by, action, request, read_data(data), origin, tuple(orjson.loads(workspaces)), seq)
 
 
 def _chain_all(db: sqlite3.Connection) -> None:

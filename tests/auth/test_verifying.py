@@ -83,9 +83,6 @@ async def test_it_says_of_each_chain_what_is_not_yet_sealed(audited: Audited) ->
 async def test_an_edited_change_is_named(audited: Audited, edit: str, number: int) -> None:
     where = "seq = (SELECT seq FROM entry WHERE workspace = 'default' AND number = :number)"
     audited.tamper(f"UPDATE change SET {edit} WHERE {where}", number=number)
-    if edit == "data = '{'":
-        with pytest.raises(ValueError, match="unexpected end"):
-            await audited.entries()
     assert (Wrong.EDITED, "default", number) in told(await audited.verify(file=False))
     assert {finding.number for finding in await audited.verify() if finding.workspace} == {number}
 
