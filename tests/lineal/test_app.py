@@ -292,16 +292,18 @@ async def test_a_sequencer_goes_on_when_the_store_comes_back(
 ) -> None:
     monkeypatch.setattr("lineal.app.BACK_OFF", 0.01)
     graph = SqliteGraph(tmp_path / "lineal.db")
-    task = asyncio.create_task(Sequencer(graph, telemetry, "me").run())
+    sequencer = Sequencer(graph, telemetry, "me")
+    task = asyncio.create_task(sequencer.run())
     await asyncio.sleep(0.05)
     assert not task.done()
     async with graph:
         await graph.migrate()
 
         async def held() -> bool:
-            return await graph.claim("sequencer", "another", 1) is None
+            return sequencer._lease is not None
 
         await eventually(held)
+        assert await graph.claim("sequencer", "another", 1) is None
         task.cancel()
         await asyncio.wait([task])
         assert await graph.claim("sequencer", "another", 1) is not None
