@@ -103,7 +103,7 @@ def verify(jwt: Jwt, issuer: Issuer, key: Key, now: float) -> Mapping[str, Any]:
     plain = str(jwt.header["typ"]).lower() == PLAIN.lower()
     if plain:
         _check_plain(jwt.claims, issuer)
-    elif not (text(jwt.claims.get("jti")) and text(jwt.claims.get("client_id")) and "iat" in jwt.claims):
+    elif not (text(jwt.claims.get("jti")) and issuer.client(jwt.claims) and "iat" in jwt.claims):
         raise Refusal("claims", "the token lacks one of iat, jti and client_id, or it cannot be used")
     return jwt.claims
 

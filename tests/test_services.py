@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.keycloak import Keycloak
+from tests.oidc import OidcProvider
 from tests.services import Neo4jServer, neo4j_jars
 
 
@@ -22,6 +24,10 @@ def test_a_missing_tool_skips_and_says_what_to_install(bare_machine: None, tmp_p
         Neo4jServer(tmp_path).start()
     with pytest.raises(pytest.skip.Exception, match=r"install Maven \(mvn\)"):
         neo4j_jars()
+    with pytest.raises(pytest.skip.Exception, match=r"install Node.js 20.19 or newer, with npm"):
+        OidcProvider(tmp_path, "urn:lineal").start()
+    with pytest.raises(pytest.skip.Exception, match=r"install Java 17 or newer \(java\)"):
+        Keycloak(tmp_path, "urn:lineal", []).start()
 
 
 @pytest.mark.parametrize("required", ["all", "neo4j", "minio,neo4j"])
