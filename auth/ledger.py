@@ -87,11 +87,6 @@ class Ledger:
         """Whether a change has an entry in any chain."""
         return self._db.execute("SELECT 1 FROM chained WHERE seq = ?", (seq,)).fetchone() is not None
 
-    def following(self, seq: int) -> int | None:
-        """The next place in the order of all changes that some entry has."""
-        found = self._db.execute("SELECT min(seq) FROM chained WHERE seq > ?", (seq,)).fetchone()[0]
-        return None if found is None else int(found)
-
     def latest(self) -> int:
         """The last place in the order of all changes that some entry has."""
         return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM chained").fetchone()[0])

@@ -172,17 +172,12 @@ class Verification:
             yield Finding(Wrong.UNCHAINED, text, workspace, change=id)
 
     async def _unchained(self, ledger: Ledger) -> AsyncIterator[Change]:
-        """Changes without an entry, as far as chains were read; those that cannot be read were told of in their chains."""
-        after: int | None = 0
-        count, size = 0, PAGE
-        while after is not None:
-            try:
-                page = await self._snapshot.changes(after=after, limit=size)
-            except ValueError:
-                after, size = (after, size // 2) if size > 1 else (ledger.following(after), 1)
-                continue
+        """Changes without an entry, as far as chains were read."""
+        after = count = 0
+        while page := await self._snapshot.changes(after=after, limit=PAGE):
             for change in page:
-                if change.seq is not None and not ledger.is_chained(change.seq) and count < MAX_UNCHAINED:
+                assert change.seq is not None
+                after = change.seq
+                if not ledger.is_chained(after) and count < MAX_UNCHAINED:
                     count += 1
                     yield change
-            after, size = (page[-1].seq, min(size * 2, PAGE)) if page else (None, 0)
