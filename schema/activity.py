@@ -10,9 +10,9 @@ from resolvers import activity as acting
 from resolvers.reading import page_size
 from resolvers.redacting import redacted
 from resolvers.writing.watching import notification_id
-from schema.connection import After, First, Page, PageInfo, decode_cursor, page_info
+from schema.connection import After, First, Page, Rows, page_info
 from schema.context import Info
-from schema.node import Change, told
+from schema.node import Change, changes_page, seq_after, told
 
 About = Annotated[
     list[strawberry.ID] | None,
@@ -30,28 +30,10 @@ class Notification:
     change: Change = strawberry.field(description="What was done.")
 
 
-class Told:
-    """A page of changes or notifications, as resolvers give it."""
-
-    def __init__(self, nodes: list[Any], page: PageInfo) -> None:
-        self.nodes = nodes
-        self.page_info = page
-
-
-def _seq(after: str | None) -> int:
-    cursor = decode_cursor(after, length=1)
-    return cursor[0] if cursor and isinstance(cursor[0], int) else 0
-
-
 async def _activity(info: Info, about: About = None, first: First = 50, after: After = None) -> Page[Change] | None:
     page_size(first)
-    found = await acting.activity(info.context.op, about=about, after=_seq(after), limit=first + 1)
-    shown = found[:first]
-    info.context.hold(len(shown))
-    data = await redacted(info.context.op, shown)
-    # Of a change that only joined what is seen to what is not, nothing is told.
-    nodes = [told(change, part) for change, part in zip(shown, data, strict=True) if part]
-    page: Any = Told(nodes, page_info([(c.seq,) for c in shown], len(found) > first, after is not None))
+    found = await acting.activity(info.context.op, about=about, after=seq_after(after), limit=first + 1)
+    page: Any = await changes_page(info, found, first, after)
     return page  # type: ignore[no-any-return]
 
 
@@ -59,7 +41,7 @@ async def _notifications(
     info: Info, unread: Unread = False, first: First = 50, after: After = None
 ) -> Page[Notification] | None:
     page_size(first)
-    found = await acting.notifications(info.context.op, unread=unread, after=_seq(after), limit=first)
+    found = await acting.notifications(info.context.op, unread=unread, after=seq_after(after), limit=first)
     info.context.hold(len(found.items))
     data = await redacted(info.context.op, [item.change for item in found.items])
     nodes = [
@@ -68,7 +50,7 @@ async def _notifications(
         )
         for item, part in zip(found.items, data, strict=True)
     ]
-    page: Any = Told(nodes, page_info([(found.end,)] if found.end else [], found.more, after is not None))
+    page: Any = Rows(nodes, page_info([(found.end,)] if found.end else [], found.more, after is not None))
     return page  # type: ignore[no-any-return]
 
 

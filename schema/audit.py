@@ -11,8 +11,7 @@ from lineal.errors import InvalidArgument
 from resolvers import auditing
 from resolvers.reading import page_size, resolve
 from resolvers.redacting import redacted
-from schema.activity import Told
-from schema.connection import After, First, Page, decode_cursor, page_info
+from schema.connection import After, First, Page, Rows, decode_cursor, page_info
 from schema.context import Info
 from schema.scalars import JSON, BigInt, DateTime
 
@@ -103,7 +102,7 @@ async def _audit(
     data = await redacted(op, [entry.change for entry in shown])
     nodes = [_told(entry, part) for entry, part in zip(shown, data, strict=True)]
     cursors = [(entry.change.seq, entry.workspace) for entry in shown]
-    page: Any = Told(nodes, page_info(cursors, len(found) > first, after is not None))
+    page: Any = Rows(nodes, page_info(cursors, len(found) > first, after is not None))
     return page  # type: ignore[no-any-return]
 
 

@@ -75,6 +75,14 @@ class Page(Generic[T]):
     page_info: PageInfo = strawberry.field(description="Where this part stands in the list.")
 
 
+class Rows:
+    """A page without edges, as resolvers give it."""
+
+    def __init__(self, nodes: Sequence[Any], page: PageInfo) -> None:
+        self.nodes = nodes
+        self.page_info = page
+
+
 def encode_cursor(cursor: Sequence[Any]) -> str:
     """A cursor as opaque text."""
     return base64.urlsafe_b64encode(json.dumps(list(cursor), separators=(",", ":")).encode()).decode().rstrip("=")

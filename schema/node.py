@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
 from graph import ontology, port
 from resolvers.reading import page_size
+from resolvers.redacting import redacted
 from schema import rows
-from schema.connection import After, Connection, First, Page, PageInfo, decode_cursor, page_info
+from schema.connection import After, Connection, First, Page, Rows, decode_cursor, page_info
 from schema.context import Info
 from schema.declare import edge, interface, prop
 from schema.enums import NodeKind
@@ -40,29 +41,17 @@ class Change:
     )
 
 
-class Changes:
-    """A page of changes, as resolvers give it."""
-
-    def __init__(
-        self, subject: str, found: list[port.Change], first: int, later: bool, hidden: frozenset[str] = frozenset()
-    ) -> None:
-        shown = found[:first]
-        # What a change did to this node by way of hidden ones alone is hidden with them.
-        self.nodes = [node for change in shown if (node := _change(subject, change, hidden)) is not None]
-        self.page_info: PageInfo = page_info([(change.seq,) for change in shown], len(found) > first, later)
-
-
-def _change(subject: str, change: port.Change, hidden: frozenset[str]) -> Change | None:
+def _of(subject: str, whole: Mapping[str, Any]) -> dict[str, Any]:
+    """What a change did to one node."""
     data: dict[str, Any] = {}
     for part in ("updated", "logged"):
-        data |= {part: change.data[part][subject]} if subject in change.data.get(part, {}) else {}
+        data |= {part: whole[part][subject]} if subject in whole.get(part, {}) else {}
     for part in ("created", "deleted"):
-        data |= {part: True} if any(entry[0] == subject for entry in change.data.get(part, ())) else {}
+        data |= {part: True} if any(entry[0] == subject for entry in whole.get(part, ())) else {}
     for part in ("linked", "unlinked"):
-        edges = [entry for entry in change.data.get(part, ()) if subject in (entry[0], entry[2])]
-        edges = [entry for entry in edges if hidden.isdisjoint((entry[0], entry[2]))]
+        edges = [entry for entry in whole.get(part, ()) if subject in (entry[0], entry[2])]
         data |= {part: edges} if edges else {}
-    return None if hidden and not data else told(change, data)
+    return data
 
 
 def told(change: port.Change, data: Mapping[str, Any]) -> Change:
@@ -78,24 +67,31 @@ def told(change: port.Change, data: Mapping[str, Any]) -> Change:
     )
 
 
+async def changes_page(
+    info: Info, found: Sequence[port.Change], first: int, after: str | None, subject: str | None = None
+) -> Any:
+    """A page of changes, of which one more was read than is shown; of a `subject` what they did to it.
+
+    A change of which nothing may be told, since it only joined what is seen to what is not, is left out.
+    """
+    shown = found[:first]
+    info.context.hold(len(found))
+    data = await redacted(info.context.op, shown)
+    parts = data if subject is None else [_of(subject, whole) for whole in data]
+    nodes = [told(change, part) for change, part in zip(shown, parts, strict=True) if part]
+    return Rows(nodes, page_info([(c.seq,) for c in shown], len(found) > first, after is not None))
+
+
+def seq_after(after: str | None) -> int:
+    """The place in the order of all changes that a cursor stands for; 0 without one. Raises InvalidArgument."""
+    cursor = decode_cursor(after, length=1)
+    return cursor[0] if cursor and isinstance(cursor[0], int) else 0
+
+
 async def _changes(root: port.Node, info: Info, first: First = 50, after: After = None) -> Any:
     page_size(first)
-    cursor = decode_cursor(after, length=1)
-    seq = cursor[0] if cursor and isinstance(cursor[0], int) else 0
-    # One more than shown tells whether there is another page.
-    found = await info.context.loaders.changes(seq, first + 1).load(root.id)
-    info.context.hold(len(found))
-    linked = [edge for c in found for part in ("linked", "unlinked") for edge in c.data.get(part, ())]
-    ends = {end for edge in linked if root.id in (edge[0], edge[2]) for end in (edge[0], edge[2])}
-    return Changes(root.id, found, first, cursor is not None, await _unseen(info, ends))
-
-
-async def _unseen(info: Info, ids: set[str]) -> frozenset[str]:
-    """Which of these nodes the caller may not see, deleted ones too."""
-    op = info.context.op
-    if op.view.whole or not ids:
-        return frozenset()
-    return frozenset(ids - await (await op.snapshot()).seen(sorted(ids)))
+    found = await info.context.loaders.changes(seq_after(after), first + 1).load(root.id)
+    return await changes_page(info, found, first, after, root.id)
 
 
 async def _address(root: port.Node, info: Info) -> str:

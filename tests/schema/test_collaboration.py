@@ -203,3 +203,13 @@ async def test_the_audit_is_for_owners_and_has_refusals_in_it(team: Team) -> Non
 
 async def test_whoever_runs_lineal_itself_has_no_principal_to_notify(team: Team) -> None:
     assert await team.refused(LOCAL, HEARD) == "PRECONDITION_FAILED"
+
+
+async def test_what_somebody_has_read_is_in_no_change_that_others_read(team: Team) -> None:
+    await team(ANN, 'mutation { markNotificationsRead(input: {upTo: "nt_1"}) { principal { id } } }')
+    query = '{ principal(address: "principals:/corp%3Aann") { changes { nodes { action data } } } }'
+    for caller in (BOB, ANN):
+        told = str(await team(caller, query))
+        assert "principalAppeared" in told
+        assert "inbox" not in told
+    assert "inbox" in str(await team(ROOT, query))
