@@ -102,13 +102,6 @@ class ChainCheck:
         """How the chain stands after all that was taken."""
         return Chain(self.workspace, self.anchor.number, self.last.number, self._entries, self._unsealed, self._since)
 
-    def unreadable(self, number: int) -> Iterator[Finding]:
-        """The next entry holds what cannot be read."""
-        yield from self._up_to(number)
-        yield self._wrong(Wrong.EDITED, "cannot be read", number)
-        self._entries += 1
-        self._previous, self.last = None, Head(self.workspace, number, "")
-
     def take(self, entry: Entry) -> Iterator[Finding]:
         """The next entry."""
         yield from self._up_to(entry.number)

@@ -116,34 +116,18 @@ class Verification:
 
     async def _check_chain(self, check: ChainCheck, ledger: Ledger) -> AsyncIterator[Finding]:
         async for entry in self._entries(check.workspace, check.anchor.number):
-            if isinstance(entry, int):
-                found = check.unreadable(entry)
-            else:
-                found = check.take(entry)
-                ledger.place(check.workspace, entry.change)
-            for finding in found:
+            for finding in check.take(entry):
                 yield finding
+            ledger.place(check.workspace, entry.change)
         for finding in check.end():
             yield finding
 
-    async def _entries(self, workspace: str, after: int) -> AsyncIterator[Entry | int]:
-        """The entries of a chain by number; of one that cannot be read, its number."""
-        size = PAGE
-        while True:
-            try:
-                page = await self._snapshot.chain(workspace, after=after, limit=size)
-            except ValueError:
-                if size > 1:
-                    size //= 2
-                    continue
-                after += 1
-                yield after
-                continue
+    async def _entries(self, workspace: str, after: int) -> AsyncIterator[Entry]:
+        """The entries of a chain by number."""
+        while page := await self._snapshot.chain(workspace, after=after, limit=PAGE):
             for entry in page:
                 yield entry
-            if not page:
-                return
-            after, size = page[-1].number, min(size * 2, PAGE)
+            after = page[-1].number
 
     # ── Changes ───────────────────────────────────────────────────────────────────────────────────
 
@@ -157,8 +141,7 @@ class Verification:
         suspects = [change async for change in self._unchained(ledger)]
         for check in checks:
             async for entry in self._entries(check.workspace, check.last.number):
-                if not isinstance(entry, int):
-                    ledger.place(check.workspace, entry.change)
+                ledger.place(check.workspace, entry.change)
         for change in suspects:
             if change.seq is not None and not ledger.is_chained(change.seq):
                 ledger.count(change.seq)

@@ -121,6 +121,15 @@ def read_data(text: str) -> Mapping[str, Any]:
     return data if isinstance(data, dict) else {"unreadable": text}
 
 
+def read_workspaces(text: str) -> tuple[str, ...]:
+    """The chains that a store kept of a change, as JSON; none where somebody wrote something else there."""
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
 def place(change: Change, heads: dict[str, Head]) -> list[Entry]:
     """The entries of a change, each behind the head of its chain; the heads move on to them."""
     covered, entries = _covered(change), []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -268,17 +269,7 @@ def _insert(writer: Writer, change: Change, workspaces: Iterable[str]) -> int:
         ),
     )  # fmt: skip
     # What is hashed is what will be read: the data as they come back from their text.
-    written = Change(
-        change.id,
-        change.at,
-        change.by,
-        change.action,
-        change.request,
-        read_data(data.decode()),
-        origin,
-        tuple(chains),
-        seq,
-    )
+    written = replace(change, data=read_data(data.decode()), workspaces=tuple(chains), seq=seq)
     heads = _heads(writer, chains)
     placed = place(written, heads)
     writer.many(

@@ -6,12 +6,10 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from graph import ontology
 from graph.ids import DEFAULT_WORKSPACE_ID
 from graph.port import Change, Head, Origin
-from graph.recording import place, read_data
+from graph.recording import place, read_data, read_workspaces
 from lineal.errors import PreconditionFailed
 
 OPEN = 2**63 - 1
@@ -24,7 +22,7 @@ def change_of(row: Sequence[Any]) -> Change:
     """A row of CHANGE."""
     id, at, by, action, request, data, client, token, address, workspaces, seq = row
     origin = Origin(client, token, address)
-    return Change(id, at, by, action, request, read_data(data), origin, tuple(orjson.loads(workspaces)), seq)
+    return Change(id, at, by, action, request, read_data(data), origin, read_workspaces(workspaces), seq)
 
 
 def _chain_all(db: sqlite3.Connection) -> None:

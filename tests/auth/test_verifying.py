@@ -76,6 +76,8 @@ async def test_it_says_of_each_chain_what_is_not_yet_sealed(audited: Audited) ->
         "address = '192.0.2.1'",
         "id = 'ch_01J00000000000000000000000'",
         "data = '{'",
+        "workspaces = '{'",
+        "workspaces = '[1]'",
     ],
     ids=lambda edit: edit.partition(" ")[0],
 )
