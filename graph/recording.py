@@ -141,8 +141,8 @@ def place(change: Change, heads: dict[str, Head]) -> list[Entry]:
     return entries
 
 
-def _covered(change: Change) -> dict[str, Any]:
-    """What the hash of an entry covers of its change: all that the audit shows."""
+def facts(change: Change) -> dict[str, Any]:
+    """All that the audit shows of a change, as canonical JSON has it."""
     return {
         "id": change.id,
         "at": change.at,
@@ -154,8 +154,13 @@ def _covered(change: Change) -> dict[str, Any]:
         "request": change.request,
         "seq": change.seq,
         "workspaces": list(change.workspaces),
-        "data": hashlib.sha256(canonical(change.data)).hexdigest(),
+        "data": change.data,
     }
+
+
+def _covered(change: Change) -> dict[str, Any]:
+    """What the hash of an entry covers of its change: all of it, what changed by its own hash."""
+    return {**facts(change), "data": hashlib.sha256(canonical(change.data)).hexdigest()}
 
 
 def _hash_over(previous: str, workspace: str, number: int, covered: Mapping[str, Any]) -> str:

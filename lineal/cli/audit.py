@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -18,9 +17,9 @@ from auth.chains import Chain, Finding, chain_name
 from auth.checkpoints import CheckpointFile
 from auth.keyring import AUDIT, Keyring, read_key
 from graph.port import Entry, Head, Snapshot
-from graph.recording import GENESIS, canonical
+from graph.recording import GENESIS, canonical, facts
 from lineal.cli import options, output
-from lineal.cli.moving import STANDARD, replacing
+from lineal.cli.moving import STANDARD, write_lines
 from lineal.cli.output import Format
 from lineal.errors import InvalidArgument
 from lineal.settings import Settings
@@ -137,12 +136,7 @@ def export(
                     count += 1
         return count
 
-    if file == STANDARD:
-        asyncio.run(run(sys.stdout.buffer))
-        return
-    with replacing(Path(file)) as target:
-        count = asyncio.run(run(target))
-    output.err().print(f"wrote {count:,} entries to {file}")
+    write_lines(file, run, "entries")
 
 
 async def _entries(snapshot: Snapshot, workspaces: Sequence[str] | None) -> AsyncIterator[tuple[str, Entry]]:
@@ -160,26 +154,8 @@ async def _entries(snapshot: Snapshot, workspaces: Sequence[str] | None) -> Asyn
 
 
 def _exported(previous: str, entry: Entry) -> dict[str, Any]:
-    change = entry.change
-    return {
-        "workspace": entry.workspace,
-        "number": entry.number,
-        "previous": previous,
-        "hash": entry.hash,
-        "change": {
-            "id": change.id,
-            "at": change.at,
-            "by": change.by,
-            "client": change.origin.client,
-            "token": change.origin.token,
-            "address": change.origin.address,
-            "action": change.action,
-            "request": change.request,
-            "seq": change.seq,
-            "workspaces": list(change.workspaces),
-            "data": change.data,
-        },
-    }
+    place = {"workspace": entry.workspace, "number": entry.number, "previous": previous, "hash": entry.hash}
+    return {**place, "change": facts(entry.change)}
 
 
 @app.command()

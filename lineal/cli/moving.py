@@ -7,10 +7,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -59,16 +59,24 @@ def export(
                 count += 1
         return count
 
+    write_lines(file, run, "lines")
+
+
+def write_lines(file: str, run: Callable[[IO[bytes]], Coroutine[Any, Any, int]], what: str) -> None:
+    """Have something written to a file, or to standard output for -, and tell how many of `what` that were.
+
+    `run` writes to what it is given and returns the number. Raises Unavailable.
+    """
     if file == STANDARD:
         asyncio.run(run(sys.stdout.buffer))
         return
-    with replacing(Path(file)) as target:
+    with _replacing(Path(file)) as target:
         count = asyncio.run(run(target))
-    output.err().print(f"wrote {count:,} lines to {file}")
+    output.err().print(f"wrote {count:,} {what} to {file}")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """A new file that takes the place of `path` when it is whole, so that half an export is never taken for one."""
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as target:
