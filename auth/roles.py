@@ -11,7 +11,7 @@ from typing import Final
 
 from auth.caller import Caller
 from auth.scopes import readable_kinds, writable_kinds
-from graph.port import Access, Rights, View
+from graph.port import Access, Node, Rights, View
 from lineal.errors import Unauthenticated
 
 
@@ -28,9 +28,14 @@ PUBLIC: Final = "PUBLIC"
 INTERNAL: Final = "INTERNAL"
 
 
+def is_active(principal: Node) -> bool:
+    """Whether a principal may act: it was not deactivated. Teams may."""
+    return principal.props.get("active") is not False
+
+
 def check_active(caller: Caller, access: Access) -> None:
     """Raises Unauthenticated: the caller has been deactivated."""
-    if access.principal is not None and access.principal.props.get("active") is False:
+    if access.principal is not None and not is_active(access.principal):
         raise Unauthenticated(f"the principal {caller.name!r} is deactivated")
 
 

@@ -7,7 +7,7 @@ by their schema coordinates, as `Type.field`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -56,15 +56,15 @@ WRITTEN_BY: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @lru_cache(1_024)
-def readable_kinds(scopes: Collection[str]) -> frozenset[str]:
+def readable_kinds(scopes: frozenset[str]) -> frozenset[str]:
     """The kinds that these scopes open for reading."""
     return frozenset(k.name for k in ontology.NODE_KINDS.values() if ADMIN in scopes or k.scope in scopes)
 
 
 @lru_cache(1_024)
-def writable_kinds(scopes: Collection[str]) -> frozenset[str]:
+def writable_kinds(scopes: frozenset[str]) -> frozenset[str]:
     """The kinds that these scopes let be written."""
-    return frozenset(kind for kind, any_of in WRITTEN_BY.items() if ADMIN in scopes or not scopes.isdisjoint(any_of))  # type: ignore[attr-defined]
+    return frozenset(kind for kind, any_of in WRITTEN_BY.items() if ADMIN in scopes or not scopes.isdisjoint(any_of))
 
 
 # ── What a field needs ────────────────────────────────────────────────────────────────────────────

@@ -10,11 +10,8 @@ from graph.address import Address
 from graph.port import Change, Hop, Node, Snapshot
 from lineal.errors import PreconditionFailed
 from resolvers.operation import Operation
-from resolvers.reading import all_links, find_all
+from resolvers.reading import all_links, find_all, principal_named
 from resolvers.writing.watching import Inbox
-
-MAX_UNREAD = 100
-"""How far unread notifications are counted."""
 
 _BATCH = 200
 _LOOKS = 20
@@ -51,8 +48,7 @@ async def activity(
 
 async def principal_of(op: Operation) -> Node | None:
     """The caller's principal, or None where they have none."""
-    (node,) = await (await op.snapshot()).resolve([Address("Principal", ontology.GLOBAL, op.by)])
-    return node
+    return await principal_named(await op.snapshot(), op.by)
 
 
 async def notifications(op: Operation, *, unread: bool = False, after: int = 0, limit: int = 50) -> Notifications:

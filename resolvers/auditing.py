@@ -26,13 +26,9 @@ async def audit(
     entry itself. A workspace that one may not audit has no entries, as has one that is not there.
     """
     snapshot = await op.snapshot()
-    chains: frozenset[str] | None = None
-    if not (op.caller.admin or op.caller.workspaces is None):
-        chains = frozenset(name for name, role in roles_of(op.caller, op.access).items() if role is Role.OWNER)
-    elif not op.caller.admin:
-        chains = frozenset(name for name in await _all_chains(op) if name != ontology.GLOBAL)
+    chains = await _chains(op)
     if workspace is not None:
-        chains = frozenset({workspace}) & chains if chains is not None else frozenset({workspace})
+        chains = frozenset({workspace}) if chains is None else chains & {workspace}
     if op.recorder is not None:
         told = {"workspace": workspace} | {n: v for n in ("by", "action", "subject") if (v := getattr(where, n))}
         await op.recorder.read(
@@ -48,5 +44,11 @@ async def audit(
     return await snapshot.entries(replace(where, workspaces=chains), after=after, limit=limit)
 
 
-async def _all_chains(op: Operation) -> list[str]:
-    return [head.workspace for head in await (await op.snapshot()).heads()]
+async def _chains(op: Operation) -> frozenset[str] | None:
+    """The chains that the caller may audit, by workspace; None: all."""
+    if op.caller.admin:
+        return None
+    if op.caller.workspaces is None:
+        heads = await (await op.snapshot()).heads()
+        return frozenset(head.workspace for head in heads if head.workspace != ontology.GLOBAL)
+    return frozenset(name for name, role in roles_of(op.caller, op.access).items() if role is Role.OWNER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeVar
@@ -76,7 +76,7 @@ class Operation:
 
     async def _admitted(self, snapshot: Snapshot) -> Access:
         """What the graph says of the caller. Raises Unauthenticated: they have been deactivated."""
-        access = await snapshot.access(self.caller.name, _sorted(self.caller.teams))
+        access = await snapshot.access(self.caller.name, sorted(self.caller.teams))
         check_active(self.caller, access)
         return access
 
@@ -120,7 +120,3 @@ class Operation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _sorted(names: frozenset[str]) -> Sequence[str]:
-    return sorted(names)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graph import ontology
-from graph.address import Address
 from graph.ids import kind_of
 from graph.ontology import PRINCIPAL, TEAM
 from graph.port import (
@@ -35,6 +34,7 @@ from graph.port import (
 from graph.text import fold, normalize
 from lineal.errors import AlreadyExists, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 from resolvers.operation import Operation
+from resolvers.reading import principal_named
 
 MAX_MEMBERS: Final = 10_000
 """People in one team."""
@@ -163,7 +163,7 @@ async def create_person(op: Operation, issuer: str, person: Person) -> Node:
 
     async def work(tx: Transaction) -> str:
         await _check_free(tx, person.user_name)
-        (there,) = await tx.resolve([Address(PRINCIPAL.name, ontology.GLOBAL, name)])
+        there = await principal_named(tx, name)
         if there is None:
             props = {"type": "USER", **_of_person(person, None, tx.now)}
             return (await tx.create([NewNode(PRINCIPAL.name, name, ontology.GLOBAL, props=props)]))[0].id

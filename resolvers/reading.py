@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graph import ontology
-from graph.address import parse
+from graph.address import Address, parse
 from graph.port import (
     MAX_DEPTH,
     MAX_ENUMERATED,
@@ -205,6 +205,12 @@ async def hidden_among(op: Operation, ids: Sequence[str], known: Mapping[str, bo
     if not op.view.whole and unknown:
         hidden |= set(unknown) - await (await op.snapshot()).seen(unknown)
     return hidden
+
+
+async def principal_named(snapshot: Snapshot, name: str) -> Node | None:
+    """The principal of this name, or None where there is none that shows."""
+    (node,) = await snapshot.resolve([Address(ontology.PRINCIPAL.name, ontology.GLOBAL, name)])
+    return node
 
 
 async def all_links(snapshot: Snapshot, ids: Sequence[str], hop: Hop) -> dict[str, list[Link]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from auth.roles import Role
+from auth.roles import Role, is_active
 from graph.port import EdgeMatch, Hop, Link, NewEdge, Node, Transaction
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
 from resolvers.reading import all_links
@@ -26,7 +26,7 @@ async def grant_role(tx: Transaction, *, workspace: str, to: str, role: str) -> 
     if role not in Role.__members__:
         raise InvalidArgument(f"role: must be one of {', '.join(Role.__members__)}, not {role!r:.80}", field="role")
     id, member, links = await _found(tx, workspace, to, "to")
-    if not _can_act(member):
+    if not is_active(member):
         raise PreconditionFailed(f"to: the principal {member.name!r} is deactivated", field="to")
     before = links.get(member.id)
     if before is not None and before.edge.discriminator == role:
@@ -68,12 +68,7 @@ async def _found(tx: Transaction, workspace: str, member: str, field: str) -> tu
 
 def _keep_an_owner(links: dict[str, Link], without: Link, field: str) -> None:
     """Raises PreconditionFailed: nobody else could act as an owner."""
-    owners = {id for id, link in links.items() if link.edge.discriminator == Role.OWNER.name and _can_act(link.node)}
+    owners = {id for id, link in links.items() if link.edge.discriminator == Role.OWNER.name and is_active(link.node)}
     if owners == {without.node.id}:
         msg = f"{field}: {without.node.name!r} is the last owner of the workspace; make somebody else an owner first"
         raise PreconditionFailed(msg, field=field)
-
-
-def _can_act(member: Node) -> bool:
-    """Whether it is a team, or a principal that is not deactivated."""
-    return member.props.get("active") is not False

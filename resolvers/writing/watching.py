@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graph import ontology
-from graph.address import Address
 from graph.port import EdgeMatch, Hop, NewEdge, Node, Paging, Transaction, Update
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
+from resolvers.reading import principal_named
 from resolvers.writing.command import command
 from resolvers.writing.nodes import find
 
@@ -70,7 +70,7 @@ def _seq(id: str, field: str) -> int:
 
 async def own(tx: Transaction) -> Node:
     """The principal of whoever writes. Raises PreconditionFailed: there is none."""
-    (node,) = await tx.resolve([Address("Principal", ontology.GLOBAL, tx.by)])
+    node = await principal_named(tx, tx.by)
     if node is None:
         msg = f"there is no principal {tx.by!r}; who asks with a token of an issuer has one, or register it"
         raise PreconditionFailed(msg)

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from auth.roles import Role
 from graph import ontology, validation
-from graph.address import Address
 from graph.ontology import ARTIFACT, CODE_REVISION, COMMENT, ENVIRONMENT, NODE_KINDS, SERVING_TARGET, WORKSPACE
 from graph.port import EVERY_RIGHT, EVERYTHING, Node, Paging, Prop, Transaction, Update
 from lineal.errors import PreconditionFailed
 from resolvers.operation import Operation
+from resolvers.reading import principal_named
 from resolvers.writing.command import command
 from resolvers.writing.common import NOTHING, present
 from resolvers.writing.common import properties as settable
@@ -35,7 +35,7 @@ async def create_workspace(tx: Transaction, *, name: str, properties: Mapping[st
     draft = Draft(tx)
     name = validation.workspace_name(name)
     id = draft.create(WORKSPACE, name, ontology.GLOBAL, props=settable(WORKSPACE, present(properties)))
-    (maker,) = await tx.resolve([Address("Principal", ontology.GLOBAL, tx.by)])
+    maker = await principal_named(tx, tx.by)
     if maker is not None:
         draft.link("GRANTS", id, maker.id, Role.OWNER.name)
     await draft.save()
