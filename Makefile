@@ -31,7 +31,7 @@ setup: $(DEV_STAMP) ## The environment that the targets below use, in .venv
 
 .PHONY: test
 test: $(DEV_STAMP) ## Every kind of test, with small counts
-	$(BIN)/python -m pytest $(PACKAGES:%=--cov=%) --cov-branch --cov-report=term --cov-fail-under=$(COVERED) $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(PACKAGES:%=--cov=%) --cov-branch --cov-report=term --cov-fail-under=$(COVERED) $(ARGS)
 
 .PHONY: soak
 soak: $(DEV_STAMP) ## The full counts of kills, random queries and bytes
