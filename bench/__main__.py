@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from auth.caller import named
-from bench import tokens
+from bench import audit, tokens
 from bench.families import Graph as Families
 from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
@@ -166,10 +166,12 @@ async def run(nodes: int, rounds: int, stores: Sequence[str]) -> None:
             large = await stack.enter_async_context(SqliteGraph(home / "large.db"))
             small = await stack.enter_async_context(SqliteGraph(home / "small.db"))
             await measure("SQLite", large, small, families, few, rounds=rounds)
+            await audit.measure(console, small, rounds)
         if "neo4j" in stores:
             servers = [stack.enter_context(Neo4jServer(home / name)) for name in ("large", "small")]
             graphs = [await stack.enter_async_context(Neo4jGraph(server.url)) for server in servers]
             await measure("Neo4j", graphs[0], graphs[1], families, few, rounds=rounds)
+            await audit.measure(console, graphs[1], rounds)
 
 
 def main() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from graph import ontology
 from graph.address import Address
 from graph.port import Change, Hop, Node, Snapshot
+from graph.recording import ADDRESSING
 from lineal.errors import PreconditionFailed
 from resolvers.operation import Operation
 from resolvers.reading import all_links, find_all, principal_named
+from resolvers.redacting import Told, redacted, tellable
 from resolvers.writing.watching import Inbox
 
 _BATCH = 200
@@ -20,9 +23,10 @@ _LOOKS = 20
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A change of what somebody watches, or that addresses them."""
+    """A change of what somebody watches, or that addresses them, with what may be told of its `data`."""
 
     change: Change
+    data: Mapping[str, Any]
     read: bool
 
 
@@ -35,15 +39,23 @@ class Notifications:
     more: bool
 
 
-async def activity(
-    op: Operation, *, about: Sequence[str] | None = None, after: int = 0, limit: int = 50
-) -> list[Change]:
+async def activity(op: Operation, *, about: Sequence[str] | None = None, after: int = 0, limit: int = 50) -> list[Told]:
     """Sequenced changes of what the caller may see, newest first, below `seq` `after` (0: from the newest).
 
-    `about` are ids or addresses: only changes of these and of their parts. Raises NotFound, InvalidArgument.
+    `about` are ids or addresses: only changes of these and of their parts, as far as that may be told. Raises
+    NotFound, InvalidArgument.
     """
     among = None if about is None else [node.id for node in await find_all(op, about, field="about")]
-    return await (await op.snapshot()).changes(after=after, among=among, descending=True, limit=limit)
+    snapshot = await op.snapshot()
+
+    async def read(after: int, limit: int) -> list[Change]:
+        return await snapshot.changes(after=after, among=among, descending=True, limit=limit)
+
+    async def of_these(told: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        containers = await _containers(snapshot, told)
+        return [data if _is_about(data, set(among or ()), containers) else {} for data in told]
+
+    return await tellable(op, read, after=after, limit=limit, parts=None if among is None else of_these)
 
 
 async def principal_of(op: Operation) -> Node | None:
@@ -66,16 +78,19 @@ async def notifications(op: Operation, *, unread: bool = False, after: int = 0, 
     among = [*since, *own]
     for _ in range(_LOOKS):
         batch = await snapshot.changes(after=after, among=among, but_by=op.by, descending=True, limit=_BATCH)
-        containers = await _containers(snapshot, batch)
-        for change in batch:
+        told = await redacted(op, batch)
+        containers = await _containers(snapshot, told)
+        addressing = await _addressing(snapshot, batch, own)
+        for change, data in zip(batch, told, strict=True):
             after = change.seq or 0
             read = inbox.has_read(after)
-            if not (unread and read) and _concerns(change, since, own, containers):
-                found.append(Notification(change, read))
+            concerns = change.id in addressing or _concerns(data, change.at, since, containers)
+            if data and concerns and not (unread and read):
+                found.append(Notification(change, data, read))
                 if len(found) == limit:
                     return Notifications(found, after, True)
         if len(batch) < _BATCH:
-            return Notifications(found, after, False)
+            return Notifications(found, found[-1].change.seq or 0 if found else 0, False)
     return Notifications(found, after, True)
 
 
@@ -88,21 +103,34 @@ async def _watched(snapshot: Snapshot, op: Operation, principal: Node) -> tuple[
     return {link.node.id: link.edge.since for link in links}, own
 
 
-async def _containers(snapshot: Snapshot, changes: Sequence[Change]) -> dict[str, str]:
-    """The containers of what the changes wrote, as far as it is there and shows."""
-    ids = list(dict.fromkeys(id for change in changes for id in _written(change)))
+async def _containers(snapshot: Snapshot, told: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The containers of what these say was written, as far as it is there."""
+    ids = list(dict.fromkeys(id for data in told for id in _written(data)))
     return {id: node.container for id, node in (await snapshot.nodes(ids)).items()} if ids else {}
 
 
-def _written(change: Change) -> list[str]:
-    data = change.data
-    ids = [entry[0] for part in ("created", "deleted", "linked", "unlinked") for entry in data.get(part, ())]
-    return [*ids, *data.get("updated", {}), *data.get("logged", {})]
+async def _addressing(snapshot: Snapshot, changes: Sequence[Change], own: set[str]) -> set[str]:
+    """The ids of the changes by which something that shows addresses one of these."""
+    sources = {change.id: {e[0] for e in change.data.get("linked", ()) if e[2] in own} for change in changes}
+    named = sorted(set().union(*sources.values()))
+    shown = await snapshot.seen(named) if named else set()
+    return {id for id, ends in sources.items() if ends & shown}
 
 
-def _concerns(change: Change, since: dict[str, int], own: set[str], containers: dict[str, str]) -> bool:
-    """Whether it addresses the principal, or was written to something watched after the watch began."""
-    if any(entry[2] in own for entry in change.data.get("linked", ())):
-        return True
-    named = {place for id in _written(change) for place in (id, containers.get(id, id))}
-    return any(since.get(id, change.at + 1) <= change.at for id in named)
+def _written(data: Mapping[str, Any]) -> Iterable[str]:
+    for part in ("created", "deleted", "linked", "unlinked"):
+        yield from (entry[0] for entry in data.get(part, ()))
+    yield from data.get("updated", {})
+    yield from data.get("logged", {})
+
+
+def _is_about(data: Mapping[str, Any], ids: set[str], containers: Mapping[str, str]) -> bool:
+    """Whether it says that one of these or of their parts was written or addressed; of deleted parts it may be."""
+    addressed = {target for _, kind, target, *_ in data.get("linked", ()) if kind in ADDRESSING}
+    return bool(ids & addressed) or any({id, containers.get(id)} & {*ids, None} for id in _written(data))
+
+
+def _concerns(data: Mapping[str, Any], at: int, since: dict[str, int], containers: dict[str, str]) -> bool:
+    """Whether it was written to something watched after the watch began, as far as that may be told."""
+    named = {place for id in _written(data) for place in (id, containers.get(id, id))}
+    return any(since.get(id, at + 1) <= at for id in named)

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from graph import ontology
 from graph.ids import kind_of
-from graph.port import Change
+from graph.port import MAX_PAGE, Change
 from resolvers.operation import Operation
 
 _LISTS = ("created", "deleted")
 _TABLES = ("updated", "logged")
 _EDGES = ("linked", "unlinked")
+
+Told = tuple[Change, Mapping[str, Any]]
+"""A change, and what may be told of its `data`."""
+
+
+async def tellable(
+    op: Operation,
+    read: Callable[[int, int], Awaitable[Sequence[Change]]],
+    *,
+    after: int,
+    limit: int,
+    parts: Callable[[Sequence[Mapping[str, Any]]], Awaitable[Sequence[Mapping[str, Any]]]] | None = None,
+) -> list[Told]:
+    """Up to `limit` changes of which something may be told, newest first, below `seq` `after` (0: from the newest).
+
+    `read` gives the changes below a `seq`, as many as asked where there are so many; `parts` is what is wanted of
+    what may be told of each. A change that only joined what is seen to what is not is left out, and the next one
+    takes its place: a shorter page would tell of it. How far to read is bounded by the time of the request alone.
+    """
+    found: list[Told] = []
+    size = limit
+    while True:
+        changes = await read(after, size)
+        data: Sequence[Mapping[str, Any]] = await redacted(op, changes)
+        if parts is not None:
+            data = await parts(data)
+        found += [(change, left) for change, left in zip(changes, data, strict=True) if left]
+        if len(found) >= limit or len(changes) < size:
+            return found[:limit]
+        after, size = changes[-1].seq or 0, min(2 * size, MAX_PAGE)
 
 
 async def redacted(op: Operation, changes: Sequence[Change]) -> list[Mapping[str, Any]]:
@@ -32,6 +62,15 @@ def _named(data: Mapping[str, Any]) -> Iterable[str]:
     for part in _EDGES:
         for source, _, target, *_ in data.get(part, ()):
             yield from (source, target)
+    yield from _asked_about(data)
+
+
+def _asked_about(data: Mapping[str, Any]) -> Iterable[str]:
+    """The id of what somebody asked the audit about, where that was noted."""
+    noted = data.get("noted")
+    asked = noted.get("data") if isinstance(noted, Mapping) else None
+    if isinstance(asked, Mapping) and isinstance(subject := asked.get("subject"), str):
+        yield subject
 
 
 def _open(id: str, value: Any) -> Any:
@@ -55,6 +94,9 @@ def _without(data: Mapping[str, Any], shown: set[str]) -> dict[str, Any]:
     for part in _EDGES:
         if part in left:
             left[part] = [entry for entry in left[part] if {entry[0], entry[2]} <= shown]
+    if not shown.issuperset(_asked_about(left)):
+        noted = left["noted"]
+        left["noted"] = {**noted, "data": {name: said for name, said in noted["data"].items() if name != "subject"}}
     # Of an import only totals are kept, and of whose they are nothing.
     left.pop("loaded", None)
     return {part: value for part, value in left.items() if value}

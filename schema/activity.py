@@ -8,7 +8,6 @@ import strawberry
 
 from resolvers import activity as acting
 from resolvers.reading import page_size
-from resolvers.redacting import redacted
 from resolvers.writing.watching import notification_id
 from schema.connection import After, First, Page, Rows, page_info
 from schema.context import Info
@@ -33,7 +32,7 @@ class Notification:
 async def _activity(info: Info, about: About = None, first: First = 50, after: After = None) -> Page[Change] | None:
     page_size(first)
     found = await acting.activity(info.context.op, about=about, after=seq_after(after), limit=first + 1)
-    page: Any = await changes_page(info, found, first, after)
+    page: Any = changes_page(info, found, first, after)
     return page  # type: ignore[no-any-return]
 
 
@@ -43,12 +42,11 @@ async def _notifications(
     page_size(first)
     found = await acting.notifications(info.context.op, unread=unread, after=seq_after(after), limit=first)
     info.context.hold(len(found.items))
-    data = await redacted(info.context.op, [item.change for item in found.items])
     nodes = [
         Notification(
-            id=strawberry.ID(notification_id(item.change.seq or 0)), read=item.read, change=told(item.change, part)
+            id=strawberry.ID(notification_id(item.change.seq or 0)), read=item.read, change=told(item.change, item.data)
         )
-        for item, part in zip(found.items, data, strict=True)
+        for item in found.items
     ]
     page: Any = Rows(nodes, page_info([(found.end,)] if found.end else [], found.more, after is not None))
     return page  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ import strawberry
 
 from graph import ontology, port
 from resolvers.reading import page_size
-from resolvers.redacting import redacted
+from resolvers.redacting import Told, tellable
 from schema import rows
 from schema.connection import After, Connection, First, Page, Rows, decode_cursor, page_info
 from schema.context import Info
@@ -67,19 +67,12 @@ def told(change: port.Change, data: Mapping[str, Any]) -> Change:
     )
 
 
-async def changes_page(
-    info: Info, found: Sequence[port.Change], first: int, after: str | None, subject: str | None = None
-) -> Any:
-    """A page of changes, of which one more was read than is shown; of a `subject` what they did to it.
-
-    A change of which nothing may be told, since it only joined what is seen to what is not, is left out.
-    """
+def changes_page(info: Info, found: Sequence[Told], first: int, after: str | None) -> Any:
+    """A page of changes, of which one more was read than is shown."""
     shown = found[:first]
-    info.context.hold(len(found))
-    data = await redacted(info.context.op, shown)
-    parts = data if subject is None else [_of(subject, whole) for whole in data]
-    nodes = [told(change, part) for change, part in zip(shown, parts, strict=True) if part]
-    return Rows(nodes, page_info([(c.seq,) for c in shown], len(found) > first, after is not None))
+    info.context.hold(len(shown))
+    nodes = [told(change, data) for change, data in shown]
+    return Rows(nodes, page_info([(change.seq,) for change, _ in shown], len(found) > first, after is not None))
 
 
 def seq_after(after: str | None) -> int:
@@ -90,8 +83,18 @@ def seq_after(after: str | None) -> int:
 
 async def _changes(root: port.Node, info: Info, first: First = 50, after: After = None) -> Any:
     page_size(first)
-    found = await info.context.loaders.changes(seq_after(after), first + 1).load(root.id)
-    return await changes_page(info, found, first, after, root.id)
+
+    async def parts(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [_of(root.id, data) for data in told]
+
+    found = await tellable(
+        info.context.op,
+        lambda place, limit: info.context.loaders.changes(place, limit).load(root.id),
+        after=seq_after(after),
+        limit=first + 1,
+        parts=parts,
+    )
+    return changes_page(info, found, first, after)
 
 
 async def _address(root: port.Node, info: Info) -> str:

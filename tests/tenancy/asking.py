@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from graph import ontology
 from graph.ids import new_id
 from graph.port import Node
-from tests.tenancy.generating import TEXT
+from tests.tenancy.generating import ROLES, TEXT
+from tests.tenancy.happening import PAGE, Happenings
 from tests.tenancy.listing import Lists
-from tests.tenancy.model import SCOPE_OF, marks, subjects
-from tests.tenancy.questions import NESTED, Question, enums, quoted
+from tests.tenancy.model import SCOPE_OF, marks
+from tests.tenancy.questions import Question, enums, quoted
+from tests.tenancy.relations import NESTED
 from tests.tenancy.walking import Walks
 
 ADDRESSES: Final = {
@@ -22,10 +25,17 @@ ADDRESSES: Final = {
     "Pipeline": "pipelines:/",
     "Evaluation": "evaluations:/",
     "Deployment": "deployments:/",
+    "Principal": "principals:/",
+    "Team": "teams:/",
 }
 
 
-class Asker(Lists, Walks):
+COMMON: Final = TEXT.split()[0]
+PARTS: Final = {"ModelVersion": "modelVersion", "DatasetVersion": "datasetVersion", "Field": "field"}
+"""Roots for what is asked for by id."""
+
+
+class Asker(Lists, Walks, Happenings):
     """Makes up questions for one caller."""
 
     def question(self) -> Question:
@@ -37,12 +47,17 @@ class Asker(Lists, Walks):
             (self.nodes, 1),
             (self.addressed, 2),
             (self.searched, 2),
+            (self.searched_on, 1),
             (self.nested, 5),
             (self.lineage, 6),
             (self.walked_from_node, 2),
             (self.paths, 3),
             (self.compared, 2),
-            (self.changed, 2),
+            (self.changed, 3),
+            (self.activity, 4),
+            (self.notified, 3),
+            (self.audited, 4),
+            (self.viewer, 1),
             (self.moved, 1),
         )
         make = self.rng.choices([make for make, _ in sorts], [weight for _, weight in sorts])[0]
@@ -76,11 +91,13 @@ class Asker(Lists, Walks):
 
     def addressed(self) -> Question:
         """Something by its name, or the name it had."""
-        kind = self.rng.choice(list(ADDRESSES))
+        kind = self.rng.choice([*ADDRESSES, *PARTS])
         node = self.rng.choice(self.world.of_kind(kind))
+        if kind in PARTS:
+            return self._single(f"{PARTS[kind]}(address: %s)", node, (SCOPE_OF[kind],))
         former = self.world.records[node.id].former
-        name = former[0].rpartition("/")[2] if former and self.rng.random() < 0.5 else node.name
-        place = "" if kind == "Workspace" or node.workspace == ontology.DEFAULT_WORKSPACE else f"{node.workspace}:"
+        name = former[0].rpartition("/")[2] if former and self.rng.random() < 0.5 else quote(node.name)
+        place = "" if not node.workspace or node.workspace == ontology.DEFAULT_WORKSPACE else f"{node.workspace}:"
         ref = f"{ADDRESSES[kind]}{place}{name}"
         absent = f"{ADDRESSES[kind]}{place}{self._mark()}"
         field = kind[0].lower() + kind[1:]
@@ -111,6 +128,25 @@ class Asker(Lists, Walks):
 
         return Question(text, inner=("workspace:read", *needs), check=check)
 
+    def viewer(self) -> Question:
+        """Who the caller is."""
+        caller, eyes = self.eyes.caller, self.eyes
+        text = "{ it: viewer { name anonymous teams scopes roles { workspace role } principal { id name } } }"
+        own = {(place, "OWNER") for place in caller.workspaces or ()}
+        roles = {
+            place: max((role for at, role in eyes.roles | own if at == place), key=ROLES.index)
+            for place, _ in eyes.roles | own
+        }
+
+        def check(it: Any) -> None:
+            assert (it["name"], it["anonymous"]) == (caller.name, caller.name == "anonymous")
+            assert it["teams"] == sorted(caller.teams)
+            assert it["roles"] == [{"workspace": place, "role": roles[place]} for place in sorted(roles)]
+            seen = eyes.me is not None and eyes.sees(eyes.me.id)
+            assert it["principal"] == ({"id": eyes.me.id, "name": eyes.me.name} if seen and eyes.me else None)
+
+        return Question(text, inner=("workspace:read",), check=check)
+
     def searched(self) -> Question:
         """What has a word in it."""
         words = marks([self._id().name, self._id().props.get("description", "")])
@@ -131,24 +167,6 @@ class Asker(Lists, Walks):
 
         return Question(text, check=check)
 
-    def changed(self) -> Question:
-        """What was done to something."""
-        node = self._id()
-        changes = "changes(first: 500) { nodes { id seq by action request data } pageInfo { hasNextPage endCursor } }"
-        text = f"{{ it: node(id: {quoted(node.id)}) {{ id {changes} }} }}"
-        if not self.eyes.sees(node.id):
-            return Question(text, inner=("activity:read",), asked=node.id, absent=self._absent(node.id))
-        there = [c.id for c in reversed(self.world.changes) if node.id in subjects(c)]
-
-        def check(it: Any) -> None:
-            if self.eyes.holds("activity:read"):
-                # A change that is of this node by an edge alone shows only where the edge's other end does.
-                assert {c["id"] for c in it["changes"]["nodes"]} <= set(there)
-            else:
-                assert it["changes"] is None
-
-        return Question(text, inner=("activity:read",), check=check)
-
     def moved(self) -> Question:
         """Which versions a model's aliases and stages pointed to."""
         node = self.rng.choice(self.world.of_kind("Model"))
@@ -162,6 +180,22 @@ class Asker(Lists, Walks):
             assert sorted(m["name"] for m in it["history"]["nodes"]) == sorted(e.discriminator for e in edges)
 
         return Question(text, check=check)
+
+    def searched_on(self) -> Question:
+        """A page of what has a word in it that all descriptions have, after a cursor that somebody else was given."""
+        found = [n for n in self.world.of_kind(*SCOPE_OF) if COMMON in n.props.get("description", "")]
+        found.sort(key=lambda n: (n.name.casefold(), n.id))
+        place, first = self.rng.randrange(len(found)), self.rng.randint(1, 4)
+        cursor = self.cursors["search", COMMON][found[place].id]
+        there = [n.id for n in found[place + 1 :] if n.id in self.eyes.visible]
+        text = f"search(text: {quoted(COMMON)}, first: {first}, after: {quoted(cursor)})"
+
+        def check(it: Any) -> None:
+            assert [n["id"] for n in it["nodes"]] == there[:first]
+            assert it["totalCount"] == len([n for n in found if n.id in self.eyes.visible])
+            assert it["pageInfo"]["hasNextPage"] is (len(there) > first)
+
+        return Question(f"{{ it: {text} {{ totalCount nodes {{ id name }} {PAGE} }} }}", check=check)
 
     def compared(self) -> Question:
         """Versions side by side."""

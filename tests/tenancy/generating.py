@@ -12,8 +12,9 @@ from random import Random
 from typing import Any, Final
 
 from auth.caller import Caller
+from auth.recorder import Recorder
 from graph import ontology
-from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Point, Transaction, Update
+from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Origin, Point, Transaction, Update
 from lineal.errors import LinealError
 from tests.tenancy.model import SCOPE_OF, WALKABLE, Dump
 
@@ -47,6 +48,8 @@ class World:
         await self._links()
         await self._access()
         await self._later()
+        await self._mixed()
+        await self._noted()
 
     # Who there is ─────────────────────────────────────────────────────────────────────────────────
 
@@ -59,6 +62,7 @@ class World:
                 props={
                     "type": self.rng.choice(("USER", "SERVICE")),
                     "displayName": self.mark(),
+                    "directory": {"userName": self.mark()},
                     **({"active": False} if n == 0 else {}),
                 },
             )
@@ -181,9 +185,7 @@ class World:
             await self._link(
                 NewEdge("ABOUT", comment.id, node.id), NewEdge("MENTIONS", comment.id, mentioned.id), by=by.name
             )
-        watches = {(self._any("Principal").id, n.id) for n in self.rng.sample(about, 12)}
-        for ends in sorted(watches):
-            await self._try(NewEdge("WATCHES", *ends))
+        await self._watched(about, 12)
         for node in self.rng.sample([n for n in about if n.kind != "Workspace"], 6):
             await self._do(lambda tx, own=node.id: tx.update([Update(own, {"description": self._text()})]), "update")
         for kind in ("Model", "Dataset", "Run"):
@@ -195,6 +197,60 @@ class World:
         for kind in ("ModelVersion", "Run", "Deployment"):
             node = self._any(kind)
             await self._do(lambda tx, own=node.id: tx.remove([own]), "remove")
+
+    async def _watched(self, things: Sequence[Node], count: int) -> None:
+        watches = {(self._any("Principal").id, n.id) for n in self.rng.sample(things, count)}
+        for ends in sorted(watches):
+            await self._try(NewEdge("WATCHES", *ends))
+
+    async def _mixed(self) -> None:
+        """Writes that each change things in several workspaces; more is watched, and some of it was read."""
+        async with self.graph.snapshot() as snapshot:
+            alive = await snapshot.nodes([n.id for nodes in self.made.values() for n in nodes])
+        things = [n for n in alive.values() if n.kind not in {"Principal", "Team", "Comment"}]
+        for _ in range(16):
+            await self._watched(things, 2)
+            await self._several(things)
+        for person in self.rng.sample(self.made["Principal"], 4):
+            read = {"through": self.rng.randint(0, 200), "also": [self.rng.randint(0, 400) for _ in range(9)]}
+            inbox = Update(person.id, {"inbox": read, "directory": {"userName": self.mark()}})
+            await self._do(lambda tx, inbox=inbox: tx.update([inbox]), "read")
+
+    async def _several(self, things: Sequence[Node]) -> None:
+        updated = self.rng.sample(things, self.rng.choice((0, 0, 1, 2)))
+        new = [self._new(self.rng.choice(("Model", "Dataset", "Run"))) for _ in range(self.rng.choice((0, 1, 2)))]
+        ends = (("READ", "Run", "DatasetVersion"), ("USES", "ModelVersion", "Field"), ("OWNED_BY", "Model", "Team"))
+        edges = [self._edge(*self.rng.choice(ends)) for _ in range(self.rng.choice((1, 2, 3)))]
+        about = self.rng.choice(things)
+        comment = NewNode("Comment", self.mark(), about.workspace, about.container, {"text": self.mark()})
+        place, person = self._any("Workspace").id, self._any("Principal").id
+
+        async def work(tx: Transaction) -> None:
+            await tx.update([Update(n.id, {"description": self._text()}) for n in updated])
+            made = await tx.create([*new, comment])
+            await tx.link([*edges, NewEdge("ABOUT", made[-1].id, about.id)])
+            if self.rng.random() < 0.6:
+                await tx.link([NewEdge("MENTIONS", made[-1].id, person)])
+            if self.rng.random() < 0.4:
+                await tx.unlink([EdgeMatch("GRANTS", place, person)])
+                await tx.link([NewEdge("GRANTS", place, person, "VIEWER")])
+            await tx.log_metrics({n.id: [Point("auc", 0.5, 2, 2_000)] for n in updated if n.kind in PARAMETERS})
+
+        try:
+            await self._do(work, "mixed")
+        except LinealError:
+            return
+
+    async def _noted(self) -> None:
+        """Reads of the audit, and refusals."""
+        async with Recorder(self.graph) as recorder:
+            for _ in range(6):
+                caller = Caller(self._any("Principal").name, client=self.mark(), token=self.mark())
+                place = self._any("Workspace").name
+                told = {"workspace": place, "subject": self._any("Model", "Dataset", "Run").id}
+                where = {"address": self.mark(), "request": self.mark()}
+                await recorder.read(caller, action="readAudit", data=told, workspaces=(place,), **where)
+                await recorder.refused(caller, action="query", code="FORBIDDEN", message=self.mark(), **where)
 
     # How it is written ────────────────────────────────────────────────────────────────────────────
 
@@ -226,7 +282,8 @@ class World:
 
     async def _do(self, work: Any, action: str, by: str = "") -> Any:
         author = by or (self._any("Principal").name if "Principal" in self.made else "corp:founder")
-        return await self.graph.write(work, by=author, action=action, request=f"req-{self.mark()}")
+        origin = Origin(self.mark(), self.mark(), self.mark())
+        return await self.graph.write(work, by=author, action=action, request=f"req-{self.mark()}", origin=origin)
 
 
 def some_callers(rng: Random, world: Dump, count: int) -> list[Caller]:
@@ -244,6 +301,8 @@ def _caller(rng: Random, world: Dump) -> Caller:
     if sort < 0.2:
         return Caller("corp:root", frozenset({"admin"}))
     person = rng.choice(world.of_kind("Principal"))
+    if sort < 0.3:
+        return Caller(person.name, scopes, workspaces=None)
     teams = [t.name for t in world.of_kind("Team") if rng.random() < 0.2]
     places = [p.name for p in world.of_kind("Workspace") if rng.random() < 0.1]
     return Caller(person.name, scopes, teams=frozenset(teams), workspaces=frozenset(places))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import networkx as nx
 
 from auth.caller import Caller
-from graph.port import Change, Edge, Graph, Node, NodeRecord
+from graph.port import Change, Edge, Entry, Graph, Node, NodeRecord
 from tests import building
 from tests.graph import oracle
 
@@ -46,11 +46,12 @@ def marks(value: Any) -> set[str]:
 
 @dataclass
 class Dump:
-    """A whole graph: its nodes with what they own, its edges, its changes."""
+    """A whole graph: its nodes with what they own, its edges, its changes, its audit."""
 
     records: dict[str, NodeRecord] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
 
     @property
     def nodes(self) -> list[Node]:
@@ -68,6 +69,15 @@ class Dump:
         return [e for e in self.edges if e.until is None]
 
     @cached_property
+    def ends(self) -> dict[tuple[str, str, str], list[str]]:
+        """What the open edges of a node lead to, by node, kind and direction."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for e in self.open:
+            found.setdefault((e.source, e.kind, "OUT"), []).append(e.target)
+            found.setdefault((e.target, e.kind, "IN"), []).append(e.source)
+        return found
+
+    @cached_property
     def plain(self) -> list[dict[str, Any]]:
         """The edges as the oracle of lineage takes them."""
         names = ("kind", "source", "target", "discriminator", "since", "until")
@@ -82,18 +92,22 @@ class Dump:
     def marks_of(self) -> dict[str, set[str]]:
         """All marks of each node, of what it was before too; those of its metrics are apart."""
         found = {
-            id: marks([r.node.id, r.node.name, r.node.props, list(r.former), dict(r.tags), dict(r.params)])
+            id: marks([r.node.id, r.node.name, _open(r.node.props), list(r.former), dict(r.tags), dict(r.params)])
             for id, r in self.records.items()
         }
         for change in self.changes:
-            for id, parts in change.data.get("updated", {}).items():
-                found[id] |= marks(parts)
+            for id, sides in change.data.get("updated", {}).items():
+                found[id] |= marks([_open(values) for values in sides.values()])
         return found
 
     @cached_property
     def metric_marks(self) -> dict[str, set[str]]:
         """The marks of each node's metrics."""
         return {id: marks([m.name for m in r.metrics]) for id, r in self.records.items()}
+
+
+def _open(props: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in props.items() if name not in {"directory", "inbox"}}
 
 
 async def dump(graph: Graph) -> Dump:
@@ -105,6 +119,8 @@ async def dump(graph: Graph) -> Dump:
             after = page[-1].node.id
             result.records |= {r.node.id: r for r in page}
             result.edges += await snapshot.edges_from([r.node.id for r in page])
+        for head in await snapshot.heads():
+            result.entries += await snapshot.chain(head.workspace, limit=head.number)
     return result
 
 
@@ -145,12 +161,16 @@ class Eyes:
         found = {n.name for n in places if n.props.get("visibility") in open_to}
         if self.caller.name == "anonymous":
             return frozenset(found)
+        return frozenset(found | {place for place, _ in self.roles} | self.caller.workspaces)
+
+    @cached_property
+    def roles(self) -> set[tuple[str, str]]:
+        """Workspaces with the roles that the caller and their teams were given there."""
         me = self.me.id if self.me else ""
         mine = {me} | {e.target for e in self.world.open if e.kind == "MEMBER_OF" and e.source == me}
         mine |= {n.id for n in self.world.of_kind("Team") if n.name in self.caller.teams}
-        by_id = self.world.records
-        found |= {by_id[e.source].node.name for e in self.world.open if e.kind == "GRANTS" and e.target in mine}
-        return frozenset(found | (self.caller.workspaces or set()))
+        grants = (e for e in self.world.open if e.kind == "GRANTS" and e.target in mine)
+        return {(self.world.records[e.source].node.name, e.discriminator) for e in grants}
 
     @cached_property
     def shared(self) -> set[str]:
@@ -180,20 +200,14 @@ class Eyes:
 
     def near(self, id: str, edge: str, direction: str, kind: str | None = None) -> list[str]:
         """The visible nodes at the other end of a node's open edges, once for each edge, by id."""
-        out = direction == "OUT"
-        ends = [(e.source, e.target) if out else (e.target, e.source) for e in self.world.open if e.kind == edge]
-        kinds = {n.id: n.kind for n in self.world.nodes}
-        return sorted(b for a, b in ends if a == id and self.sees(b) and kind in (None, kinds[b]))
-
-    @cached_property
-    def changes(self) -> list[Change]:
-        """The changes of something visible, the latest first."""
-        return [c for c in reversed(self.world.changes) if subjects(c) & self.visible]
+        ends = self.world.ends.get((id, edge, direction), ())
+        return sorted(end for end in ends if self.sees(end) and kind in (None, self.world.records[end].node.kind))
 
     @cached_property
     def allowed(self) -> set[str]:
         """Every mark that the caller may be shown, whatever they ask."""
-        found = {self.caller.name} | marks(self.caller.name)
+        own = [sorted(self.caller.teams), sorted(self.caller.workspaces or ()), sorted(self.roles)]
+        found = marks([self.caller.name, *own])
         for id in self.visible:
             node = self.world.records[id].node
             found |= self.world.marks_of[id] | marks([node.workspace, node.created_by])
@@ -204,8 +218,6 @@ class Eyes:
         for edge in self.world.edges:
             if edge.source in self.visible:
                 found |= marks(edge.discriminator)
-        if self.holds("activity:read") or self.holds("audit:read"):
-            found |= {mark for c in self.changes for mark in marks([c.id, c.by, c.request])}
         return found
 
     # Lineage ──────────────────────────────────────────────────────────────────────────────────────
@@ -291,11 +303,3 @@ class Eyes:
 def existed(node: Node, at: int) -> bool:
     """Whether a node was there at a time."""
     return (at == NEVER or node.created_at <= at) and (node.deleted_at is None or at < node.deleted_at)
-
-
-def subjects(change: Change) -> set[str]:
-    """The ids of all that a change did something to."""
-    data = change.data
-    found = {id for part in ("updated", "logged") for id in data.get(part, {})}
-    found |= {entry[0] for part in ("created", "deleted") for entry in data.get(part, ())}
-    return found | {id for part in ("linked", "unlinked") for e in data.get(part, ()) for id in (e[0], e[2])}

@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
+from types import MappingProxyType
 from typing import Any, Final
 
 from graph.ids import new_id
 from graph.port import Node
 from tests.tenancy.model import NEVER, Dump, Eyes
 
-NESTED: Final[tuple[tuple[str, str, str, str, str | None, tuple[str, ...]], ...]] = (
-    ("Model", "versions", "VERSION_OF", "IN", "ModelVersion", ()),
-    ("Model", "supersededBy", "SUPERSEDED_BY", "OUT", "Model", ()),
-    ("Model", "supersedes", "SUPERSEDED_BY", "IN", "Model", ()),
-    ("Model", "aliases", "ALIAS", "OUT", "ModelVersion", ()),
-    ("ModelVersion", "derivedFrom", "DERIVED_FROM", "OUT", "ModelVersion", ()),
-    ("ModelVersion", "derivatives", "DERIVED_FROM", "IN", "ModelVersion", ()),
-    ("ModelVersion", "trainedOn", "TRAINED_ON", "OUT", "DatasetVersion", ()),
-    ("ModelVersion", "uses", "USES", "OUT", "Field", ()),
-    ("ModelVersion", "builtFrom", "BUILT_FROM", "OUT", "CodeRevision", ()),
-    ("ModelVersion", "evaluations", "EVALUATES", "IN", "Evaluation", ()),
-    ("ModelVersion", "readBy", "READ", "IN", "Run", ()),
-    ("ModelVersion", "deployments", "SERVES", "IN", "Deployment", ()),
-    ("ModelVersion", "revisions", "SPECIFIES", "IN", "DeploymentRevision", ()),
-    ("ModelVersion", "artifacts", "HAS_ARTIFACT", "OUT", "Artifact", ()),
-    ("Dataset", "versions", "VERSION_OF", "IN", "DatasetVersion", ()),
-    ("Dataset", "fields", "PART_OF", "IN", "Field", ()),
-    ("Run", "reads", "READ", "OUT", "DatasetVersion", ()),
-    ("Run", "readsModels", "READ", "OUT", "ModelVersion", ()),
-    ("Run", "modelVersions", "PRODUCED_BY", "IN", "ModelVersion", ()),
-    ("Run", "children", "PART_OF", "IN", "Run", ()),
-    ("Deployment", "serves", "SERVES", "OUT", "ModelVersion", ()),
-    ("Deployment", "revisions", "REVISION_OF", "IN", "DeploymentRevision", ()),
-    ("Evaluation", "evaluates", "EVALUATES", "OUT", "ModelVersion", ()),
-    ("Evaluation", "evaluatedOn", "EVALUATED_ON", "OUT", "DatasetVersion", ()),
-    ("Workspace", "members", "GRANTS", "OUT", None, ("workspace:read",)),
-    ("Workspace", "shared", "SHARED_WITH", "IN", None, ()),
-    ("Principal", "teams", "MEMBER_OF", "OUT", "Team", ()),
-    ("Principal", "owns", "OWNED_BY", "IN", None, ()),
-    ("Principal", "workspaces", "GRANTS", "IN", "Workspace", ()),
-    ("Principal", "mentionedIn", "MENTIONS", "IN", "Comment", ()),
-    ("Principal", "watches", "WATCHES", "OUT", None, ("activity:read",)),
-    ("Team", "members", "MEMBER_OF", "IN", "Principal", ()),
-    ("Team", "owns", "OWNED_BY", "IN", None, ()),
-    ("Comment", "mentions", "MENTIONS", "OUT", None, ("workspace:read",)),
-    ("Node", "owners", "OWNED_BY", "OUT", None, ("workspace:read",)),
-    ("Node", "comments", "ABOUT", "IN", "Comment", ()),
-    ("Node", "watchers", "WATCHES", "IN", "Principal", ("activity:read",)),
-)
+Cursors = Mapping[tuple[str, str], Mapping[str, str]]
+"""Cursors that somebody was given who sees everything, by the ids of what they stand at: those of the whole list of a
+kind in an order, and those of a search for a word."""
+
+NO_CURSORS: Final[Cursors] = MappingProxyType({})
 
 
 @dataclass
@@ -59,7 +26,8 @@ class Question:
     """A document with one root field, `it`; the scopes without which `it` is null, and those of what is inside.
 
     `check` looks at `it`. Where nothing is there for the caller `twin` asks the same of what nobody ever made,
-    and `asked` and `absent` are what the two ask about.
+    and `asked` and `absent` are what the two ask about; without a `check` the answer to both is null. `refusal` is
+    the code of the error that everybody with these scopes gets.
     """
 
     text: str
@@ -68,6 +36,7 @@ class Question:
     check: Callable[[Any], None] | None = None
     asked: str = ""
     absent: str = ""
+    refusal: str = ""
 
     @property
     def twin(self) -> str:
@@ -78,11 +47,12 @@ class Question:
 class Questions:
     """Makes up questions for one caller: what all sorts of them share."""
 
-    def __init__(self, rng: Random, eyes: Eyes, times: Sequence[int]) -> None:
+    def __init__(self, rng: Random, eyes: Eyes, times: Sequence[int], cursors: Cursors = NO_CURSORS) -> None:
         self.rng = rng
         self.eyes = eyes
         self.world: Dump = eyes.world
         self.times = times
+        self.cursors = cursors
 
     # What is asked about ──────────────────────────────────────────────────────────────────────────
 
