@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PACKAGES := lineal schema gateway resolvers auth graph
+PACKAGES := lineal schema gateway resolvers auth storage graph
 # Without Java the tests of Neo4j skip, and what they cover is not covered.
 COVERED := $(shell command -v java >/dev/null && echo 95 || echo 85)
 UV ?= uv
@@ -56,7 +56,7 @@ docs: $(DEV_STAMP) ## Write again what is generated: schema/lineal.graphql, docs
 .PHONY: lock
 lock: ## Pin the newest dependencies, with their checksums (needs uv)
 	$(LOCK) --upgrade --group build pyproject.toml -o requirements.txt
-	$(LOCK) --upgrade --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(LOCK) --upgrade --group dev --all-extras -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 .PHONY: clean
 clean: ## Remove what the other targets made

@@ -1,0 +1,95 @@
+"""Which addresses of the network a connector may connect to, whatever a name resolves to.
+
+A name is looked up once for each connection, every address that it has is judged, and the connection goes to an
+address that was judged: a name that answers differently the second time (DNS rebinding) gains nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import httpcore
+
+from lineal.errors import Unavailable
+
+Resolve = Callable[[str], Sequence[str]]
+"""Gives the addresses of a host as text. Raises OSError."""
+
+_NEVER: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            # Where clouds keep the credentials of the machine that asks for them.
+            *("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::/64", "fd20:ce::/64"),
+            # Nowhere, everybody, reserved, and what is only meant on one link or site.
+            *("0.0.0.0/8", "224.0.0.0/3", "fe80::/10", "fec0::/10", "ff00::/8"),
+            # Addresses with one of version 4 inside: compatible and mapped, NAT64, Teredo, 6to4 and its relays.
+            *("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48"),
+            *("2001::/32", "2002::/16", "192.88.99.0/24"),
+        ),
+    )
+)
+
+
+def is_allowed(address: str, *, private: bool) -> bool:
+    """Whether an address may be connected to; loopback and private ones only if `private`, some never."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id is not None:
+        return False
+    if ip.compressed == "::1":
+        return private
+    if any(ip in network for network in _NEVER if network.version == ip.version):
+        return False
+    return private or ip.is_global
+
+
+def system(host: str) -> Sequence[str]:
+    """The addresses that this machine's resolver gives."""
+    return list(dict.fromkeys(str(place[0]) for *_, place in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)))
+
+
+class CheckedNetwork(httpcore.NetworkBackend):
+    """Connections to addresses that were judged. `resolve` looks names up; `private` as in is_allowed."""
+
+    def __init__(self, *, private: bool, resolve: Resolve = system) -> None:
+        self._private = private
+        self._resolve = resolve
+        self._network = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        error: Exception = Unavailable(f"{host} has no address")
+        for address in self._judged(host):
+            try:
+                return self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
+                error = failed
+        raise error
+
+    def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
+        raise Unavailable("connectors connect to no sockets of this machine")
+
+    def sleep(self, seconds: float) -> None:
+        self._network.sleep(seconds)
+
+    def _judged(self, host: str) -> Sequence[str]:
+        try:
+            addresses = self._resolve(host)
+        except OSError as error:
+            raise Unavailable(f"{host} cannot be resolved") from error
+        # One that is not allowed condemns all: a name that mixes them is not to be trusted.
+        if not all(is_allowed(address, private=self._private) for address in addresses):
+            raise Unavailable(f"{host} resolves to an address that its connector may not connect to")
+        return addresses

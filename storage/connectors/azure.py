@@ -1,0 +1,96 @@
+"""Blobs of Azure and of Data Lake Storage: `abfs://container/path`, by adlfs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from storage.connectors.backend import PAGE, Backend, Entry, micros, needs, speaking_to
+from storage.connectors.config import ConnectorConfig
+from storage.connectors.places import Place
+
+
+class AzureBackend(Backend):
+    """Containers of one account by adlfs, whose coroutines run on fsspec's own loop, each with a time limit."""
+
+    def __init__(self, config: ConnectorConfig) -> None:
+        super().__init__(config)
+        try:
+            import adlfs
+            from azure.core.exceptions import ResourceNotFoundError
+            from fsspec.asyn import sync
+        except ImportError:
+            raise needs("adlfs", "abfs") from None
+        options = config.options
+        self._sync = sync
+        self._missing = ResourceNotFoundError
+        self._fs = adlfs.AzureBlobFileSystem(
+            account_name=options.get("account_name"),
+            account_host=options.get("account_host"),
+            tenant_id=options.get("tenant_id"),
+            client_id=options.get("client_id"),
+            anon=options.get("anon"),
+            account_key=config.secret("account_key"),
+            connection_string=config.secret("connection_string"),
+            sas_token=config.secret("sas_token"),
+            client_secret=config.secret("client_secret"),
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+
+    def stat(self, place: Place) -> Entry | None:
+        if not place.segments:
+            return None
+        blob = self._fs.service_client.get_blob_client(_container(place), place.path)
+        with speaking_to(self.config, place):
+            try:
+                found = self._ask(blob.get_blob_properties)
+            except self._missing:
+                return None
+            return None if _is_folder(found) else _entry("", found)
+
+    def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
+        beneath = f"{place.path}/" if place.segments else ""
+        container = self._fs.service_client.get_container_client(_container(place))
+        listed = container.list_blobs(name_starts_with=beneath, include=["metadata"], results_per_page=PAGE).by_page()
+        while True:
+            with speaking_to(self.config, place):
+                try:
+                    page = self._ask(_next, listed)
+                except self._missing:
+                    raise FileNotFoundError from None
+            if page is None:
+                return
+            yield [_entry(blob.name[len(beneath) :], blob) for blob in page if not _is_folder(blob)]
+
+    def read(self, place: Place, start: int, size: int) -> bytes:
+        path = f"{_container(place)}/{place.path}"
+        with speaking_to(self.config, place):
+            return bytes(self._ask(self._fs._cat_file, path, start=start, end=start + size))
+
+    def _ask(self, coroutine: Any, *arguments: Any, **named: Any) -> Any:
+        return self._sync(self._fs.loop, coroutine, *arguments, timeout=self.config.timeout, **named)
+
+    def close(self) -> None:
+        self._ask(self._fs.service_client.close)
+
+
+async def _next(pages: AsyncIterator[Any]) -> list[Any] | None:
+    async for page in pages:
+        return [blob async for blob in page]
+    return None
+
+
+def _container(place: Place) -> str:
+    return place.authority.partition("@")[0]
+
+
+def _is_folder(blob: Any) -> bool:
+    """Accounts with a hierarchy have folders as blobs of their own."""
+    return bool((blob.metadata or {}).get("hdi_isfolder")) or blob.name.endswith("/")
+
+
+def _entry(path: str, blob: Any) -> Entry:
+    md5 = blob.content_settings.content_md5
+    checksum = f"md5:{bytes(md5).hex()}" if md5 else ""
+    return Entry(path, blob.size, micros(blob.last_modified), blob.etag.strip('"'), checksum)

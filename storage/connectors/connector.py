@@ -1,0 +1,203 @@
+"""Connectors as the rest of Lineal uses them: a URI becomes a reference, which can be listed and read."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from lineal.errors import LimitExceeded, NotFound, Unavailable
+from storage.connectors import addresses
+from storage.connectors.backend import Backend, Entry, Failed
+from storage.connectors.config import ConnectorConfig
+from storage.connectors.places import Place, parse
+from storage.source import Source
+
+MAX_READ: Final = 64 * 2**20
+"""Bytes of one read."""
+THREADS: Final = 16
+"""Requests to stores that are under way at a time."""
+
+T = TypeVar("T")
+
+
+class Connectors:
+    """Every configured connector. Open with `async with`, or close it.
+
+    Stores are connected to when they are first asked. `resolve` looks up the names of https.
+    """
+
+    def __init__(self, configs: Iterable[ConnectorConfig], resolve: addresses.Resolve = addresses.system) -> None:
+        self.configs = tuple(configs)
+        self._resolve = resolve
+        self._backends: dict[str, Backend] = {}
+        self._opening = threading.Lock()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="connector")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        for backend in self._backends.values():
+            await self.run(backend.close)
+        self._backends.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def reference(self, uri: str, workspace: str) -> Reference:
+        """What a URI names, for a workspace: the only way to have anything read.
+
+        Where several connectors allow it, the one with the longest prefix is taken. Raises InvalidArgument: it is
+        not such a URI; NotFound: no connector of this workspace allows it, whatever there is for others.
+        """
+        place = parse(uri)
+        allowing = [config for config in self.configs if config.serves(workspace) and config.covers(place)]
+        if not allowing:
+            raise NotFound(f"no connector of this workspace allows {place.uri}", field="uri")
+        return Reference(self, max(allowing, key=lambda config: config.covers(place)), place)
+
+    def backend(self, config: ConnectorConfig) -> Backend:
+        """The store of a connector, connected to. It is called in a thread that may wait.
+
+        Raises InvalidArgument: its libraries are not installed; Unavailable: a secret is missing.
+        """
+        with self._opening:
+            if config.name not in self._backends:
+                self._backends[config.name] = _opened(config, self._resolve)
+            return self._backends[config.name]
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do something in a thread that may wait."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+class Reference:
+    """A file or a folder that stays where it is, and that a workspace may have read.
+
+    Every method raises NotFound, Unavailable, and InvalidArgument where the connector's libraries are not installed.
+    """
+
+    def __init__(self, connectors: Connectors, config: ConnectorConfig, place: Place) -> None:
+        self._connectors = connectors
+        self.config = config
+        self.place = place
+
+    @property
+    def uri(self) -> str:
+        """Its URI in its normal form."""
+        return self.place.uri
+
+    async def stat(self) -> Entry | None:
+        """The file that it is, with `path` "", or None where it is a folder. A file wins where a store has both."""
+        entry = None if self.place.folder else await self._ask(lambda backend: backend.stat(self.place))
+        if entry is None:
+            first = await self._ask(lambda backend: next(filter(None, backend.pages(self.place)), None))
+            if first is None:
+                raise NotFound(f"{self.uri}: nothing is there")
+        return entry
+
+    async def walk(self) -> AsyncIterator[Sequence[Entry]]:
+        """The files of a folder in pages of about a thousand, in the store's own order; of a file, itself.
+
+        Not more than a page is held, however many there are. Raises LimitExceeded past the connector's `max_files`.
+        """
+        entry = await self.stat()
+        if entry is not None:
+            yield [entry]
+            return
+        pages = await self._ask(lambda backend: backend.pages(self.place))
+        count = 0
+        while (page := await self._connectors.run(lambda: next(pages, None))) is not None:
+            count += len(page)
+            if count > self.config.max_files:
+                raise LimitExceeded(f"{self.uri} has more than the {self.config.max_files:,} files of its connector")
+            yield page
+
+    async def read(self, path: str, start: int, size: int) -> bytes:
+        """Bytes of the file at `path` beneath, or of itself with "": fewer than `size` only at its end.
+
+        Raises InvalidArgument: the path is not one; LimitExceeded: more than MAX_READ.
+        """
+        if not 0 <= size <= MAX_READ or start < 0:
+            raise LimitExceeded(f"at most {MAX_READ:,} bytes are read at once")
+        return await self._ask(lambda backend: _read(backend, self.place.child(path), start, size))
+
+    async def source(self, files: Iterable[Entry]) -> Source:
+        """These files of it for those who look into files from a thread; the file that it is has its own name there."""
+        backend = await self._ask(lambda backend: backend)
+        entries = list(files)
+        places = {entry.path or self.place.name: self.place.child(entry.path) for entry in entries}
+        return _ReferenceSource(backend, places, {entry.path or self.place.name: entry.size for entry in entries})
+
+    async def _ask(self, question: Callable[[Backend], T]) -> T:
+        return await self._connectors.run(lambda: question(self._connectors.backend(self.config)))
+
+
+class _ReferenceSource(Source):
+    def __init__(self, backend: Backend, places: Mapping[str, Place], sizes: Mapping[str, int]) -> None:
+        super().__init__(sizes)
+        self._backend = backend
+        self._places = places
+
+    def fetch(self, path: str, start: int, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            wanted = min(size - len(data), MAX_READ)
+            piece = _read(self._backend, self._places[path], start + len(data), wanted)
+            if len(piece) < wanted:
+                raise Unavailable(f"{path} became shorter while it was read")
+            data += piece
+        return data
+
+
+def _read(backend: Backend, place: Place, start: int, size: int) -> bytes:
+    if not size:
+        return b""
+    try:
+        data = backend.read(place, start, size)
+    except Failed:
+        # Stores refuse a range beyond the end each in its own way.
+        entry = backend.stat(place)
+        if entry is None or start < entry.size:
+            raise
+        return b""
+    if len(data) > size:
+        raise Unavailable(f"{place.uri}: its store gave more than it was asked for")
+    return data
+
+
+def _opened(config: ConnectorConfig, resolve: addresses.Resolve) -> Backend:
+    # Late, so that a connector needs the libraries of its own scheme only.
+    match config.scheme:
+        case "file":
+            from storage.connectors.local import LocalBackend
+
+            return LocalBackend(config)
+        case "s3":
+            from storage.connectors.s3 import S3Backend
+
+            return S3Backend(config)
+        case "gs":
+            from storage.connectors.gcs import GcsBackend
+
+            return GcsBackend(config)
+        case "abfs":
+            from storage.connectors.azure import AzureBackend
+
+            return AzureBackend(config)
+        case "https":
+            from storage.connectors.https import HttpsBackend
+
+            return HttpsBackend(config, resolve)
+        case _:
+            from storage.connectors.hdfs import HdfsBackend
+
+            return HdfsBackend(config)

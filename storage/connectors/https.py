@@ -1,0 +1,189 @@
+"""Files of web servers: `https://`, with ranges (RFC 9110 §14), and folders by the index pages that servers make.
+
+Not by fsspec: which addresses are connected to, which redirects are followed and how much is taken of an answer
+is decided here, for each request.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import urljoin
+
+import httpcore
+import httpx
+
+from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
+from storage.connectors.addresses import CheckedNetwork, Resolve
+from storage.connectors.backend import Backend, Entry, checksum, micros, speaking_to
+from storage.connectors.config import ConnectorConfig
+from storage.connectors.places import Place, parse
+
+MAX_REDIRECTS: Final = 5
+"""Redirects that are followed, each only to where the connector's prefixes allow."""
+MAX_INDEX: Final = 4 * 2**20
+"""Bytes of an index page."""
+MAX_DEPTH: Final = 50
+"""Folders within folders."""
+MAX_TOTAL: Final = 10 * 60.0
+"""Seconds that one answer may take in all, however slowly it drips, if its connector's timeout is not longer."""
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+# Bounded repeats: an index page may be hostile.
+_LINK: Final = re.compile(r"""<a\s[^<>]{0,400}?href\s{0,4}=\s{0,4}["']?([^"'\s<>]{1,4096})""", re.IGNORECASE)
+_PAGE: Final = 100
+_RANGE: Final = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
+_SHA256: Final = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):")
+
+
+class HttpsBackend(Backend):
+    """The hosts of a connector's prefixes."""
+
+    def __init__(self, config: ConnectorConfig, resolve: Resolve) -> None:
+        super().__init__(config)
+        context = ssl.create_default_context(cafile=config.options.get("ca_file"))
+        transport = httpx.HTTPTransport()
+        transport._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=16,
+            keepalive_expiry=30,
+            network_backend=CheckedNetwork(private=config.options.get("allow_private", False), resolve=resolve),
+        )
+        bearer, password = config.secret("bearer"), config.secret("password")
+        headers = {"Accept-Encoding": "identity", "User-Agent": "lineal"}
+        if bearer is not None:
+            headers["Authorization"] = f"Bearer {bearer}"
+        self._client = httpx.Client(
+            transport=transport,
+            # No proxy, which would connect to what nobody judged; no credentials but the connector's own.
+            trust_env=False,
+            auth=httpx.BasicAuth(config.options.get("user", ""), password) if password is not None else None,
+            headers=headers,
+            timeout=config.timeout,
+        )
+
+    def stat(self, place: Place) -> Entry | None:
+        # A GET of one byte, not a HEAD: an address that was signed for a GET opens nothing to a HEAD.
+        with speaking_to(self.config, place), self._get(place, "bytes=0-0") as (answer, at):
+            if at.folder:
+                return None
+            headers = answer.headers
+            modified = headers.get("last-modified")
+            return Entry(
+                "",
+                _whole(answer),
+                micros(parsedate_to_datetime(modified)) if modified else None,
+                headers.get("etag", "")[:256],
+                _checksum(headers.get("repr-digest", "")),
+            )
+
+    def read(self, place: Place, start: int, size: int) -> bytes:
+        with speaking_to(self.config, place), self._get(place, f"bytes={start}-{start + size - 1}") as (answer, _):
+            if answer.status_code == 416:
+                return b""
+            if answer.status_code == 206:
+                given = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+                if not given or given[1] is None or int(given[1]) != start:
+                    raise Unavailable(f"{place.uri}: the server gave another range than it was asked for")
+            elif start:
+                raise Unavailable(f"{place.uri}: the server gives no ranges")
+            return self._taken(place, answer, size)
+
+    def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
+        page: list[Entry] = []
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            if folder.count("/") > MAX_DEPTH:
+                raise LimitExceeded(f"{place.uri}: folders are within each other more than {MAX_DEPTH} times")
+            for child in self._links(place.joined(folder)):
+                path = "/".join(child.segments[len(place.segments) :])
+                if child.folder:
+                    folders.append(path)
+                elif entry := self.stat(child):
+                    page.append(Entry(path, entry.size, entry.modified, entry.etag, entry.checksum))
+                if len(page) == _PAGE:
+                    yield page
+                    page = []
+        if page:
+            yield page
+
+    @contextmanager
+    def _get(self, place: Place, wanted: str = "") -> Iterator[tuple[httpx.Response, Place]]:
+        """An answer whose body is not yet read, and where it came from; `wanted` is the range."""
+        at = place
+        for _ in range(MAX_REDIRECTS + 1):
+            with self._client.stream("GET", at.uri, headers={"Range": wanted} if wanted else {}) as answer:
+                if answer.status_code in {200, 206, 416}:
+                    yield answer, at
+                    return
+                if answer.status_code in {404, 410}:
+                    raise NotFound(f"{place.uri}: nothing is there")
+                if answer.status_code not in _REDIRECTS:
+                    raise Unavailable(f"{place.uri}: the server answered {answer.status_code}")
+                at = self._redirected(at, answer.headers.get("location", ""))
+        raise Unavailable(f"{place.uri}: the server redirects more than {MAX_REDIRECTS} times")
+
+    def _redirected(self, at: Place, location: str) -> Place:
+        with suppress(InvalidArgument, ValueError):
+            to = parse(urljoin(at.uri, location) if location else "")
+            if self.config.covers(to):
+                return to
+        raise Unavailable(f"{at.uri}: the server redirects to what its connector does not allow")
+
+    def _taken(self, place: Place, answer: httpx.Response, size: int) -> bytes:
+        """The first bytes of an answer, and never more."""
+        end = time.monotonic() + max(MAX_TOTAL, self.config.timeout)
+        data = bytearray()
+        for chunk in answer.iter_raw(2**16):
+            data += chunk
+            if len(data) >= size:
+                break
+            if time.monotonic() > end:
+                raise Unavailable(f"{place.uri}: the server takes too long")
+        return bytes(data[:size])
+
+    def _links(self, folder: Place) -> Sequence[Place]:
+        """What the index page of a folder links to right beneath it, each once."""
+        place = replace(folder, folder=True)
+        with speaking_to(self.config, place), self._get(place) as (answer, at):
+            if at != place or not answer.headers.get("content-type", "").startswith("text/html"):
+                raise NotFound(f"{place.uri}: there is no index page, so nothing can be listed")
+            text = self._taken(place, answer, MAX_INDEX + 1)
+        if len(text) > MAX_INDEX:
+            raise LimitExceeded(f"{place.uri}: the index page has more than {MAX_INDEX:,} bytes")
+        links: dict[Place, None] = {}
+        for href in _LINK.findall(text.decode(errors="replace")):
+            # What cannot be a place of a connector is not listed.
+            with suppress(InvalidArgument, ValueError):
+                to = parse(urljoin(place.uri, html.unescape(href)))
+                if to.is_within(place) and len(to.segments) == len(place.segments) + 1 and not to.query:
+                    links[to] = None
+        return list(links)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _whole(answer: httpx.Response) -> int:
+    """The size of the whole file, which an answer to a range says."""
+    if answer.status_code == 200:
+        size = answer.headers.get("content-length", "")
+    else:
+        given = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+        size = given[3] if given else ""
+    if not (size.isascii() and size.isdigit() and len(size) <= 18):
+        raise Unavailable("the server does not say how large the file is")
+    return int(size)
+
+
+def _checksum(digest: str) -> str:
+    """The SHA-256 of the whole, from Repr-Digest (RFC 9530 §3)."""
+    found = _SHA256.search(digest)
+    return checksum("sha256", found[1]) if found else ""

@@ -1,0 +1,93 @@
+"""Objects of S3 and of what speaks like it: `s3://bucket/key`, by s3fs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from storage.connectors.backend import Backend, Entry, checksum, micros, needs, speaking_to
+from storage.connectors.config import ConnectorConfig
+from storage.connectors.places import Place
+
+_CHECKSUMS: Final = ("SHA256", "SHA1", "CRC64NVME", "CRC32C", "CRC32")
+
+
+class S3Backend(Backend):
+    """Buckets by s3fs, whose coroutines run on fsspec's own loop, each with a time limit."""
+
+    def __init__(self, config: ConnectorConfig) -> None:
+        super().__init__(config)
+        try:
+            import s3fs
+            from fsspec.asyn import sync
+        except ImportError:
+            raise needs("s3fs", "s3") from None
+        options = config.options
+        client = {"region_name": options.get("region"), "verify": options.get("ca_file")}
+        self._sync = sync
+        self._fs = s3fs.S3FileSystem(
+            anon=options.get("anon", False),
+            key=config.secret("key"),
+            secret=config.secret("secret"),
+            token=config.secret("token"),
+            endpoint_url=options.get("endpoint_url"),
+            profile=options.get("profile"),
+            requester_pays=options.get("requester_pays", False),
+            client_kwargs={name: value for name, value in client.items() if value is not None},
+            config_kwargs={
+                "connect_timeout": config.timeout,
+                "read_timeout": config.timeout,
+                "s3": {"addressing_style": options.get("addressing", "auto")},
+            },
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+
+    def stat(self, place: Place) -> Entry | None:
+        if not place.segments:
+            return None
+        with speaking_to(self.config, place):
+            try:
+                found = self._call("head_object", Bucket=place.authority, Key=place.path, ChecksumMode="ENABLED")
+            except FileNotFoundError:
+                return None
+        # One with a dash is of the parts' checksums, and says nothing of the bytes without the parts' sizes.
+        sums = ((name, found.get(f"Checksum{name}") or "-") for name in _CHECKSUMS)
+        known = next((checksum(name.lower(), value) for name, value in sums if "-" not in value), "")
+        etag = found["ETag"].strip('"')
+        return Entry("", found["ContentLength"], micros(found["LastModified"]), etag, known)
+
+    def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
+        beneath = f"{place.path}/" if place.segments else ""
+        asked: dict[str, Any] = {"Bucket": place.authority, "Prefix": beneath}
+        for _ in itertools.count():
+            with speaking_to(self.config, place):
+                page = self._call("list_objects_v2", **asked)
+            yield [
+                Entry(each["Key"][len(beneath) :], each["Size"], micros(each["LastModified"]), each["ETag"].strip('"'))
+                for each in page.get("Contents", ())
+                # Consoles make folders by empty objects whose keys end with a slash.
+                if not each["Key"].endswith("/")
+            ]
+            if not page.get("IsTruncated"):
+                return
+            asked["ContinuationToken"] = page["NextContinuationToken"]
+
+    def read(self, place: Place, start: int, size: int) -> bytes:
+        path = f"{place.authority}/{place.path}"
+        with speaking_to(self.config, place):
+            data = self._sync(
+                self._fs.loop, self._fs._cat_file, path, start=start, end=start + size, timeout=self.config.timeout
+            )
+        return bytes(data)
+
+    def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._sync(
+            self._fs.loop, self._fs._call_s3, method, timeout=self.config.timeout, **arguments
+        )
+        return found
+
+    def close(self) -> None:
+        if self._fs._s3 is not None:
+            self._fs.close_session(self._fs.loop, self._fs._s3)

@@ -1,0 +1,95 @@
+"""MLflow: the file `MLmodel`, in YAML, that names flavours, signature and run."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+import yaml
+
+from storage.formats.finding import MAX_VALUES, Found, Value, shape
+from storage.formats.reading import File, Unreadable
+
+_MAX_YAML: Final = 512 * 2**10
+_LIBRARIES: Final = {
+    "sklearn": ("scikit-learn", "sklearn_version"), "pytorch": ("PyTorch", "pytorch_version"),
+    "tensorflow": ("TensorFlow", "tf_version"), "keras": ("Keras", "keras_version"),
+    "transformers": ("Transformers", "transformers_version"), "xgboost": ("XGBoost", "xgb_version"),
+    "lightgbm": ("LightGBM", "lgb_version"), "catboost": ("CatBoost", "catboost_version"),
+    "onnx": ("ONNX", "onnx_version"), "spark": ("Spark MLlib", "pyspark_version"), "spacy": ("spaCy", "spacy_version"),
+    "statsmodels": ("statsmodels", "statsmodels_version"), "prophet": ("Prophet", "prophet_version"),
+    "sentence_transformers": ("Sentence Transformers", "sentence_transformers_version"),
+    "langchain": ("LangChain", "langchain_version"),
+    "h2o": ("H2O", "h2o_version"), "openai": ("OpenAI", "openai_version"),
+    "paddle": ("PaddlePaddle", "paddle_version"), "pmdarima": ("pmdarima", "pmdarima_version"),
+    "diviner": ("Diviner", "diviner_version"), "dspy": ("DSPy", "dspy_version"),
+}  # fmt: skip
+
+
+class _Loader(yaml.BaseLoader):
+    """Every scalar is a text: nothing is resolved, merged or built. Aliases are refused, as they multiply."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise Unreadable("it has YAML aliases, which are not followed")
+        return super().compose_node(parent, index)
+
+
+def claims(file: File) -> bool:
+    """By its name."""
+    return file.name == "MLmodel"
+
+
+def read(file: File, found: Found) -> None:
+    """Flavours with their libraries and versions, run, model, inputs and outputs."""
+    model = load(file.whole(_MAX_YAML))
+    found.format("MLflow")
+    found.version("MLflow", model.get("mlflow_version"))
+    flavours = model.get("flavors")
+    if not isinstance(flavours, dict):
+        flavours = {}
+    for name, flavour in flavours.items():
+        _flavour(name, flavour if isinstance(flavour, dict) else {}, found)
+    found.fact("mlflow.flavors", ", ".join(map(str, flavours)))
+    for name in ("run_id", "model_uuid", "model_id", "utc_time_created", "artifact_path"):
+        found.fact(f"mlflow.{name}", model.get(name))
+    signature = model.get("signature")
+    if isinstance(signature, dict):
+        found.signature(_values(signature.get("inputs")), _values(signature.get("outputs")))
+
+
+def _flavour(name: str, flavour: dict[str, Any], found: Found) -> None:
+    if name == "python_function":
+        found.version("Python", flavour.get("python_version"))
+        found.fact("mlflow.loader_module", flavour.get("loader_module"))
+    elif name in _LIBRARIES:
+        library, version = _LIBRARIES[name]
+        found.framework(library, flavour.get(version))
+    if name == "transformers":
+        found.base_model(flavour.get("source_model_name"))
+
+
+def _values(columns: Any) -> list[Value]:
+    """A part of a signature: a list, as JSON, of named columns or of tensors."""
+    if not isinstance(columns, str):
+        return []
+    listed = orjson.loads(columns)
+    return [_value(each) for each in listed[:MAX_VALUES] if isinstance(each, dict)]
+
+
+def _value(column: dict[str, Any]) -> Value:
+    name, tensor = str(column.get("name", ""))[:500], column.get("tensor-spec")
+    if isinstance(tensor, dict):
+        return Value(name, str(tensor.get("dtype", ""))[:500], shape(tensor.get("shape")))
+    return Value(name, str(column.get("type", ""))[:500])
+
+
+def load(data: bytes) -> dict[str, Any]:
+    """A YAML mapping, all of whose scalars are texts. Raises Unreadable: it is none."""
+    try:
+        value = yaml.load(data, Loader=_Loader)  # noqa: S506 - it builds texts, lists and mappings only
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise Unreadable("it is not YAML that can be read") from error
+    if not isinstance(value, dict):
+        raise Unreadable("it is YAML, but no mapping")
+    return value

@@ -1,0 +1,395 @@
+"""How the formats read: in order, in bounded steps, from a file, a member of an archive or what is compressed."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Final
+
+import orjson
+
+from storage.source import Source
+
+MAX_STEPS: Final = 4_000_000
+"""Opcodes, fields and entries that one look into an artifact goes through."""
+MAX_UNPACKED: Final = 256 * 2**20
+"""Bytes that one look into an artifact unpacks in all."""
+MAX_DIRECTORY: Final = 8 * 2**20
+"""Bytes of a zip archive's directory: some 60,000 members."""
+MAX_JSON: Final = 4 * 2**20
+HEAD: Final = 512
+_FIRST: Final = 16 * 2**10
+_MOST: Final = 2**20
+_PIECE: Final = 64 * 2**10
+
+
+class Unreadable(Exception):
+    """A file is not what it says, or asks for more than is given; the message says so in words."""
+
+
+class Budget:
+    """What one look may still do, beside the reads that its source counts."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.steps = MAX_STEPS
+        self.unpacked = MAX_UNPACKED
+
+    def step(self, count: int = 1) -> None:
+        """Raises Unreadable: that was too much for one look."""
+        self.steps -= count
+        if self.steps < 0:
+            raise Unreadable("it has too many parts to go through all of them")
+
+    def unpack(self, count: int) -> None:
+        """Raises Unreadable: that was too much for one look."""
+        self.unpacked -= count
+        if self.unpacked < 0:
+            raise Unreadable("it unpacks to more than is looked into")
+
+
+class Stream(ABC):
+    """Bytes in order. `position` is how many went by."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._at = 0
+        self._before = 0
+
+    @property
+    def position(self) -> int:
+        """Bytes from the beginning."""
+        return self._before + self._at
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes, which the caller bounds; fewer only at the end."""
+        end = self._at + size
+        if end > len(self._buffer):
+            self._fill(size)
+            end = self._at + size
+        data = self._buffer[self._at : end]
+        self._at += len(data)
+        return data
+
+    def peek(self, size: int) -> bytes:
+        """What `read` would give, without going on."""
+        data = self.read(size)
+        self._at -= len(data)
+        return data
+
+    def exactly(self, size: int) -> bytes:
+        """`size` bytes. Raises Unreadable: it ends before."""
+        if size > _MOST or len(data := self.read(size)) < size:
+            raise Unreadable("it ends early, or says a length that cannot be")
+        return data
+
+    def skip(self, size: int) -> None:
+        """Go on by `size` bytes. Raises Unreadable: it ends before."""
+        held = min(size, len(self._buffer) - self._at)
+        self._at += held
+        if size > held:
+            self._jump(size - held)
+
+    def line(self, keep: int) -> tuple[bytes, bool]:
+        r"""The bytes up to the next `\n`, of which `keep` are kept, and whether these are all of them.
+
+        Raises Unreadable: it ends before.
+        """
+        kept = b""
+        whole = True
+        while (end := self._buffer.find(b"\n", self._at)) < 0:
+            kept, whole = self._keep(kept, len(self._buffer), keep, whole=whole)
+            self._at = len(self._buffer)
+            self._fill(1)
+            if self._at == len(self._buffer):
+                raise Unreadable("it ends early")
+        kept, whole = self._keep(kept, end, keep, whole=whole)
+        self._at = end + 1
+        return kept, whole
+
+    def _keep(self, kept: bytes, end: int, keep: int, *, whole: bool) -> tuple[bytes, bool]:
+        room = keep - len(kept)
+        return kept + self._buffer[self._at : min(end, self._at + room)], whole and end - self._at <= room
+
+    def _fill(self, size: int) -> None:
+        parts = [self._buffer[self._at :]]
+        missing = size - len(parts[0])
+        self._before += self._at
+        while missing > 0 and (more := self._more(missing)):
+            parts.append(more)
+            missing -= len(more)
+        self._buffer = b"".join(parts)
+        self._at = 0
+
+    def _jump(self, size: int) -> None:
+        while size:
+            piece = len(self.read(min(size, _PIECE)))
+            if not piece:
+                raise Unreadable("it ends early, or says a length that cannot be")
+            size -= piece
+
+    @abstractmethod
+    def _more(self, size: int) -> bytes:
+        """At least one more byte, of which `size` are needed; nothing at the end."""
+
+
+class _Region(Stream):
+    """Bytes of a source's file, read ahead by more the longer it goes straight on."""
+
+    def __init__(self, source: Source, path: str, start: int, size: int) -> None:
+        super().__init__()
+        self._source, self._path = source, path
+        self._start, self._next, self._size = start, 0, size
+        self._ahead = _FIRST
+
+    def _more(self, size: int) -> bytes:
+        data = self._source.read(
+            self._path, self._start + self._next, min(max(size, self._ahead), self._size - self._next)
+        )
+        self._ahead = min(self._ahead * 2, _MOST)
+        self._next += len(data)
+        return data
+
+    def _jump(self, size: int) -> None:
+        if size > self._size - self._next:
+            raise Unreadable("it ends early, or says a length that cannot be")
+        self._before += len(self._buffer) + size
+        self._buffer, self._at = b"", 0
+        self._next += size
+        self._ahead = _FIRST
+
+
+class _Unpacked(Stream):
+    """What compressed bytes unpack to, one compressed stream after another."""
+
+    def __init__(self, packed: Stream, start: Callable[[], _Unpacker], budget: Budget) -> None:
+        super().__init__()
+        self._packed, self._start_unpacker, self._budget = packed, start, budget
+        self._unpacker = start()
+        self._rest = b""
+
+    def _more(self, size: int) -> bytes:
+        while True:
+            if self._unpacker.eof:
+                self._rest = self._unpacker.unused_data or self._packed.read(1)
+                if not self._rest:
+                    return b""
+                self._unpacker = self._start_unpacker()
+            elif not self._rest and self._unpacker.needs_input:
+                self._rest = self._packed.read(_FIRST)
+                if not self._rest:
+                    return b""
+            rest, self._rest = self._rest, b""
+            try:
+                data = self._unpacker.decompress(rest, max(size, _PIECE))
+            except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+                raise Unreadable("it does not unpack") from error
+            if data:
+                self._budget.unpack(len(data))
+                return data
+
+
+class _Inflate:
+    """Zlib's decompressor in the shape of the others."""
+
+    def __init__(self, bits: int) -> None:
+        self._inner = zlib.decompressobj(bits)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+_Unpacker = _Inflate | bz2.BZ2Decompressor | lzma.LZMADecompressor
+_PACKINGS: Final[dict[bytes, Callable[[], _Unpacker]]] = {
+    b"\x1f\x8b": lambda: _Inflate(31),
+    b"\x78\x01": lambda: _Inflate(15),
+    b"\x78\x5e": lambda: _Inflate(15),
+    b"\x78\x9c": lambda: _Inflate(15),
+    b"\x78\xda": lambda: _Inflate(15),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ": lambda: lzma.LZMADecompressor(memlimit=64 * 2**20),
+    b"\x5d\x00": lambda: lzma.LZMADecompressor(memlimit=64 * 2**20),
+}
+
+
+@dataclass
+class File:
+    """A file to look into: a whole one, a member of an archive, or what one of them unpacks to.
+
+    `path` is that of the whole file, `label` names the place for people. `locate` tells where it begins in the
+    whole file; what is packed has `unpack` instead, can only be read in order, and its size is only what it says.
+    """
+
+    budget: Budget
+    path: str
+    label: str
+    size: int
+    locate: Callable[[], int] | None = None
+    unpack: Callable[[], Stream] | None = None
+
+    @cached_property
+    def start(self) -> int:
+        """Where it begins in the whole file. Raises Unreadable: nowhere, as it is packed."""
+        if self.locate is None:
+            raise Unreadable("it is packed")
+        return self.locate()
+
+    @property
+    def name(self) -> str:
+        """Its own name, without folders."""
+        return self.label.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """From the last point of its name, in small letters."""
+        return "".join(self.name.rpartition(".")[1:]).lower() if "." in self.name else ""
+
+    def stream(self) -> Stream:
+        """Its bytes from the beginning."""
+        if self.unpack is not None:
+            return self.unpack()
+        return _Region(self.budget.source, self.path, self.start, self.size)
+
+    @cached_property
+    def head(self) -> bytes:
+        """Its first bytes. Nothing where it does not unpack."""
+        try:
+            if self.locate is not None:
+                return self.budget.source.read(self.path, self.start, min(HEAD, self.size))
+            return self.stream().read(HEAD)
+        except Unreadable:
+            return b""
+
+    def at(self, start: int, size: int) -> bytes:
+        """`size` bytes from `start` of a file that can be read anywhere. Raises Unreadable: they are not in it."""
+        if start < 0 or size < 0 or start + size > self.size:
+            raise Unreadable("it points outside of itself")
+        return self.budget.source.read(self.path, self.start + start, size)
+
+    def whole(self, most: int = MAX_JSON) -> bytes:
+        """All of it. Raises Unreadable: it has more than `most` bytes."""
+        data = b"" if self.size > most else self.stream().read(most + 1)
+        if max(self.size, len(data)) > most:
+            raise Unreadable(f"it has more than the {most:,} bytes that are read of such a file")
+        return data
+
+    def json(self) -> dict[str, Any]:
+        """A JSON object. Raises Unreadable: it is none, or too large."""
+        return json_object(self.whole())
+
+    def unpacked(self) -> File | None:
+        """What it unpacks to where it is compressed by zlib, gzip, bzip2 or LZMA."""
+        for magic, start in _PACKINGS.items():
+            if self.head.startswith(magic):
+                return File(self.budget, self.path, self.label, 0, unpack=partial(self._unpack, start))
+        return None
+
+    def _unpack(self, start: Callable[[], _Unpacker]) -> Stream:
+        return _Unpacked(self.stream(), start, self.budget)
+
+    @cached_property
+    def members(self) -> list[File]:
+        """The files of a zip archive; none where it is no zip. Raises Unreadable: its directory is broken or huge."""
+        if self.locate is None or self.size < 22:
+            return []
+        raw = _Raw(self)
+        try:
+            if not zipfile.is_zipfile(raw):
+                return []
+            with zipfile.ZipFile(raw) as archive:
+                infos = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError) as error:
+            raise Unreadable("its directory of files is broken") from error
+        self.budget.step(len(infos))
+        return [_member(self, info) for info in infos if not info.is_dir()]
+
+    def member(self, end: str) -> File | None:
+        """The first member whose name ends so."""
+        return next((each for each in self.members if ("/" + each.label.rpartition("!")[2]).endswith("/" + end)), None)
+
+
+class _Raw(io.RawIOBase):
+    """A file as `zipfile` wants it, for reading the directory only."""
+
+    def __init__(self, file: File) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        if base + offset < 0:
+            raise OSError("before the beginning")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._file.size - self._position)
+        size = left if size < 0 else min(size, left)
+        if size > MAX_DIRECTORY:
+            raise Unreadable("its directory of files is larger than what is read of one")
+        data = self._file.at(self._position, size) if size else b""
+        self._position += size
+        return data
+
+
+def _member(archive: File, info: zipfile.ZipInfo) -> File:
+    """A member as its directory entry says. Its own header only tells where the bytes begin."""
+    label = f"{archive.label}!{info.filename}"
+
+    def begin() -> int:
+        header = archive.at(info.header_offset, 30)
+        if header[:4] != b"PK\x03\x04":
+            raise Unreadable("it is not where the directory of its archive says")
+        names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:], "little")
+        return archive.start + info.header_offset + 30 + names
+
+    def packed() -> Stream:
+        if info.flag_bits & 1:
+            raise Unreadable("it is encrypted")
+        if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise Unreadable("it is compressed by a method that is not read")
+        size = min(info.compress_size, archive.size)
+        inner = _Region(archive.budget.source, archive.path, begin(), size)
+        return _Unpacked(inner, lambda: _Inflate(-15), archive.budget)
+
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        return File(archive.budget, archive.path, label, info.file_size, unpack=packed)
+    return File(archive.budget, archive.path, label, info.compress_size, locate=begin)
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """A JSON object. Raises Unreadable: it is none."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable("it is not JSON") from error
+    if not isinstance(value, dict):
+        raise Unreadable("it is JSON, but no object")
+    return value

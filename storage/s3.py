@@ -1,0 +1,374 @@
+"""Bytes in MinIO or S3, which clients send there and fetch from there by themselves.
+
+    <prefix>/<workspace>/blobs/<aa>/<sha256>        what is whole
+    <prefix>/<workspace>/cold/<aa>/<sha256>         the same, kept cold
+    <prefix>/<workspace>/sending/<sha256>           an empty mark: it may be on its way in parts
+    <prefix>/<workspace>/documents/<name>
+
+The marks are there because MinIO lists multipart uploads by whole keys only.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from minio import S3Error
+from minio.datatypes import Object
+from minio.error import MinioException
+from minio.retention import Retention
+from urllib3.exceptions import HTTPError
+
+from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
+from storage.naming import check_digest, check_document
+from storage.port import CHUNK, Blob, Send, Storage, Stored
+from storage.s3_addresses import Addresses, Block
+from storage.s3_objects import MISSING, RETAINED, Objects, RefusedError
+from storage.s3_options import COLD, HOT, S3Options
+from storage.threads import Threads
+
+LIST_FROM: Final = 16
+"""So many blobs of one folder are looked for by listing it, fewer one by one."""
+PAGE: Final = 1_000
+"""Keys that a listing gives in one answer."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class S3Storage(Storage):
+    """A store in the buckets of these options."""
+
+    def __init__(self, options: S3Options, *, clock: Callable[[], float] = time.time) -> None:
+        self.options = options
+        self.name = f"s3://{options.places[0]}"
+        self._clock = clock
+        self._threads = Threads(options.threads, "s3")
+        self._many = ThreadPoolExecutor(options.threads, "s3-many")
+        self._http = options.http()
+        credentials = options.credentials(self._http)
+        self._objects = Objects(options.client(self._http, credentials), options.encryption_headers)
+        self._addresses = Addresses(options, credentials, clock)
+
+    async def open(self) -> None:
+        await self._run(self._open)
+
+    def _open(self) -> None:
+        for place in self.options.places:
+            client = self._objects.client
+            if not client.bucket_exists(place.bucket):
+                raise InvalidArgument(f"there is no bucket {place.bucket} in the store {self.options.endpoint}")
+            # What is begun and dropped shows that writing is allowed, and leaves nothing that a lock could keep.
+            key = f"{place.marks}probe"
+            headers: dict[str, Any] = dict(self.options.encryption_headers)
+            self._objects.abort(place.bucket, key, client._create_multipart_upload(place.bucket, key, headers))
+
+    async def close(self) -> None:
+        self._threads.close()
+        self._many.shutdown(wait=False)
+        self._http.clear()
+
+    # ── Blobs in ──────────────────────────────────────────────────────────────────────────────────
+
+    async def present(self, workspace: str, blobs: Sequence[Blob]) -> set[str]:
+        wanted = {check_digest(blob.sha256): blob.size for blob in blobs}
+        groups = [list(group) for _, group in itertools.groupby(sorted(wanted), lambda sha256: sha256[:2])]
+
+        def look() -> set[str]:
+            found = self._all(lambda group: self._sizes(workspace, group), groups)
+            return {sha256 for sizes in found for sha256, size in sizes.items() if wanted[sha256] == size}
+
+        return await self._run(look)
+
+    def _sizes(self, workspace: str, digests: Sequence[str]) -> dict[str, int]:
+        """The sizes of those that are there, of blobs that are in one folder and sorted.
+
+        A page of a listing tells of a thousand keys at the price of a few questions for one. It goes on while that
+        pays, and for the others there is a question each.
+        """
+        sizes = dict[str, int]()
+        if len(digests) >= LIST_FROM:
+            place, wanted, end = self.options.place(workspace), set(digests), ""
+            folder, after = f"{place.prefix}{HOT}/{digests[0][:2]}/", place.blob(HOT, digests[0])[:-1]
+            for item in itertools.islice(
+                self._objects.listed(place.bucket, folder, after), PAGE * (len(digests) // LIST_FROM)
+            ):
+                end = _digest(item)
+                if end in wanted:
+                    sizes[end] = item.size or 0
+                if end >= digests[-1]:
+                    break
+        for sha256 in digests:
+            if sha256 not in sizes and (found := self._find(workspace, sha256)) is not None:
+                sizes[sha256] = found.size
+        return sizes
+
+    async def sends(
+        self,
+        workspace: str,
+        blob: Blob,
+        parts: Sequence[str] = (),
+        *,
+        seconds: int,
+        base: str = "",  # noqa: ARG002
+    ) -> list[Send]:
+        return await self._run(self._sends, workspace, blob, blob.part_digests(parts), seconds)
+
+    def _sends(self, workspace: str, blob: Blob, digests: Sequence[str], seconds: int) -> list[Send]:
+        if self._is_there(workspace, blob):
+            return []
+        place = self.options.place(workspace)
+        key = place.blob(HOT, blob.sha256)
+        if blob.part_count == 1:
+            whole = Block(0, blob.size, blob.sha256)
+            return [
+                self._addresses.put(place.bucket, key, whole, seconds=seconds, headers=self.options.encryption_headers)
+            ]
+        self._objects.put(place.bucket, place.mark(blob.sha256), b"")
+        upload = self._objects.upload(place.bucket, key)
+        there = {part.number: (part.size, part.sha256) for part in self._objects.parts(place.bucket, key, upload)}
+        blocks = (Block(start, size, digest) for (start, size), digest in zip(blob.parts(), digests, strict=True))
+        return [
+            self._addresses.put(
+                place.bucket, key, block, seconds=seconds, query={"partNumber": str(i), "uploadId": upload}
+            )
+            for i, block in enumerate(blocks, 1)
+            if there.get(i) != (block.size, block.sha256)
+        ]
+
+    async def seal(self, workspace: str, blob: Blob) -> bool:
+        await self._run(self._seal, workspace, blob)
+        return blob.part_count == 1
+
+    def _seal(self, workspace: str, blob: Blob) -> None:
+        if self._is_there(workspace, blob):
+            return
+        place = self.options.place(workspace)
+        key = place.blob(HOT, blob.sha256)
+        uploads = self._objects.uploads(place.bucket, key) if blob.part_count > 1 else []
+        if not uploads:
+            raise PreconditionFailed(f"nothing was sent of the blob {blob.sha256}")
+        upload = str(uploads[0].upload_id)
+        try:
+            parts = self._objects.parts(place.bucket, key, upload)
+            expected = [(number, size) for number, (_, size) in enumerate(blob.parts(), 1)]
+            missing = len(set(expected) - {(part.number, part.size) for part in parts})
+            if missing or len(parts) != len(expected):
+                msg = f"{missing} of {len(expected)} parts of the blob {blob.sha256} were not sent"
+                raise PreconditionFailed(msg)
+            self._objects.complete(place.bucket, key, upload, parts)
+        except (S3Error, RefusedError) as error:
+            # Another one put it together, or sent a part again, since this one looked.
+            if error.code not in {*MISSING, "InvalidPart"}:
+                raise
+            if not self._is_there(workspace, blob):
+                raise PreconditionFailed(f"the parts of the blob {blob.sha256} are being sent") from error
+        for other in self._objects.uploads(place.bucket, key):
+            self._objects.abort(place.bucket, key, str(other.upload_id))
+        self._objects.remove(place.bucket, [place.mark(blob.sha256)])
+
+    # ── Blobs out ─────────────────────────────────────────────────────────────────────────────────
+
+    async def link(self, workspace: str, sha256: str, *, filename: str, seconds: int, base: str = "") -> str:  # noqa: ARG002
+        def link() -> str:
+            bucket, key, _ = self._known(workspace, sha256)
+            return self._addresses.get(bucket, key, filename=filename, seconds=seconds)
+
+        return await self._run(link)
+
+    async def read(self, workspace: str, sha256: str, start: int = 0, size: int | None = None) -> AsyncIterator[bytes]:
+        bucket, key, length = await self._run(self._known, workspace, sha256)
+        left = length - start if size is None else min(size, length - start)
+        if left <= 0:
+            return
+        response = await self._run(self._objects.client.get_object, bucket, key, start, left)
+        try:
+            while chunk := await self._run(response.read, min(CHUNK, left)):
+                left -= len(chunk)
+                yield chunk
+                if not left:
+                    break
+            else:
+                raise Unavailable(f"{self.name}: a blob ended before its size")
+        finally:
+            # One that is not at its end cannot serve another request.
+            await self._run(response.close if left else response.release_conn)
+
+    # ── Blobs as a whole ──────────────────────────────────────────────────────────────────────────
+
+    async def blobs(self, workspace: str) -> AsyncIterator[Stored]:
+        with self._translated():
+            async for stored in self._threads.each(self._blobs(workspace)):
+                yield stored
+
+    def _blobs(self, workspace: str) -> Iterator[Stored]:
+        place = self.options.place(workspace)
+        hot, cold = (self._objects.listed(place.bucket, f"{place.prefix}{where}/") for where in (HOT, COLD))
+        both = heapq.merge(
+            ((_digest(item), False, item) for item in hot),
+            ((_digest(item), True, item) for item in cold),
+            key=lambda entry: entry[:2],
+        )
+        for sha256, same in itertools.groupby(both, key=lambda entry: entry[0]):
+            _, is_cold, item = next(iter(same))
+            yield _stored(sha256, item, cold=is_cold)
+
+    async def remove(self, workspace: str, digests: Sequence[str]) -> set[str]:
+        place = self.options.place(workspace)
+        keys = [place.blob(where, sha256) for sha256 in digests for where in (HOT, COLD)]
+
+        def remove() -> set[str]:
+            batches = [keys[i : i + PAGE] for i in range(0, len(keys), PAGE)]
+            locked = self._all(lambda batch: self._objects.remove(place.bucket, batch), batches)
+            return {key.rpartition("/")[2] for each in locked for key in each}
+
+        return await self._run(remove)
+
+    async def abandon(self, workspace: str, before: int) -> int:
+        return await self._run(self._abandon, workspace, before)
+
+    def _abandon(self, workspace: str, before: int) -> int:
+        place, dropped, marks = self.options.place(workspace), 0, list[str]()
+        for mark in self._objects.listed(place.bucket, place.marks):
+            idle = self._drop_idle(place.bucket, place.blob(HOT, _digest(mark)), before)
+            dropped += idle is True
+            if idle is not False and _micros(mark.last_modified) < before:
+                marks.append(str(mark.object_name))
+        self._objects.remove(place.bucket, marks)
+        return dropped
+
+    def _drop_idle(self, bucket: str, key: str, before: int) -> bool | None:
+        """Whether all uploads of a key were idle, and are dropped; None when there were none."""
+        idle: bool | None = None
+        for upload in self._objects.uploads(bucket, key):
+            id = str(upload.upload_id)
+            times = [upload.initiated_time, *(part.modified for part in self._objects.parts(bucket, key, id))]
+            if max(map(_micros, times)) >= before:
+                return False
+            self._objects.abort(bucket, key, id)
+            idle = True
+        return idle
+
+    async def chill(self, workspace: str, digests: Sequence[str]) -> None:
+        await self._run(self._move_all, workspace, digests, HOT, COLD, self.options.cold_class)
+
+    async def warm(self, workspace: str, digests: Sequence[str]) -> None:
+        await self._run(self._move_all, workspace, digests, COLD, HOT, "")
+
+    def _move_all(self, workspace: str, digests: Sequence[str], here: str, there: str, storage_class: str) -> None:
+        place = self.options.place(workspace)
+
+        def move(sha256: str) -> None:
+            key = place.blob(here, sha256)
+            found = self._objects.stat(place.bucket, key)
+            if found is not None and not _is_retained(found, self._clock()):
+                self._objects.copy(place.bucket, key, place.blob(there, sha256), storage_class)
+                self._objects.remove(place.bucket, [key])
+
+        self._all(move, digests)
+
+    async def retain(self, workspace: str, digests: Sequence[str], until: int) -> None:
+        kept = Retention(self.options.lock, datetime.fromtimestamp(until / 1e6, UTC))
+
+        def retain(sha256: str) -> None:
+            bucket, key, _ = self._known(workspace, sha256)
+            try:
+                self._objects.client.set_object_retention(bucket, key, kept)
+            except S3Error as error:
+                if error.code not in {"InvalidRequest", "ObjectLockConfigurationNotFoundError", "NotImplemented"}:
+                    raise
+                msg = f"the bucket {bucket} cannot keep objects from being removed: it has no object lock"
+                raise PreconditionFailed(msg) from error
+
+        await self._run(self._all, retain, digests)
+
+    # ── Documents ─────────────────────────────────────────────────────────────────────────────────
+
+    async def put(self, workspace: str, name: str, data: bytes) -> None:
+        place = self.options.place(workspace)
+        await self._run(self._objects.put, place.bucket, place.document(name), data)
+
+    async def get(self, workspace: str, name: str) -> bytes | None:
+        place = self.options.place(workspace)
+        return await self._run(self._objects.get, place.bucket, place.document(name))
+
+    async def documents(self, workspace: str, prefix: str) -> AsyncIterator[str]:
+        place = self.options.place(workspace)
+        beginning = place.documents + check_document(prefix, prefix=True)
+        with self._translated():
+            async for item in self._threads.each(self._objects.listed(place.bucket, beginning)):
+                yield str(item.object_name).removeprefix(place.documents)
+
+    async def discard(self, workspace: str, name: str) -> None:
+        place = self.options.place(workspace)
+        await self._run(self._objects.remove, place.bucket, [place.document(name)])
+
+    # ── Looking for one ───────────────────────────────────────────────────────────────────────────
+
+    def _find(self, workspace: str, sha256: str) -> Stored | None:
+        place = self.options.place(workspace)
+        for where in (HOT, COLD):
+            if (found := self._objects.stat(place.bucket, place.blob(where, sha256))) is not None:
+                return _stored(sha256, found, cold=where == COLD)
+        return None
+
+    def _known(self, workspace: str, sha256: str) -> tuple[str, str, int]:
+        """The bucket, key and size of a blob. Raises NotFound."""
+        # Twice, for it may have been moved back while this looked in the second place.
+        found = self._find(workspace, sha256) or self._find(workspace, sha256)
+        if found is None:
+            raise NotFound(f"there is no blob {sha256}")
+        place = self.options.place(workspace)
+        return place.bucket, place.blob(COLD if found.cold else HOT, sha256), found.size
+
+    def _is_there(self, workspace: str, blob: Blob) -> bool:
+        found = self._find(workspace, blob.sha256)
+        return found is not None and found.size == blob.size
+
+    # ── Calls ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _all(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """The function for each item, many at once; the first error ends it."""
+        return list(self._many.map(function, items))
+
+    async def _run(self, function: Callable[..., R], *arguments: Any) -> R:
+        with self._translated():
+            return await self._threads.run(function, *arguments)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What the store or the way to it refuses is Unavailable, and says no more than a code."""
+        try:
+            yield
+        except (S3Error, RefusedError) as error:
+            if error.code in MISSING:
+                raise NotFound("it is not in the store") from error
+            raise Unavailable(f"{self.name}: the store answered {error.code}") from error
+        except (MinioException, HTTPError, OSError) as error:
+            raise Unavailable(f"{self.name}: the store cannot be reached ({type(error).__name__})") from error
+
+
+def _digest(item: Object) -> str:
+    return str(item.object_name).rpartition("/")[2]
+
+
+def _stored(sha256: str, item: Object, *, cold: bool) -> Stored:
+    return Stored(sha256, item.size or 0, _micros(item.last_modified), cold)
+
+
+def _micros(when: datetime | None) -> int:
+    return 0 if when is None else int(when.timestamp() * 1_000_000)
+
+
+def _is_retained(item: Object, now: float) -> bool:
+    headers = item.metadata or {}
+    if headers.get("x-amz-object-lock-legal-hold") == "ON":
+        return True
+    until = headers.get(RETAINED)
+    return until is not None and datetime.fromisoformat(str(until)).timestamp() > now

@@ -1,0 +1,114 @@
+"""The schema of Parquet, from its footer: as much of it as comes before the row groups."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from lineal.errors import InvalidArgument, LimitExceeded
+from storage.schemas.arrow import columns
+from storage.schemas.schema import MAX_SCHEMA, Schema, needs
+from storage.schemas.thrift import I32, I64, LIST, STRUCT, Compact
+from storage.source import Source
+
+MAX_ELEMENTS: Final = 50_000
+"""Elements of a schema: columns, and what they are made of."""
+MAX_DEPTH: Final = 64
+"""Elements within elements."""
+
+_NO_ROW_GROUPS: Final = bytes([0x19, 0x0C, 0x00])
+_NUM_CHILDREN: Final = 5
+
+
+def read(source: Source, path: str) -> Schema:
+    """The schema of a Parquet file, with types in Arrow's words. Raises InvalidArgument, LimitExceeded."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise needs("pyarrow") from None
+    footer = _trimmed(path, _footer(source, path))
+    small = b"".join((b"PAR1", footer, len(footer).to_bytes(4, "little"), b"PAR1"))
+    try:
+        metadata = pq.read_metadata(io.BytesIO(small))
+        schema = metadata.schema.to_arrow_schema()
+        return Schema.of(path, "parquet", columns(schema), metadata.num_rows)
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise InvalidArgument(f"{path}: the footer of this Parquet file cannot be read") from error
+
+
+def _footer(source: Source, path: str) -> bytes:
+    """The first MAX_SCHEMA bytes of the footer."""
+    size = source.files[path]
+    end = source.read(path, max(size - 8, 0), 8)
+    if end.endswith(b"PARE"):
+        raise InvalidArgument(f"{path}: the footer of this Parquet file is encrypted")
+    length = int.from_bytes(end[:4], "little")
+    if size < 12 or not end.endswith(b"PAR1") or length > size - 12:
+        raise InvalidArgument(f"{path}: this Parquet file has no footer; it may not have been written to its end")
+    return source.read(path, size - 8 - length, min(length, MAX_SCHEMA))
+
+
+def _trimmed(path: str, footer: bytes) -> bytes:
+    """The footer as if there were no row groups, which may be many, and are not needed."""
+    reader = Compact(footer)
+    rows = -1
+    seen: list[int] = []
+    try:
+        number, kind = reader.field(0)
+        while kind:
+            seen.append(number)
+            if (number, kind) == (2, LIST):
+                _check(path, reader)
+            elif (number, kind) == (3, I64):
+                rows = reader.integer()
+                break
+            else:
+                reader.skip(kind)
+            number, kind = reader.field(number)
+    except IndexError:
+        if len(footer) == MAX_SCHEMA:
+            raise LimitExceeded(f"{path}: the schema has more than {MAX_SCHEMA:,} bytes") from None
+        raise InvalidArgument(f"{path}: the footer of this Parquet file breaks off") from None
+    except ValueError:
+        raise InvalidArgument(f"{path}: the footer of this Parquet file cannot be read") from None
+    if seen != [1, 2, 3] or rows < 0:
+        raise InvalidArgument(f"{path}: the footer of this Parquet file does not begin as one does")
+    return footer[: reader.at] + _NO_ROW_GROUPS
+
+
+def _check(path: str, reader: Compact) -> None:
+    """Pass over the schema. Raises LimitExceeded: it is too large or too deep to be made into objects."""
+    count, kind = reader.list_head()
+    if kind != STRUCT:
+        raise ValueError
+    if count > MAX_ELEMENTS:
+        raise LimitExceeded(f"{path}: the schema has more than {MAX_ELEMENTS:,} elements")
+    awaited = [1]
+    for _ in range(count):
+        while awaited and not awaited[-1]:
+            awaited.pop()
+        if not awaited:
+            raise ValueError
+        awaited[-1] -= 1
+        children = _children(reader)
+        if not 0 <= children <= count:
+            raise ValueError
+        awaited.append(children)
+        if len(awaited) > MAX_DEPTH:
+            raise LimitExceeded(f"{path}: the schema is more than {MAX_DEPTH} elements deep")
+    if any(awaited):
+        raise ValueError
+
+
+def _children(reader: Compact) -> int:
+    """How many children an element has, which is passed over."""
+    children = 0
+    number, kind = reader.field(0)
+    while kind:
+        if (number, kind) == (_NUM_CHILDREN, I32):
+            children = reader.integer()
+        else:
+            reader.skip(kind)
+        number, kind = reader.field(number)
+    return children

@@ -1,0 +1,350 @@
+"""No request can make the server read what no connector allows: by names, addresses, redirects or links."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
+from storage.connectors import https as web_module
+from storage.connectors.addresses import is_allowed, system
+from storage.connectors.config import ConnectorConfig
+from storage.connectors.connector import Connectors, Reference
+from tests.hdfs import HdfsServer
+from tests.storage.connectors.conftest import connector, loopback
+from tests.web import WebServer
+
+# ── Addresses ─────────────────────────────────────────────────────────────────────────────────────
+
+PRIVATE = ["127.0.0.1", "127.8.8.8", "::1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd12:3456::1"]
+NEVER = [
+    *("169.254.169.254", "169.254.1.1", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "0.0.0.0", "0.1.2.3"),
+    *("224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "fe80::1", "fec0::1", "ff02::1", "ff0e::1"),
+    # Version 4 within version 6: mapped, compatible, translated, NAT64, 6to4, Teredo.
+    *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:8.8.8.8", "::127.0.0.1", "::ffff:0:7f00:1"),
+    *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2001::1"),
+    *("fe80::1%eth0", "2606:4700::1%eth0", "localhost", "", "127.1", "0x7f000001", "2130706433", "0177.0.0.1"),
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_addresses_need_the_connectors_leave(address: str) -> None:
+    assert not is_allowed(address, private=False)
+    assert is_allowed(address, private=True)
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_some_addresses_are_never_connected_to(address: str) -> None:
+    assert not is_allowed(address, private=False)
+    assert not is_allowed(address, private=True)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111"])
+def test_public_addresses_are_connected_to(address: str) -> None:
+    assert is_allowed(address, private=False)
+
+
+# ── https ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def site(web: WebServer) -> Iterator[WebServer]:
+    """The web server with one file that is allowed, and one that is not."""
+    web.files = {"/raw/a.txt": b"allowed", "/secret.txt": b"secret"}
+    yield web
+    web.files, web.redirects, web.headers, web.ranges = {}, {}, {}, True
+    web.requests.clear()
+    web.seen_headers.clear()
+
+
+def of(web: WebServer, *prefixes: str, private: bool = True, **more: object) -> ConnectorConfig:
+    options = {"ca_file": str(web.ca), "allow_private": private}
+    config = connector("https", f"https://files.test:{web.port}/raw", options=options, **more)
+    if prefixes:
+        table = connector("https", prefixes[0])
+        others = (connector("https", prefix).prefixes[0] for prefix in prefixes[1:])
+        return replace(config, prefixes=(*config.prefixes, *table.prefixes, *others))
+    return config
+
+
+async def read(config: ConnectorConfig, uri: str, resolve: Callable[[str], Sequence[str]] = loopback) -> bytes:
+    async with Connectors([config], resolve) as connectors:
+        return await connectors.reference(uri, "vision").read("", 0, 100)
+
+
+async def test_a_name_that_resolves_to_this_machine_is_not_connected_to(site: WebServer) -> None:
+    with pytest.raises(Unavailable, match="may not connect to"):
+        await read(of(site, private=False), f"https://files.test:{site.port}/raw/a.txt")
+    assert not site.requests
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"])
+async def test_private_leave_does_not_open_metadata_or_hidden_addresses(site: WebServer, address: str) -> None:
+    with pytest.raises(Unavailable, match="may not connect to"):
+        await read(of(site), f"https://files.test:{site.port}/raw/a.txt", lambda _: [address])
+
+
+async def test_one_bad_address_condemns_a_name(site: WebServer) -> None:
+    with pytest.raises(Unavailable, match="may not connect to"):
+        await read(of(site), f"https://files.test:{site.port}/raw/a.txt", lambda _: ["127.0.0.1", "169.254.169.254"])
+    assert not site.requests
+
+
+async def test_what_was_judged_is_what_is_connected_to(site: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [["127.0.0.1"], ["169.254.169.254"], ["169.254.169.254"]]
+    dialled: list[str] = []
+    dial = socket.create_connection
+
+    def watched(address: tuple[str, int], *arguments: object, **named: object) -> socket.socket:
+        dialled.append(address[0])
+        return dial(address, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "create_connection", watched)
+    # The name is asked for once: what it would say next is never heard.
+    assert await read(of(site), f"https://files.test:{site.port}/raw/a.txt", lambda _: answers.pop(0)) == b"allowed"
+    assert dialled == ["127.0.0.1"]
+    assert len(answers) == 2
+
+
+async def test_a_name_that_changes_its_mind_between_connections_is_refused(site: WebServer) -> None:
+    answers = [["127.0.0.1"], ["169.254.169.254"]]
+    site.headers = {"Connection": "close"}
+    async with Connectors([of(site)], lambda _: answers.pop(0)) as connectors:
+        reference = connectors.reference(f"https://files.test:{site.port}/raw/a.txt", "vision")
+        assert await reference.read("", 0, 100) == b"allowed"
+        with pytest.raises(Unavailable, match="may not connect to"):
+            await reference.read("", 0, 100)
+
+
+async def test_the_certificate_must_be_for_the_name(site: WebServer) -> None:
+    config = connector("https", f"https://evil.test:{site.port}/raw", options=dict(of(site).options))
+    with pytest.raises(Unavailable):
+        await read(config, f"https://evil.test:{site.port}/raw/a.txt")
+    assert not site.requests
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("/secret.txt", "../secret.txt", "/raw/../secret.txt", "/raw/%2e%2e/secret.txt", "/rawer/a.txt", ""),
+        *("https://other.test:{port}/raw/a.txt", "http://files.test:{port}/raw/a.txt", "https://127.0.0.1:{port}/raw/a"),
+        *("https://files.test/raw/a.txt", "//other.test:{port}/raw/a.txt", "file:///etc/passwd", "s3://lake/raw/a"),
+        *("https://user@files.test:{port}/raw/a.txt", "http://169.254.169.254/latest/meta-data/", "gopher://x:70/1"),
+        *("https://files.test:{port}/raw/a.txt?x=1", "https://files.test:{port}/raw/a.txt#x", "https://[::1]:{port}/raw/a"),
+    ],
+)  # fmt: skip
+async def test_redirects_to_what_is_not_allowed_are_not_followed(site: WebServer, target: str) -> None:
+    site.redirects = {"/raw/b.txt": target.format(port=site.port)}
+    with pytest.raises(Unavailable, match="redirects to what its connector does not allow"):
+        await read(of(site), f"https://files.test:{site.port}/raw/b.txt")
+    assert site.requests == ["/raw/b.txt"]
+
+
+async def test_redirects_within_the_prefixes_are_followed_a_few_times(site: WebServer) -> None:
+    base = f"https://other.test:{site.port}/raw"
+    site.redirects = {"/raw/b.txt": "c.txt", "/raw/c.txt": f"{base}/a.txt", "/raw/loop": "/raw/loop"}
+    assert await read(of(site, base), f"https://files.test:{site.port}/raw/b.txt") == b"allowed"
+    with pytest.raises(Unavailable, match="more than 5 times"):
+        await read(of(site), f"https://files.test:{site.port}/raw/loop")
+
+
+async def test_every_redirect_is_judged_by_its_address_again(site: WebServer) -> None:
+    base = f"https://other.test:{site.port}/raw"
+    site.redirects = {"/raw/b.txt": f"{base}/a.txt"}
+    addresses = {"files.test": ["127.0.0.1"], "other.test": ["169.254.169.254"]}
+    with pytest.raises(Unavailable, match="may not connect to"):
+        await read(of(site, base), f"https://files.test:{site.port}/raw/b.txt", lambda host: addresses[host])
+
+
+async def test_no_proxy_of_the_environment_is_used(site: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert await read(of(site), f"https://files.test:{site.port}/raw/a.txt") == b"allowed"
+
+
+async def test_credentials_are_sent_and_never_shown(site: WebServer, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret")
+    config = of(site, secrets={"bearer_file": str(tmp_path / "token")})
+    assert await read(config, f"https://files.test:{site.port}/raw/a.txt") == b"allowed"
+    assert site.seen_headers[0]["Authorization"] == "Bearer s3cret"
+    with pytest.raises(NotFound) as caught:
+        await read(config, f"https://files.test:{site.port}/raw/nothing")
+    assert "s3cret" not in str(caught.value)
+
+
+async def listing(config: ConnectorConfig, uri: str) -> list[str]:
+    async with Connectors([config], loopback) as connectors:
+        return [entry.path async for page in connectors.reference(uri, "vision").walk() for entry in page]
+
+
+async def test_an_index_page_lists_only_what_is_beneath_it(site: WebServer) -> None:
+    links = [
+        "a.txt",
+        "/secret.txt",
+        "../secret.txt",
+        "%2e%2e/secret.txt",
+        "https://other.test/raw/x",
+        "?C=N",
+        "a.txt#x",
+    ]
+    links += ["deep/er.txt", "javascript:alert(1)", "//evil.test/raw/a.txt", "http://files.test/raw/a.txt", "./a.txt"]
+    site.files["/raw/"] = "".join(f'<A class=x HREF="{link}">' for link in links).encode()
+    site.headers = {"Content-Type": "text/html"}
+    assert await listing(of(site), f"https://files.test:{site.port}/raw/") == ["a.txt"]
+    assert not any("secret" in path for path in site.requests)
+
+
+async def test_an_index_page_has_a_limit(site: WebServer) -> None:
+    site.files["/raw/"] = b"<a " * (web_module.MAX_INDEX // 2)
+    site.headers = {"Content-Type": "text/html"}
+    with pytest.raises(LimitExceeded, match="index page"):
+        await listing(of(site), f"https://files.test:{site.port}/raw/")
+
+
+async def test_a_server_without_ranges_gives_only_the_beginning(site: WebServer) -> None:
+    site.ranges = False
+    site.files["/raw/large"] = b"x" * 2**24
+    uri = f"https://files.test:{site.port}/raw/large"
+    async with Connectors([of(site)], loopback) as connectors:
+        reference = connectors.reference(uri, "vision")
+        entry = await reference.stat()
+        assert entry is not None
+        assert entry.size == 2**24
+        assert await reference.read("", 0, 10) == b"x" * 10
+        with pytest.raises(Unavailable, match="no ranges"):
+            await reference.read("", 10, 10)
+
+
+async def test_a_digest_of_the_whole_is_taken_as_its_checksum(site: WebServer) -> None:
+    site.headers = {"Repr-Digest": "sha-512=:AAAA:, sha-256=:4REjxQ4yrqUVicfSKYNO/cF9zNj5ANbzgDZt3/h3Qxo=:"}
+    async with Connectors([of(site)], loopback) as connectors:
+        entry = await connectors.reference(f"https://files.test:{site.port}/raw/a.txt", "vision").stat()
+    assert entry is not None
+    assert entry.checksum.startswith("sha256:e11123c5")
+
+
+def test_names_are_resolved_by_this_machine() -> None:
+    assert set(system("localhost")) <= {"127.0.0.1", "::1"}
+
+
+# ── file ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "lake" / "data").mkdir(parents=True)
+    (tmp_path / "lake" / "data" / "a.txt").write_text("allowed")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "s.txt").write_text("secret")
+    return tmp_path / "lake"
+
+
+@contextmanager
+def at(folder: Path, path: str) -> Iterator[Reference]:
+    connectors = Connectors([connector("file", f"file://{folder}")])
+    yield connectors.reference(f"file://{folder}/{path}", "vision")
+
+
+async def test_a_link_within_the_prefix_is_followed(folder: Path) -> None:
+    (folder / "data" / "link.txt").symlink_to(folder / "data" / "a.txt")
+    with at(folder, "data/link.txt") as reference:
+        assert await reference.read("", 0, 100) == b"allowed"
+    with at(folder, "data") as reference:
+        assert {entry.path async for page in reference.walk() for entry in page} == {"a.txt", "link.txt"}
+
+
+@pytest.mark.parametrize("link", ["data/out", "out"])
+async def test_a_link_that_leads_out_is_refused(folder: Path, link: str) -> None:
+    (folder / link).symlink_to(folder.parent / "secret")
+    with at(folder, f"{link}/s.txt") as reference:
+        with pytest.raises(InvalidArgument, match="leads out"):
+            await reference.read("", 0, 100)
+        with pytest.raises(InvalidArgument, match="leads out"):
+            await reference.stat()
+    with at(folder, "") as reference, pytest.raises(InvalidArgument, match="leads out"):
+        [page async for page in reference.walk()]
+
+
+async def test_a_link_that_is_put_in_place_after_the_check_is_not_followed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def swap(path: str | Path, flags: int, **named: int) -> int:
+        if path == "a.txt":
+            (folder / "data" / "a.txt").unlink()
+            (folder / "data" / "a.txt").symlink_to(folder.parent / "secret" / "s.txt")
+        return opened(path, flags, **named)
+
+    with at(folder, "data/a.txt") as reference:
+        monkeypatch.setattr(os, "open", swap)
+        with pytest.raises(NotFound):
+            await reference.read("", 0, 100)
+
+
+async def test_links_to_folders_and_what_is_no_file_are_not_taken_for_files(folder: Path) -> None:
+    os.mkfifo(folder / "data" / "pipe")
+    with at(folder, "data") as reference:
+        assert [entry.path async for page in reference.walk() for entry in page] == ["a.txt"]
+        with pytest.raises(NotFound):
+            await reference.read("pipe", 0, 10)
+    (folder / "data" / "again").symlink_to(folder / "data")
+    with at(folder, "data") as reference, pytest.raises(InvalidArgument, match="link to a folder"):
+        [page async for page in reference.walk()]
+
+
+async def test_a_file_whose_name_is_not_utf8_is_named(folder: Path) -> None:
+    (folder / "data" / os.fsdecode(b"\xff.txt")).write_text("x")
+    with at(folder, "data") as reference, pytest.raises(InvalidArgument, match="not UTF-8"):
+        [page async for page in reference.walk()]
+
+
+# ── hdfs ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_name_node_can_send_the_reader_to_configured_data_nodes_only(hdfs_server: HdfsServer) -> None:
+    hdfs_server.put({"/raw/a.txt": b"allowed"})
+    options = {"host": "127.0.0.1", "port": hdfs_server.port, "user": "root"}
+    for nodes, allowed in ((["127.0.0.1"], True), ([hdfs_server.datanode], True), ([], False), (["other:1"], False)):
+        config = connector("hdfs", "hdfs://lake/raw", options={**options, "datanodes": nodes})
+        async with Connectors([config]) as connectors:
+            reference = connectors.reference("hdfs://lake/raw/a.txt", "vision")
+            if allowed:
+                assert await reference.read("", 0, 100) == b"allowed"
+            else:
+                with pytest.raises(Unavailable):
+                    await reference.read("", 0, 100)
+
+
+# ── What is missing or away ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        connector("s3", "s3://lake", options={"endpoint_url": "http://127.0.0.1:1", "anon": True}, timeout=2),
+        connector("gs", "gs://lake", options={"endpoint_url": "http://127.0.0.1:1", "anon": True}, timeout=2),
+        connector("abfs", "abfs://lake", options={"account_host": "127.0.0.1:1", "account_name": "a"}, timeout=2),
+        connector("webhdfs", "webhdfs://127.0.0.1:1/", timeout=2),
+        connector("https", "https://localhost:1/", options={"allow_private": True}, timeout=2),
+    ],
+    ids=lambda config: config.scheme,
+)
+async def test_a_store_that_is_away_is_unavailable_in_time(config: ConnectorConfig) -> None:
+    async with Connectors([config]) as connectors:
+        reference = connectors.reference(f"{config.prefixes[0].uri.rstrip('/')}/a", "vision")
+        with pytest.raises(Unavailable, match="connect"):
+            await reference.stat()
+
+
+async def test_a_missing_secret_is_named_without_its_value() -> None:
+    config = connector("s3", "s3://lake", secrets={"key_env": "LAKE_MISSING", "secret_env": "LAKE_MISSING"})
+    async with Connectors([config]) as connectors:
+        with pytest.raises(Unavailable, match="LAKE_MISSING"):
+            await connectors.reference("s3://lake/a", "vision").stat()

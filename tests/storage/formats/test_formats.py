@@ -1,0 +1,264 @@
+"""What is found in files that the libraries themselves wrote, in malicious ones, and in broken ones."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import struct
+import tracemalloc
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storage.formats import Value, Verdict, detect
+from storage.formats.finding import Detected
+from storage.source import Source
+
+SAMPLES = Path(__file__).parent / "samples"
+REAL = {
+    str(path.relative_to(SAMPLES)): path.read_bytes()
+    for path in sorted(SAMPLES.rglob("*"))
+    if path.is_file() and path.suffix not in {".py", ".pyc"}
+}
+FEATURES = [Value("age", ""), Value("height", ""), Value("weight", "")]
+
+
+class Memory(Source):
+    """Files in memory."""
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        super().__init__({path: len(data) for path, data in contents.items()})
+        self.contents = contents
+
+    def fetch(self, path: str, start: int, size: int) -> bytes:
+        return self.contents[path][start : start + size]
+
+
+def look(**contents: bytes) -> Detected:
+    return detect(Memory(contents))
+
+
+def look_at(name: str) -> Detected:
+    return detect(Memory({name: REAL[name]}))
+
+
+class Evil:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_scikit_learn_pickle_of_every_protocol_tells_estimator_version_and_features(protocol: int) -> None:
+    found = look_at(f"pipeline.{protocol}.pkl")
+    assert found.frameworks == ["scikit-learn"]
+    assert found.versions["scikit-learn"] == "1.9.1"
+    assert found.facts["sklearn.estimator"] == "sklearn.pipeline.Pipeline"
+    assert list(found.inputs) == FEATURES
+    assert found.pickles is Verdict.SAFE
+
+
+@pytest.mark.parametrize("name", [name for name in REAL if name.endswith(".joblib")])
+def test_joblib_is_read_through_its_compression_and_past_its_arrays(name: str) -> None:
+    found = look_at(name)
+    assert found.formats == ["joblib"]
+    assert found.versions["scikit-learn"] == "1.9.1"
+    assert (found.pickles, list(found.notes)) == (Verdict.SAFE, [])
+
+
+def test_skops_has_no_pickles() -> None:
+    found = look_at("pipeline.skops")
+    assert found.frameworks == ["scikit-learn"]
+    assert found.versions == {"skops": "0.16.0", "scikit-learn": "1.9.1"}
+    assert found.pickles is Verdict.NONE
+
+
+@pytest.mark.parametrize("name", ["linear.pt", "legacy.pth", "script.pt"])
+def test_tensors_of_pytorch_are_counted_without_reading_them(name: str) -> None:
+    found = look_at(name)
+    assert (found.frameworks, found.parameter_count, found.pickles) == (["PyTorch"], 8, Verdict.SAFE)
+    assert ("TorchScript" in found.formats) == (name == "script.pt")
+
+
+def test_safetensors_tell_parameters_and_library() -> None:
+    found = look_at("model.safetensors")
+    assert (found.frameworks, found.formats, found.parameter_count) == (["PyTorch"], ["safetensors"], 16)
+
+
+def test_onnx_tells_versions_inputs_outputs_and_parameters() -> None:
+    found = look_at("linear.onnx")
+    assert found.versions["ONNX opset"] == "17"
+    assert list(found.inputs) == [Value("x", "float32", (None, 3))]
+    assert list(found.outputs) == [Value("y", "float32", (None, 2))]
+    assert found.parameter_count == 6
+
+
+def test_gguf_tells_architecture_context_licence_and_parameters() -> None:
+    found = look_at("tiny.gguf")
+    assert found.facts["gguf.architecture"] == "llama"
+    assert found.facts["gguf.context_length"] == "4096"
+    assert (found.licence, found.parameter_count) == ("mit", 32)
+
+
+def test_a_saved_model_tells_its_signature_and_counts_its_variables() -> None:
+    found = detect(Memory({path: data for path, data in REAL.items() if path.startswith("saved/")}))
+    assert found.versions["TensorFlow"] == "2.21.0"
+    assert list(found.inputs) == [Value("x", "float32", (None, 3))]
+    assert list(found.outputs) == [Value("y", "float32", (None, 2))]
+    assert found.parameter_count == 6
+
+
+def test_keras_and_gradient_boosting_are_known_by_their_own_files() -> None:
+    assert look_at("dense.keras").inputs == [Value("features", "float32", (None, 3))]
+    assert look_at("boosted.json").versions["XGBoost"] == look_at("boosted.ubj").versions["XGBoost"] == "3.2.0"
+    assert list(look_at("light.txt").inputs) == FEATURES
+
+
+def test_an_mlmodel_tells_flavours_run_and_signature() -> None:
+    text = b"""flavors:
+  python_function: {loader_module: mlflow.sklearn, python_version: 3.11.4}
+  sklearn: {sklearn_version: 1.5.2}
+mlflow_version: 2.17.0
+run_id: 4f1c
+model_uuid: 77aa
+signature:
+  inputs: '[{"type": "double", "name": "age"}]'
+  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1, 2]}}]'
+"""
+    found = look(MLmodel=text)
+    assert found.frameworks == ["scikit-learn"]
+    assert found.versions == {"MLflow": "2.17.0", "Python": "3.11.4", "scikit-learn": "1.5.2"}
+    assert (found.facts["mlflow.run_id"], found.facts["mlflow.model_uuid"]) == ("4f1c", "77aa")
+    assert list(found.inputs) == [Value("age", "double")]
+    assert list(found.outputs) == [Value("", "int64", (None, 2))]
+
+
+def test_hugging_face_files_tell_architecture_base_model_and_licence() -> None:
+    found = detect(
+        Memory(
+            {
+                "config.json": b'{"architectures":["BertModel"],"model_type":"bert","transformers_version":"4.44.0"}',
+                "adapter_config.json": b'{"peft_type":"LORA","base_model_name_or_path":"google/bert"}',
+                "README.md": b"---\nlicense: apache-2.0\ndatasets:\n- squad\n---\n# Card\n",
+            }
+        )
+    )
+    assert set(found.frameworks) == {"Transformers", "PEFT"}
+    assert found.facts["transformers.architectures"] == "BertModel"
+    assert (found.base_models, found.datasets, found.licence) == (["google/bert"], ["squad"], "apache-2.0")
+
+
+def zipped(data: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("inner/weights.dat", data)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("wrap", [bytes, zlib.compress, zipped, lambda data: zipped(data, zipfile.ZIP_STORED)])
+@pytest.mark.parametrize("name", ["model.pkl", "model.bin", "picture.jpg"])
+def test_a_malicious_pickle_is_dangerous_wherever_it_hides_and_never_runs(
+    tmp_path: Path, protocol: int, wrap: Callable[[bytes], bytes], name: str
+) -> None:
+    marker = tmp_path / "ran"
+    found = look(**{name: wrap(pickle.dumps(Evil(marker), protocol))})
+    assert found.pickles is Verdict.DANGEROUS
+    assert found.imports[0].name in {"posix.system", "nt.system"}
+    assert not marker.exists()
+
+
+def test_a_pickle_that_breaks_after_it_ran_is_dangerous_all_the_same(tmp_path: Path) -> None:
+    found = look(**{"model.pkl": pickle.dumps(Evil(tmp_path / "ran"))[:-1] + b"\xff\xff"})
+    assert found.pickles is Verdict.DANGEROUS
+    assert found.notes[0].startswith("model.pkl: ")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"(S'true'\nios\nsystem\n.",
+        b"\x80\x04\x8c\x02os\x94\x8c\x06system\x940h\x00h\x01\x93\x8c\x04true\x85R.",
+        b"\x80\x04S'o\\x73'\nS'system'\n\x93\x8c\x04true\x85R.",
+        b"\x80\x04\x8c\rsklearn.utils\x8c\x10joblib.os.system\x93\x8c\x04true\x85R.",
+        b"\x80\x02cbuiltins\n__import__\nX\x02\x00\x00\x00os\x85R.",
+        b"\x80\x02ccommands\ngetoutput\nX\x02\x00\x00\x00ls\x85R.",
+    ],
+    ids=["GLOBAL", "INST", "memo", "escaped", "attributes", "import", "python 2"],
+)
+def test_no_way_of_writing_an_import_hides_it(data: bytes) -> None:
+    assert look(**{"model.pkl": data}).pickles is Verdict.DANGEROUS
+
+
+def test_arrays_of_joblib_hide_no_opcodes_from_plain_pickle() -> None:
+    sample = REAL["forest.joblib"]
+    end_of_wrapper = b"K\x10ub"  # an alignment of 16, SETITEMS, BUILD
+    at = sample.index(end_of_wrapper) + len(end_of_wrapper)
+    found = look(**{"forest.joblib": sample[:at] + b"cos\nsystem\n(S'true'\ntR." + sample[at:]})
+    assert found.pickles is Verdict.DANGEROUS
+
+
+def test_what_nobody_knows_is_suspicious_and_what_cannot_be_told_is_worse() -> None:
+    assert look(**{"a.pkl": b"cmine\nThing\n)R."}).pickles is Verdict.SUSPICIOUS
+    assert look(**{"a.pkl": b"\x80\x04\x82\x01)R."}).pickles is Verdict.UNSCANNED
+
+
+def test_a_member_that_cannot_be_read_is_called_unscanned() -> None:
+    found = look(**{"a.zip": zipped(pickle.dumps([1]), zipfile.ZIP_LZMA)})
+    assert found.pickles is Verdict.UNSCANNED
+    assert found.notes
+
+
+def test_bombs_of_every_kind_end_as_notes_within_bounded_memory() -> None:
+    bombs = {
+        "bomb.pkl": zlib.compress(b"\x80\x04" + b"]" * 50_000_000),
+        "deep.pkl": b"\x80\x04)" + b"\x85" * 600_000 + b".",
+        "MLmodel": b"[" * 400_000,
+        "config.json": b"[" * 1_000_000,
+        "model.safetensors": struct.pack("<Q", 2**62) + b"{}",
+        "a.gguf": b"GGUF" + struct.pack("<IQQ", 3, 2**60, 2**60),
+        "a.onnx": b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+    }
+    tracemalloc.start()
+    try:
+        found = detect(Memory(bombs))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 256 * 2**20
+    assert {note.split(":")[0] for note in found.notes} >= set(bombs) - {"deep.pkl"}
+    assert found.pickles is Verdict.UNSCANNED
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(name=st.sampled_from(sorted(REAL)), seed=st.integers(0, 2**32), cut=st.booleans())
+def test_mutated_real_files_never_raise(name: str, seed: int, cut: bool) -> None:
+    chance = random.Random(seed)
+    data = bytearray(REAL[name])
+    for _ in range(chance.randint(1, 8)):
+        data[chance.randrange(len(data))] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
+    if cut:
+        del data[chance.randrange(len(data)) :]
+    source = Memory({name: bytes(data)})
+    detect(source)
+    assert source.reads_left >= 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.sampled_from(["a.pkl", "a.pt", "a.npy", "a.onnx", "a.gguf", "a.safetensors", "MLmodel", "saved_model.pb"]),
+    head=st.sampled_from([b"", b"\x80\x04", b"PK\x03\x04", b"GGUF\x03\0\0\0", b"\x93NUMPY\x01\0", b"BZh9", b"{"]),
+    rest=st.binary(max_size=400),
+)
+def test_random_bytes_never_raise(name: str, head: bytes, rest: bytes) -> None:
+    detect(Memory({name: head + rest}))

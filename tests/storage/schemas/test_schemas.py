@@ -1,0 +1,363 @@
+"""Schemas are read from the footer or the head, whatever the size of the file, and hostile files end with an error."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import feather, ipc
+
+from lineal.errors import InvalidArgument, LimitExceeded
+from storage.schemas import Column, Schema, read_schema
+from storage.schemas.schema import HEAD, MAX_SCHEMA
+from storage.source import Source
+
+
+class Bytes(Source):
+    """Files in memory, which counts what is read."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__({path: len(data) for path, data in files.items()})
+        self._data = files
+        self.bytes_read = 0
+
+    def fetch(self, path: str, start: int, size: int) -> bytes:
+        self.bytes_read += size
+        return self._data[path][start : start + size]
+
+
+def schema_of(data: bytes, path: str = "data") -> Schema | None:
+    return read_schema(Bytes({path: data}), path)
+
+
+def columns_of(data: bytes, path: str = "data") -> dict[str, tuple[str, bool | None]]:
+    schema = schema_of(data, path)
+    assert schema is not None
+    return {column.name: (column.type, column.nullable) for column in schema.columns}
+
+
+TABLE = pa.table(
+    {
+        "id": pa.array([1, 2, 3], pa.int64()),
+        "at": pa.array([None, 1, 2], pa.timestamp("us", "UTC")),
+        "tags": pa.array([["a"], [], None], pa.list_(pa.string())),
+        "where": pa.array([{"x": 1.5, "y": None}] * 3, pa.struct([("x", pa.float64()), ("y", pa.int32())])),
+    },
+    schema=pa.schema(
+        [
+            pa.field("id", pa.int64(), nullable=False),
+            pa.field("at", pa.timestamp("us", "UTC")),
+            pa.field("tags", pa.list_(pa.string())),
+            pa.field("where", pa.struct([("x", pa.float64()), ("y", pa.int32())])),
+        ]
+    ),
+)
+
+
+def parquet(table: pa.Table = TABLE, **options: Any) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(table, out, **options)
+    return out.getvalue()
+
+
+def arrow_file(table: pa.Table = TABLE, **options: Any) -> bytes:
+    out = io.BytesIO()
+    with ipc.new_file(out, table.schema) as writer:
+        writer.write_table(table, **options)
+    return out.getvalue()
+
+
+def arrow_stream(table: pa.Table = TABLE) -> bytes:
+    out = io.BytesIO()
+    with ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
+def avro(schema: Any, records: Iterable[Any] = (), codec: str = "null") -> bytes:
+    out = io.BytesIO()
+    fastavro.writer(out, schema, records, codec=codec)
+    return out.getvalue()
+
+
+RECORD = {
+    "type": "record",
+    "name": "Event",
+    "fields": [
+        {"name": "id", "type": "long"},
+        {"name": "name", "type": ["null", "string"]},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "tags", "type": {"type": "array", "items": "string"}},
+        {"name": "either", "type": ["int", "string"]},
+    ],
+}
+
+
+# ── What is read ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("make", [parquet, arrow_file, arrow_stream])
+def test_columnar_files_have_their_columns_whole(make: Callable[[], bytes]) -> None:
+    assert columns_of(make()) == {
+        "id": ("int64", False),
+        "at": ("timestamp[us, tz=UTC]", True),
+        "tags": ("list<element: string>" if make is parquet else "list<item: string>", True),
+        "where": ("struct<x: double, y: int32>", True),
+    }
+
+
+def test_rows_are_told_where_the_format_says_them() -> None:
+    table = pa.table({"n": range(10_000)})
+    feather_file = io.BytesIO()
+    feather.write_feather(table, feather_file, compression="uncompressed")
+    for data, rows in (
+        (parquet(table, row_group_size=100), 10_000),
+        (parquet(table.slice(0, 0)), 0),
+        (arrow_file(table), None),
+        (feather_file.getvalue(), None),
+        (arrow_stream(table), None),
+    ):
+        schema = schema_of(data)
+        assert schema is not None
+        assert (schema.rows, schema.columns) == (rows, (Column("n", "int64", True),))
+
+
+def test_avro_has_its_fields_with_the_types_as_avro_writes_them() -> None:
+    records: list[Any] = [{"id": 1, "name": None, "at": 0, "tags": [], "either": 1}]
+    data = avro(RECORD, records, codec="deflate")
+    assert columns_of(data) == {
+        "id": ("long", False),
+        "name": ("string", True),
+        "at": ("long (timestamp-millis)", False),
+        "tags": ('{"type":"array","items":"string"}', False),
+        "either": ('["int","string"]', False),
+    }
+    schema = schema_of(data)
+    assert schema is not None
+    assert (schema.format, schema.compression, schema.rows) == ("avro", "deflate", None)
+    assert columns_of(avro("string", ["a"])) == {"value": ("string", False)}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_csv_is_inferred_from_its_head(delimiter: str, zipped: bool) -> None:
+    rows = [
+        ["id", "share", "born", "seen", "member", "postcode", "note"],
+        ["1", "0.5", "2020-01-31", "2020-01-31T10:00:00Z", "true", "01234", '"a, b; c"'],
+        ["-2", "3", "1999-12-01", "2020-01-31 10:00", "FALSE", "99999", ""],
+    ]
+    data = "\r\n".join(delimiter.join(row) for row in rows).encode()
+    found = columns_of(gzip.compress(data), "x.csv.gz") if zipped else columns_of(b"\xef\xbb\xbf" + data, "x.CSV")
+    assert found == {
+        "id": ("integer", None),
+        "share": ("number", None),
+        "born": ("date", None),
+        "seen": ("timestamp", None),
+        "member": ("boolean", None),
+        "postcode": ("string", None),
+        "note": ("string", True),
+    }
+
+
+def test_csv_without_names_gets_some() -> None:
+    assert columns_of(b"1,a\n2,b\n", "x.csv") == {"column_1": ("integer", None), "column_2": ("string", None)}
+
+
+def test_json_lines_have_the_members_of_all_objects() -> None:
+    lines = [{"id": 1, "x": 1, "tags": ["a"]}, {"id": 2, "x": 1.5, "who": {"a": 1}}, {"id": "3", "x": 2, "nil": None}]
+    data = "\n".join(map(json.dumps, lines)).encode()
+    for path, given_data in (("x.jsonl", data), ("x.ndjson.gz", gzip.compress(data))):
+        assert columns_of(given_data, path) == {
+            "id": ("integer|string", None),
+            "x": ("number", None),
+            "tags": ("array", True),
+            "who": ("object", True),
+            "nil": ("null", True),
+        }
+
+
+def test_what_is_of_no_known_kind_has_no_schema() -> None:
+    assert schema_of(b"hello", "x.txt") is None
+    assert schema_of(b"", "x") is None
+    assert schema_of(b'{"a": 1}', "x.json") is None
+
+
+# ── How little is read ────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_large_file_is_read_by_its_footer_only() -> None:
+    table = pa.table({"n": pa.array(range(2_000_000))})
+    data = parquet(table, use_dictionary=False, compression="none", row_group_size=20_000)
+    source = Bytes({"data": data})
+    schema = read_schema(source, "data")
+    assert schema is not None
+    assert schema.rows == 2_000_000
+    assert source.bytes_read < len(data) / 100
+    data = arrow_file(table, max_chunksize=20_000)
+    source = Bytes({"data": data})
+    assert read_schema(source, "data") is not None
+    assert source.bytes_read < len(data) / 100
+
+
+def test_only_the_head_of_a_long_text_is_read() -> None:
+    data = b"id,name\n" + b"1,a\n" * HEAD
+    source = Bytes({"x.csv": data})
+    assert read_schema(source, "x.csv") == Schema(
+        "csv", (Column("id", "integer", None), Column("name", "string", None))
+    )
+    assert source.bytes_read <= HEAD + 8
+
+
+# ── What is hostile ───────────────────────────────────────────────────────────────────────────────
+
+
+def framed(footer: bytes, length: int | None = None) -> bytes:
+    return b"PAR1" + footer + (len(footer) if length is None else length).to_bytes(4, "little") + b"PAR1"
+
+
+def varint(number: int) -> bytes:
+    out = b""
+    while number > 127:
+        out += bytes([number & 127 | 128])
+        number >>= 7
+    return out + bytes([number])
+
+
+def elements(count: int, *each: bytes) -> bytes:
+    """The beginning of a footer with a schema of so many elements."""
+    return b"\x15\x02\x19\xfc" + varint(count) + b"".join(each)
+
+
+DEEP = b"\x48\x01a\x15\x02\x00"
+HOSTILE = {
+    "no footer": b"PAR1" + b"x" * 100,
+    "only magic": b"PAR1PAR1",
+    "encrypted": b"PARE" + b"x" * 100 + b"PARE",
+    "footer longer than the file": framed(b"\x00", 2**31),
+    "nothing in the footer": framed(b""),
+    "a count of columns that is not there": framed(elements(40_000)),
+    "a count beyond all": framed(elements(2**60)),
+    "a schema without end": framed(b"\x15\x02\x19\xfc" + b"\xff" * 100),
+    "columns within columns": framed(elements(1000, *[DEEP] * 1000)),
+    "more children than elements": framed(elements(2, b"\x48\x01a\x15\x80\x80\x02\x00", b"\x00") + b"\x16\x02"),
+    "empty elements": framed(elements(40_000, b"\x00" * 40_000) + b"\x16\x02\x00"),
+    "structs within structs": framed(b"\x1c" * 100_000),
+    "maps without end": framed(b"\x1b" + varint(2**60) + b"\x11" + b"\x01" * 1000),
+    "arrow without a footer": b"ARROW1\x00\x00" + b"x" * 100,
+    "arrow with too long a footer": b"ARROW1\x00\x00" + b"x" * 9 + (2**30).to_bytes(4, "little") + b"ARROW1",
+    "arrow with a footer of junk": b"ARROW1\x00\x00" + b"\x7f" * 64 + (64).to_bytes(4, "little") + b"ARROW1",
+    "arrow with a negative footer": b"ARROW1\x00\x00" + b"\x7f" * 64 + b"\xff\xff\xff\xff" + b"ARROW1",
+    "a stream longer than the file": b"\xff\xff\xff\xff\xff\xff\xff\x7f" + b"x" * 100,
+    "a stream of junk": b"\xff\xff\xff\xff\x10\x00\x00\x00" + b"\x07" * 100,
+    "avro that breaks off": b"Obj\x01\x02\x16avro.schema",
+    "avro of a map without end": b"Obj\x01" + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f" + b"\x00" * 5_000_000,
+    "avro with a schema that is none": avro("string").replace(b'"string"', b'"strung"'),
+    "avro with a schema too deep": b"Obj\x01\x02\x16avro.schema\x80\xb5\x18" + b'{"type":' * 25_000 + b"}" * 25_000,
+}  # fmt: skip
+TEXTS = {
+    "x.csv": [b"", b"\n\n", b'"' + b"a" * 500_000, b"a" * (2 * HEAD), b"\xff\xfe,\x00", b"a,b\n\x00,\x00\xc3"],
+    "x.csv.gz": [b"not gzip", gzip.compress(b"a" * 2**28)[:-5000], gzip.compress(b"a" * (2 * HEAD))],
+    "x.jsonl": [b"", b"[1]", b"{", b"[" * HEAD, b'{"a":' * 100_000, b"a" * (2 * HEAD), b'{"a": NaN}'],
+    "x.parquet": [b"hello", b""],
+}
+
+
+def bounded(data: bytes, path: str) -> None:
+    """It ends with one of the errors that say so, in time, and without taking much memory."""
+    allocated = pa.total_allocated_bytes()
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        with pytest.raises((InvalidArgument, LimitExceeded)):
+            schema_of(data, path)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+        assert pa.total_allocated_bytes() - allocated < 2**20
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - start < 30
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_end_with_an_error(name: str) -> None:
+    bounded(HOSTILE[name], "data")
+
+
+@pytest.mark.parametrize(("path", "data"), [(path, data) for path, texts in TEXTS.items() for data in texts])
+def test_hostile_texts_end_with_an_error(path: str, data: bytes) -> None:
+    bounded(data, path)
+
+
+def test_too_many_columns_are_too_many() -> None:
+    wide = pa.schema([(f"c{i}", pa.int8()) for i in range(10_001)]).empty_table()
+    for data, path in (
+        (parquet(wide), "x"),
+        (arrow_file(wide), "x"),
+        (",".join(f"c{i}" for i in range(10_001)).encode(), "x.csv"),
+        (json.dumps({f"c{i}": 1 for i in range(10_001)}).encode(), "x.jsonl"),
+    ):
+        with pytest.raises(LimitExceeded):
+            schema_of(data, path)
+
+
+def test_a_schema_that_is_too_large_is_refused() -> None:
+    long = pa.schema([pa.field("n" * 1000 + str(i), pa.int8()) for i in range(6_000)]).empty_table()
+    with pytest.raises(LimitExceeded):
+        schema_of(parquet(long, store_schema=False))
+    with pytest.raises(LimitExceeded):
+        schema_of(b"Obj\x01\x02\x16avro.schema" + varint(2 * 2**26) + b" " * (MAX_SCHEMA + 10))
+
+
+GOOD = {
+    "parquet": (parquet(), "data"),
+    "arrow": (arrow_file(), "data"),
+    "stream": (arrow_stream(), "data"),
+    "avro": (avro(RECORD), "data"),
+    "csv": (b'a,b\n1,"x"\n2,y\n', "x.csv"),
+    "gzip": (gzip.compress(b"a,b\n1,2\n"), "x.csv.gz"),
+    "jsonl": (b'{"a": 1}\n{"b": "x"}\n', "x.jsonl"),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+@given(data=st.data())
+def test_a_file_with_wrong_bytes_is_read_or_refused(kind: str, data: st.DataObject) -> None:
+    good, path = GOOD[kind]
+    wrong = bytearray(good)
+    places = st.integers(0, len(good) - 1)
+    for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), min_size=1, max_size=8)):
+        wrong[place] = byte
+    cut = data.draw(st.integers(0, len(good)))
+    for broken in (bytes(wrong), good[:cut], good[:cut] + good[-8:]):
+        try:
+            schema_of(broken, path)
+        except (InvalidArgument, LimitExceeded):
+            continue
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"PAR1", b"ARROW1\x00\x00", b"\xff\xff\xff\xff", b"Obj\x01"]))
+def test_junk_behind_the_right_first_bytes_is_refused(junk: bytes, magic: bytes) -> None:
+    end = len(junk).to_bytes(4, "little") + (b"PAR1" if magic == b"PAR1" else b"ARROW1")
+    for data in (magic + junk, magic + junk + end):
+        try:
+            schema_of(data)
+        except (InvalidArgument, LimitExceeded):
+            continue
+
+
+@given(st.text(max_size=200), st.sampled_from(["x.csv", "x.jsonl"]))
+def test_any_text_is_read_or_refused(text: str, path: str) -> None:
+    try:
+        schema_of(text.encode("utf-8", "surrogatepass"), path)
+    except (InvalidArgument, LimitExceeded):
+        return

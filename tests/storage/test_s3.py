@@ -1,0 +1,531 @@
+"""What only the store in S3 does, on real MinIO servers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ssl
+import time
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from minio import Minio, S3Error
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import VersioningConfig
+
+from lineal.errors import InvalidArgument, LinealError, PreconditionFailed, Unavailable
+from storage.port import Blob, Send
+from storage.s3 import S3Storage
+from storage.s3_options import S3Options
+from tests.conftest import count
+from tests.minio import ACCESS_KEY, KMS_KEY, SECRET_KEY, MinioServer
+from tests.services import free_port
+from tests.storage.conftest import client_of, options_of
+from tests.storage.storing import MIB, Clock, Store, blob_of, flipped, listed, sha256, some
+
+
+@asynccontextmanager
+async def opened(options: S3Options, http: httpx.AsyncClient | None = None) -> AsyncIterator[Store]:
+    """A store with these options."""
+    clock = Clock()
+    async with S3Storage(options, clock=clock) as storage, http or httpx.AsyncClient() as client:
+        yield Store(storage, client, clock)
+
+
+def keys(client: Minio, bucket: str) -> list[str]:
+    """Every key in a bucket."""
+    return [str(item.object_name) for item in client.list_objects(bucket, recursive=True)]
+
+
+def versions(client: Minio, bucket: str) -> list[str]:
+    """The keys of every version and marker in a bucket."""
+    return [str(item.object_name) for item in client.list_objects(bucket, recursive=True, include_version=True)]
+
+
+# ── Settings ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"endpoint": "127.0.0.1:9000"}, "endpoint"),
+        ({"endpoint": "ftp://x"}, "endpoint"),
+        ({"endpoint": "https://user:secret@host"}, "endpoint"),
+        ({"endpoint": "https://host/path"}, "endpoint"),
+        ({"public_endpoint": "x"}, "public_endpoint"),
+        ({"sts_endpoint": "x"}, "sts_endpoint"),
+        ({"access_key": "a"}, "secret_key"),
+        ({"ca": Path("/nowhere/ca.crt")}, "ca"),
+        ({"encryption": "aws:kms"}, "kms_key"),
+        ({"kms_key": "k"}, "kms_key"),
+        ({"workspaces": {"a": "bucket"}}, "workspaces"),
+        ({"workspaces": {"a": "bucket/x"}}, "workspaces"),
+        ({"workspaces": {"a": "other/x", "b": "other/x/y"}}, "workspaces"),
+        ({"workspaces": {"a": "other/x", "b": "other/x"}}, "workspaces"),
+        ({"prefix": "p", "workspaces": {"a": "bucket/p/q"}}, "workspaces"),
+        ({"prefix": "a/../b"}, None),
+        ({"workspaces": {"a": "/x"}}, None),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(wrong: dict[str, object], field: str | None) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        S3Options(**{"endpoint": "https://host", "bucket": "bucket", **wrong})  # type: ignore[arg-type]
+    assert caught.value.field == field
+
+
+def test_secrets_do_not_show() -> None:
+    options = S3Options("https://host", "bucket", access_key="a", secret_key="hush", session_token="hush")
+    assert "hush" not in repr(options)
+    assert S3Storage(options).name == "s3://bucket"
+
+
+async def test_a_bucket_that_is_not_there_is_refused(minio_server: MinioServer) -> None:
+    storage = S3Storage(options_of(minio_server, "no-such-bucket"))
+    with pytest.raises(InvalidArgument, match="no-such-bucket"):
+        await storage.open()
+    await storage.close()
+
+
+async def test_a_store_that_knows_another_secret_is_unavailable_and_nothing_is_told(
+    minio_server: MinioServer, bucket: str
+) -> None:
+    storage = S3Storage(options_of(minio_server, bucket, secret_key="the wrong secret"))
+    with pytest.raises(Unavailable) as caught:
+        await storage.open()
+    assert "the wrong secret" not in str(caught.value)
+    await storage.close()
+
+
+async def test_opening_leaves_nothing_behind(s3: Store, minio_client: Minio, bucket: str) -> None:
+    assert keys(minio_client, bucket) == []
+    assert minio_client._list_multipart_uploads(bucket).uploads == []
+
+
+# ── Places ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_keys_are_below_prefix_and_workspace(s3: Store, minio_client: Minio, bucket: str) -> None:
+    cold, hot = await s3.upload("vision", some(10, 1)), await s3.upload("Vision", some(10, 2))
+    await s3.storage.chill("vision", [cold.sha256])
+    await s3.storage.put("vision", "manifests/1", b"")
+    assert keys(minio_client, bucket) == [
+        f"lineal/%56ision/blobs/{hot.sha256[:2]}/{hot.sha256}",
+        f"lineal/vision/cold/{cold.sha256[:2]}/{cold.sha256}",
+        "lineal/vision/documents/manifests/1",
+    ]
+
+
+async def test_a_workspace_has_a_bucket_and_a_prefix_of_its_own(
+    minio_server: MinioServer, minio_client: Minio, bucket: str
+) -> None:
+    other = f"{bucket}-2"[:63]
+    minio_client.make_bucket(other)
+    places = {"vision": f"{other}/deep/er", "speech": f"{other}/speech/"}
+    async with opened(options_of(minio_server, bucket, workspaces=places)) as store:
+        data = some(10)
+        for workspace in "vision", "speech", "deep":
+            blob = await store.upload(workspace, data)
+            await store.storage.put(workspace, "name", workspace.encode())
+            assert (await store.http.get(await store.link(workspace, blob.sha256))).content == data
+        path = f"blobs/{blob.sha256[:2]}/{blob.sha256}"
+        assert keys(minio_client, bucket) == [f"deep/{path}", "deep/documents/name"]
+        assert keys(minio_client, other) == [
+            *(f"deep/er/{path}", "deep/er/documents/name"),
+            *(f"speech/{path}", "speech/documents/name"),
+        ]
+
+
+# ── Addresses ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_without_its_checksum_nothing_can_be_sent(s3: Store) -> None:
+    data = some(1000)
+    (send,) = await s3.sends("vision", data)
+    for headers in {}, {"content-length": "1000"}, {**send.headers, "x-amz-checksum-sha256": ""}:
+        answer = await s3.http.put(send.url, content=flipped(data, 1), headers=headers)
+        assert answer.status_code in {400, 403}
+    # Nor with the checksum of other bytes, for it is signed.
+    (other,) = await s3.sends("vision", flipped(data, 1))
+    answer = await s3.http.put(send.url, content=flipped(data, 1), headers=dict(other.headers))
+    assert answer.status_code == 403
+    assert not await s3.has("vision", blob_of(data))
+
+
+async def test_clients_are_sent_to_the_public_endpoint(minio_server: MinioServer, bucket: str) -> None:
+    public = f"http://localhost:{minio_server.port}"
+    async with opened(options_of(minio_server, bucket, public_endpoint=public)) as store:
+        data = some(1000)
+        (send,) = await store.sends("vision", data)
+        assert send.url.startswith(f"{public}/{bucket}/vision/")
+        assert (await store.put(send, data)).is_success
+        link = await store.link("vision", sha256(data))
+        assert link.startswith(f"{public}/{bucket}/vision/")
+        assert (await store.http.get(link)).content == data
+        # The host is signed: by its other name the address opens nothing.
+        assert (await store.http.get(link.replace("localhost", "127.0.0.1"))).status_code == 403
+
+
+async def test_the_bucket_is_part_of_the_host_where_it_is_told(minio_server: MinioServer, bucket: str) -> None:
+    public = f"http://localhost:{minio_server.port}"
+    options = options_of(minio_server, bucket, public_endpoint=public)
+    virtual = S3Storage(S3Options(**{**vars(options), "virtual_host": True}))
+    async with opened(options) as store:
+        blob = await store.upload("vision", some(1000))
+        # Opened with paths, for no resolver here knows the names below localhost.
+        virtual._objects = store.storage._objects  # type: ignore[attr-defined]
+        link = await virtual.link("vision", blob.sha256, filename="x", seconds=60)
+        host = f"{bucket}.localhost:{minio_server.port}"
+        assert link.startswith(f"http://{host}/vision/blobs/")
+        at = link.replace(host, f"127.0.0.1:{minio_server.port}")
+        assert (await store.http.get(at, headers={"host": host})).content == some(1000)
+        await virtual.close()
+
+
+def test_aws_has_the_bucket_in_its_host_and_the_region_beside_it() -> None:
+    options = S3Options("https://s3.eu-central-1.amazonaws.com", "models", region="eu-central-1")
+    build = options.addresses().build
+    url = build(method="GET", region="eu-central-1", bucket_name="models", object_name="a/b").geturl()
+    assert url == "https://models.s3.eu-central-1.amazonaws.com/a/b"
+
+
+# ── Encryption ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("encryption", [{"encryption": "AES256"}, {"encryption": "aws:kms", "kms_key": KMS_KEY}])
+async def test_everything_is_encrypted_as_it_is_told(
+    minio_server: MinioServer, minio_client: Minio, bucket: str, small_parts: int, encryption: dict[str, str]
+) -> None:
+    async with opened(options_of(minio_server, bucket, **encryption)) as store:
+        whole, parts, data = some(1000), some(2 * small_parts + 1), some(10)
+        for each in whole, parts, data:
+            await store.upload("vision", each)
+            assert await store.read("vision", sha256(each)) == each
+        await store.storage.chill("vision", [sha256(data)])
+        await store.storage.put("vision", "name", b"document")
+        assert await store.storage.get("vision", "name") == b"document"
+        (send,) = await store.sends("vision", some(3))
+        plain = {name: value for name, value in send.headers.items() if "encryption" not in name}
+        assert (await store.http.put(send.url, content=some(3), headers=plain)).status_code in {400, 403}
+        found = keys(minio_client, bucket)
+        assert len(found) == 4
+        for key in found:
+            headers = minio_client.stat_object(bucket, key).metadata
+            assert headers is not None
+            assert headers["x-amz-server-side-encryption"] == encryption["encryption"]
+            assert headers.get("x-amz-server-side-encryption-aws-kms-key-id", "").endswith(
+                encryption.get("kms_key", "")
+            )
+
+
+async def test_a_key_that_the_store_does_not_have_is_found_when_it_is_opened(
+    minio_server: MinioServer, bucket: str
+) -> None:
+    storage = S3Storage(options_of(minio_server, bucket, encryption="aws:kms", kms_key="no-such-key"))
+    with pytest.raises(Unavailable):
+        await storage.open()
+    await storage.close()
+
+
+# ── Versions and locks ────────────────────────────────────────────────────────────────────────────
+
+
+async def test_in_a_bucket_with_versions_what_is_removed_frees_its_bytes(
+    s3: Store, minio_client: Minio, bucket: str, small_parts: int
+) -> None:
+    minio_client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    data, other, parts = some(1000), some(1000, "other"), some(2 * small_parts)
+    (send,) = await s3.sends("vision", data)
+    for _ in range(3):
+        assert (await s3.put(send, data)).is_success
+    await s3.upload("vision", other)
+    await s3.upload("vision", parts)
+    await s3.storage.chill("vision", [sha256(other)])
+    await s3.storage.put("vision", "name", b"1")
+    await s3.storage.put("vision", "name", b"2")
+    # Somebody removed it by hand, and it came again.
+    key = f"lineal/vision/blobs/{sha256(data)[:2]}/{sha256(data)}"
+    minio_client.remove_object(bucket, key)
+    await s3.upload("vision", data)
+    assert len([stored async for stored in s3.storage.blobs("vision")]) == 3
+    assert await s3.storage.remove("vision", [sha256(data), sha256(other), sha256(parts)]) == set()
+    await s3.storage.discard("vision", "name")
+    assert versions(minio_client, bucket) == []
+
+
+@pytest.fixture
+def locking(minio_client: Minio, bucket: str) -> str:
+    """A bucket with object lock."""
+    name = f"{bucket[:50]}-locked"
+    minio_client.make_bucket(name, object_lock=True)
+    return name
+
+
+async def test_what_is_retained_cannot_be_removed_and_the_rest_can(
+    minio_server: MinioServer, minio_client: Minio, locking: str
+) -> None:
+    async with opened(options_of(minio_server, locking)) as store:
+        kept, gone = await store.upload("vision", some(10, 1)), await store.upload("vision", some(10, 2))
+        until = (int(time.time()) + 3600) * 1_000_000
+        await store.storage.retain("vision", [kept.sha256], until)
+        assert await store.storage.remove("vision", [kept.sha256, gone.sha256]) == {kept.sha256}
+        assert await store.has("vision", kept)
+        assert not await store.has("vision", gone)
+        assert len(versions(minio_client, locking)) == 1
+        await store.storage.chill("vision", [kept.sha256])
+        assert [stored.cold for stored in await listed(store.storage.blobs("vision"))] == [False]
+
+
+async def test_what_was_retained_can_be_removed_afterwards(minio_server: MinioServer, locking: str) -> None:
+    async with opened(options_of(minio_server, locking)) as store:
+        blob = await store.upload("vision", some(10))
+        until = time.time() + 2
+        await store.storage.retain("vision", [blob.sha256], int(until * 1_000_000))
+        assert await store.storage.remove("vision", [blob.sha256]) == {blob.sha256}
+        await asyncio.sleep(max(0.0, until + 1.5 - time.time()))
+        assert await store.storage.remove("vision", [blob.sha256]) == set()
+        assert not await store.has("vision", blob)
+
+
+async def test_a_bucket_without_locks_says_that_it_cannot_retain(s3: Store) -> None:
+    blob = await s3.upload("vision", some(10))
+    with pytest.raises(PreconditionFailed):
+        await s3.storage.retain("vision", [blob.sha256], (int(time.time()) + 3600) * 1_000_000)
+    with pytest.raises(LinealError):
+        await s3.storage.retain("vision", [sha256(b"nothing")], (int(time.time()) + 3600) * 1_000_000)
+
+
+# ── Who ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+# The package asks for the time in a way that newer versions of Python warn of.
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+async def test_sts_gives_credentials_for_a_while_and_their_token_is_in_addresses(
+    minio_server: MinioServer, bucket: str, small_parts: int
+) -> None:
+    async with opened(options_of(minio_server, bucket, sts_endpoint=minio_server.url)) as store:
+        for data in some(1000), some(2 * small_parts):
+            blob = await store.upload("vision", data)
+            link = await store.link("vision", blob.sha256)
+            query = parse_qs(urlsplit(link).query)
+            assert query["X-Amz-Security-Token"]
+            assert not query["X-Amz-Credential"][0].startswith(f"{ACCESS_KEY}/")
+            assert (await store.http.get(link)).content == data
+
+
+async def test_credentials_are_found_in_the_environment(
+    minio_server: MinioServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    async with opened(options_of(minio_server, bucket, access_key=None, secret_key=None)) as store:
+        assert await store.has("vision", await store.upload("vision", some(10)))
+
+
+async def test_a_token_that_cannot_be_read_leaves_no_credentials(
+    minio_server: MinioServer, bucket: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    storage = S3Storage(options_of(minio_server, bucket, web_identity=file))
+    with pytest.raises(Unavailable, match="credentials"):
+        await storage.open()
+    file.write_text("hush")
+    with pytest.raises(Unavailable, match="credentials") as caught:
+        await storage.open()
+    assert "hush" not in str(caught.value)
+    await storage.close()
+
+
+# ── TLS ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_server_with_a_certificate_of_an_authority_of_ones_own_is_trusted_where_that_is_told(
+    tmp_path: Path,
+) -> None:
+    with MinioServer(tmp_path / "minio", tls=True) as server:
+        assert server.ca is not None
+        options = options_of(server, "models", ca=server.ca)
+        http = options.http()
+        options.client(http, options.credentials(http)).make_bucket("models")
+        http.clear()
+        async with opened(options, httpx.AsyncClient(verify=ssl.create_default_context(cafile=server.ca))) as store:
+            data = some(1000)
+            blob = await store.upload("vision", data)
+            link = await store.link("vision", blob.sha256)
+            assert link.startswith("https://")
+            assert (await store.http.get(link)).content == data
+        stranger = S3Storage(options_of(server, "models"))
+        with pytest.raises(Unavailable):
+            await stranger.open()
+        await stranger.close()
+
+
+# ── Many and much ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_more_than_a_page_is_listed_and_found(s3: Store, minio_client: Minio, bucket: str) -> None:
+    """All in one folder, where a listing is worth while."""
+    digests = sorted(f"ab{sha256(str(i).encode())[2:]}" for i in range(count(1_200, 3_000)))
+
+    def put(digest: str) -> None:
+        minio_client.put_object(bucket, f"lineal/vision/blobs/ab/{digest}", io.BytesIO(b"x"), 1)
+
+    for start in range(0, len(digests), 32):
+        await asyncio.gather(*(asyncio.to_thread(put, digest) for digest in digests[start : start + 32]))
+    assert [stored.sha256 async for stored in s3.storage.blobs("vision")] == digests
+    missing = [f"ab{sha256(str(-i).encode())[2:]}" for i in range(1, 20)]
+    for wanted in digests, digests[1::2], digests[-20:], digests[:3], [digests[0], *missing, digests[-1]]:
+        there = {digest for digest in wanted if digest not in missing}
+        assert await s3.storage.present("vision", [Blob(digest, 1) for digest in wanted]) == there
+    assert await s3.storage.present("vision", [Blob(digest, 2) for digest in digests]) == set()
+    assert await s3.storage.remove("vision", digests) == set()
+    assert [stored async for stored in s3.storage.blobs("vision")] == []
+
+
+async def test_what_is_read_is_not_held_in_memory(s3: Store) -> None:
+    data = some(64 * MIB)
+    blob = await s3.upload("vision", data)
+    tracemalloc.start()
+    try:
+        size = 0
+        async for chunk in s3.storage.read("vision", blob.sha256):
+            size += len(chunk)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size == len(data)
+    assert peak < 8 * MIB
+
+
+async def test_who_stops_reading_leaves_the_store_usable(s3: Store) -> None:
+    blob = await s3.upload("vision", some(8 * MIB))
+    for _ in range(50):
+        reading = s3.storage.read("vision", blob.sha256)
+        await anext(aiter(reading))
+        await reading.aclose()  # type: ignore[attr-defined]
+    assert await s3.has("vision", blob)
+
+
+async def test_clients_that_begin_at_once_leave_one_upload(
+    s3: Store, minio_client: Minio, bucket: str, small_parts: int
+) -> None:
+    data = some(2 * small_parts)
+    await asyncio.gather(*(s3.sends("vision", data) for _ in range(8)))
+    key = f"lineal/vision/blobs/{sha256(data)[:2]}/{sha256(data)}"
+    left = minio_client._list_multipart_uploads(bucket, prefix=key).uploads
+    await s3.upload("vision", data)
+    assert len(left) == 1
+    assert minio_client._list_multipart_uploads(bucket, prefix=key).uploads == []
+    assert keys(minio_client, bucket) == [key]
+
+
+async def test_two_that_put_a_blob_together_at_once_both_do(s3: Store, small_parts: int) -> None:
+    data = some(2 * small_parts)
+    for send in await s3.sends("vision", data):
+        await s3.put(send, data)
+    await asyncio.gather(*(s3.storage.seal("vision", blob_of(data)) for _ in range(4)))
+    assert await s3.read("vision", sha256(data)) == data
+
+
+# ── Away ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_store_that_is_away_is_unavailable_whatever_is_asked() -> None:
+    options = S3Options(f"http://127.0.0.1:{free_port()}", "models", access_key="a", secret_key="the secret")
+    storage, blob = S3Storage(options), blob_of(b"data")
+    asked = [
+        storage.open(),
+        storage.present("vision", [blob]),
+        storage.sends("vision", blob, seconds=60),
+        storage.seal("vision", blob),
+        storage.link("vision", blob.sha256, filename="x", seconds=60),
+        storage.get("vision", "name"),
+        storage.put("vision", "name", b""),
+        storage.remove("vision", [blob.sha256]),
+        storage.abandon("vision", 0),
+        listed(storage.blobs("vision")),
+        listed(storage.documents("vision", "")),
+        listed(storage.read("vision", blob.sha256)),
+    ]
+    for error in await asyncio.gather(*asked, return_exceptions=True):
+        assert isinstance(error, Unavailable)
+        assert "the secret" not in error.message
+    await storage.close()
+
+
+async def test_the_server_follows_no_store_to_another_place() -> None:
+    """Whoever answers for the store could else make it ask anything of the network that it stands in."""
+    paths: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        paths.append(head.split()[1].decode())
+        where = f"http://127.0.0.1:{port}/elsewhere"
+        writer.write(
+            f"HTTP/1.1 307 Moved\r\nlocation: {where}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
+        )
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        storage = S3Storage(S3Options(f"http://127.0.0.1:{port}", "models", access_key="a", secret_key="b"))
+        for asked in storage.open(), storage.get("vision", "name"), storage.put("vision", "name", b""):
+            with pytest.raises(Unavailable):
+                await asked
+        await storage.close()
+    assert paths
+    assert "/elsewhere" not in paths
+
+
+async def test_killed_in_the_middle_of_a_part_it_goes_on_with_what_is_missing(tmp_path: Path, small_parts: int) -> None:
+    with MinioServer(tmp_path / "minio") as server:
+        client_of(server).make_bucket("models")
+        async with opened(options_of(server, "models")) as store:
+            data = some(3 * small_parts)
+            sends = await store.sends("vision", data)
+            assert (await store.put(sends[0], data)).is_success
+            for _ in range(count(2, 5)):
+                with suppress(httpx.TransportError):
+                    await killed_within(store, server, sends[1], data)
+                assert not await store.has("vision", blob_of(data))
+                sends = await store.sends("vision", data)
+                assert [send.start for send in sends] == [small_parts, 2 * small_parts]
+                sends = [sends[0], *sends]
+            for send in sends[1:]:
+                assert (await store.put(send, data)).is_success
+            await store.storage.seal("vision", blob_of(data))
+            assert await store.read("vision", sha256(data)) == data
+            server.kill()
+            with pytest.raises(Unavailable):
+                await store.has("vision", blob_of(data))
+            server.start()
+            assert await store.has("vision", blob_of(data))
+
+
+async def killed_within(store: Store, server: MinioServer, send: Send, data: bytes) -> None:
+    """Send a part, and kill the server when it has half of it."""
+
+    async def body() -> AsyncIterator[bytes]:
+        half = send.size // 2
+        for start in range(send.start, send.start + half, 65536):
+            yield data[start : min(start + 65536, send.start + half)]
+        await asyncio.to_thread(server.kill)
+        yield data[send.start + half : send.start + send.size]
+
+    try:
+        await store.http.put(send.url, content=body(), headers=dict(send.headers))
+    finally:
+        await asyncio.to_thread(server.start)
+
+
+def test_a_code_of_the_store_is_told_and_no_more(minio_client: Minio) -> None:
+    storage = S3Storage(S3Options("https://host", "bucket", access_key="a", secret_key="b"))
+    error = S3Error(None, "SlowDown", "the access key hush is slow", "/x", "1", "2")  # type: ignore[arg-type]
+    with pytest.raises(Unavailable) as caught, storage._translated():
+        raise error
+    assert caught.value.message == "s3://bucket: the store answered SlowDown"
