@@ -25,6 +25,8 @@ SECRET_BYTES: Final = 32
 
 AUDIT: Final = "audit"
 """The name of the key that signs checkpoints of the audit."""
+BYTES: Final = "bytes"
+"""The name of the secret behind addresses of bytes in the local folder."""
 HANDLE: Final = "handle"
 """The name of the secret behind the handles of restricted nodes."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 from graphql import GraphQLField
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand, TyperGroup
 
@@ -119,14 +120,24 @@ def settings() -> str:
 
 
 def _setting(name: str, field: FieldInfo) -> str:
-    default = (
+    head = f"## LINEAL_{name.upper()}\n\n{field.description}\n\nIn the file: "
+    if inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel):
+        keys = field.annotation.model_fields.items()
+        rows = [f"| `{key}` | {each.description} | {_default(each)} |" for key, each in keys]
+        return f"{head}the table `{name}`. Keys:\n\n| | | default |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    return f"{head}`{name}`. Default: {_default(field)}.\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is dict:
+        return "none"
+    return (
         "`lineal.db` in the user's data folder"
         if field.default_factory
         else "none"
-        if field.default is None
+        if field.default in {None, "", ()}
         else f"`{field.default}`"
     )
-    return f"## LINEAL_{name.upper()}\n\n{field.description}\n\nIn the file: `{name}`. Default: {default}.\n"
 
 
 def commands() -> str:
@@ -199,7 +210,8 @@ def scopes() -> str:
 
 
 def _tree(root: type[errors.LinealError]) -> Iterator[type[errors.LinealError]]:
-    for error in root.__subclasses__():
+    # Others may refine an error for themselves; clients see the code of this one.
+    for error in (each for each in root.__subclasses__() if each.__module__ == errors.__name__):
         yield error
         yield from _tree(error)
 

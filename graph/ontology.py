@@ -168,6 +168,11 @@ MODEL_READ, DATASET_READ = "model:read", "dataset:read"
 DEPLOYMENT_READ, WORKSPACE_READ, ARTIFACT_READ = "deployment:read", "workspace:read", "artifact:read"
 ACTIVITY_READ = "activity:read"
 
+STORAGES: Final = ("MANAGED", "REFERENCED")
+VERIFICATIONS: Final = ("PENDING", "VERIFIED", "FAILED", "DRIFTED")
+PICKLES: Final = ("NONE", "SAFE", "SUSPICIOUS", "DANGEROUS", "UNSCANNED")
+SIGNATURES: Final = ("VALID", "UNTRUSTED", "INVALID")
+UPLOAD_STATES: Final = ("OPEN", "COMPLETE", "ABORTED", "EXPIRED")
 VERSION_STATES: Final = ("PENDING", "READY", "FAILED")
 RUN_STATES: Final = ("SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED")
 RUN_ENDED: Final = ("FINISHED", "FAILED", "KILLED")
@@ -181,6 +186,10 @@ WORKSPACE = NodeKind(
     "A team's own part of the registry. Its name is part of every address and never changes.",
     (
         _p("visibility", Type.STRING, "Who may read it besides its members: nobody (PRIVATE, also when absent), every principal (INTERNAL), or, where a setting allows it, everybody (PUBLIC).", filterable=True, values=VISIBILITIES),
+        _p("quotaBytes", Type.INT, "Bytes that its artifacts may take in storage; as many as there is room for when absent.", internal=True, least=0),
+        _p("picklePolicy", Type.STRING, "Which pickles are let in: all (ALLOW, also when absent), none that is DANGEROUS (REFUSE_DANGEROUS), or none that is not SAFE (REFUSE_UNSAFE).", values=("ALLOW", "REFUSE_DANGEROUS", "REFUSE_UNSAFE")),
+        _p("signaturePolicy", Type.STRING, "Whether aliases and stages take versions with a VALID signature only (REQUIRED) or any (OPTIONAL, also when absent).", values=("OPTIONAL", "REQUIRED")),
+        _p("retentionDays", Type.INT, "Days for which nobody can remove the bytes of a new artifact; none when absent.", least=0, most=36_500),
         _p("lineage", Type.STRING, "Whether walks of those who may not read it go through it (TRANSPARENT, also when absent) or stop before it (OPAQUE).", values=("TRANSPARENT", "OPAQUE")),
     ),
     is_global=True,
@@ -201,6 +210,8 @@ MODEL_VERSION = NodeKind(
         _p("number", Type.INT, "Its number in the model, from 1, in order of registration.", filterable=True, required=True, internal=True, least=1, most=MAX_NUMBER),
         _p("state", Type.STRING, "PENDING until its artifacts are complete, then READY, or FAILED.", filterable=True, values=VERSION_STATES),
         _p("frameworks", Type.STRINGS, "The libraries that can load it: PyTorch, scikit-learn, …"),
+        _p("formats", Type.STRINGS, "The formats of its files: safetensors, onnx, …"),
+        _p("signature", Type.JSON, "What it takes and gives: inputs and outputs, each a list of names, types and shapes."),
         _p("license", Type.STRING, "SPDX identifier, or the words its author used.", filterable=True),
         _p("parameterCount", Type.INT, "How many learned parameters it has.", filterable=True, least=0),
         _p("sizeBytes", Type.INT, "Size in bytes, loaded.", filterable=True, least=0),
@@ -304,9 +315,39 @@ ARTIFACT = NodeKind(
     "Files, known by digest or by where they are.",
     (
         _p("uri", Type.STRING, "Where the bytes are.", filterable=True),
-        _p("digest", Type.STRING, "Checksum, algorithm first: sha256:…", filterable=True),
+        _p("digest", Type.STRING, "Checksum, algorithm first: sha256:… Of files that Lineal keeps it is that of their manifest.", filterable=True),
         _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True, least=0),
         _p("mediaType", Type.STRING, "RFC 6838 media type.", filterable=True),
+        _p("storage", Type.STRING, "Who keeps the bytes: Lineal (MANAGED), or what a connector reads (REFERENCED). Absent where they were only spoken of.", filterable=True, internal=True, values=STORAGES),
+        _p("connector", Type.STRING, "The connector that reads them, of those that are REFERENCED.", filterable=True, internal=True),
+        _p("fileCount", Type.INT, "How many files they are.", internal=True, least=0),
+        _p("verification", Type.STRING, "Whether the bytes were found as they were told: PENDING, VERIFIED, FAILED, or DRIFTED since.", filterable=True, internal=True, values=VERIFICATIONS),
+        _p("verifiedAt", Type.TIME, "When they were last looked at.", filterable=True, internal=True),
+        _p("problem", Type.TEXT, "What was found wrong, naming the file.", internal=True),
+        _p("inventory", Type.STRING, "The digest of the list of files of what is REFERENCED.", internal=True),
+        _p("partitions", Type.JSON, "The keys of a partitioned folder (Hive style), each with how many values it has.", internal=True),
+        _p("frameworks", Type.STRINGS, "The libraries that can load it, as its files say.", internal=True),
+        _p("formats", Type.STRINGS, "The formats of its files: safetensors, onnx, …", internal=True),
+        _p("contents", Type.JSON, "What else its files say: versions of libraries, inputs, outputs, parameters, and what could not be read.", internal=True),
+        _p("pickles", Type.STRING, "What its pickles would do when loaded: nothing to fear (SAFE), something unknown (SUSPICIOUS), harm (DANGEROUS); NONE has none, and UNSCANNED could not be read whole.", filterable=True, internal=True, values=PICKLES),
+        _p("imports", Type.STRINGS, "What its pickles import when loaded: module.name.", internal=True),
+        _p("signature", Type.STRING, "Its signature (OpenSSF Model Signing): VALID, by one who is trusted; UNTRUSTED, right but by somebody else; INVALID. Absent without any.", filterable=True, internal=True, values=SIGNATURES),
+        _p("signedBy", Type.STRING, "Who signed it: a key's fingerprint, a certificate's subject, or an identity.", filterable=True, internal=True),
+        _p("cold", Type.BOOL, "Whether its bytes were moved to where they are kept cold.", filterable=True, internal=True),
+        _p("retainUntil", Type.TIME, "Until when nobody can remove its bytes.", internal=True),
+        _p("orphanedAt", Type.TIME, "Since when nothing has it, where that was noticed.", internal=True),
+    ),
+)
+UPLOAD = NodeKind(
+    "Upload", "up", "uploads", ARTIFACT_READ,
+    "Files on their way into storage, for one thing that they will belong to.",
+    (
+        _p("state", Type.STRING, "OPEN while bytes may be sent; COMPLETE, ABORTED or EXPIRED.", filterable=True, internal=True, values=UPLOAD_STATES),
+        _p("digest", Type.STRING, "The digest of the manifest: what the artifact will be known by.", filterable=True, internal=True),
+        _p("artifactName", Type.STRING, "The name of the artifact among those of its owner.", internal=True),
+        _p("fileCount", Type.INT, "How many files there are.", internal=True, least=0),
+        _p("sizeBytes", Type.INT, "Bytes of all files.", internal=True, least=0),
+        _p("expiresAt", Type.TIME, "When it expires unless it is completed or begun again.", filterable=True, internal=True),
     ),
 )
 CODE_REVISION = NodeKind(
@@ -352,7 +393,7 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     kind.name: kind
     for kind in (
         WORKSPACE, MODEL, MODEL_VERSION, DATASET, DATASET_VERSION, FIELD, EXPERIMENT, RUN, PIPELINE, EVALUATION,
-        DEPLOYMENT, DEPLOYMENT_REVISION, ENVIRONMENT, SERVING_TARGET, ARTIFACT, CODE_REVISION, PRINCIPAL, TEAM, COMMENT,
+        DEPLOYMENT, DEPLOYMENT_REVISION, ENVIRONMENT, SERVING_TARGET, ARTIFACT, UPLOAD, CODE_REVISION, PRINCIPAL, TEAM, COMMENT,
     )
 }
 
@@ -431,6 +472,10 @@ HAS_ARTIFACT = EdgeKind(
     "HAS_ARTIFACT", _pairs((MODEL_VERSION, DATASET_VERSION, RUN, EVALUATION), (ARTIFACT,)),
     "Files that belong to it.", prov="hadMember", discriminator="name",
 )
+UPLOAD_TO = EdgeKind(
+    "UPLOAD_TO", _pairs((UPLOAD,), (MODEL_VERSION, DATASET_VERSION, RUN, EVALUATION)),
+    "What the files will belong to.", exclusive=Exclusive.PER_SOURCE, blocks=False,
+)
 ALIAS = EdgeKind(
     "ALIAS", (("Model", "ModelVersion"),), "A name that points to one version of the model at a time.",
     discriminator="name", exclusive=Exclusive.PER_SOURCE_AND_NAME, blocks=False,
@@ -487,6 +532,7 @@ EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
         DEPLOYED_TO,
         IN_ENVIRONMENT,
         HAS_ARTIFACT,
+        UPLOAD_TO,
         ALIAS,
         STAGE,
         SUPERSEDED_BY,

@@ -1,4 +1,4 @@
-"""Who gets in: everything but health and metadata needs a caller.
+"""Who gets in: everything but health, metadata and signed addresses needs a caller.
 
 The client's address is that of the connection. Where a proxy stands in front, uvicorn takes it from
 `X-Forwarded-For` if it is told to trust that proxy (FORWARDED_ALLOW_IPS); nothing here reads such headers.
@@ -27,6 +27,8 @@ from lineal.http import problem
 from schema.failures import body
 
 OPEN: Final = ("/healthz", "/readyz")
+SIGNED: Final = "/bytes/"
+"""What is under here is opened by the signature in the address itself (gateway.bytes), and by no token."""
 METRICS: Final = "/metrics"
 METRICS_SCOPE: Final = "monitor:read"
 GRAPHQL: Final = "/graphql"
@@ -66,7 +68,7 @@ class Access:
         if scope["type"] == "websocket":
             await WebSocket(scope, receive, send).close()
             return
-        if scope["type"] != "http" or scope["path"] in self.open:
+        if scope["type"] != "http" or scope["path"] in self.open or scope["path"].startswith(SIGNED):
             await self.app(scope, receive, send)
             return
         try:

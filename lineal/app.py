@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -16,24 +17,38 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from auth.authenticator import Authenticator
+from auth.caller import named
 from auth.challenges import Resource
 from auth.directory import Directory
 from auth.dpop import ALGORITHMS
-from auth.keyring import HANDLE, Keyring
+from auth.keyring import BYTES, HANDLE, Keyring
 from auth.local import LocalIssuer
 from auth.recorder import Recorder
+from gateway.bytes import create_bytes_route
 from gateway.scim import create_scim_app
 from graph.open import is_embedded, open_graph, sqlite_path
-from graph.port import Graph, Lease, Observer
+from graph.port import Graph, Lease, Node, Observer
 from lineal import logging
 from lineal.access import Access, address, metadata_paths, metadata_routes
 from lineal.auditing import checkpointer
 from lineal.errors import LinealError, Unavailable
 from lineal.http import LoopbackHost, Observed, problem_of, refused
-from lineal.settings import Settings, is_loopback
+from lineal.settings import Settings, data_home, is_loopback
+from lineal.storages import S3_SCHEME
 from lineal.telemetry import CONTENT_TYPE, Telemetry
+from resolvers.artifacts.common import REFERENCED
+from resolvers.artifacts.keeping import Check, Keeper
+from resolvers.artifacts.references import verify_referenced
+from resolvers.artifacts.signatures import judge_again
+from resolvers.artifacts.verifying import verify_managed
+from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from schema.view import create_graphql_app
+from storage.connectors.config import load
+from storage.connectors.connector import Connectors
+from storage.local import LocalStorage
+from storage.port import Storage
+from storage.s3 import S3Storage
 
 LEASE: Final = "sequencer"
 LEASE_SECONDS: Final = 10.0
@@ -57,6 +72,17 @@ def store(settings: Settings, observer: Observer | None = None) -> Graph:
         ca=settings.graph_ca,
         observer=observer,
     )
+
+
+def storage_of(settings: Settings) -> Storage:
+    """Where these settings keep artifacts, not yet open. Raises InvalidArgument."""
+    where = settings.storage
+    if where is not None and where.startswith(S3_SCHEME):
+        return S3Storage(settings.s3.options(where))
+    if where is None:
+        beside = sqlite_path(settings.graph) if is_embedded(settings.graph) else data_home() / "lineal"
+        where = str(beside.with_name(f"{beside.name}.artifacts"))
+    return LocalStorage(Path(where).expanduser(), Keyring(settings.keys).secret(BYTES))
 
 
 @asynccontextmanager
@@ -116,6 +142,38 @@ class Sequencer:
         return count > 0
 
 
+def connectors_of(settings: Settings) -> Connectors:
+    """The connectors of these settings. Raises InvalidArgument."""
+    return Connectors(load(settings.connectors) if settings.connectors else ())
+
+
+def checking(graph: Graph, bytes_: Bytes) -> Check:
+    """What looks at the bytes of one artifact, wherever they are."""
+    by, storage = named("artifacts").name, bytes_.storage
+
+    async def check(artifact: Node) -> str:
+        if artifact.props["storage"] == REFERENCED:
+            return await verify_referenced(graph, storage, bytes_.connectors, artifact, by=by)
+        await judge_again(graph, storage, artifact, bytes_.trusted, by=by)
+        return await verify_managed(graph, storage, artifact, by=by)
+
+    return check
+
+
+def keeper(settings: Settings, graph: Graph, bytes_: Bytes) -> Keeper:
+    """What looks after artifacts in the background."""
+    return Keeper(
+        graph,
+        bytes_.storage,
+        checking(graph, bytes_),
+        by=named("artifacts").name,
+        holder=logging.accept_request_id(None),
+        collect_hours=settings.artifact_collect_hours,
+        grace_hours=settings.artifact_grace_hours,
+        check_hours=settings.artifact_check_hours,
+    )
+
+
 def authenticator_of(settings: Settings) -> Authenticator:
     """Who these settings trust to say who asks. Raises Unavailable, PreconditionFailed (our own key cannot be used)."""
     own = None if settings.issuers else LocalIssuer(Keyring(settings.keys))
@@ -131,6 +189,8 @@ def create_app(
     """
     authenticator = authenticator or authenticator_of(settings)
     recorder = Recorder(graph)
+    storage = storage_of(settings)
+    bytes_ = Bytes(storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings))
     resource = Resource(
         settings.identifier,
         servers=[issuer.url for issuer in settings.issuers],
@@ -146,6 +206,8 @@ def create_app(
             address=address(request.scope),
             walk_limit=settings.max_walk,
             recorder=recorder,
+            bytes=bytes_,
+            base=settings.base,
         )
 
     async def healthz(_request: Request) -> Response:
@@ -169,8 +231,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with authenticator, recorder:
-            background = [checkpointer(settings, graph, logging.accept_request_id(None)).run()]
+        async with authenticator, recorder, storage, bytes_:
+            background = [
+                checkpointer(settings, graph, logging.accept_request_id(None)).run(),
+                keeper(settings, graph, bytes_).run(),
+            ]
             if not is_embedded(settings.graph):
                 background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())
             async with _meanwhile(background):
@@ -192,6 +257,7 @@ def create_app(
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             *metadata_routes(resource),
+            *([create_bytes_route(storage)] if isinstance(storage, LocalStorage) else []),
             create_scim_app(operation, issuer=settings.provisioned_issuer),
         ],
         middleware=[

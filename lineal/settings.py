@@ -27,6 +27,7 @@ from auth.issuer import Issuer
 from graph.port import MAX_WALK
 from lineal.errors import InvalidArgument
 from lineal.issuers import IssuerSettings, readable_scope, unique
+from lineal.storages import S3Settings, SignerSettings
 from schema.limits import Limits
 
 CONFIG_VARIABLE = "LINEAL_CONFIG"
@@ -85,6 +86,33 @@ class Settings(BaseSettings):
     graph_password: SecretStr | None = Field(None, description="Password at the Neo4j server.")
     graph_database: str = Field("neo4j", description="Database of the Neo4j server.")
     graph_ca: Path | None = Field(None, description="File with the certificates to trust for neo4j+s and bolt+s.")
+    storage: str | None = Field(
+        None,
+        description="Where artifacts are kept: a folder, or s3://bucket/prefix. Default: a folder beside the SQLite "
+        "file, or in your data folder.",
+    )
+    s3: S3Settings = Field(
+        default_factory=lambda: S3Settings.model_validate({}),
+        description="How to use the S3 store that `storage` names.",
+    )
+    signers: SignerSettings = Field(
+        default_factory=lambda: SignerSettings.model_validate({}),
+        description="Whose signatures on artifacts are trusted.",
+    )
+    connectors: Path | None = Field(
+        None, description="TOML file of the connectors to data that stays where it is; see docs/connectors.md."
+    )
+    artifact_check_hours: float = Field(
+        24.0,
+        ge=0,
+        description="Hours between two looks for drift at data that stays where it is; 0 looks by hand only.",
+    )
+    artifact_collect_hours: float = Field(
+        24.0, ge=0, description="Hours between two clearings of what nothing needs from storage; 0 clears by hand only."
+    )
+    artifact_grace_hours: float = Field(
+        168.0, gt=0, description="Hours for which bytes that nothing needs are kept all the same."
+    )
     host: str = Field(
         "127.0.0.1",
         description="Address to listen on: loopback only, unless there are issuers. TLS is left to a proxy in front.",
@@ -166,6 +194,11 @@ class Settings(BaseSettings):
         """What tokens must be for: the URL of /graphql as clients see it."""
         host = self.host.strip("[]")
         return self.resource or f"http://{f'[{host}]' if ':' in host else host}:{self.port}/graphql"
+
+    @property
+    def base(self) -> str:
+        """The URL of this server as clients see it, without /graphql."""
+        return self.identifier.removesuffix("/").removesuffix("/graphql")
 
     @property
     def trusted(self) -> list[Issuer]:

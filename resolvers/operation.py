@@ -12,6 +12,9 @@ from auth.caller import LOCAL, Caller
 from auth.recorder import Recorder
 from auth.roles import Role, check_active, rights_of, view_of
 from graph.port import EVERYTHING, MAX_WALK, NOTHING, Access, Graph, Snapshot, Transaction, View, Work
+from lineal.errors import Unavailable
+from resolvers.bytes import Bytes
+from storage.port import Storage
 
 T = TypeVar("T")
 
@@ -23,7 +26,8 @@ class Operation:
     may see is looked up in the snapshot itself, so that a role taken away counts from the next request on, and
     what they may change in the transaction of the write. `address` is where they asked from, `request` the id
     that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
-    audited although it changes nothing.
+    audited although it changes nothing, `bytes` is where artifacts are kept, and
+    `base` the address of this server, as the caller knows it.
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class Operation:
         address: str = "",
         walk_limit: int = MAX_WALK,
         recorder: Recorder | None = None,
+        bytes: Bytes | None = None,
+        base: str = "",
     ) -> None:
         self.graph = graph
         self.caller = caller
@@ -42,6 +48,8 @@ class Operation:
         self.address = address
         self.walk_limit = walk_limit
         self.recorder = recorder
+        self._bytes = bytes
+        self.base = base
         self.statements = 0
         self.access = Access()
         self.view: View = EVERYTHING if caller.trusted else NOTHING
@@ -54,6 +62,18 @@ class Operation:
     def by(self) -> str:
         """The name that writes are recorded under."""
         return self.caller.name
+
+    @property
+    def bytes(self) -> Bytes:
+        """Where artifacts are kept. Raises Unavailable: nowhere."""
+        if self._bytes is None:
+            raise Unavailable("no storage for artifacts is configured here")
+        return self._bytes
+
+    @property
+    def storage(self) -> Storage:
+        """The storage of artifacts. Raises Unavailable: there is none."""
+        return self.bytes.storage
 
     async def snapshot(self) -> Snapshot:
         """The moment that this request reads; opened at the first call.

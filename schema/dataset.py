@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from schema.evaluation import Evaluation
     from schema.model import ModelVersion
     from schema.run import Run
+    from schema.upload import Upload
     from schema.workspace import Workspace
 
 
@@ -50,6 +51,7 @@ class DatasetVersion(Node):
     )
     read_by: Connection[Run] = edge(ontology.READ, "IN", "The runs that read it; the role is the edge's discriminator.")
     evaluations: Connection[Evaluation] = edge(ontology.EVALUATED_ON, "IN", "The evaluations that measured on it.")
+    uploads: Connection[Upload] = edge(ontology.UPLOAD_TO, "IN", "Files on their way to it.")
     artifacts: Connection[Artifact] = edge(
         ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from schema.dataset import DatasetVersion
     from schema.model import ModelVersion
     from schema.run import Run
+    from schema.upload import Upload
 
 
 @noun(ontology.EVALUATION)
@@ -28,6 +29,7 @@ class Evaluation(Node):
         ontology.EVALUATED_ON, "OUT", "The data that the metrics were measured on."
     )
     run: Run | None = edge(ontology.PRODUCED_BY, "OUT", "The run that made it.")
+    uploads: Connection[Upload] = edge(ontology.UPLOAD_TO, "IN", "Files on their way to it.")
     artifacts: Connection[Artifact] = edge(
         ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."
     )

@@ -14,6 +14,7 @@ from strawberry.dataloader import DataLoader
 from graph import naming, ontology
 from graph.address import Address
 from graph.port import Change, Chunk, Hop, Link, Metric, Node, Order, Page, Paging, Walk, Where
+from resolvers.artifacts.downloads import Filed, links
 from resolvers.operation import Operation
 from resolvers.reading import Lineage, all_links, lineages
 
@@ -44,6 +45,14 @@ class Loaders:
             return [found.get(id) for id in ids]
 
         return self._loader("nodes", load)
+
+    def links_to(self, seconds: int) -> DataLoader[Filed, str]:
+        """Addresses that give the bytes of files, for so many seconds; what is asked together is audited together."""
+
+        async def load(files: list[Filed]) -> Sequence[str]:
+            return await links(self._op, files, seconds=seconds)
+
+        return self._loader(("links_to", seconds), load)
 
     def workspaces(self) -> DataLoader[str, Node | None]:
         """Workspaces by name."""

@@ -10,7 +10,7 @@ from schema.connection import Connection, Page
 from schema.declare import edge, noun, prop
 from schema.history import Moment, history
 from schema.node import Node
-from schema.scalars import BigInt, DateTime
+from schema.scalars import JSON, BigInt, DateTime
 
 if TYPE_CHECKING:
     from schema.artifact import Artifact
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from schema.deployment import Deployment, DeploymentRevision
     from schema.evaluation import Evaluation
     from schema.run import Run
+    from schema.upload import Upload
     from schema.workspace import Workspace
 
 
@@ -46,6 +47,8 @@ class ModelVersion(Node):
 
     number: int = prop()
     state: str | None = prop()
+    formats: list[str] | None = prop()
+    signature: JSON | None = prop()
     frameworks: list[str] = prop(absent=())
     license: str | None = prop()
     parameter_count: BigInt | None = prop()
@@ -75,6 +78,7 @@ class ModelVersion(Node):
     revisions: Connection[DeploymentRevision] = edge(
         ontology.SPECIFIES, "IN", "The deployment revisions that asked for it."
     )
+    uploads: Connection[Upload] = edge(ontology.UPLOAD_TO, "IN", "Files on their way to it.")
     artifacts: Connection[Artifact] = edge(
         ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."
     )

@@ -10,6 +10,7 @@ from graph import port
 from resolvers import reading
 from resolvers.comparing import MAX_COMPARED, MIN_COMPARED, compare_versions
 from schema.activity import Notification, activity, notifications
+from schema.artifact import Artifact
 from schema.audit import AuditEntry, audit
 from schema.comparison import VersionComparison
 from schema.connection import After, Connection, First, Listing, Page, paging
@@ -26,6 +27,7 @@ from schema.node import Change, Node
 from schema.people import Principal, Team
 from schema.pipeline import Pipeline
 from schema.run import Run
+from schema.upload import Upload
 from schema.viewer import Viewer, viewer
 from schema.workspace import Workspace
 
@@ -135,6 +137,8 @@ class Query:
     run: Run | None = by_address("A run by id or address; null when there is none.")
     pipeline: Pipeline | None = by_address("A pipeline by id or address; null when there is none.")
     evaluation: Evaluation | None = by_address("An evaluation by id or address; null when there is none.")
+    artifact: Artifact | None = by_address("An artifact by id or address; null when there is none.")
+    upload: Upload | None = by_address("An upload by id or address; null when there is none.")
     deployment: Deployment | None = by_address("A deployment by id or address; null when there is none.")
     workspaces: Connection[Workspace] = listing("Workspaces.")
     models: Connection[Model] = listing("Models.")
@@ -146,6 +150,8 @@ class Query:
     runs: Connection[Run] = listing("Runs.")
     pipelines: Connection[Pipeline] = listing("Pipelines.")
     evaluations: Connection[Evaluation] = listing("Evaluations.")
+    artifacts: Connection[Artifact] = listing("Artifacts.")
+    uploads: Connection[Upload] = listing("Uploads, those that are over too.")
     deployments: Connection[Deployment] = listing("Deployments.")
     principal: Principal | None = by_address("A principal by id or address; null when there is none.")
     team: Team | None = by_address("A team by id or address; null when there is none.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from schema.experiment import Experiment
     from schema.model import ModelVersion
     from schema.pipeline import Pipeline
+    from schema.upload import Upload
 
 
 @noun(ontology.RUN)
@@ -48,6 +49,7 @@ class Run(Node):
     dataset_versions: Connection[DatasetVersion] = edge(ontology.PRODUCED_BY, "IN", "The data that it made.")
     evaluations: Connection[Evaluation] = edge(ontology.PRODUCED_BY, "IN", "The evaluations that it made.")
     built_from: Connection[CodeRevision] = edge(ontology.BUILT_FROM, "OUT", "The code that it ran.")
+    uploads: Connection[Upload] = edge(ontology.UPLOAD_TO, "IN", "Files on their way to it.")
     artifacts: Connection[Artifact] = edge(
         ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."
     )

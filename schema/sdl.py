@@ -25,6 +25,7 @@ from schema.pipeline import Pipeline
 from schema.query import Query
 from schema.run import Run
 from schema.scalars import SCALARS
+from schema.upload import Upload
 from schema.workspace import Workspace
 
 TYPES: Final = (
@@ -39,7 +40,7 @@ TYPES: Final = (
         Environment,
         Evaluation,
     ),
-    *(Experiment, Field, Model, ModelVersion, Pipeline, Principal, Run, ServingTarget, Team, Workspace),
+    *(Experiment, Field, Model, ModelVersion, Pipeline, Principal, Run, ServingTarget, Team, Upload, Workspace),
 )
 """Every kind's type: some are only reached through the interface."""
 

@@ -6,6 +6,7 @@ from graph import ontology
 from schema.connection import Connection
 from schema.declare import edge, noun, prop
 from schema.node import Node
+from schema.scalars import BigInt
 
 
 @noun(ontology.WORKSPACE)
@@ -14,6 +15,10 @@ class Workspace(Node):
 
     visibility: str = prop(absent="PRIVATE")
     lineage: str = prop(absent="TRANSPARENT")
+    quota_bytes: BigInt | None = prop()
+    pickle_policy: str = prop(absent="ALLOW")
+    signature_policy: str = prop(absent="OPTIONAL")
+    retention_days: BigInt | None = prop()
     members: Connection[Node] = edge(
         ontology.GRANTS, "OUT", "The principals and teams that have a role in it; the role is the edge's discriminator."
     )

@@ -101,3 +101,13 @@ def progress() -> Iterator[Advance]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield advance
+
+
+def size(count: int) -> str:
+    """Bytes in words."""
+    amount, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -88,6 +88,28 @@ class BatchCommand(Generic[P]):
         return await _run(op, self.action, key, kwargs, work, needs=self._needs)
 
 
+class Procedure(Generic[P]):
+    """A use case that is more than one transaction, and may be done again without harm; it answers with one node."""
+
+    def __init__(self, body: Callable[Concatenate[Operation, P], Awaitable[Node]]) -> None:
+        self._body = body
+        self.__doc__ = body.__doc__
+
+    async def __call__(self, op: Operation, *args: P.args, **kwargs: P.kwargs) -> Node:
+        """Do it."""
+        return await self._body(op, *args, **kwargs)
+
+    async def once(self, op: Operation, key: str | None, *args: P.args, **kwargs: P.kwargs) -> Node | None:
+        """Do it; a key is not needed, so there is none."""
+        assert key is None
+        return await self._body(op, *args, **kwargs)
+
+
+def procedure(body: Callable[Concatenate[Operation, P], Awaitable[Node]]) -> Procedure[P]:
+    """Make a function of an operation that returns a node into a use case."""
+    return Procedure(body)
+
+
 def _shown(node: Node | None) -> Node:
     if node is None:
         raise Forbidden("it was done; you may not read the answer")

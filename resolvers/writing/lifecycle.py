@@ -10,6 +10,7 @@ from graph import ontology
 from graph.address import Address
 from graph.port import MAX_PAGE, EdgeMatch, Hop, NewEdge, Paging, Transaction
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
+from resolvers.artifacts.policy import check_signed
 from resolvers.writing.command import command
 from resolvers.writing.common import NamedValue, label, rows
 from resolvers.writing.draft import Draft
@@ -27,7 +28,7 @@ MAX_SUCCESSORS: Final = 100
 async def set_alias(tx: Transaction, *, model: str, name: str, version: str) -> str:
     """Let a name of the model point to this version from now on; the version is the answer.
 
-    Raises NotFound, InvalidArgument (a version of another model).
+    Raises NotFound, InvalidArgument (a version of another model), PreconditionFailed (it is not signed).
     """
     draft = Draft(tx)
     owner, meant = draft.want(model, "model", "Model"), draft.want(version, "version", "ModelVersion")
@@ -37,6 +38,7 @@ async def set_alias(tx: Transaction, *, model: str, name: str, version: str) -> 
     if meant.node is None or meant.node.container != owner.id:
         msg = f"version: {version!r} is no version of {model!r}; an alias points to one of its own"
         raise InvalidArgument(msg, field="version")
+    await check_signed(tx, meant.id, node.workspace)
     (now,) = await tx.resolve([Address("ModelVersion", node.workspace, node.name, alias=name)])
     if now is None or now.id != meant.id:
         await tx.unlink([EdgeMatch("ALIAS", owner.id, discriminator=name)])
@@ -65,6 +67,8 @@ async def set_stage(tx: Transaction, *, version: str, stage: str | None) -> str:
     found = await tx.neighbours([meant.id], Hop("STAGE", "IN", "Model"), paging=Paging(first=1))
     now = next((link.edge.discriminator for link in found[meant.id].items), None)
     after = None if stage is None else label(stage, "stage")
+    if after is not None:
+        await check_signed(tx, meant.id, meant.node.workspace)
     if now != after:
         await tx.unlink([EdgeMatch("STAGE", model, meant.id)])
         if after is not None:

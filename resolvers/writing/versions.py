@@ -9,6 +9,7 @@ from auth.roles import Role
 from graph.ids import new_id
 from graph.ontology import MODEL_VERSION
 from graph.port import Transaction
+from resolvers.artifacts.policy import check_signed
 from resolvers.writing.command import command
 from resolvers.writing.common import (
     NOTHING,
@@ -77,6 +78,8 @@ async def create_model_version(
     number = await next_version(draft, owner)
     draft.create(MODEL_VERSION, str(number), owner.workspace, container=owner.id, props=props, id=version)
     owned(draft, version, tags=tags, params=params, metrics=metrics)
+    if aliases or stage is not None:
+        await check_signed(tx, version, owner.workspace, "aliases" if aliases else "stage")
     _called(draft, owner, version, aliases, stage)
     await draft.save()
     return version

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from auth.roles import Role
 from graph import ontology, validation
-from graph.ontology import ARTIFACT, CODE_REVISION, COMMENT, ENVIRONMENT, NODE_KINDS, SERVING_TARGET, WORKSPACE
+from graph.ontology import ARTIFACT, CODE_REVISION, COMMENT, ENVIRONMENT, NODE_KINDS, SERVING_TARGET, UPLOAD, WORKSPACE
 from graph.port import EVERY_RIGHT, EVERYTHING, Node, Paging, Prop, Transaction, Update
 from lineal.errors import PreconditionFailed
 from resolvers.operation import Operation
@@ -19,7 +19,7 @@ from resolvers.writing.deleting import MAX_PARTS, Deleted, remove
 from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import find
 
-SHARED: Final = (ENVIRONMENT, SERVING_TARGET, ARTIFACT, CODE_REVISION)
+SHARED: Final = (ENVIRONMENT, SERVING_TARGET, ARTIFACT, UPLOAD, CODE_REVISION)
 """Kinds that appear when something names them: they keep no workspace alive, and go with it."""
 
 HELD: Final = tuple(k for k in NODE_KINDS.values() if not (k.is_global or k.within or k in (*SHARED, COMMENT)))
@@ -49,6 +49,17 @@ async def update_workspace(
     """Set properties of a workspace, given by name, address or id. Raises NotFound, Conflict, InvalidArgument."""
     id = await find_workspace(tx, workspace)
     await tx.update([Update(id, settable(WORKSPACE, properties), revision=revision)])
+    return id
+
+
+@command("setQuota", needs=None)
+async def set_quota(tx: Transaction, *, workspace: str, bytes: int | None = None) -> str:
+    """Set how many bytes a workspace's artifacts may take in storage; None: as many as there is room for.
+
+    Raises NotFound, InvalidArgument.
+    """
+    id = await find_workspace(tx, workspace)
+    await tx.update([Update(id, {"quotaBytes": bytes})])
     return id
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import strawberry
 
+from schema.mutations.artifacts import ArtifactMutations
 from schema.mutations.collaboration import CollaborationMutations
 from schema.mutations.datasets import DatasetMutations
 from schema.mutations.deployments import DeploymentMutations
@@ -28,5 +29,6 @@ class Mutation(
     LifecycleMutations,
     ImportMutations,
     CollaborationMutations,
+    ArtifactMutations,
 ):
     """The root of all writing."""

@@ -25,7 +25,7 @@ import strawberry
 from strawberry.types.base import get_object_definition
 
 from graph.ontology import NodeKind, Property, Type
-from resolvers.writing.command import MAX_KEY, BatchCommand, Command
+from resolvers.writing.command import MAX_KEY, BatchCommand, Command, Procedure
 from resolvers.writing.deleting import Delete
 from schema.context import Info
 from schema.declare import strawberry_name
@@ -33,7 +33,7 @@ from schema.scalars import JSON, BigInt, DateTime
 
 T = TypeVar("T", bound=type)
 
-UseCase = Command[...] | BatchCommand[...]
+UseCase = Command[...] | BatchCommand[...] | Procedure[...]
 
 _TYPES: Final[Mapping[Type, Any]] = {
     Type.STRING: str,

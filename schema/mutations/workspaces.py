@@ -9,6 +9,7 @@ import strawberry
 from graph import ontology
 from resolvers.writing import workspaces
 from schema.mutations.declare import REVISION_DOC, Answer, does, key, may, need, takes, takes_away
+from schema.scalars import BigInt
 from schema.workspace import Workspace
 
 _WORKSPACE: Final = "The workspace: its name, its id, or an address such as workspaces:/vision."
@@ -30,6 +31,14 @@ class UpdateWorkspaceInput:
     revision: int | None = may(REVISION_DOC)
 
 
+@takes("How much a workspace may keep.")
+class SetQuotaInput:
+    workspace: strawberry.ID = need(_WORKSPACE)
+    bytes: BigInt | None = may(
+        "Bytes that its artifacts may take in storage; null for as many as there is room for.", None
+    )
+
+
 @takes("A workspace to delete.")
 class DeleteWorkspaceInput:
     workspace: strawberry.ID = need(_WORKSPACE)
@@ -46,6 +55,12 @@ class WorkspaceMutations:
     )
     update_workspace = does(
         workspaces.update_workspace, UpdateWorkspaceInput, "Changes properties of a workspace.", _ANSWER
+    )
+    set_quota = does(
+        workspaces.set_quota,
+        SetQuotaInput,
+        "Sets how many bytes a workspace's artifacts may take in storage. For admins alone.",
+        _ANSWER,
     )
     delete_workspace = takes_away(
         workspaces.delete_workspace,

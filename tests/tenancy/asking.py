@@ -25,6 +25,8 @@ ADDRESSES: Final = {
     "Pipeline": "pipelines:/",
     "Evaluation": "evaluations:/",
     "Deployment": "deployments:/",
+    "Artifact": "artifacts:/",
+    "Upload": "uploads:/",
     "Principal": "principals:/",
     "Team": "teams:/",
 }

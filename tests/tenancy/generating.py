@@ -95,7 +95,7 @@ class World:
             await self._write(*(self._new(kind) for _ in range(count)))
         for kind, count in (("Evaluation", 4), ("Deployment", 5), ("Environment", 2), ("ServingTarget", 2)):
             await self._write(*(self._new(kind) for _ in range(count)))
-        for kind, count in (("Artifact", 4), ("CodeRevision", 3)):
+        for kind, count in (("Artifact", 4), ("Upload", 4), ("CodeRevision", 3)):
             await self._write(*(self._new(kind) for _ in range(count)))
         for part, whole, edge in (
             ("ModelVersion", "Model", "VERSION_OF"),
@@ -116,6 +116,9 @@ class World:
         props: dict[str, Any] = {"description": self._text(), "attributes": {self.mark(): self.mark()}}
         if kind in {"ModelVersion", "DeploymentRevision"}:
             return NewNode(kind, str(number), whole.workspace, whole.id, {**props, "number": number})  # type: ignore[union-attr]
+        if kind == "Upload":
+            state = self.rng.choice(("OPEN", "COMPLETE"))
+            props |= {"state": state, "digest": self.mark(), "artifactName": self.mark()}
         if kind == "CodeRevision":
             props |= {"repository": self.mark(), "commit": self.mark()}
         if whole is not None:
@@ -151,7 +154,8 @@ class World:
         for kind, source, target in walked:
             for _ in range(self.rng.choice((2, 4, 6))):
                 await self._try(self._edge(kind, source, target))
-        for kind in ("PART_OF", "RUN_OF", "HAS_ARTIFACT", "SUPERSEDED_BY", "OWNED_BY", "OWNED_BY", "OWNED_BY"):
+        files = ("HAS_ARTIFACT", "UPLOAD_TO")
+        for kind in ("PART_OF", "RUN_OF", *files, "SUPERSEDED_BY", "OWNED_BY", "OWNED_BY", "OWNED_BY"):
             for source, target in ontology.EDGE_KINDS[kind].ends:
                 if source in self.made and target in self.made and source not in {"Field", "Comment"}:
                     await self._try(self._edge(kind, source, target))

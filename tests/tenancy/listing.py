@@ -28,6 +28,8 @@ LISTS: Final = {
     "Pipeline": "pipelines",
     "Evaluation": "evaluations",
     "Deployment": "deployments",
+    "Artifact": "artifacts",
+    "Upload": "uploads",
     "Principal": "principals",
     "Team": "teams",
 }

@@ -28,7 +28,7 @@ SCOPE_OF = {
     **dict.fromkeys(("Dataset", "DatasetVersion", "Field"), "dataset:read"),
     **dict.fromkeys(("Deployment", "DeploymentRevision", "Environment", "ServingTarget"), "deployment:read"),
     **dict.fromkeys(("Workspace", "Principal", "Team"), "workspace:read"),
-    "Artifact": "artifact:read",
+    **dict.fromkeys(("Artifact", "Upload"), "artifact:read"),
     "Comment": "activity:read",
 }
 LINEAGE = ("READ", "PRODUCED_BY", "DERIVED_FROM", "TRAINED_ON", "USES", "BUILT_FROM", "SERVES")

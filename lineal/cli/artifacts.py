@@ -1,0 +1,176 @@
+"""Commands about artifacts: gc, verify, usage. They open the store and the storage themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, TypeVar
+
+import typer
+
+from auth.caller import named
+from graph.ontology import ARTIFACT, WORKSPACE
+from graph.port import EVERYTHING, Graph, Node, Order, Paging, Prop
+from lineal.cli import options, output
+from lineal.cli.output import Format
+from lineal.cli.tokens import seconds
+from lineal.errors import NotFound
+from lineal.settings import Settings
+from resolvers.artifacts.collecting import Collected, collect, measured
+from resolvers.bytes import Bytes
+from resolvers.operation import Operation
+from resolvers.reading import resolve
+
+app = typer.Typer(
+    help="The bytes of artifacts: cleared up, read again, and counted.", no_args_is_help=True, rich_markup_mode=None
+)
+
+T = TypeVar("T")
+
+Workspaces = Annotated[
+    list[str] | None,
+    typer.Option("--workspace", metavar="NAME", help="Only these. Default: all.", show_default=False),
+]
+Output = Annotated[Format, typer.Option("--format", help="Text for people, or one JSON object.")]
+
+
+def _run(settings: Settings, work: Callable[[Graph, Bytes], Awaitable[T]]) -> T:
+    """Do something with the store and the storage, open."""
+    from lineal.app import connectors_of, opened, storage_of
+
+    async def run() -> T:
+        async with (
+            opened(settings, create=False) as graph,
+            storage_of(settings) as storage,
+            Bytes(storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings)) as bytes_,
+        ):
+            return await work(graph, bytes_)
+
+    return asyncio.run(run())
+
+
+async def _workspaces(graph: Graph, given: list[str] | None) -> list[str]:
+    """The names of workspaces. Raises NotFound: there is no such one."""
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        names, after, more = [], None, True
+        while more:
+            page = await snapshot.find(WORKSPACE.name, paging=Paging(500, after))
+            names += [node.name for node in page.items]
+            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+    for name in given or ():
+        if name not in names:
+            raise NotFound(f"--workspace: there is no workspace {name!r}", field="workspace")
+    return given or names
+
+
+@app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Keep what was put there, or was needed, within this time: 30m, 8h, 7d. Default: the setting.",
+            show_default=False,
+        ),
+    ] = None,
+    workspace: Workspaces = None,
+    format: Output = Format.TEXT,
+    graph: options.GraphUrl = None,
+) -> None:
+    """Remove from storage what nothing has needed for a while; uploads may go on meanwhile."""
+    settings = options.settings(graph)
+    kept_for = settings.artifact_grace_hours * 3_600 if grace is None else seconds(grace)
+
+    async def work(graph: Graph, bytes_: Bytes) -> dict[str, Collected]:
+        names = await _workspaces(graph, workspace)
+        by = named("gc").name
+        return {
+            name: await collect(graph, bytes_.storage, name, by=by, grace=kept_for, dry_run=dry_run) for name in names
+        }
+
+    done = _run(settings, work)
+    if format is Format.JSON:
+        output.as_json({name: asdict(each) for name, each in done.items()})
+        return
+    verb = "would be removed" if dry_run else "removed"
+    for name, each in done.items():
+        gone = f"{each.removed:,} blobs ({output.size(each.bytes_removed)}) and {each.artifacts:,} artifacts {verb}"
+        output.lines([f"{name}: {gone}, {each.kept:,} blobs needed, {each.too_young:,} too young to tell"])
+
+
+@app.command()
+def verify(
+    address: Annotated[
+        list[str] | None, typer.Argument(help="Artifacts, by id or address. Default: all.", show_default=False)
+    ] = None,
+    workspace: Workspaces = None,
+    format: Output = Format.TEXT,
+    graph: options.GraphUrl = None,
+) -> None:
+    """Read every byte of artifacts again, and name the files that are not what was told. Exits with 1 if any."""
+    from lineal.app import checking
+
+    settings = options.settings(graph)
+
+    async def work(graph: Graph, bytes_: Bytes) -> list[tuple[Node, str]]:
+        check, found = checking(graph, bytes_), []
+        async for artifact in _artifacts(graph, address, workspace):
+            await check(artifact)
+            async with graph.snapshot(EVERYTHING) as snapshot:
+                now = (await snapshot.nodes([artifact.id])).get(artifact.id)
+            if now is not None:
+                found.append((now, str(now.props["verification"])))
+        return found
+
+    found = _run(settings, work)
+    wrong = [(node, state) for node, state in found if state != "VERIFIED"]
+    if format is Format.JSON:
+        problems = [{"id": n.id, "name": n.name, "state": s, "problem": n.props.get("problem")} for n, s in wrong]
+        output.as_json({"verified": len(found) - len(wrong), "problems": problems})
+    else:
+        output.lines([f"{node.id}: {state}: {node.props.get('problem')}" for node, state in wrong])
+        output.lines([f"{len(found) - len(wrong):,} of {len(found):,} artifacts are as they were told"])
+    if wrong:
+        raise typer.Exit(1)
+
+
+async def _artifacts(graph: Graph, given: list[str] | None, workspaces: list[str] | None) -> AsyncIterator[Node]:
+    """Those that are named, or all that have bytes. Raises NotFound."""
+    if given:
+        for address in given:
+            async with Operation(graph) as op:
+                node = await resolve(op, address, kinds={ARTIFACT.name})
+            if node is None:
+                raise NotFound(f"there is no artifact {address!r}")
+            yield node
+        return
+    names = set(await _workspaces(graph, workspaces))
+    after, more = None, True
+    while more:
+        async with graph.snapshot(EVERYTHING) as snapshot:
+            where = Prop("storage", "in", ["MANAGED", "REFERENCED"])
+            page = await snapshot.find(ARTIFACT.name, where, order=Order("createdAt"), paging=Paging(100, after))
+        for node in page.items:
+            if node.workspace in names:
+                yield node
+        after, more = page.cursors[-1] if page.cursors else None, page.has_next
+
+
+@app.command()
+def usage(workspace: Workspaces = None, format: Output = Format.TEXT, graph: options.GraphUrl = None) -> None:
+    """How many bytes each workspace keeps in storage, and how many it may."""
+    settings = options.settings(graph)
+
+    async def work(graph: Graph, bytes_: Bytes) -> list[dict[str, object]]:
+        return [await measured(graph, bytes_.storage, name) for name in await _workspaces(graph, workspace)]
+
+    found = _run(settings, work)
+    if format is Format.JSON:
+        output.as_json({"workspaces": found})
+        return
+    for each in found:
+        quota = each["quotaBytes"]
+        most = f" of {output.size(int(str(quota)))}" if quota is not None else ""
+        output.lines([f"{each['workspace']}: {output.size(int(str(each['bytes'])))}{most} in {each['blobs']:,} blobs"])

@@ -1,0 +1,363 @@
+"""Bytes that nothing needs are cleared away: mark and sweep, with a grace period, while uploads go on.
+
+What is needed are the files of artifacts that something has, and those of uploads that are OPEN. A sweep says so in
+the storage before it reads which those are, and an upload is in the graph before its client is told what is there:
+
+    upload:  commit OPEN ── write its documents ── is a sweep announced? wait ── are they there? ── tell what is there
+    sweep:   announce ── read what is needed ── remove what is not ── take the announcement back
+
+So either the sweep sees the upload, or the upload waits until the sweep is over. What an upload counts on after
+that is needed by it, for as long as it is OPEN. An announcement ends by itself, long after its sweep has given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from graph.ontology import ARTIFACT, UPLOAD
+from graph.port import EVERYTHING, All, Graph, Hop, Node, Order, Paging, Prop, Snapshot, Transaction, Update, Where
+from lineal.errors import LinealError, PreconditionFailed, Unavailable
+from resolvers.artifacts.common import MANAGED, SHA256, load_manifest, session_name, workspace_property
+from resolvers.reading import all_links
+from storage.port import Storage
+
+ANNOUNCED: Final = "sweep"
+"""The document that announces a sweep."""
+USAGE: Final = "usage"
+"""The document that holds what was measured."""
+SWEEP_SECONDS: Final = 120.0
+"""How long an announcement holds."""
+WORK_SECONDS: Final = 30.0
+"""How long a sweep goes on under one announcement: the rest is for what was sent and is still on its way."""
+WAIT_SECONDS: Final = 20.0
+"""How long an upload waits for a sweep."""
+BATCH: Final = 500
+USAGE_SECONDS: Final = 60.0
+"""How old a measurement of usage may be."""
+RETIRED: Final = frozenset({"retired", "archived"})
+"""Stages, in small letters, whose versions' files may be kept cold."""
+
+_SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a workspace keeps: blobs, their bytes, and when it was measured (microseconds)."""
+
+    blobs: int
+    size: int
+    at: int
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a collection did, or would do: blobs and bytes removed, blobs kept, artifacts and parts removed."""
+
+    removed: int = 0
+    bytes_removed: int = 0
+    kept: int = 0
+    too_young: int = 0
+    artifacts: int = 0
+    expired: int = 0
+    parts: int = 0
+    documents: int = 0
+    chilled: int = 0
+    warmed: int = 0
+
+
+@dataclass(slots=True)
+class _Needed:
+    """What must stay: digests of blobs and of manifests; of the blobs, those that retired versions alone have."""
+
+    blobs: set[bytes] = field(default_factory=set)
+    warm: set[bytes] = field(default_factory=set)
+    manifests: set[str] = field(default_factory=set)
+    orphans: list[Node] = field(default_factory=list)
+    adopted: list[Node] = field(default_factory=list)
+
+
+# ── Uploads and sweeps ────────────────────────────────────────────────────────────────────────────
+
+
+async def no_sweep(storage: Storage, workspace: str) -> None:
+    """Wait until no sweep of the workspace is announced. Raises Unavailable: one takes long."""
+    patience = time.monotonic() + WAIT_SECONDS
+    while True:
+        announced = await storage.get(workspace, ANNOUNCED)
+        if announced is None or orjson.loads(announced) < time.time():
+            return
+        if time.monotonic() > patience:
+            raise Unavailable("storage is being cleared up; ask again in a moment", retry=True)
+        await asyncio.sleep(0.2)
+
+
+async def usage(storage: Storage, workspace: str, *, fresh: bool = False) -> Usage:
+    """What a workspace keeps, measured at most a minute ago."""
+    now = time.time_ns() // 1_000
+    if not fresh and (known := await storage.get(workspace, USAGE)):
+        measured = Usage(**orjson.loads(known))
+        if measured.at > now - USAGE_SECONDS * _SECOND:
+            return measured
+    blobs = size = 0
+    async for blob in storage.blobs(workspace):
+        blobs, size = blobs + 1, size + blob.size
+    measured = Usage(blobs, size, now)
+    await storage.put(workspace, USAGE, orjson.dumps({"blobs": blobs, "size": size, "at": now}))
+    return measured
+
+
+async def measured(graph: Graph, storage: Storage, workspace: str) -> dict[str, Any]:
+    """What a workspace keeps and may keep, as plain data: workspace, blobs, bytes, quotaBytes (None: no quota)."""
+    found = await usage(storage, workspace, fresh=True)
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        quota = await workspace_property(snapshot, workspace, "quotaBytes")
+    return {"workspace": workspace, "blobs": found.blobs, "bytes": found.size, "quotaBytes": quota}
+
+
+# ── Mark ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _pages(snapshot: Snapshot, kind: str, where: Where, order: Order) -> AsyncIterator[Sequence[Node]]:
+    after, more = None, True
+    while more:
+        page = await snapshot.find(kind, where, order=order, paging=Paging(BATCH, after))
+        yield page.items
+        after, more = page.cursors[-1] if page.cursors else None, page.has_next
+
+
+async def _mark(graph: Graph, storage: Storage, workspace: str, since: int = 0) -> _Needed:
+    """What is needed, of what changed since then (microseconds). Uploads are read before artifacts.
+
+    An upload that is completed meanwhile was OPEN when it was read, or its artifact is there when those are read.
+    """
+    needed = _Needed()
+    here: tuple[Where, ...] = (Prop("workspace", "eq", workspace), Prop("updatedAt", "gte", since))
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        opened = All((*here, Prop("state", "eq", "OPEN")))
+        async for uploads in _pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
+            for upload in uploads:
+                await _need(storage, needed, upload, warm=True)
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        managed = All((*here, Prop("storage", "eq", MANAGED)))
+        async for artifacts in _pages(snapshot, ARTIFACT.name, managed, Order("createdAt")):
+            owned = await all_links(snapshot, [node.id for node in artifacts], Hop("HAS_ARTIFACT", "IN"))
+            retired = await _retired(snapshot, [link.node for links in owned.values() for link in links])
+            for artifact in artifacts:
+                owners = [link.node.id for link in owned.get(artifact.id, ())]
+                if not owners:
+                    needed.orphans.append(artifact)
+                elif artifact.props.get("orphanedAt"):
+                    needed.adopted.append(artifact)
+                await _need(storage, needed, artifact, warm=not owners or not retired.issuperset(owners))
+    return needed
+
+
+async def _retired(snapshot: Snapshot, owners: Iterable[Node]) -> set[str]:
+    """Which of these are model versions in a stage that is retired."""
+    versions = list(dict.fromkeys(node.id for node in owners if node.kind == "ModelVersion"))
+    stages = await all_links(snapshot, versions, Hop("STAGE", "IN", "Model")) if versions else {}
+    return {id for id, links in stages.items() if any(k.edge.discriminator.casefold() in RETIRED for k in links)}
+
+
+async def _need(storage: Storage, needed: _Needed, node: Node, *, warm: bool) -> None:
+    digest = node.props["digest"]
+    needed.manifests.add(digest.removeprefix(SHA256))
+    try:
+        manifest = await load_manifest(storage, node.workspace, digest)
+    except LinealError as error:
+        if node.kind == UPLOAD.name:
+            # It was begun a moment ago, and its manifest is on its way: it will wait for this sweep.
+            return
+        # What it is made of is not known, so nothing here may go.
+        raise PreconditionFailed(f"nothing is removed: {error.message}") from error
+    for file in manifest.files:
+        sha256 = bytes.fromhex(file.sha256)
+        needed.blobs.add(sha256)
+        if warm:
+            needed.warm.add(sha256)
+
+
+# ── Sweep ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def collect(
+    graph: Graph, storage: Storage, workspace: str, *, by: str, grace: float, dry_run: bool = False
+) -> Collected:
+    """Clear a workspace's storage of what nothing has needed for `grace` seconds; with `dry_run` only say what that is.
+
+    An artifact that nothing has is noted at first, and removed once it was noted for that long. Raises
+    PreconditionFailed: the manifest of an artifact is gone, so that nobody knows what it needs; Unavailable.
+    """
+    done = Collected()
+    await _refuse_strangers(graph, storage, workspace)
+    began = time.time_ns() // 1_000
+    before = began - int(grace * _SECOND)
+    done.expired = await _expire(graph, workspace, by, began, dry_run=dry_run)
+    needed = await _mark(graph, storage, workspace)
+    done.artifacts = await _release(graph, needed, by, began, before, dry_run=dry_run)
+    if done.artifacts and not dry_run:
+        needed = await _mark(graph, storage, workspace)
+    batch: list[tuple[str, int]] = []
+    cold, warm = [], []
+    async for blob in storage.blobs(workspace):
+        sha256 = bytes.fromhex(blob.sha256)
+        if sha256 in needed.blobs:
+            done.kept += 1
+            if blob.cold and sha256 in needed.warm:
+                warm.append(blob.sha256)
+            elif not blob.cold and sha256 not in needed.warm:
+                cold.append(blob.sha256)
+        elif blob.modified >= before:
+            done.too_young += 1
+        else:
+            batch.append((blob.sha256, blob.size))
+            if len(batch) == BATCH:
+                await _sweep(graph, storage, workspace, batch, began=began, done=done, dry_run=dry_run)
+                batch = []
+    await _sweep(graph, storage, workspace, batch, began=began, done=done, dry_run=dry_run)
+    done.chilled, done.warmed = len(cold), len(warm)
+    if not dry_run:
+        await storage.chill(workspace, cold)
+        await storage.warm(workspace, warm)
+        done.parts = await storage.abandon(workspace, before)
+        done.documents = await _sweep_documents(graph, storage, workspace, needed, began)
+        await usage(storage, workspace, fresh=True)
+    return done
+
+
+async def _refuse_strangers(graph: Graph, storage: Storage, workspace: str) -> None:
+    """Raises PreconditionFailed: there are bytes, but this graph has put none there: they are those of another one."""
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        page = await snapshot.find(UPLOAD.name, Prop("workspace", "eq", workspace), paging=Paging(1))
+    if not page.items:
+        async for _ in storage.blobs(workspace):
+            msg = f"{storage.name} keeps bytes of a workspace {workspace!r} that this graph has never sent anything for"
+            raise PreconditionFailed(msg)
+
+
+async def _expire(graph: Graph, workspace: str, by: str, now: int, *, dry_run: bool) -> int:
+    """Close uploads whose time is over."""
+    from resolvers.artifacts.uploads import end
+
+    over = All((Prop("workspace", "eq", workspace), Prop("state", "eq", "OPEN"), Prop("expiresAt", "lt", now)))
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        ids = [node.id async for page in _pages(snapshot, UPLOAD.name, over, Order("createdAt")) for node in page]
+    for id in () if dry_run else ids:
+
+        async def work(tx: Transaction, id: str = id) -> None:
+            (node,) = (await tx.lock([id])).values()
+            if node.props["expiresAt"] < now:
+                await end(tx, id, "EXPIRED")
+
+        await graph.write(work, by=by, action="expireUpload")
+    return len(ids)
+
+
+async def _release(graph: Graph, needed: _Needed, by: str, now: int, before: int, *, dry_run: bool) -> int:
+    """Note artifacts that nothing has, and remove those that were noted long ago; how many of these."""
+    removed = 0
+    for artifact in needed.orphans:
+        noted = artifact.props.get("orphanedAt")
+        kept = (artifact.props.get("retainUntil") or 0) > now
+        due = noted is not None and noted < before and not kept
+        removed += due
+        if dry_run or (noted is not None and not due):
+            continue
+
+        async def work(tx: Transaction, id: str = artifact.id, due: bool = due) -> None:
+            await tx.lock([id])
+            if (await tx.neighbours([id], Hop("HAS_ARTIFACT", "IN"), paging=Paging(1)))[id].items:
+                return
+            if due:
+                await tx.remove([id])
+            else:
+                await tx.update([Update(id, {"orphanedAt": now})])
+
+        await graph.write(work, by=by, action="collectArtifact" if due else "noteOrphan")
+    for artifact in () if dry_run else needed.adopted:
+
+        async def forget(tx: Transaction, id: str = artifact.id) -> None:
+            await tx.update([Update(id, {"orphanedAt": None})])
+
+        await graph.write(forget, by=by, action="noteOrphan")
+    return removed
+
+
+async def _sweep(
+    graph: Graph,
+    storage: Storage,
+    workspace: str,
+    blobs: Sequence[tuple[str, int]],
+    *,
+    began: int,
+    done: Collected,
+    dry_run: bool,
+) -> None:
+    """Remove those of some old blobs that nothing needs by now either."""
+    if not blobs:
+        return
+    async with _Announced(storage, workspace) as deadline:
+        # What changed since the first look is looked at again; clocks of several hosts may differ by a little.
+        late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
+        going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
+        if time.monotonic() > deadline:
+            raise Unavailable("the sweep took too long, and was given up")
+        retained = set() if dry_run else await storage.remove(workspace, [sha256 for sha256, _ in going])
+        gone = [size for sha256, size in going if sha256 not in retained]
+        done.removed += len(gone)
+        done.bytes_removed += sum(gone)
+        done.kept += len(blobs) - len(gone)
+
+
+class _Announced:
+    """A sweep that is announced; entering it gives the monotonic time by which it must have removed what it will."""
+
+    def __init__(self, storage: Storage, workspace: str) -> None:
+        self._storage, self._workspace = storage, workspace
+
+    async def __aenter__(self) -> float:
+        deadline = time.monotonic() + WORK_SECONDS
+        await self._storage.put(self._workspace, ANNOUNCED, orjson.dumps(time.time() + SWEEP_SECONDS))
+        return deadline
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._storage.discard(self._workspace, ANNOUNCED)
+
+
+async def _sweep_documents(graph: Graph, storage: Storage, workspace: str, needed: _Needed, began: int) -> int:
+    """Remove manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over."""
+    names = []
+    for prefix in ("manifests/", "signatures/", "verified/"):
+        names += [name async for name in storage.documents(workspace, prefix)]
+    lists = [name async for name in storage.documents(workspace, "inventories/")]
+    sessions = [name async for name in storage.documents(workspace, "uploads/")]
+    removed = 0
+    async with _Announced(storage, workspace):
+        late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
+        manifests = needed.manifests | late.manifests
+        blobs = needed.blobs | late.blobs
+        for name in names:
+            of = name.partition("/")[2]
+            if bytes.fromhex(of) not in blobs if name.startswith("verified/") else of not in manifests:
+                await storage.discard(workspace, name)
+                removed += 1
+        async with graph.snapshot(EVERYTHING) as snapshot:
+            for name in lists:
+                id = name.split("/")[1].replace("-", "_")
+                if id not in await snapshot.nodes([id]):
+                    await storage.discard(workspace, name)
+                    removed += 1
+            ids = [name.partition("/")[2].replace("-", "_") for name in sessions]
+            for at in range(0, len(ids), BATCH):
+                nodes = await snapshot.nodes(ids[at : at + BATCH])
+                for id in ids[at : at + BATCH]:
+                    if id not in nodes or nodes[id].props["state"] != "OPEN":
+                        await storage.discard(workspace, session_name(id))
+                        removed += 1
+    return removed

@@ -1,0 +1,91 @@
+"""Where manifests, sessions and marks are kept, and how the storage of an operation is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from graph.address import Address
+from graph.ids import kind_of
+from graph.ontology import GLOBAL
+from graph.port import Node, Snapshot
+from lineal.errors import Internal, NotFound
+from resolvers.operation import Operation
+from resolvers.reading import resolve
+from storage.manifest import Manifest
+from storage.port import Blob, Storage
+
+SHA256: Final = "sha256:"
+MANAGED: Final = "MANAGED"
+REFERENCED: Final = "REFERENCED"
+OWNERS: Final = ("ModelVersion", "DatasetVersion", "Run", "Evaluation")
+"""What artifacts belong to."""
+
+
+def manifest_name(digest: str) -> str:
+    """The document that holds a manifest."""
+    return f"manifests/{digest.removeprefix(SHA256)}"
+
+
+def session_name(upload: str) -> str:
+    """The document that holds what an upload was told of the parts of its files."""
+    return f"uploads/{upload.replace('_', '-')}"
+
+
+def verified_name(sha256: str) -> str:
+    """The document that says that a blob which the store could not check whole was read and found right."""
+    return f"verified/{sha256}"
+
+
+def signature_name(digest: str) -> str:
+    """The document that holds the signature of a manifest."""
+    return f"signatures/{digest.removeprefix(SHA256)}"
+
+
+def blobs_of(manifest: Manifest) -> list[Blob]:
+    """What a manifest is made of, each once, by digest."""
+    return sorted({Blob(file.sha256, file.size) for file in manifest.files}, key=lambda blob: blob.sha256)
+
+
+async def load_manifest(storage: Storage, workspace: str, digest: str) -> Manifest:
+    """A manifest that was kept. Raises Internal: it is gone, or is another one."""
+    data = await storage.get(workspace, manifest_name(digest))
+    if data is None:
+        raise Internal(f"the manifest {digest} of the workspace {workspace!r} is gone")
+    manifest = Manifest.parse(data)
+    if manifest.digest != digest:
+        raise Internal(f"the manifest {digest} of the workspace {workspace!r} was changed")
+    return manifest
+
+
+async def unverified(storage: Storage, workspace: str, blobs: Iterable[Blob]) -> list[Blob]:
+    """Those that were sent in parts, and whose digest nobody has checked as a whole."""
+    large = [blob for blob in blobs if blob.part_count > 1]
+    return [blob for blob in large if await storage.get(workspace, verified_name(blob.sha256)) is None]
+
+
+async def found(op: Operation, address: str, field: str, *kinds: str) -> Node:
+    """What is named, as the operation sees it. Raises NotFound, InvalidArgument (no address, or of another kind)."""
+    node = await resolve(op, address, kinds=set(kinds))
+    if node is None:
+        msg = f"{field}: there is no {' or '.join(kinds)} {address!r}"
+        raise NotFound(msg, field=field)
+    return node
+
+
+def listed(paths: Sequence[str], most: int = 10) -> str:
+    """The first of some paths in words, and how many more there are."""
+    more = f" and {len(paths) - most:,} more" if len(paths) > most else ""
+    return ", ".join(map(repr, paths[:most])) + more
+
+
+def is_kind(id: str, *kinds: str) -> bool:
+    """Whether this is an id of one of these kinds."""
+    kind = kind_of(id)
+    return kind is not None and kind.name in kinds
+
+
+async def workspace_property(snapshot: Snapshot, workspace: str, name: str) -> Any:
+    """A property of a workspace, or None."""
+    (node,) = await snapshot.resolve([Address("Workspace", GLOBAL, workspace)])
+    return None if node is None else node.props.get(name)

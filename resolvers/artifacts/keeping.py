@@ -1,0 +1,130 @@
+"""What is done about artifacts in the background, by one process of all that share the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from graph.ontology import ARTIFACT, WORKSPACE
+from graph.port import EVERYTHING, All, Any_, Graph, Lease, Node, Order, Paging, Prop, Where
+from lineal.errors import LinealError
+from resolvers.artifacts.collecting import collect
+from resolvers.artifacts.common import REFERENCED
+from storage.port import Storage
+
+LEASE: Final = "artifacts"
+LEASE_SECONDS: Final = 60.0
+PAUSE: Final = 2.0
+"""Seconds between two looks for work."""
+BACK_OFF: Final = 30.0
+
+_log = logging.getLogger("lineal.artifacts")
+
+Check = Callable[[Node], Awaitable[str]]
+"""Looks at one artifact whose verification is PENDING, and says what it is now."""
+
+
+class Keeper:
+    """Verifies artifacts that wait for it, looks at those that stay where they are and clears storage every so many
+    hours (0: never).
+
+    `holder` is the name under which it holds the lease, `by` the one that its writes are recorded under.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        storage: Storage,
+        check: Check,
+        *,
+        by: str,
+        holder: str,
+        collect_hours: float,
+        grace_hours: float,
+        check_hours: float,
+    ) -> None:
+        self._graph, self._storage, self._check = graph, storage, check
+        self._by, self._holder = by, holder
+        self._every, self._grace = collect_hours * 3_600, grace_hours * 3_600
+        self._recheck = int(check_hours * 3_600_000_000)
+        self._collected = time.monotonic()
+        self._later: dict[str, float] = {}
+        """Artifacts that could not be looked at, and when to try again."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                busy = await self._step()
+            except LinealError as error:
+                _log.warning("artifacts wait: %s", error.message)
+                busy = False
+            await asyncio.sleep(0 if busy else PAUSE)
+
+    async def _step(self) -> bool:
+        """Do one thing; whether there may be more at once."""
+        lease = await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
+        if lease is None:
+            return False
+        async with self._held(lease):
+            if artifact := await self._waiting():
+                await self._look(artifact)
+                return True
+            if self._every and time.monotonic() > self._collected + self._every:
+                self._collected = time.monotonic()
+                await self._collect()
+        return False
+
+    async def _look(self, artifact: Node) -> None:
+        try:
+            state = await self._check(artifact)
+            _log.info("artifact %s: %s", artifact.id, state)
+        except LinealError as error:
+            _log.warning("artifact %s could not be verified: %s", artifact.id, error.message)
+            self._later[artifact.id] = time.monotonic() + BACK_OFF
+
+    async def _waiting(self) -> Node | None:
+        """An artifact that waits to be verified, or that was last looked at long ago where it is."""
+        now = time.monotonic()
+        self._later = {id: at for id, at in self._later.items() if at > now}
+        waiting: Where = Prop("verification", "eq", "PENDING")
+        if self._recheck:
+            old = Prop("verifiedAt", "lt", time.time_ns() // 1_000 - self._recheck)
+            waiting = Any_((waiting, All((Prop("storage", "eq", REFERENCED), old))))
+        async with self._graph.snapshot(EVERYTHING) as snapshot:
+            page = await snapshot.find(
+                ARTIFACT.name, waiting, order=Order("createdAt"), paging=Paging(min(500, 1 + len(self._later)))
+            )
+        return next((node for node in page.items if node.id not in self._later), None)
+
+    async def _collect(self) -> None:
+        after, more = None, True
+        while more:
+            async with self._graph.snapshot(EVERYTHING) as snapshot:
+                page = await snapshot.find(WORKSPACE.name, paging=Paging(100, after))
+            for workspace in page.items:
+                done = await collect(self._graph, self._storage, workspace.name, by=self._by, grace=self._grace)
+                _log.info("storage of %s: %d blobs removed, %d kept", workspace.name, done.removed, done.kept)
+            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+
+    @asynccontextmanager
+    async def _held(self, lease: Lease) -> AsyncIterator[None]:
+        """The lease, claimed again and again while something goes on, and given back."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE_SECONDS / 3)
+                with suppress(LinealError):
+                    await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
+
+        task = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(LinealError):
+                await self._graph.release(lease)

@@ -1,0 +1,81 @@
+"""Signatures of artifacts: kept beside them, and judged by whom this server trusts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from auth.roles import Role
+from graph.ontology import ARTIFACT
+from graph.port import Graph, Node, Transaction, Update
+from lineal.errors import InvalidArgument, PreconditionFailed
+from resolvers.artifacts.common import MANAGED, found, load_manifest, signature_name
+from resolvers.artifacts.uploads import contributor
+from resolvers.operation import Operation
+from resolvers.writing.command import command, procedure
+from storage.manifest import Manifest
+from storage.port import Storage
+from storage.signing import MAX_BUNDLE, State, Trusted, Verified, verify
+
+
+@procedure
+async def attach_signature(op: Operation, *, address: str, bundle: str) -> Node:
+    """Keep a signature with an artifact, in the place of one that it had; what it is worth is on the artifact then.
+
+    Raises NotFound, InvalidArgument (too large), PreconditionFailed (Lineal does not keep the files; it is broken, or
+    of other files, naming them), Forbidden.
+    """
+    data = bundle.encode("utf-8", "replace")
+    if len(data) > MAX_BUNDLE:
+        msg = f"bundle: has {len(data):,} bytes; at most {MAX_BUNDLE:,} are allowed"
+        raise InvalidArgument(msg, field="bundle")
+    artifact = await found(op, address, "artifact", ARTIFACT.name)
+    await contributor(op, artifact, "artifact")
+    if artifact.props.get("storage") != MANAGED:
+        raise PreconditionFailed(f"artifact: Lineal does not keep the files of {address!r}", field="artifact")
+    manifest = await load_manifest(op.storage, artifact.workspace, artifact.props["digest"])
+    verified = await _judged(data, manifest, op.bytes.trusted)
+    if verified.state is State.INVALID:
+        raise PreconditionFailed(
+            f"bundle: the signature is not right for these files: {verified.reason}", field="bundle"
+        )
+    await op.storage.put(artifact.workspace, signature_name(artifact.props["digest"]), data)
+    return await _sign(op, id=artifact.id, props=_props(verified))
+
+
+@command("attachSignature", needs=Role.CONTRIBUTOR)
+async def _sign(tx: Transaction, *, id: str, props: dict[str, Any]) -> str:
+    await tx.lock([id])
+    await tx.update([Update(id, props)])
+    return id
+
+
+async def signature_of(storage: Storage, artifact: Node) -> bytes | None:
+    """The bundle that an artifact was signed with, or None."""
+    if artifact.props.get("storage") != MANAGED:
+        return None
+    return await storage.get(artifact.workspace, signature_name(artifact.props["digest"]))
+
+
+async def judge_again(graph: Graph, storage: Storage, artifact: Node, trusted: Trusted, *, by: str) -> None:
+    """Say anew what an artifact's signature is worth: whom this server trusts may have changed."""
+    bundle = await signature_of(storage, artifact)
+    if bundle is None:
+        return
+    manifest = await load_manifest(storage, artifact.workspace, artifact.props["digest"])
+    props = _props(await _judged(bundle, manifest, trusted))
+
+    async def work(tx: Transaction) -> None:
+        if artifact.id in await tx.nodes([artifact.id]):
+            await tx.update([Update(artifact.id, props)])
+
+    await graph.write(work, by=by, action="verifySignature")
+
+
+async def _judged(bundle: bytes, manifest: Manifest, trusted: Trusted) -> Verified:
+    return await asyncio.to_thread(verify, bundle, manifest, trusted)
+
+
+def _props(verified: Verified) -> dict[str, Any]:
+    signer = f"{verified.signer} ({verified.issuer})" if verified.issuer else verified.signer
+    return {"signature": verified.state.value, "signedBy": signer or None}

@@ -1,0 +1,385 @@
+"""Uploads: told by their manifest, sent by the client to the store itself, and linked when every byte is there.
+
+An upload is named by what it is for and by its manifest, so that beginning it again goes on with it. While it is
+OPEN nothing of its manifest is cleared away; see resolvers.artifacts.collecting for why that holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, NotRequired, TypedDict
+
+import orjson
+
+from auth.roles import Role, rights_of
+from graph import validation
+from graph.address import Address
+from graph.ontology import ARTIFACT, UPLOAD
+from graph.port import EVERYTHING, Hop, Node, Paging, Transaction, Update
+from lineal.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+)
+from resolvers.artifacts.collecting import USAGE, no_sweep, usage
+from resolvers.artifacts.common import (
+    MANAGED,
+    OWNERS,
+    blobs_of,
+    found,
+    listed,
+    load_manifest,
+    manifest_name,
+    session_name,
+    unverified,
+    verified_name,
+    workspace_property,
+)
+from resolvers.artifacts.looking import artifact_props, check_pickles, look, version_props
+from resolvers.operation import Operation
+from resolvers.reading import all_links
+from resolvers.writing.command import command, procedure
+from resolvers.writing.common import properties
+from resolvers.writing.draft import Draft
+from resolvers.writing.nodes import find
+from storage.formats import Detected
+from storage.manifest import File, Manifest
+from storage.port import Blob, Send, Storage
+
+DEFAULT_NAME: Final = "model"
+HOURS: Final = 24
+"""How long an upload stays open after it was begun, or begun again."""
+SEND_SECONDS: Final = 3_600
+"""How long an address opens anything."""
+LOOK_AHEAD: Final = 2_000
+"""Blobs that one page of what is missing looks for in the store, at most."""
+SEALING: Final = 4
+"""Blobs that are put together at a time."""
+_DAY: Final = 86_400_000_000
+
+
+class UploadFile(TypedDict):
+    """A file to send. `parts` are the SHA-256 of its parts, where it is larger than 256 MiB."""
+
+    path: str
+    size: int
+    sha256: str
+    parts: NotRequired[Sequence[str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A blob that the store lacks: the first file that has it, and the requests that send it."""
+
+    file: File
+    sends: Sequence[Send]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPage:
+    """Part of what is missing, by digest. `last` is the digest that the next part begins after."""
+
+    items: Sequence[Missing]
+    last: str | None
+    has_next: bool
+
+
+# ── Begin ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@procedure
+async def begin_upload(
+    op: Operation, *, to: str, files: Sequence[UploadFile], name: str = DEFAULT_NAME, media_type: str | None = None
+) -> Node:
+    """Open an upload, or go on with it: the same files for the same thing under the same name is the same upload.
+
+    Raises InvalidArgument and LimitExceeded (naming the file), NotFound, AlreadyExists (the thing has other files
+    of that name: what a version is made of never changes), LimitExceeded (the workspace's quota), Forbidden.
+    """
+    storage = op.storage
+    manifest = Manifest.of(File(file["path"], file["size"], file["sha256"]) for file in files)
+    parts = _parts(files)
+    name = validation.name(name, field="name")
+    upload = await _begin(op, to=to, name=name, manifest=manifest, media_type=media_type)
+    if upload.props["state"] == "COMPLETE":
+        return upload
+    documents = {manifest_name(manifest.digest): manifest.canonical, session_name(upload.id): orjson.dumps(parts)}
+    await _keep(storage, upload.workspace, documents)
+    try:
+        await _check_quota(op, upload, manifest)
+    except LimitExceeded:
+        await abort_upload(op, address=upload.id)
+        raise
+    return upload
+
+
+async def _keep(storage: Storage, workspace: str, documents: Mapping[str, bytes]) -> None:
+    """Write documents that stay: a sweep that was under way, and did not know of the upload, may take them away."""
+    while True:
+        for name, data in documents.items():
+            await storage.put(workspace, name, data)
+        await no_sweep(storage, workspace)
+        if all([await storage.get(workspace, name) is not None for name in documents]):
+            return
+
+
+def _parts(files: Sequence[UploadFile]) -> dict[str, list[str]]:
+    """The digests of parts by that of the whole. Raises InvalidArgument: not one for each part."""
+    result: dict[str, list[str]] = {}
+    for i, file in enumerate(files):
+        blob = Blob(file["sha256"], file["size"])
+        if blob.part_count > 1:
+            try:
+                result[blob.sha256] = list(blob.part_digests(file.get("parts") or ()))
+            except InvalidArgument as error:
+                raise InvalidArgument(f"files[{i}].{error.message}", field=f"files[{i}].parts") from None
+    return result
+
+
+@command("beginUpload")
+async def _begin(tx: Transaction, *, to: str, name: str, manifest: Manifest, media_type: str | None) -> str:
+    draft = Draft(tx)
+    owner = draft.want(to, "to", *OWNERS)
+    await draft.find()
+    assert owner.node is not None
+    key = hashlib.sha256(f"{owner.id}\0{name}\0{manifest.digest}".encode()).hexdigest()[:32]
+    for link in (await all_links(tx, [owner.id], Hop("HAS_ARTIFACT", "OUT", "Artifact"))).get(owner.id, []):
+        if link.edge.discriminator == name and link.node.props.get("digest") != manifest.digest:
+            msg = f"name: {to!r} has other files called {name!r}, which never change; make a new version"
+            raise AlreadyExists(msg, field="name")
+    upload = draft.known(UPLOAD, key, owner.workspace, "to", {})
+    await draft.find()
+    if upload.node is not None:
+        state = (await tx.lock([upload.id]))[upload.id].props["state"]
+        if state == "COMPLETE":
+            return upload.id
+    draft.set(
+        upload.id,
+        {
+            "state": "OPEN",
+            "digest": manifest.digest,
+            "artifactName": name,
+            "fileCount": len(manifest.files),
+            "sizeBytes": manifest.size,
+            "expiresAt": tx.now + HOURS * 3_600_000_000,
+            **({} if media_type is None else properties(ARTIFACT, {"mediaType": media_type})),
+        },
+    )
+    if upload.node is None:
+        draft.link("UPLOAD_TO", upload.id, owner.id)
+    if owner.node.kind == "ModelVersion" and owner.node.props.get("state") == "FAILED":
+        draft.set(owner.id, {"state": "PENDING"})
+    await draft.save()
+    return upload.id
+
+
+async def _check_quota(op: Operation, upload: Node, manifest: Manifest) -> None:
+    """Raises LimitExceeded: the workspace's artifacts would take more bytes than they may."""
+    async with op.graph.snapshot(EVERYTHING) as snapshot:
+        quota = await workspace_property(snapshot, upload.workspace, "quotaBytes")
+    if quota is None:
+        return
+    blobs = blobs_of(manifest)
+    there = await op.storage.present(upload.workspace, blobs)
+    new = sum(blob.size for blob in blobs if blob.sha256 not in there)
+    used = (await usage(op.storage, upload.workspace)).size
+    if used + new > quota:
+        msg = (
+            f"the workspace {upload.workspace!r} may keep {quota:,} bytes; it keeps {used:,}, "
+            f"and {new:,} more do not fit"
+        )
+        raise LimitExceeded(msg, limit="quotaBytes", maximum=quota, used=used, needed=new)
+
+
+# ── What is missing ───────────────────────────────────────────────────────────────────────────────
+
+
+async def missing(op: Operation, upload: Node, *, first: int, after: str | None) -> MissingPage:
+    """Part of what the store lacks of an upload, with requests that send it; nothing once it is not OPEN.
+
+    A page may have fewer than `first` although there is more. Raises Forbidden: one may not contribute there.
+    """
+    await contributor(op, upload, "upload")
+    if upload.props["state"] != "OPEN":
+        return MissingPage((), None, has_next=False)
+    storage, workspace = op.storage, upload.workspace
+    manifest = await load_manifest(storage, workspace, upload.props["digest"])
+    parts: Mapping[str, Sequence[str]] = orjson.loads(await storage.get(workspace, session_name(upload.id)) or b"{}")
+    rest = [blob for blob in blobs_of(manifest) if after is None or blob.sha256 > after]
+    batch = rest[: min(LOOK_AHEAD, max(first, 1) * 4)]
+    there = await storage.present(workspace, batch)
+    lacking = [blob for blob in batch if blob.sha256 not in there]
+    shown = lacking[:first]
+    firsts = {file.sha256: file for file in reversed(manifest.files)}
+    sends = await asyncio.gather(*(_sends(op, workspace, blob, parts.get(blob.sha256, ())) for blob in shown))
+    items = [Missing(firsts[blob.sha256], each) for blob, each in zip(shown, sends, strict=True)]
+    whole = len(shown) == len(lacking)
+    last = (batch if whole else shown)[-1].sha256 if batch else None
+    return MissingPage(items, last, has_next=not whole or len(batch) < len(rest))
+
+
+async def _sends(op: Operation, workspace: str, blob: Blob, parts: Sequence[str]) -> list[Send]:
+    return await op.storage.sends(workspace, blob, parts, seconds=SEND_SECONDS, base=op.base)
+
+
+async def contributor(op: Operation, node: Node, field: str) -> None:
+    """Raises Forbidden: the caller may not write in the workspace of what `field` names."""
+    await op.snapshot()
+    if not op.caller.trusted:
+        rights = rights_of(op.caller, op.access, Role.CONTRIBUTOR)
+        if rights.workspaces is not None and node.workspace not in rights.workspaces:
+            raise Forbidden(f"{field}: needs the role CONTRIBUTOR in the workspace {node.workspace!r}", field=field)
+
+
+# ── Complete ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@procedure
+async def complete_upload(op: Operation, *, address: str) -> Node:
+    """Make an artifact of an upload whose bytes are all there, and link it; its version becomes READY.
+
+    The same again gives the same artifact. Raises NotFound, PreconditionFailed (bytes are missing, naming files;
+    the workspace's policy on pickles), Conflict (it is not OPEN), Unavailable (large files are still being put
+    together: ask again), AlreadyExists, Forbidden.
+    """
+    upload = await found(op, address, "upload", UPLOAD.name)
+    await contributor(op, upload, "upload")
+    storage, workspace, digest = op.storage, upload.workspace, upload.props["digest"]
+    if upload.props["state"] != "COMPLETE":
+        _refuse_closed(upload)
+        manifest = await load_manifest(storage, workspace, digest)
+        blobs = blobs_of(manifest)
+        await _seal(op, workspace, manifest, blobs)
+        verified = not await unverified(storage, workspace, blobs)
+        contents = await look(storage, workspace, manifest)
+        async with op.graph.snapshot(EVERYTHING) as snapshot:
+            policy = await workspace_property(snapshot, workspace, "picklePolicy")
+            days = await workspace_property(snapshot, workspace, "retentionDays")
+        check_pickles(policy, contents)
+        until = None
+        if days:
+            until = upload.updated_at + days * _DAY
+            await storage.retain(workspace, [blob.sha256 for blob in blobs], until)
+        artifact = await _finish(op, upload=upload.id, verified=verified, contents=contents, until=until)
+        await storage.discard(workspace, USAGE)
+        return artifact
+    (made,) = await (await op.snapshot()).resolve([Address(ARTIFACT.name, workspace, digest)])
+    if made is None:
+        raise NotFound("upload: its artifact has been deleted since", field="upload")
+    return made
+
+
+async def _seal(op: Operation, workspace: str, manifest: Manifest, blobs: Sequence[Blob]) -> None:
+    """Put together what was sent in parts. Raises PreconditionFailed (what is missing), Unavailable."""
+    there = await op.storage.present(workspace, blobs)
+    lacking = {blob.sha256 for blob in blobs if blob.sha256 not in there}
+    waiting = asyncio.Semaphore(SEALING)
+
+    async def seal(blob: Blob) -> None:
+        async with waiting:
+            try:
+                whole = await op.bytes.seal(workspace, blob)
+            except PreconditionFailed:
+                return
+            lacking.discard(blob.sha256)
+            if whole:
+                await op.storage.put(workspace, verified_name(blob.sha256), b"")
+
+    async with asyncio.TaskGroup() as group:
+        for blob in blobs:
+            if blob.sha256 in lacking and blob.part_count > 1:
+                group.create_task(seal(blob))
+    if lacking:
+        paths = [file.path for file in manifest.files if file.sha256 in lacking]
+        count = f"{len(paths):,} of {len(manifest.files):,} files"
+        msg = f"upload: {count} are not there, or have other bytes: {listed(paths)}"
+        raise PreconditionFailed(msg, field="upload", missing=paths[:100])
+
+
+def _refuse_closed(upload: Node) -> None:
+    if upload.props["state"] != "OPEN":
+        msg = f"upload: {upload.id} is {upload.props['state']}; begin it again with the same files"
+        raise Conflict(msg, field="upload")
+
+
+@command("completeUpload")
+async def _finish(tx: Transaction, *, upload: str, verified: bool, contents: Detected, until: int | None) -> str:
+    node = (await tx.lock([upload]))[upload]
+    _refuse_closed(node)
+    draft = Draft(tx)
+    owner, others = await _owner(tx, upload)
+    digest, name = node.props["digest"], node.props["artifactName"]
+    for link in (await all_links(tx, [owner.id], Hop("HAS_ARTIFACT", "OUT", "Artifact"))).get(owner.id, []):
+        if link.edge.discriminator == name and link.node.props.get("digest") != digest:
+            raise AlreadyExists(f"upload: {owner.id} has other files called {name!r} by now", field="upload")
+    artifact = draft.known(ARTIFACT, digest, node.workspace, "upload", {"digest": digest})
+    await draft.find()
+    draft.set(
+        artifact.id,
+        {
+            "storage": MANAGED,
+            "sizeBytes": node.props["sizeBytes"],
+            "fileCount": node.props["fileCount"],
+            "verification": "VERIFIED" if verified else "PENDING",
+            "verifiedAt": tx.now if verified else None,
+            "problem": None,
+            "retainUntil": until,
+            **artifact_props(contents),
+        },
+    )
+    draft.link("HAS_ARTIFACT", owner.id, artifact, name)
+    draft.set(upload, {"state": "COMPLETE"})
+    if owner.kind == "ModelVersion":
+        ready = {"state": "READY"} if owner.props.get("state") == "PENDING" and not others else {}
+        if told := {**ready, **version_props(contents, owner.props)}:
+            draft.set(owner.id, told)
+    await draft.save()
+    return artifact.id
+
+
+async def _owner(tx: Transaction, upload: str) -> tuple[Node, list[Node]]:
+    """What an upload is for, locked, and the other uploads for it that are OPEN. Raises NotFound."""
+    page = (await tx.neighbours([upload], Hop("UPLOAD_TO", "OUT"), paging=Paging(first=1)))[upload]
+    if not page.items:
+        raise NotFound("upload: what it is for has been deleted", field="upload")
+    id = page.items[0].node.id
+    owner = (await tx.lock([id]))[id]
+    links = (await all_links(tx, [id], Hop("UPLOAD_TO", "IN", "Upload"))).get(id, [])
+    return owner, [k.node for k in links if k.node.id != upload and k.node.props["state"] == "OPEN"]
+
+
+# ── Give up ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@command("abortUpload")
+async def abort_upload(tx: Transaction, *, address: str) -> str:
+    """Give an upload up: what was sent is cleared away later. Raises NotFound, Conflict (it is COMPLETE)."""
+    id = await find(tx, address, "upload", UPLOAD.name)
+    await end(tx, id, "ABORTED")
+    return id
+
+
+async def end(tx: Transaction, id: str, state: str) -> None:
+    """Close an upload that is OPEN; a version that waits for nothing else has FAILED.
+
+    Raises Conflict: it is COMPLETE.
+    """
+    node = (await tx.lock([id]))[id]
+    if node.props["state"] == "COMPLETE":
+        raise Conflict(f"upload: {id} is COMPLETE", field="upload")
+    if node.props["state"] != "OPEN":
+        return
+    updates = [Update(id, {"state": state})]
+    with suppress(NotFound):
+        owner, others = await _owner(tx, id)
+        if owner.kind == "ModelVersion" and owner.props.get("state") == "PENDING" and not others:
+            updates.append(Update(owner.id, {"state": "FAILED"}))
+    await tx.update(updates)

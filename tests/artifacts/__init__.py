@@ -1,0 +1,1 @@
+"""The bytes of artifacts, through use cases and through the server."""

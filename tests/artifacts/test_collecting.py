@@ -1,0 +1,230 @@
+"""What nothing needs is cleared from storage after a while, and nothing else, while uploads go on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import orjson
+import pytest
+
+from graph.port import Node
+from lineal.errors import PreconditionFailed, Unavailable
+from resolvers.artifacts import collecting
+from resolvers.artifacts.collecting import ANNOUNCED, Collected, collect, measured, usage
+from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.uploads import abort_upload
+from resolvers.writing.lifecycle import set_stage
+from resolvers.writing.versions import delete_model_version
+from tests.artifacts.conftest import Registry
+from tests.conftest import count
+from tests.storage.storing import BASE, blob_of, some
+
+FILES = {"a.bin": b"first", "b.bin": b"second"}
+LONG = 3_600.0
+"""Seconds of grace that no test lives to see the end of."""
+
+
+async def swept(registry: Registry, grace: float = 0.0, *, dry_run: bool = False) -> Collected:
+    """A collection by somebody who thinks that the grace period is over at once."""
+    await asyncio.sleep(0.05)
+    return await collect(registry.graph, registry.storage, "default", by="gc", grace=grace or 0.001, dry_run=dry_run)
+
+
+async def test_what_a_version_has_stays(registry: Registry) -> None:
+    await registry.push(FILES)
+    done = await swept(registry)
+    assert (done.removed, done.kept) == (0, 2)
+    assert await registry.holds(b"first")
+
+
+async def test_what_an_aborted_upload_left_goes(registry: Registry) -> None:
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    done = await swept(registry)
+    assert (done.removed, done.bytes_removed) == (2, 11)
+    assert not await registry.holds(b"first")
+    assert await registry.storage.get("default", manifest_name(upload.props["digest"])) is None
+
+
+async def test_what_an_open_upload_sent_stays(registry: Registry) -> None:
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES, most=1)
+    assert (await swept(registry)).removed == 0
+    assert await registry.send(upload, FILES) == 1
+
+
+async def test_what_is_young_stays(registry: Registry) -> None:
+    await registry.storage.put("default", "x", b"")
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    done = await swept(registry, grace=LONG)
+    assert (done.removed, done.too_young) == (0, 2)
+
+
+async def test_an_upload_whose_time_is_over_expires_and_its_version_has_failed(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES)
+    await registry.set(upload.id, expiresAt=1)
+    done = await swept(registry)
+    assert (done.expired, done.removed) == (1, 2)
+    assert (await registry.node(upload.id)).props["state"] == "EXPIRED"
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+
+
+async def test_files_of_a_deleted_version_stay_for_the_grace_period_and_go_then(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        await delete_model_version(op, address=version.id)
+    first = await swept(registry)
+    assert (first.artifacts, first.removed) == (0, 0)
+    assert (await registry.node(artifact.id)).props["orphanedAt"]
+    second = await swept(registry)
+    assert (second.artifacts, second.removed) == (1, 2)
+    assert await registry.gone(artifact.id)
+
+
+async def test_files_that_are_needed_again_are_no_orphans(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        await delete_model_version(op, address=version.id)
+    await swept(registry)
+    await registry.push(FILES)
+    done = await swept(registry)
+    assert (done.artifacts, done.removed) == (0, 0)
+    assert (await registry.node(artifact.id)).props.get("orphanedAt") is None
+
+
+async def test_what_two_versions_share_stays_while_one_has_it(registry: Registry) -> None:
+    one, _ = await registry.push(FILES)
+    await registry.push({"a.bin": b"first", "other": b"third"})
+    async with registry.operation() as op:
+        await delete_model_version(op, address=one.id)
+    await swept(registry)
+    assert (await swept(registry)).removed == 1
+    assert await registry.holds(b"first")
+    assert not await registry.holds(b"second")
+
+
+async def test_what_is_retained_stays(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    await registry.set(artifact.id, retainUntil=(time.time_ns() // 1_000) + 3_600_000_000)
+    async with registry.operation() as op:
+        await delete_model_version(op, address=version.id)
+    await swept(registry)
+    assert (await swept(registry)).artifacts == 0
+    assert await registry.holds(b"first")
+
+
+async def test_a_dry_run_says_what_would_go_and_removes_nothing(registry: Registry) -> None:
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    assert (await swept(registry, dry_run=True)).removed == 2
+    assert await registry.holds(b"first")
+
+
+async def test_an_upload_waits_for_a_sweep_that_is_announced(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "WAIT_SECONDS", 0.3)
+    version = await registry.version()
+    await registry.storage.put("default", ANNOUNCED, orjson.dumps(time.time() + 60))
+    with pytest.raises(Unavailable, match="cleared up"):
+        await registry.begin(version.id, FILES)
+    await registry.storage.discard("default", ANNOUNCED)
+    await registry.begin(version.id, FILES)
+
+
+async def test_an_announcement_that_nobody_took_back_ends_by_itself(registry: Registry) -> None:
+    await registry.storage.put("default", ANNOUNCED, orjson.dumps(time.time() - 1))
+    await registry.begin((await registry.version()).id, FILES)
+
+
+async def test_nothing_goes_where_a_manifest_is_lost(registry: Registry) -> None:
+    _, artifact = await registry.push(FILES)
+    upload = await registry.begin((await registry.version()).id, {"c": b"third"})
+    await registry.send(upload, {"c": b"third"})
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    await registry.storage.discard("default", manifest_name(artifact.props["digest"]))
+    with pytest.raises(PreconditionFailed, match="nothing is removed"):
+        await swept(registry)
+    assert await registry.holds(b"third")
+
+
+async def test_bytes_of_another_graph_are_left_alone(registry: Registry) -> None:
+    blob = b"somebody else's"
+    sends = await registry.storage.sends("default", blob_of(blob), seconds=60, base=BASE)
+    await registry.store.put(sends[0], blob)
+    with pytest.raises(PreconditionFailed, match="never sent anything"):
+        await swept(registry)
+    assert await registry.holds(blob)
+
+
+async def test_files_of_retired_versions_alone_are_kept_cold_and_come_back(registry: Registry) -> None:
+    version, _ = await registry.push(FILES)
+    await registry.push({"a.bin": b"first"}, model="models:/other")
+    async with registry.operation() as op:
+        await set_stage(op, version=version.id, stage="Archived")
+    assert (await swept(registry)).chilled == 1
+    cold = {blob.size: blob.cold async for blob in registry.storage.blobs("default")}
+    assert cold == {len(b"first"): False, len(b"second"): True}
+    async with registry.operation() as op:
+        await set_stage(op, version=version.id, stage="production")
+    assert (await swept(registry)).warmed == 1
+
+
+async def test_usage_counts_what_is_kept(registry: Registry) -> None:
+    await registry.push(FILES)
+    await registry.set_workspace(quotaBytes=1_000)
+    found = await measured(registry.graph, registry.storage, "default")
+    assert found == {"workspace": "default", "blobs": 2, "bytes": 11, "quotaBytes": 1_000}
+    assert (await usage(registry.storage, "default")).size == 11
+
+
+async def test_pushes_and_collections_at_once_lose_nothing_that_is_needed(registry: Registry) -> None:
+    """Blobs are shared, dropped and needed again all the time, and the grace period is over at once."""
+    chance = random.Random(7)
+    pool = [some(50 + i, seed=i) for i in range(12)]
+    enough = asyncio.Event()
+
+    async def pusher(number: int) -> None:
+        while not enough.is_set():
+            files = {f"{i}": data for i, data in enumerate(chance.sample(pool, 2))}
+            version, artifact = await push_patiently(registry, files, f"models:/m{number}")
+            for data in files.values():
+                assert await registry.holds(data), artifact
+            async with registry.operation() as op:
+                await delete_model_version(op, address=version.id)
+
+    async def collector() -> None:
+        removed = 0
+        await registry.push({"first": b"of all"})
+        while removed < count(6, 100):
+            removed += (await swept(registry)).removed
+        enough.set()
+
+    async with asyncio.timeout(300), asyncio.TaskGroup() as group:
+        group.create_task(collector())
+        for number in range(3):
+            group.create_task(pusher(number))
+
+
+async def push_patiently(registry: Registry, files: dict[str, bytes], model: str) -> tuple[Node, Node]:
+    """As a client does it: what was cleared away before the upload began is sent again."""
+    version = await registry.version(model)
+    upload = await registry.begin(version.id, files)
+    while True:
+        await registry.send(upload, files)
+        try:
+            return version, await registry.complete(upload)
+        except PreconditionFailed:
+            continue

@@ -1,0 +1,215 @@
+"""What a workspace asks of its artifacts: harmless pickles, signatures; and what is said of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from auth.recorder import Recorder
+from graph.port import EntryFilter
+from lineal.errors import PreconditionFailed
+from resolvers.artifacts.downloads import files, links
+from resolvers.artifacts.signatures import attach_signature, judge_again
+from resolvers.artifacts.verifying import verify_managed
+from resolvers.bytes import Bytes
+from resolvers.operation import Operation
+from resolvers.writing.lifecycle import set_alias, set_stage
+from resolvers.writing.versions import create_model_version
+from resolvers.writing.workspaces import create_workspace
+from storage.manifest import File, Manifest
+from storage.signing import Trusted, key_signer, sign
+from tests.artifacts.conftest import Registry
+from tests.storage.storing import BASE, blob_of
+
+FILES = {"a.bin": b"first", "b.bin": b"second"}
+
+
+class Harm:
+    """What runs a command when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self._marker}",)
+
+
+def manifest_of(files: dict[str, bytes]) -> Manifest:
+    """The manifest of some files."""
+    return Manifest.of(File(path, len(data), blob_of(data).sha256) for path, data in files.items())
+
+
+def key() -> tuple[bytes, bytes]:
+    """A private key and its public half, as PEM."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    pem = serialization.Encoding.PEM
+    return (
+        private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        private.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo),
+    )
+
+
+# ── Pickles ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_harmful_pickle_is_flagged_and_never_run(registry: Registry, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    _, artifact = await registry.push({"model.pkl": pickle.dumps(Harm(marker))})
+    assert artifact.props["pickles"] == "DANGEROUS"
+    assert any("system" in name for name in artifact.props["imports"])
+    assert not marker.exists()
+
+
+async def test_a_policy_refuses_it_and_names_what_it_imports(registry: Registry, tmp_path: Path) -> None:
+    await registry.set_workspace(picklePolicy="REFUSE_DANGEROUS")
+    version = await registry.version()
+    files = {"model.pkl": pickle.dumps(Harm(tmp_path / "ran"))}
+    upload = await registry.begin(version.id, files)
+    await registry.send(upload, files)
+    with pytest.raises(PreconditionFailed, match=r"DANGEROUS.*system in 'model\.pkl'"):
+        await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "PENDING"
+
+
+async def test_a_policy_lets_harmless_pickles_in(registry: Registry) -> None:
+    await registry.set_workspace(picklePolicy="REFUSE_UNSAFE")
+    _, artifact = await registry.push({"model.pkl": pickle.dumps({"weights": [1.0, 2.0]})})
+    assert artifact.props["pickles"] == "SAFE"
+
+
+# ── Signatures ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_signature_by_a_trusted_key_is_valid_and_by_another_untrusted(registry: Registry) -> None:
+    (mine, public), (other, _) = key(), key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    _, artifact = await registry.push(FILES)
+    assert artifact.props.get("signature") is None
+    for private, state in ((other, "UNTRUSTED"), (mine, "VALID")):
+        bundle = sign(manifest_of(FILES), key_signer(private)).decode()
+        async with registry.operation() as op:
+            signed = await attach_signature(op, address=artifact.id, bundle=bundle)
+        assert signed.props["signature"] == state
+        assert signed.props["signedBy"]
+
+
+async def test_a_signature_of_other_files_is_refused_and_names_them(registry: Registry) -> None:
+    private, _ = key()
+    _, artifact = await registry.push(FILES)
+    bundle = sign(manifest_of({**FILES, "a.bin": b"other"}), key_signer(private)).decode()
+    with pytest.raises(PreconditionFailed, match=r"a\.bin"):
+        async with registry.operation() as op:
+            await attach_signature(op, address=artifact.id, bundle=bundle)
+    assert (await registry.node(artifact.id)).props.get("signature") is None
+
+
+@pytest.mark.parametrize("bundle", ["", "{}", "null", "x" * 100])
+async def test_what_is_no_signature_is_refused(registry: Registry, bundle: str) -> None:
+    _, artifact = await registry.push(FILES)
+    with pytest.raises(PreconditionFailed):
+        async with registry.operation() as op:
+            await attach_signature(op, address=artifact.id, bundle=bundle)
+
+
+async def test_a_signature_is_judged_again_by_whom_the_server_trusts_now(registry: Registry) -> None:
+    private, public = key()
+    _, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        bundle = sign(manifest_of(FILES), key_signer(private)).decode()
+        signed = await attach_signature(op, address=artifact.id, bundle=bundle)
+    assert signed.props["signature"] == "UNTRUSTED"
+    await judge_again(registry.graph, registry.storage, signed, Trusted(keys=(public,)), by="keeper")
+    assert (await registry.node(artifact.id)).props["signature"] == "VALID"
+
+
+async def test_a_workspace_may_ask_for_signatures_before_names_lead_to_a_version(registry: Registry) -> None:
+    private, public = key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    version, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        with pytest.raises(PreconditionFailed, match="asks for a VALID signature"):
+            await set_alias(op, model="models:/bert", name="champion", version=version.id)
+        with pytest.raises(PreconditionFailed, match="asks for a VALID signature"):
+            await set_stage(op, version=version.id, stage="production")
+        with pytest.raises(PreconditionFailed) as refusal:
+            await create_model_version(op, model="models:/bert", aliases=["champion"])
+        assert refusal.value.field == "aliases"
+        await attach_signature(op, address=artifact.id, bundle=sign(manifest_of(FILES), key_signer(private)).decode())
+        await set_alias(op, model="models:/bert", name="champion", version=version.id)
+        await set_stage(op, version=version.id, stage="production")
+
+
+# ── Bytes that are not what was told ──────────────────────────────────────────────────────────────
+
+
+async def test_lost_bytes_are_found_named_and_the_version_has_failed(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    await registry.storage.remove("default", [blob_of(b"second").sha256])
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
+    found = await registry.node(artifact.id)
+    assert found.props["problem"] == "'b.bin' is not there"
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+
+
+async def test_right_bytes_are_verified(registry: Registry, small_parts: int) -> None:
+    _, artifact = await registry.push({"big.bin": bytes(2 * small_parts + 1), "small": b"x"})
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+    assert (await registry.node(artifact.id)).props["verification"] == "VERIFIED"
+
+
+async def test_what_has_failed_is_not_given_out(registry: Registry) -> None:
+    _, artifact = await registry.push(FILES)
+    await registry.storage.remove("default", [blob_of(b"second").sha256])
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    async with registry.operation() as op:
+        failed = await registry.node(artifact.id)
+        with pytest.raises(PreconditionFailed, match="not what was told"):
+            await links(op, (await files(op, failed, first=9)).items)
+
+
+# ── Fetching ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_address_gives_the_bytes_and_who_asked_is_in_the_audit(registry: Registry) -> None:
+    _, artifact = await registry.push(FILES)
+    async with Recorder(registry.graph) as recorder:
+        op = Operation(registry.graph, bytes=registry.reach, base=BASE, recorder=recorder)
+        async with op:
+            page = await files(op, artifact, first=9)
+            urls = await links(op, page.items)
+    assert [(await registry.store.http.get(url)).content for url in urls] == [b"first", b"second"]
+    await registry.graph.sequence()
+    async with registry.graph.snapshot() as snapshot:
+        (entry,) = await snapshot.entries(EntryFilter(action="read"))
+    noted = entry.change.data["noted"]
+    assert noted["action"] == "download"
+    assert noted["data"] == {"artifact": artifact.id, "files": ["a.bin", "b.bin"], "count": 2}
+
+
+async def test_an_address_expires_and_an_altered_one_opens_nothing(registry: Registry) -> None:
+    _, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        (url,) = await links(op, (await files(op, artifact, first=1)).items, seconds=1)
+    altered = url[:-3] + ("AAA" if url[-3:] != "AAA" else "BBB")
+    assert (await registry.store.http.get(altered)).status_code == 403
+    assert (await registry.store.http.get(url)).is_success
+    registry.store.clock.offset = 5
+    await asyncio.sleep(2)
+    assert (await registry.store.http.get(url)).status_code == 403
+
+
+async def test_what_one_workspace_keeps_is_unknown_in_another(registry: Registry) -> None:
+    await registry.push(FILES)
+    async with registry.operation() as op:
+        await create_workspace(op, name="other")
+    version = await registry.version("models:/other:bert")
+    upload = await registry.begin(version.id, FILES)
+    assert await registry.send(upload, FILES) == 2  # the same bytes are sent again: nobody learns who has them

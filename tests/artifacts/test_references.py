@@ -1,0 +1,164 @@
+"""Data that stays where it is: registered by URI, listed in the background, and compared with what was there first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from graph.port import Hop, Node
+from lineal.errors import AlreadyExists, InvalidArgument, NotFound
+from resolvers.artifacts.downloads import files, links
+from resolvers.artifacts.references import register_artifact, verify_referenced
+from resolvers.artifacts.verifying import request_verification
+from resolvers.bytes import Bytes
+from resolvers.reading import all_links
+from resolvers.writing.datasets import register_dataset_version
+from resolvers.writing.workspaces import create_workspace
+from storage.connectors.config import read
+from storage.connectors.connector import Connectors
+from tests.artifacts.conftest import Registry
+
+
+@pytest.fixture
+def lake(registry: Registry, tmp_path: Path) -> Path:
+    """A folder that the connector `lake` reaches, and one beside it that none does."""
+    place = tmp_path / "lake"
+    (place / "sales" / "year=2025").mkdir(parents=True)
+    (place / "sales" / "year=2025" / "a.csv").write_text("id,price\n1,2.5\n2,3.5\n")
+    (place / "sales" / "year=2026").mkdir()
+    (place / "sales" / "year=2026" / "b.csv").write_text("id,price\n3,4.5\n")
+    (tmp_path / "lakeside").mkdir()
+    (tmp_path / "lakeside" / "secret.csv").write_text("key\nvalue\n")
+    table = {"scheme": "file", "prefixes": [place.as_uri()], "workspaces": ["default"]}
+    connectors = Connectors(read({"connectors": {"lake": table}}))
+    registry.reach = Bytes(registry.storage, connectors=connectors)
+    return place
+
+
+async def version(registry: Registry, dataset: str = "datasets:/sales") -> Node:
+    """A version of a data set."""
+    async with registry.operation() as op:
+        return await register_dataset_version(op, dataset=dataset, name="v1", create_dataset=True)
+
+
+async def register(registry: Registry, owner: Node, uri: str, **more: str) -> Node:
+    """Register a place."""
+    async with registry.operation() as op:
+        return await register_artifact(op, to=owner.id, uri=uri, **more)
+
+
+async def looked(registry: Registry, artifact: Node) -> Node:
+    """An artifact after somebody has looked at its place."""
+    reach = registry.reach
+    current = await registry.node(artifact.id)
+    await verify_referenced(registry.graph, registry.storage, reach.connectors, current, by="keeper")
+    return await registry.node(artifact.id)
+
+
+async def test_a_place_is_pending_until_it_was_listed(registry: Registry, lake: Path) -> None:
+    artifact = await register(registry, await version(registry), f"{lake.as_uri()}/sales")
+    assert artifact.props["verification"] == "PENDING"
+    assert (artifact.props["storage"], artifact.props["connector"]) == ("REFERENCED", "lake")
+    found = await looked(registry, artifact)
+    assert found.props["verification"] == "VERIFIED"
+    assert (found.props["fileCount"], found.props["sizeBytes"]) == (2, 36)
+
+
+async def test_a_partitioned_folder_is_known_as_one(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert artifact.props["partitions"] == {"count": 2, "keys": {"year": {"values": 2, "exact": True}}}
+
+
+async def test_columns_become_fields_of_the_data_set(registry: Registry, lake: Path) -> None:
+    owner = await version(registry)
+    artifact = await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
+    assert artifact.props["formats"] == ["csv"]
+    async with registry.operation() as op:
+        fields = await all_links(await op.snapshot(), [owner.container], Hop("PART_OF", "IN", "Field"))
+    columns = {link.node.name: link.node.props["ordinal"] for link in fields[owner.container]}
+    assert columns == {"id": 0, "price": 1}
+
+
+async def test_nothing_changed_is_verified_again(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    async with registry.operation() as op:
+        assert (await request_verification(op, address=artifact.id)).props["verification"] == "PENDING"
+    assert (await looked(registry, artifact)).props["verification"] == "VERIFIED"
+
+
+async def test_drift_is_found_and_names_what_changed(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    (lake / "sales" / "year=2025" / "a.csv").write_text("id,price\n1,2.5\n2,99\n")
+    (lake / "sales" / "year=2026" / "b.csv").unlink()
+    (lake / "sales" / "new.csv").write_text("x\n")
+    found = await looked(registry, artifact)
+    assert found.props["verification"] == "DRIFTED"
+    assert found.props["problem"] == ("1 changed: 'year=2025/a.csv'; 1 removed: 'year=2026/b.csv'; 1 added: 'new.csv'")
+
+
+async def test_what_drifted_back_is_verified(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    (lake / "sales" / "new.csv").write_text("x\n")
+    assert (await looked(registry, artifact)).props["verification"] == "DRIFTED"
+    (lake / "sales" / "new.csv").unlink()
+    again = await looked(registry, artifact)
+    assert (again.props["verification"], again.props.get("problem")) == ("VERIFIED", None)
+
+
+async def test_a_place_that_went_away_has_failed(registry: Registry, lake: Path) -> None:
+    artifact = await register(registry, await version(registry), f"{lake.as_uri()}/sales/year=2025/a.csv")
+    (lake / "sales" / "year=2025" / "a.csv").unlink()
+    found = await looked(registry, artifact)
+    assert found.props["verification"] == "FAILED"
+    assert "nothing is there" in found.props["problem"]
+
+
+async def test_its_files_are_listed_in_pages_without_addresses(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    async with registry.operation() as op:
+        first = await files(op, artifact, first=1)
+        assert ([each.file.path for each in first.items], first.has_next) == (["year=2025/a.csv"], True)
+        second = await files(op, artifact, first=1, after="year=2025/a.csv")
+        assert ([each.file.path for each in second.items], second.has_next) == (["year=2026/b.csv"], False)
+        chosen = await files(op, artifact, first=9, prefix="year=2026/")
+        assert [each.file.path for each in chosen.items] == ["year=2026/b.csv"]
+
+
+async def test_registering_again_gives_the_same_artifact(registry: Registry, lake: Path) -> None:
+    owner = await version(registry)
+    one = await register(registry, owner, f"{lake.as_uri()}/sales")
+    assert (await register(registry, owner, f"{lake.as_uri()}/sales/")).id != ""
+    assert (await register(registry, owner, f"{lake.as_uri()}/sales")).id == one.id
+
+
+async def test_another_place_under_the_same_name_is_refused(registry: Registry, lake: Path) -> None:
+    owner = await version(registry)
+    await register(registry, owner, f"{lake.as_uri()}/sales")
+    with pytest.raises(AlreadyExists) as refusal:
+        await register(registry, owner, f"{lake.as_uri()}/sales/year=2025")
+    assert refusal.value.field == "name"
+
+
+@pytest.mark.parametrize("path", ["side/secret.csv", "/../lakeside/secret.csv", "/%2e%2e/lakeside/secret.csv"])
+async def test_what_no_connector_allows_is_never_read(registry: Registry, lake: Path, path: str) -> None:
+    with pytest.raises((NotFound, InvalidArgument)) as refusal:
+        await register(registry, await version(registry), lake.as_uri() + path)
+    assert refusal.value.field == "uri"
+
+
+async def test_a_connector_serves_the_workspaces_that_it_names_alone(registry: Registry, lake: Path) -> None:
+    async with registry.operation() as op:
+        await create_workspace(op, name="other")
+    owner = await version(registry, "datasets:/other:sales")
+    with pytest.raises(NotFound, match="no connector of this workspace allows"):
+        await register(registry, owner, f"{lake.as_uri()}/sales")
+
+
+async def test_no_address_is_given_for_what_lineal_does_not_keep(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    async with registry.operation() as op:
+        page = await files(op, artifact, first=9)
+        assert [each.file.sha256 for each in page.items] == ["", ""]
+        with pytest.raises((NotFound, InvalidArgument)):
+            await links(op, page.items)

@@ -1,0 +1,211 @@
+"""Files are told by their manifest, sent to storage directly, and become an artifact when every byte is there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from graph.port import Hop
+from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
+from resolvers.artifacts.uploads import abort_upload, begin_upload
+from resolvers.reading import all_links
+from tests.artifacts.conftest import Registry, described
+from tests.storage.storing import some
+
+FILES = {"config.json": b"{}", "weights/a.bin": b"aaa", "weights/b.bin": b"b" * 1000, "weights/copy.bin": b"aaa"}
+
+
+async def test_a_version_is_pending_until_its_files_are_there_and_then_it_is_ready(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    assert upload.props["state"] == "OPEN"
+    assert (await registry.node(version.id)).props["state"] == "PENDING"
+    assert await registry.send(upload, FILES) == 3  # two files have the same bytes
+    artifact = await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+    assert artifact.props["storage"] == "MANAGED"
+    assert artifact.props["verification"] == "VERIFIED"
+    assert (artifact.props["fileCount"], artifact.props["sizeBytes"]) == (4, 1008)
+    assert artifact.name == artifact.props["digest"] == upload.props["digest"]
+    assert (await registry.node(upload.id)).props["state"] == "COMPLETE"
+
+
+async def test_the_artifact_is_linked_under_its_name(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        links = await all_links(await op.snapshot(), [version.id], Hop("HAS_ARTIFACT", "OUT"))
+    assert [(link.node.id, link.edge.discriminator) for link in links[version.id]] == [(artifact.id, "model")]
+
+
+async def test_the_same_files_are_the_same_artifact_and_nothing_is_sent_again(registry: Registry) -> None:
+    _, first = await registry.push(FILES)
+    second = await registry.version()
+    upload = await registry.begin(second.id, FILES)
+    assert await registry.send(upload, FILES) == 0
+    assert (await registry.complete(upload)).id == first.id
+
+
+async def test_one_changed_file_sends_one_file(registry: Registry) -> None:
+    await registry.push(FILES)
+    changed = {**FILES, "config.json": b'{"x": 1}'}
+    upload = await registry.begin((await registry.version()).id, changed)
+    assert await registry.send(upload, changed) == 1
+
+
+async def test_beginning_again_goes_on_with_the_same_upload(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES, most=1)
+    again = await registry.begin(version.id, FILES)
+    assert again.id == upload.id
+    assert await registry.send(again, FILES) == 2
+    await registry.complete(again)
+
+
+async def test_completing_again_gives_the_same_artifact(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES)
+    artifact = await registry.complete(upload)
+    assert (await registry.complete(upload)).id == artifact.id
+    assert (await registry.begin(version.id, FILES)).props["state"] == "COMPLETE"
+
+
+async def test_completing_without_all_bytes_is_refused_and_names_the_files(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES, most=2)
+    with pytest.raises(PreconditionFailed, match="of 4 files are not there") as refusal:
+        await registry.complete(upload)
+    assert refusal.value.details["missing"]
+    assert (await registry.node(version.id)).props["state"] == "PENDING"
+
+
+async def test_a_large_file_goes_in_parts_and_is_verified_as_a_whole(registry: Registry, small_parts: int) -> None:
+    files = {"big.bin": some(2 * small_parts + 3)}
+    version = await registry.version()
+    upload = await registry.begin(version.id, files)
+    assert await registry.send(upload, files, most=1) == 1
+    again = await registry.begin(version.id, files)
+    assert await registry.send(again, files) == 2  # what was sent before is left out
+    artifact = await registry.complete(again)
+    assert artifact.props["verification"] in {"VERIFIED", "PENDING"}
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_a_large_file_needs_the_digests_of_its_parts(registry: Registry, small_parts: int) -> None:
+    files = described({"big.bin": some(2 * small_parts)})
+    files[0]["parts"] = files[0]["parts"][:1]
+    version = await registry.version()
+    with pytest.raises(InvalidArgument) as refusal:
+        async with registry.operation() as op:
+            await begin_upload(op, to=version.id, files=files)
+    assert refusal.value.field == "files[0].parts"
+
+
+async def test_a_version_is_ready_when_the_last_of_its_uploads_is_complete(registry: Registry) -> None:
+    version = await registry.version()
+    model = await registry.begin(version.id, FILES)
+    tokenizer = await registry.begin(version.id, {"vocab.txt": b"words"}, "tokenizer")
+    await registry.send(model, FILES)
+    await registry.complete(model)
+    assert (await registry.node(version.id)).props["state"] == "PENDING"
+    await registry.send(tokenizer, {"vocab.txt": b"words"})
+    await registry.complete(tokenizer)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_what_a_version_is_made_of_never_changes(registry: Registry) -> None:
+    version, _ = await registry.push(FILES)
+    with pytest.raises(AlreadyExists, match="never change"):
+        await registry.begin(version.id, {"config.json": b"other"})
+
+
+async def test_of_two_uploads_under_one_name_the_second_to_complete_is_refused(registry: Registry) -> None:
+    version = await registry.version()
+    other = {"config.json": b"other"}
+    one, two = await registry.begin(version.id, FILES), await registry.begin(version.id, other)
+    await registry.send(one, FILES)
+    await registry.send(two, other)
+    await registry.complete(one)
+    with pytest.raises(AlreadyExists):
+        await registry.complete(two)
+
+
+async def test_an_aborted_upload_is_closed_and_its_version_has_failed(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+    with pytest.raises(Conflict, match="ABORTED"):
+        await registry.complete(await registry.node(upload.id))
+    again = await registry.begin(version.id, FILES)
+    assert again.props["state"] == "OPEN"
+    assert (await registry.node(version.id)).props["state"] == "PENDING"
+
+
+async def test_a_complete_upload_cannot_be_aborted(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES)
+    await registry.complete(upload)
+    with pytest.raises(Conflict):
+        async with registry.operation() as op:
+            await abort_upload(op, address=upload.id)
+
+
+@pytest.mark.parametrize(
+    ("files", "field"),
+    [
+        ({}, "files"),
+        ({"../x": b""}, "files[0].path"),
+        ({"/x": b""}, "files[0].path"),
+        ({"a//b": b""}, "files[0].path"),
+        ({"a\\b": b""}, "files[0].path"),
+        ({"a\nb": b""}, "files[0].path"),
+        ({"e\u0301": b""}, "files[0].path"),
+        ({"x" * 1025: b""}, "files[0].path"),
+        ({"a": b"", "a/b": b""}, "files"),
+    ],
+)
+async def test_paths_that_no_folder_could_hold_are_refused(
+    registry: Registry, files: dict[str, bytes], field: str
+) -> None:
+    version = await registry.version()
+    with pytest.raises(InvalidArgument) as refusal:
+        await registry.begin(version.id, files)
+    assert refusal.value.field == field
+
+
+async def test_an_upload_for_what_is_not_there_is_refused(registry: Registry) -> None:
+    with pytest.raises(NotFound):
+        await registry.begin("models:/nothing/1", FILES)
+
+
+async def test_a_quota_is_held_and_what_is_there_already_costs_nothing(registry: Registry) -> None:
+    await registry.push(FILES)
+    await registry.set_workspace(quotaBytes=2_000)
+    await registry.push(FILES)
+    with pytest.raises(LimitExceeded, match="may keep 2,000 bytes") as refusal:
+        await registry.begin((await registry.version()).id, {"big": b"x" * 1_500})
+    assert refusal.value.details["maximum"] == 2_000
+    assert not await registry.holds(b"x" * 1_500)
+
+
+async def test_empty_files_are_files(registry: Registry) -> None:
+    version, artifact = await registry.push({"empty": b"", "dir/also-empty": b""})
+    assert version.props["state"] == "READY"
+    assert artifact.props["sizeBytes"] == 0
+
+
+async def test_two_that_complete_at_once_make_one_artifact(registry: Registry) -> None:
+
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES)
+    made = await asyncio.gather(*(registry.complete(upload) for _ in range(3)), return_exceptions=True)
+    ids = {node.id for node in made if not isinstance(node, BaseException)}
+    assert len(ids) == 1
+    assert all(isinstance(each, Conflict) for each in made if isinstance(each, BaseException))

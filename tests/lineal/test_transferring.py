@@ -1,0 +1,303 @@
+"""lineal push, pull, sign, verify and artifacts, against a Lineal that runs as a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lineal.cli import app
+from lineal.errors import InvalidArgument, LinealError
+from tests.running import LinealServer
+from tests.services import free_port
+from tests.storage.signing.making import key, private, public
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Desk:
+    """A server, and somebody on the same machine who has a folder and a command line."""
+
+    def __init__(self, server: LinealServer, home: Path) -> None:
+        self.server = server
+        self.home = home
+        self.environment = {
+            "LINEAL_GRAPH": f"sqlite:///{server.home / 'lineal.db'}",
+            "LINEAL_KEYS": str(server.home / "keys"),
+            "LINEAL_PORT": str(server.port),
+        }
+
+    def run(self, *arguments: str, **environment: str) -> Done:
+        """One command."""
+        result = CliRunner().invoke(app, list(arguments), env={**self.environment, **environment})
+        if isinstance(error := result.exception, LinealError):
+            # The command line prints it and ends so: see lineal.cli.main.
+            return Done(2 if isinstance(error, InvalidArgument) else 1, result.stdout, f"error: {error.message}\n")
+        if error is not None and not isinstance(error, SystemExit):
+            raise error
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    def told(self, *arguments: str) -> dict[str, Any]:
+        """What a command tells programs."""
+        done = self.run(*arguments, "--format", "json")
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def refused(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        """The exit code and the one line of a command that is refused."""
+        done = self.run(*arguments, **environment)
+        assert done.returncode, done.stdout
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.returncode, done.stderr.strip().removeprefix("error: ")
+
+    def write(self, **files: bytes) -> Path:
+        """A folder `model` with these files; `__` in a name stands for a slash."""
+        for name, data in files.items():
+            place = self.home / "model" / name.replace("__", "/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+        return self.home / "model"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinealServer]:
+    """A Lineal on SQLite and a folder, without issuers."""
+    server = LinealServer(tmp_path_factory.mktemp("lineal"), free_port(), ())
+    server.home.mkdir(exist_ok=True)
+    with server:
+        yield server
+
+
+@pytest.fixture
+def desk(server: LinealServer, nowhere: Path) -> Desk:
+    """Somebody on the machine of the server, whose working directory has nothing in it."""
+    return Desk(server, nowhere)
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """The name of a model that nobody else uses."""
+    return hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    """All files of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# ── Push and pull ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_folder_is_pushed_and_pulled_as_it_is(desk: Desk, model: str) -> None:
+    folder = desk.write(a=b"first", sub__deeper__b=b"second", _hidden=b"", **{"with space": b"x", "ünï": b"y"})
+    pushed = desk.told("push", "model", model, "--alias", "champion")
+    assert pushed["version"] == f"models:/{model}/1"
+    assert (pushed["files"], pushed["bytes"], pushed["bytesSent"]) == (5, 13, 13)
+    pulled = desk.told("pull", f"models:/{model}@champion", "copy")
+    assert (pulled["filesReceived"], pulled["bytesReceived"], pulled["digest"]) == (4, 13, pushed["digest"])
+    assert read(desk.home / "copy") == read(folder)
+
+
+def test_pushing_the_same_again_is_the_same_version_and_sends_nothing(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    first = desk.told("push", "model", model)
+    again = desk.told("push", "model", model)
+    assert (again["version"], again["filesSent"], again["bytesSent"]) == (first["version"], 0, 0)
+    assert again["bytesThere"] == 5
+
+
+def test_a_new_version_may_be_asked_for_and_sends_nothing_either(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    desk.told("push", "model", model)
+    new = desk.told("push", "model", model, "--new")
+    assert (new["version"], new["bytesSent"]) == (f"models:/{model}/2", 0)
+
+
+def test_one_changed_file_sends_one_file(desk: Desk, model: str) -> None:
+    desk.write(a=b"first", b=b"second")
+    desk.told("push", "model", model)
+    desk.write(b=b"third")
+    pushed = desk.told("push", "model", model)
+    assert (pushed["version"], pushed["filesSent"], pushed["bytesSent"]) == (f"models:/{model}/2", 1, 5)
+
+
+def test_one_file_is_pushed_under_its_name(desk: Desk, model: str) -> None:
+    desk.write(weights=b"1 2 3")
+    desk.told("push", "model/weights", model)
+    desk.told("pull", f"models:/{model}/1", "copy")
+    assert read(desk.home / "copy") == {"weights": b"1 2 3"}
+
+
+def test_where_a_version_came_from_is_told_with_it(desk: Desk, model: str) -> None:
+    desk.write(a=b"base")
+    base = desk.told("push", "model", f"{model}-base")["version"]
+    desk.write(a=b"tuned")
+    tuned = desk.told("push", "model", model, "--derived-from", base, "--tag", "team=nlp")["version"]
+    assert f"models:/{model}-base/1" in desk.run("lineage", tuned).stdout
+
+
+def test_what_is_there_gets_files(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    desk.told("push", "model", model)
+    desk.write(a=b"words")
+    more = desk.told("push", "model", f"models:/{model}/1", "--name", "tokenizer")
+    assert more["version"] == f"models:/{model}/1"
+    assert desk.refused("pull", f"models:/{model}/1", "copy")[1].endswith("say which")
+    desk.told("pull", f"models:/{model}/1", "copy", "--name", "tokenizer")
+    assert read(desk.home / "copy") == {"a": b"words"}
+
+
+def test_pulling_again_fetches_nothing_and_puts_right_what_is_not(desk: Desk, model: str) -> None:
+    desk.write(a=b"first", b=b"second")
+    desk.told("push", "model", model)
+    desk.told("pull", f"models:/{model}/1", "copy")
+    assert desk.told("pull", f"models:/{model}/1", "copy")["bytesReceived"] == 0
+    (desk.home / "copy" / "b").write_bytes(b"secomd")
+    (desk.home / "copy" / "mine").write_bytes(b"stays")
+    assert desk.told("pull", f"models:/{model}/1", "copy")["bytesReceived"] == 6
+    assert read(desk.home / "copy") == {"a": b"first", "b": b"second", "mine": b"stays"}
+
+
+def test_no_link_leads_a_pull_out_of_its_folder(desk: Desk, model: str) -> None:
+    desk.write(sub__a=b"first")
+    desk.told("push", "model", model)
+    (desk.home / "elsewhere").mkdir()
+    (desk.home / "copy").mkdir()
+    (desk.home / "copy" / "sub").symlink_to(desk.home / "elsewhere")
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, "a link is in the way" in line) == (1, True)
+    assert read(desk.home / "elsewhere") == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["push", "nothing", "m"], 1, "nothing"),
+        (["push", "model", "m", "--trained-on", "datasets:/unknown"], 1, "inputs[0].dataset"),
+        (["push", "model", "m", "--derived-from", "models:/unknown/1"], 1, "parents[0].version"),
+        (["push", "model", "m", "--tag", "team"], 2, "--tag"),
+        (["push", "model", "models:/unknown/7"], 1, "there is no"),
+        (["push", "model", "models:/unknown/7", "--alias", "a"], 2, "--alias"),
+        (["pull", "models:/unknown/1", "copy"], 1, "there is no"),
+        (["pull", "workspaces:/default", "copy"], 2, "Workspace"),
+        (["pull", "nonsense", "copy"], 2, "address"),
+        (["artifacts", "verify", "artifacts:/unknown"], 1, "there is no artifact"),
+        (["artifacts", "gc", "--workspace", "unknown"], 1, "unknown"),
+        (["artifacts", "gc", "--grace", "soon"], 2, "soon"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(desk: Desk, arguments: list[str], code: int, said: str) -> None:
+    desk.write(a=b"first")
+    ended, line = desk.refused(*arguments)
+    assert (ended, said in line) == (code, True), line
+
+
+def test_a_link_that_leads_out_is_not_pushed(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    (desk.home / "model" / "out").symlink_to("/etc/hostname")
+    assert "leads out" in desk.refused("push", "model", model)[1]
+
+
+# ── Where, and who ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_another_host_needs_a_token(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    code, line = desk.refused("push", "model", model, LINEAL_URL="https://lineal.example.org")
+    assert (code, line) == (1, "LINEAL_TOKEN must hold a token for https://lineal.example.org/graphql")
+
+
+def test_a_token_that_is_wrong_is_refused_and_not_shown(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    code, line = desk.refused("push", "model", model, LINEAL_TOKEN="not-a-token-at-all")
+    assert (code, "not-a-token" in line) == (1, False)
+
+
+def test_a_token_without_the_scope_is_told_which(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    narrow = desk.run("token", "--scope", "model:read model:write artifact:read").stdout.strip()
+    _, line = desk.refused("push", "model", model, LINEAL_TOKEN=narrow)
+    assert "artifact:write" in line
+
+
+@pytest.mark.parametrize("url", ["lineal.example.org", "ftp://lineal.example.org", "http://"])
+def test_what_is_no_url_is_refused(desk: Desk, url: str) -> None:
+    desk.write(a=b"first")
+    code, line = desk.refused("push", "model", "m", LINEAL_URL=url)
+    assert (code, line.startswith("LINEAL_URL:")) == (2, True)
+
+
+def test_a_server_that_is_away_is_named(desk: Desk) -> None:
+    desk.write(a=b"first")
+    url = f"http://127.0.0.1:{free_port()}"
+    code, line = desk.refused("push", "model", "m", LINEAL_URL=url)
+    assert (code, line.startswith(f"no answer from {url}/graphql")) == (1, True)
+
+
+# ── Signatures ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_version_is_signed_and_verified_without_its_files(desk: Desk, model: str) -> None:
+    mine = key()
+    (desk.home / "key.pem").write_bytes(private(mine))
+    (desk.home / "key.pub").write_bytes(public(mine))
+    (desk.home / "other.pub").write_bytes(public(key()))
+    desk.write(a=b"first")
+    desk.told("push", "model", model)
+    version = f"models:/{model}/1"
+    assert desk.refused("verify", version, "--key", "key.pub")[1] == f"the files of {version} are not signed"
+    signed = desk.told("sign", version, "--key", "key.pem")
+    assert signed["signature"] == "UNTRUSTED"  # this server trusts nobody
+    assert desk.run("verify", version, "--key", "key.pub").stdout.startswith("VALID: signed by ")
+    assert desk.run("verify", version, "--key", "other.pub").returncode == 1
+
+
+# ── Artifacts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_usage_counts_what_is_kept(desk: Desk, model: str) -> None:
+    before = desk.told("artifacts", "usage", "--workspace", "default")["workspaces"][0]
+    desk.write(a=os.urandom(1_000))
+    desk.told("push", "model", model)
+    (after,) = desk.told("artifacts", "usage", "--workspace", "default")["workspaces"]
+    assert (after["bytes"] - before["bytes"], after["blobs"] - before["blobs"]) == (1_000, 1)
+    assert after["quotaBytes"] is None
+
+
+def test_altered_bytes_are_found_and_named(desk: Desk, model: str) -> None:
+    data = os.urandom(100)
+    desk.write(a=data)
+    artifact = desk.told("push", "model", model)["artifact"]
+    assert desk.told("artifacts", "verify", artifact) == {"verified": 1, "problems": []}
+    sha256 = hashlib.sha256(data).hexdigest()
+    (blob,) = desk.server.home.rglob(sha256)
+    blob.chmod(0o600)
+    blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert "'a'" in desk.run("pull", f"models:/{model}/1", "copy").stderr
+    done = desk.run("artifacts", "verify", artifact)
+    assert (done.returncode, "FAILED" in done.stdout, "'a' has the digest" in done.stdout) == (1, True, True)
+    assert "not what was told" in desk.refused("pull", f"models:/{model}/1", "copy")[1]
+
+
+def test_what_nothing_needs_is_cleared_away(desk: Desk, model: str) -> None:
+    desk.write(a=os.urandom(50))
+    desk.told("push", "model", model)
+    done = desk.told("artifacts", "gc", "--dry-run", "--grace", "1m", "--workspace", "default")["default"]
+    assert (done["removed"], done["kept"] > 0) == (0, True)
+    done = desk.told("artifacts", "gc", "--workspace", "default")["default"]
+    assert done["removed"] == 0
