@@ -7,6 +7,7 @@ word for word in the property `directory`, as `said`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -35,9 +36,7 @@ from graph.text import fold, normalize
 from lineal.errors import AlreadyExists, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 from resolvers.operation import Operation
 from resolvers.reading import principal_named
-
-MAX_MEMBERS: Final = 10_000
-"""People in one team."""
+from resolvers.writing.people import MAX_MEMBERS
 
 PROVISIONED: Final = Not(Prop("userName", "eq", None))
 MEMBERS: Final = Hop("MEMBER_OF", "IN", PRINCIPAL.name)
@@ -216,7 +215,11 @@ async def retire_person(op: Operation, id: str, check: Check) -> None:
 
 
 async def _check_free(tx: Transaction, user_name: str) -> None:
-    """Raises AlreadyExists: somebody else has the user name, in small letters or large ones."""
+    """Raises AlreadyExists: somebody else has the user name, in small letters or large ones.
+
+    Of two who ask at once the second waits for the first, where the store lets them write at the same time.
+    """
+    await tx.recall(f"userName:{hashlib.sha256(fold(user_name).encode()).hexdigest()}")
     found = await tx.find(PRINCIPAL.name, Prop("userName", "eq", fold(user_name)), paging=Paging(1))
     if found.items:
         raise AlreadyExists(f"userName: {user_name!r} is taken", field="userName", id=found.items[0].id)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from auth.roles import Role, is_active
-from graph.port import EdgeMatch, Hop, Link, NewEdge, Node, Transaction
+from graph.port import EVERY_RIGHT, EVERYTHING, EdgeMatch, Hop, Link, NewEdge, Node, Transaction
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
 from resolvers.reading import all_links
 from resolvers.writing.command import command
@@ -66,9 +67,44 @@ async def _found(tx: Transaction, workspace: str, member: str, field: str) -> tu
     return place.id, who.node, {link.node.id: link for link in links}
 
 
+async def owned_by(tx: Transaction, id: str) -> list[str]:
+    """The workspaces that a principal or a team owns by itself, whether they show or not."""
+    view = tx.view
+    tx.show(EVERYTHING)
+    try:
+        links = (await all_links(tx, [id], Hop("GRANTS", "IN"))).get(id, [])
+    finally:
+        tx.show(view)
+    return [link.node.id for link in links if link.edge.discriminator == Role.OWNER.name]
+
+
+async def check_owned(tx: Transaction, workspaces: Sequence[str], field: str) -> None:
+    """The last thing that a write does: make sure that these workspaces have an owner, now that it is done.
+
+    A team counts, since its members may come from tokens. Raises PreconditionFailed, naming those that show.
+    """
+    if not workspaces:
+        return
+    view = tx.view
+    tx.guard(EVERYTHING, EVERY_RIGHT)
+    places = await tx.lock(workspaces)
+    grants = await all_links(tx, workspaces, Hop("GRANTS", "OUT"))
+    left = [id for id in workspaces if not any(map(_is_owner, grants.get(id, ())))]
+    if left:
+        names = sorted(repr(places[id].name) for id in left if view.shows(places[id]))
+        hidden = len(left) - len(names)
+        shown = ", ".join([*names[:10], *(["workspaces that you may not see"] if hidden else [])])
+        msg = f"{field}: is the last owner of {shown}; make somebody else an owner first"
+        raise PreconditionFailed(msg, field=field)
+
+
+def _is_owner(link: Link) -> bool:
+    return link.edge.discriminator == Role.OWNER.name and is_active(link.node)
+
+
 def _keep_an_owner(links: dict[str, Link], without: Link, field: str) -> None:
     """Raises PreconditionFailed: nobody else could act as an owner."""
-    owners = {id for id, link in links.items() if link.edge.discriminator == Role.OWNER.name and is_active(link.node)}
+    owners = {id for id, link in links.items() if _is_owner(link)}
     if owners == {without.node.id}:
         msg = f"{field}: {without.node.name!r} is the last owner of the workspace; make somebody else an owner first"
         raise PreconditionFailed(msg, field=field)

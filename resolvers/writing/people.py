@@ -9,11 +9,13 @@ from graph import ontology, validation
 from graph.ontology import PRINCIPAL, TEAM
 from graph.port import EdgeMatch, Hop, NewEdge, Paging, Transaction, Update
 from lineal.errors import LimitExceeded
+from resolvers.operation import Operation
 from resolvers.writing.command import Command, command
 from resolvers.writing.common import present
 from resolvers.writing.common import properties as settable
-from resolvers.writing.deleting import deleting
+from resolvers.writing.deleting import Deleted, remove
 from resolvers.writing.draft import Draft
+from resolvers.writing.members import check_owned, owned_by
 from resolvers.writing.nodes import find, registering, renaming
 
 MAX_MEMBERS: Final = 10_000
@@ -21,7 +23,25 @@ MAX_MEMBERS: Final = 10_000
 
 create_team = registering("createTeam", TEAM, needs=None)
 rename_team = renaming("renameTeam", TEAM, "team", needs=None)
-delete_team = deleting("deleteTeam", TEAM, "team", needs=None)
+
+
+async def delete_team(op: Operation, *, address: str, revision: int | None = None) -> Deleted:
+    """Delete a team: its members, its roles and what it owned are its own no more.
+
+    Raises NotFound, Conflict, PreconditionFailed (it is the last owner of a workspace).
+    """
+
+    async def work(tx: Transaction) -> Deleted:
+        id = await find(tx, address, "team", TEAM.name)
+        node = (await tx.lock([id]))[id]
+        await tx.update([Update(id, revision=revision)])
+        owned, view = await owned_by(tx, id), tx.view
+        await remove(tx, [node], "team")
+        tx.show(view)
+        await check_owned(tx, owned, "team")
+        return Deleted(node, 0)
+
+    return await op.write(work, "deleteTeam", needs=None)
 
 
 @command("registerPrincipal", needs=None)
@@ -39,6 +59,8 @@ def _activating(action: str, active: bool, doc: str) -> Command[...]:
     async def activate(tx: Transaction, *, address: str, revision: int | None = None) -> str:
         id = await find(tx, address, "principal", PRINCIPAL.name)
         await tx.update([Update(id, {"active": active}, revision=revision)])
+        if not active:
+            await check_owned(tx, await owned_by(tx, id), "principal")
         return id
 
     activate.__doc__ = doc
@@ -48,7 +70,8 @@ def _activating(action: str, active: bool, doc: str) -> Command[...]:
 deactivate_principal = _activating(
     "deactivatePrincipal",
     False,
-    "Let no token of a principal open anything; its roles, teams and watches stay, and open nothing.",
+    "Let no token of a principal open anything; its roles, teams and watches stay, and open nothing. Raises "
+    "PreconditionFailed: it is the last owner of a workspace.",
 )
 reactivate_principal = _activating("reactivatePrincipal", True, "Let a principal in again, as it was before.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -773,6 +774,13 @@ async def test_bodies_are_bounded_json_objects(embedded: Scim) -> None:
     assert await post(b" " * 10_001) == (413, None)
     assert await post(b"{}", "text/xml") == (415, None)
     assert await post(b'{"userName": "ann"}', "application/json; charset=utf-8") == (201, None)
+
+
+async def test_of_many_who_take_a_user_name_at_once_one_gets_it(scim: Scim) -> None:
+    users = [{"schemas": [USER], "userName": "Ann", "externalId": str(number)} for number in range(4)]
+    answers = await asyncio.gather(*(scim.http.post("/scim/v2/Users", json=user) for user in users))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    assert {answer.json().get("scimType") for answer in answers} == {None, "uniqueness"}
 
 
 async def test_what_is_not_there_and_what_is_not_possible_is_said(embedded: Scim) -> None:

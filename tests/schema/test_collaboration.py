@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -117,6 +118,44 @@ async def test_the_last_owner_stays(team: Team) -> None:
     await team(ANN, GRANT, role="OWNER")
     await team(ANN, revoke)
     assert await team(ANN, MODEL) == {"model": None}
+
+
+async def test_the_last_owner_is_not_deactivated_by_hand(team: Team) -> None:
+    out = 'mutation { deactivatePrincipal(input: {principal: "principals:/corp%3Aann"}) { principal { active } } }'
+    result = await team.answer(ROOT, out)
+    assert [error.message for error in result.errors or ()] == [
+        "principal: is the last owner of 'vision'; make somebody else an owner first"
+    ]
+    await team(ANN, GRANT, role="OWNER")
+    assert (await team(ROOT, out))["deactivatePrincipal"] == {"principal": {"active": False}}
+
+
+async def test_a_team_that_is_the_last_owner_is_not_deleted_by_hand(team: Team) -> None:
+    await team(ROOT, 'mutation { createTeam(input: {name: "crew"}) { team { id } } }')
+    grant = 'mutation { grantRole(input: {workspace: "vision", to: "teams:/crew", role: OWNER}) { workspace { id } } }'
+    await team(ANN, grant)
+    out = 'mutation { deactivatePrincipal(input: {principal: "principals:/corp%3Aann"}) { principal { active } } }'
+    await team(ROOT, out)  # the team is an owner too
+    delete = 'mutation { deleteTeam(input: {team: "teams:/crew"}) { deletedId } }'
+    assert await team.refused(ROOT, delete) == "PRECONDITION_FAILED"
+    await team(ROOT, GRANT, role="OWNER")
+    assert (await team(ROOT, delete))["deleteTeam"]["deletedId"]
+
+
+async def test_of_the_last_two_owners_who_are_deactivated_at_once_one_stays(team: Team) -> None:
+    await team(ANN, GRANT, role="OWNER")
+    out = 'mutation { deactivatePrincipal(input: {principal: "principals:/corp%%3A%s"}) { principal { active } } }'
+    results = await asyncio.gather(*(team.answer(ROOT, out % name) for name in ("ann", "bob")))
+    assert sorted(bool(result.errors) for result in results) == [False, True]
+
+
+async def test_a_last_owner_of_what_one_may_not_see_is_not_named(team: Team) -> None:
+    keeper = Caller("corp:keeper", frozenset({"workspace:read", "directory:write"}), workspaces=frozenset())
+    out = 'mutation { deactivatePrincipal(input: {principal: "principals:/corp%3Aann"}) { principal { active } } }'
+    result = await team.answer(keeper, out)
+    assert [error.message for error in result.errors or ()] == [
+        "principal: is the last owner of workspaces that you may not see; make somebody else an owner first"
+    ]
 
 
 async def test_a_deactivated_principal_is_refused_whole(team: Team) -> None:
