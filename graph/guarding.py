@@ -155,13 +155,16 @@ class Guarding(Primitives):
         return AlreadyExists(msg, **{end: id for end, id in (("source", source), ("target", target)) if id in shown})
 
     async def _writable(self, edges: Sequence[Edge]) -> Sequence[Edge]:
-        """Those of these edges of which both ends show. Raises Forbidden: one of them may not be written."""
+        """Those of these edges whose sources show; what they lead to need not.
+
+        Raises Forbidden: one of them may not be written.
+        """
         if not self._guarded:
             return edges
-        if unknown := sorted({id for e in edges for id in (e.source, e.target)} - self._homes.keys()):
+        if unknown := sorted({edge.source for edge in edges} - self._homes.keys()):
             for node in (await self.nodes(unknown)).values():
                 self._learn(node)
-        shown = [e for e in edges if e.source in self._homes and e.target in self._homes]
+        shown = [edge for edge in edges if edge.source in self._homes]
         for edge in shown:
             self._permit(edge.source)
         return shown

@@ -7,7 +7,7 @@ from typing import Any
 
 from graph import validation
 from graph.ontology import ARTIFACT, CODE_REVISION, NodeKind
-from graph.port import MAX_PAGE, Hop, Order, Paging
+from graph.port import EVERYTHING, MAX_PAGE, Hop, Order, Paging
 from lineal.errors import InvalidArgument
 from resolvers.writing.common import (
     ArtifactFile,
@@ -110,7 +110,13 @@ async def lead_to(draft: Draft, edge: str, source: Reference, targets: Mapping[s
     What is as it should be stays open, so that its `since` remains true.
     """
     await draft.tx.lock([source.id])
-    found = await draft.tx.neighbours([source.id], Hop(edge, "OUT"), paging=Paging(MAX_PAGE))
+    view = draft.tx.view
+    # What leads to something that the caller does not see ends too: else it would stay, and nobody would know.
+    draft.tx.show(EVERYTHING)
+    try:
+        found = await draft.tx.neighbours([source.id], Hop(edge, "OUT"), paging=Paging(MAX_PAGE))
+    finally:
+        draft.tx.show(view)
     page = found[source.id]
     before = {link.node.id: dict(link.edge.props) for link in page.items}
     if page.has_next:

@@ -119,7 +119,7 @@ async def test_every_write_is_held_to_what_shows_and_to_rights(graph: Graph, spy
 
 
 @pytest.mark.parametrize("name", [*WRITES, "link"])
-async def test_a_guard_costs_at_most_one_statement(graph: Graph, name: str) -> None:
+async def test_a_guard_costs_no_statement(graph: Graph, name: str) -> None:
     there = await places(graph)
     verb = WRITES.get(name) or link_to(there["parent"])
     counts = []
@@ -130,7 +130,7 @@ async def test_a_guard_costs_at_most_one_statement(graph: Graph, name: str) -> N
             return tx.statements
 
         counts.append(await guarded(graph, work, view, rights))
-    assert counts[1] - counts[0] == (name == "unlink")
+    assert counts[1] == counts[0]
 
 
 async def test_an_unguarded_transaction_sees_and_changes_everything(graph: Graph) -> None:
@@ -294,7 +294,7 @@ async def test_an_edge_leads_to_what_shows_whoever_may_write_that(graph: Graph, 
     assert edge.target == there["read"].id
 
 
-async def test_edges_that_do_not_show_are_not_ended(graph: Graph) -> None:
+async def test_edges_end_whatever_they_lead_to_and_not_where_their_source_does_not_show(graph: Graph) -> None:
     there = await places(graph)
     parent, default, read, secret = (there[name].id for name in ("parent", "default", "read", "secret"))
     await building.link(graph, NewEdge("DERIVED_FROM", default, secret, "adapter"))
@@ -309,13 +309,12 @@ async def test_edges_that_do_not_show_are_not_ended(graph: Graph) -> None:
     assert await guarded(
         graph, lambda tx: unlink(tx, EdgeMatch("DERIVED_FROM", target=parent), EdgeMatch("DERIVED_FROM", default)),
         alone, HELD,
-    ) == {(default, parent)}  # fmt: skip
-    assert await guarded(graph, lambda tx: unlink(tx, EdgeMatch("DERIVED_FROM", default, secret)), alone, HELD) == set()
+    ) == {(default, parent), (default, secret)}  # fmt: skip
     async with graph.snapshot() as snapshot:
         left = [
             e for e in await snapshot.edges_from([default, read, secret]) if e.kind == "DERIVED_FROM" and not e.until
         ]
-    assert {(e.source, e.target) for e in left} == {(default, secret), (read, parent), (secret, parent)}
+    assert {(e.source, e.target) for e in left} == {(read, parent), (secret, parent)}
 
 
 async def test_a_delete_ends_the_edges_of_what_goes_hidden_ones_too(graph: Graph) -> None:

@@ -252,3 +252,16 @@ async def test_what_somebody_has_read_is_in_no_change_that_others_read(team: Tea
         assert "principalAppeared" in told
         assert "inbox" not in told
     assert "inbox" in str(await team(ROOT, query))
+
+
+async def test_what_a_deployment_serves_is_replaced_also_where_one_does_not_see_it(team: Team) -> None:
+    await team(ROOT, 'mutation { createModelVersion(input: {model: "models:/vision:resnet"}) { version { id } } }')
+    await team(ROOT, 'mutation { createWorkspace(input: {name: "ops"}) { workspace { id } } }')
+    await team(ROOT, GRANT.replace('"vision"', '"ops"'), role="OWNER")
+    serves = '{name: "d", workspace: "ops", serves: [{version: "models:/vision:resnet/1"}]}'
+    await team(ROOT, f"mutation {{ recordDeployment(input: {serves}) {{ deployment {{ id }} }} }}")
+    served = '{ deployment(address: "deployments:/ops:d") { serves { nodes { id } totalCount } } }'
+    assert (await team(BOB, served))["deployment"]["serves"] == {"nodes": [], "totalCount": 0}
+    clear = 'mutation { updateDeployment(input: {deployment: "deployments:/ops:d", serves: []}) { deployment { id } } }'
+    assert "resnet" not in str(await team(BOB, clear))
+    assert (await team(ROOT, served))["deployment"]["serves"] == {"nodes": [], "totalCount": 0}
