@@ -31,10 +31,12 @@ setup: $(DEV_STAMP) ## The environment that the targets below use, in .venv
 
 .PHONY: test
 test: $(DEV_STAMP) ## Every kind of test, with small counts
+	$(BIN)/python -m tests.prepare
 	$(BIN)/python -m pytest --numprocesses 2 $(PACKAGES:%=--cov=%) --cov-branch --cov-report=term --cov-fail-under=$(COVERED) $(ARGS)
 
 .PHONY: soak
 soak: $(DEV_STAMP) ## The full counts of kills, random queries and bytes
+	$(BIN)/python -m tests.prepare
 	LINEAL_SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)
 
 .PHONY: lint

@@ -1,0 +1,47 @@
+"""Downloads and builds what the tests start, where it is not in the cache yet: `python -m tests.prepare`.
+
+Some of it takes minutes the first time, which no test should be charged with. What cannot be had here is said, and its
+tests will skip for that reason; where it is required, this ends with 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests import azurite, gcs, hdfs, minio, oidc, services
+
+PARTS: Final[Mapping[str, Callable[[], Path]]] = {
+    "Neo4j": services.neo4j_jars,
+    "the OpenID provider": oidc.node_modules,
+    "Azurite": azurite.node_modules,
+    "Hadoop": hdfs.hadoop_jars,
+    "fake-gcs-server": gcs.gcs_binary,
+    "MinIO": minio.minio_binary,
+}
+
+
+def main() -> int:
+    """Fetch one after the other; the exit code."""
+    failed = 0
+    for name, fetch in PARTS.items():
+        sys.stdout.write(f"{name}: ")
+        sys.stdout.flush()
+        try:
+            fetch()
+        except pytest.skip.Exception as skipped:
+            sys.stdout.write(f"not here: {skipped.msg}\n")
+        except pytest.fail.Exception as error:
+            sys.stdout.write(f"{error.msg}\n")
+            failed = 1
+        else:
+            sys.stdout.write("there\n")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
