@@ -11,7 +11,7 @@ PACKAGES := lineal schema gateway resolvers auth storage graph
 # Without Java the tests of Neo4j skip, and what they cover is not covered.
 COVERED := $(shell command -v java >/dev/null && echo 95 || echo 85)
 UV ?= uv
-LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras \
 	--custom-compile-command "make lock"
 
 # Made once, and again when the pinned requirements change.
