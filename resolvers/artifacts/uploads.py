@@ -19,7 +19,7 @@ from auth.roles import Role, rights_of
 from graph import validation
 from graph.address import Address
 from graph.ontology import ARTIFACT, UPLOAD
-from graph.port import EVERYTHING, Hop, Node, Paging, Transaction, Update
+from graph.port import EVERYTHING, Hop, Node, Paging, Snapshot, Transaction, Update
 from lineal.errors import (
     AlreadyExists,
     Conflict,
@@ -271,7 +271,12 @@ async def complete_upload(op: Operation, *, address: str) -> Node:
         artifact = await _finish(op, upload=upload.id, verified=verified, contents=contents, until=until)
         await storage.discard(workspace, USAGE)
         return artifact
-    (made,) = await (await op.snapshot()).resolve([Address(ARTIFACT.name, workspace, digest)])
+    return await _made(await op.snapshot(), upload)
+
+
+async def _made(snapshot: Snapshot, upload: Node) -> Node:
+    """The artifact that an upload became. Raises NotFound: it has been deleted since."""
+    (made,) = await snapshot.resolve([Address(ARTIFACT.name, upload.workspace, upload.props["digest"])])
     if made is None:
         raise NotFound("upload: its artifact has been deleted since", field="upload")
     return made
@@ -313,6 +318,8 @@ def _refuse_closed(upload: Node) -> None:
 @command("completeUpload")
 async def _finish(tx: Transaction, *, upload: str, verified: bool, contents: Detected, until: int | None) -> str:
     node = (await tx.lock([upload]))[upload]
+    if node.props["state"] == "COMPLETE":  # somebody else was faster
+        return (await _made(tx, node)).id
     _refuse_closed(node)
     draft = Draft(tx)
     owner, others = await _owner(tx, upload)
