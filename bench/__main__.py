@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from auth.caller import named
-from bench import audit, tokens
+from bench import artifacts, audit, tokens
 from bench.families import Graph as Families
 from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
@@ -156,12 +156,14 @@ async def measure(name: str, large: Graph, small: Graph, families: Families, few
     )
 
 
-async def run(nodes: int, rounds: int, stores: Sequence[str]) -> None:
+async def run(nodes: int, rounds: int, stores: Sequence[str], scale: float) -> None:
     """Both stores, one after the other."""
     families, few = grown(nodes, PLANTED), grown(2_000, [PLANTED[1]])
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         await tokens.measure(console, home, rounds)
+        if scale:
+            artifacts.measure(console, home, min(rounds, artifacts.ROUNDS), scale)
         if "sqlite" in stores:
             large = await stack.enter_async_context(SqliteGraph(home / "large.db"))
             small = await stack.enter_async_context(SqliteGraph(home / "small.db"))
@@ -180,8 +182,9 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--stores", nargs="+", default=["sqlite", "neo4j"], choices=["sqlite", "neo4j"])
+    parser.add_argument("--artifacts", type=float, default=1.0, help="sizes of artifacts times this; 0 leaves them out")
     asked = parser.parse_args()
-    asyncio.run(run(asked.nodes, asked.rounds, asked.stores))
+    asyncio.run(run(asked.nodes, asked.rounds, asked.stores, asked.artifacts))
 
 
 if __name__ == "__main__":

@@ -226,10 +226,10 @@ class LocalStorage(Storage):
         await self._run(remove)
         return set()
 
-    async def abandon(self, workspace: str, before: int) -> int:
-        return await self._run(self._abandon, workspace, before)
+    async def abandon(self, workspace: str, before: int, keep: Callable[[str], bool] = lambda _: False) -> int:
+        return await self._run(self._abandon, workspace, before, keep)
 
-    def _abandon(self, workspace: str, before: int) -> int:
+    def _abandon(self, workspace: str, before: int, keep: Callable[[str], bool]) -> int:
         for path in self._incoming(workspace).glob("*"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime_ns // 1000 < before:
@@ -240,7 +240,8 @@ class LocalStorage(Storage):
         dropped = 0
         for folder in (self._folder(workspace) / "parts").glob("*-*"):
             sha256, _, size = folder.name.partition("-")
-            dropped += self._partial(workspace, Blob(sha256, int(size))).abandon(before)
+            if not keep(sha256):
+                dropped += self._partial(workspace, Blob(sha256, int(size))).abandon(before)
         return dropped
 
     async def chill(self, workspace: str, digests: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ Blobs that are larger than WHOLE are sent in parts, which the store checks one b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -168,8 +168,11 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    async def abandon(self, workspace: str, before: int) -> int:
-        """Drop blobs sent in parts, never put together, that saw no byte since `before` (microseconds); how many."""
+    async def abandon(self, workspace: str, before: int, keep: Callable[[str], bool] = lambda _: False) -> int:
+        """Drop blobs sent in parts, never put together, that saw no byte since `before` (microseconds); how many.
+
+        Those stay of whose digest `keep` says so; it may be called in any thread.
+        """
 
     @abstractmethod
     async def chill(self, workspace: str, digests: Sequence[str]) -> None:

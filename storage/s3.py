@@ -15,7 +15,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,7 @@ from minio.datatypes import Object
 from minio.error import MinioException
 from minio.retention import Retention
 from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
 
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from storage.naming import check_digest, check_document
@@ -183,11 +184,9 @@ class S3Storage(Storage):
         return await self._run(link)
 
     async def read(self, workspace: str, sha256: str, start: int = 0, size: int | None = None) -> AsyncIterator[bytes]:
-        bucket, key, length = await self._run(self._known, workspace, sha256)
-        left = length - start if size is None else min(size, length - start)
-        if left <= 0:
+        response, left = await self._run(self._opened, workspace, sha256, start, size)
+        if response is None:
             return
-        response = await self._run(self._objects.client.get_object, bucket, key, start, left)
         try:
             while chunk := await self._run(response.read, min(CHUNK, left)):
                 left -= len(chunk)
@@ -199,6 +198,18 @@ class S3Storage(Storage):
         finally:
             # One that is not at its end cannot serve another request.
             await self._run(response.close if left else response.release_conn)
+
+    def _opened(self, workspace: str, sha256: str, start: int, size: int | None) -> tuple[BaseHTTPResponse | None, int]:
+        """An answer that gives bytes of a blob, and how many; None where there are none. Raises NotFound."""
+        get, place = self._objects.client.get_object, self.options.place(workspace)
+        if size:
+            # Where it is to be expected, one question is enough; it may be cold, or end before `start`.
+            with suppress(S3Error):
+                response = get(place.bucket, place.blob(HOT, sha256), start, size)
+                return response, int(response.headers["content-length"])
+        bucket, key, length = self._known(workspace, sha256)
+        left = length - start if size is None else min(size, length - start)
+        return (get(bucket, key, start, left), left) if left > 0 else (None, 0)
 
     # ── Blobs as a whole ──────────────────────────────────────────────────────────────────────────
 
@@ -230,12 +241,14 @@ class S3Storage(Storage):
 
         return await self._run(remove)
 
-    async def abandon(self, workspace: str, before: int) -> int:
-        return await self._run(self._abandon, workspace, before)
+    async def abandon(self, workspace: str, before: int, keep: Callable[[str], bool] = lambda _: False) -> int:
+        return await self._run(self._abandon, workspace, before, keep)
 
-    def _abandon(self, workspace: str, before: int) -> int:
+    def _abandon(self, workspace: str, before: int, keep: Callable[[str], bool]) -> int:
         place, dropped, marks = self.options.place(workspace), 0, list[str]()
         for mark in self._objects.listed(place.bucket, place.marks):
+            if keep(_digest(mark)):
+                continue
             idle = self._drop_idle(place.bucket, place.blob(HOT, _digest(mark)), before)
             dropped += idle is True
             if idle is not False and _micros(mark.last_modified) < before:

@@ -20,9 +20,10 @@ from lineal.cli import options, output
 from lineal.cli.output import Format
 from lineal.errors import InvalidArgument, NotFound
 from lineal.kept import kept
+from lineal.pulling import Pull
+from lineal.pushing import Push
 from lineal.remote import Remote
 from lineal.transfer import Progress as OnBytes
-from lineal.transfer import Pull, Push
 
 CREATE: Final = """mutation Create($input: CreateModelVersionInput!) {
   createModelVersion(input: $input) { version { id address state } }

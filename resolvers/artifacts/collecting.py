@@ -225,7 +225,10 @@ async def collect(
     if not dry_run:
         await storage.chill(workspace, cold)
         await storage.warm(workspace, warm)
-        done.parts = await storage.abandon(workspace, before)
+        async with _Announced(storage, workspace):
+            late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
+            blobs = needed.blobs | late.blobs
+            done.parts = await storage.abandon(workspace, before, lambda sha256: bytes.fromhex(sha256) in blobs)
         done.documents = await _sweep_documents(graph, storage, workspace, needed, began)
         await usage(storage, workspace, fresh=True)
     return done

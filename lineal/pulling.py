@@ -1,0 +1,210 @@
+"""Files come from storage: in parallel, on from where a pull broke off, and each checked before it appears."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import urllib3
+
+from lineal.errors import AlreadyExists, NotFound, PreconditionFailed, Unavailable
+from lineal.remote import Remote
+from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections
+from storage.manifest import File, Manifest
+from storage.port import CHUNK, PART
+
+PARTIAL: Final = ".lineal-partial"
+"""The folder in the destination that holds what has not been checked yet."""
+
+FILES: Final = """query Files($artifact: ID!, $first: Int!, $after: String) {
+  artifact(address: $artifact) { files(first: $first, after: $after) {
+    nodes { path size sha256 url } pageInfo { hasNextPage endCursor }
+  } }
+}"""
+
+
+@dataclass(slots=True)
+class Received:
+    """What a pull did."""
+
+    files: int = 0
+    bytes: int = 0
+    files_received: int = 0
+    bytes_received: int = 0
+    artifact: str = ""
+    digest: str = ""
+
+    @property
+    def bytes_there(self) -> int:
+        """Bytes that were in the destination already."""
+        return self.bytes - self.bytes_received
+
+
+class Pull:
+    """Fetches an artifact into a folder. `on_bytes` hears of every byte that comes."""
+
+    def __init__(
+        self, remote: Remote, to: Path, *, threads: int = THREADS, on_bytes: Progress = lambda _: None
+    ) -> None:
+        self._remote, self._to, self._threads, self._on_bytes = remote, to, threads, on_bytes
+        self._partial = to / PARTIAL
+        self._http = connections(threads)
+
+    def run(self, artifact: str, digest: str) -> Received:
+        """Fetch what is not there yet, of the artifact of this id and manifest's digest.
+
+        A file appears under its name once it was checked; what broke off goes on where it was. Raises what the server
+        refuses, PreconditionFailed (bytes are not those of the manifest, naming the file), AlreadyExists (something
+        is in the place of a file), Unavailable.
+        """
+        self._to.mkdir(parents=True, exist_ok=True)
+        received = Received(artifact=artifact, digest=digest)
+        files: list[File] = []
+        for page in self._pages(artifact):
+            known = [File(each["path"], int(each["size"]), each["sha256"]) for each in page]
+            Manifest.of(known)  # no path of it leads out of the folder
+            files += known
+            self._fetch_all(known, {each["path"]: each["url"] for each in page}, received)
+        if Manifest.of(files).digest != digest:
+            raise PreconditionFailed(f"the files of {artifact} are not those of its manifest {digest}")
+        received.files, received.bytes = len(files), sum(file.size for file in files)
+        shutil.rmtree(self._partial, ignore_errors=True)
+        return received
+
+    def _pages(self, artifact: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+        after, more = None, True
+        while more:
+            found = self._remote.ask(FILES, artifact=artifact, first=PAGE, after=after)["artifact"]
+            if found is None:
+                raise NotFound(f"there is no artifact {artifact!r}")
+            yield found["files"]["nodes"]
+            more, after = found["files"]["pageInfo"]["hasNextPage"], found["files"]["pageInfo"]["endCursor"]
+
+    def _fetch_all(self, files: Sequence[File], urls: Mapping[str, str], received: Received) -> None:
+        with ThreadPoolExecutor(self._threads) as pool:
+            waiting = [pool.submit(self._fetch, file, urls[file.path], pool) for file in files if file.size <= PART]
+            try:
+                for done in as_completed(waiting):
+                    _count(received, done.result())
+                # Large files come one after the other, each in several parts at once.
+                for file in files:
+                    if file.size > PART:
+                        _count(received, self._fetch(file, urls[file.path], pool))
+            except BaseException:
+                for each in waiting:
+                    each.cancel()
+                raise
+
+    def _fetch(self, file: File, url: str, pool: ThreadPoolExecutor) -> int:
+        """Fetch a file unless it is there; the bytes that came."""
+        target = self._place(file.path)
+        if target.is_file() and target.stat().st_size == file.size and _sha256(target) == file.sha256:
+            return 0
+        if target.is_dir():
+            raise AlreadyExists(f"{target} is a folder, where a file has to go")
+        self._partial.mkdir(exist_ok=True)
+        partial = self._partial / f"{hashlib.sha256(file.path.encode()).hexdigest()[:16]}-{file.sha256}"
+        if file.size <= PART:
+            came = self._small(file, url, partial)
+            digest = _sha256(partial)
+        else:
+            came, digest = self._large(file, url, partial, pool)
+        if digest != file.sha256:
+            partial.unlink()
+            partial.with_suffix(".parts").unlink(missing_ok=True)
+            raise PreconditionFailed(f"{file.path!r}: the bytes that came are not those of its SHA-256 {file.sha256}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(target)
+        partial.with_suffix(".parts").unlink(missing_ok=True)
+        return came
+
+    def _place(self, path: str) -> Path:
+        """Where a file goes. Raises AlreadyExists: a link would lead it out of the folder."""
+        target = self._to / path
+        if not target.parent.resolve().is_relative_to(self._to.resolve()) or target.is_symlink():
+            raise AlreadyExists(f"{target}: a link is in the way, which leads elsewhere")
+        return target
+
+    def _small(self, file: File, url: str, partial: Path) -> int:
+        with partial.open("ab") as sink:
+            have = sink.tell()
+            if have > file.size:
+                have = sink.truncate(0)
+            self._read(file, url, have, file.size - have, sink)
+            return file.size - have
+
+    def _large(self, file: File, url: str, partial: Path, pool: ThreadPoolExecutor) -> tuple[int, str]:
+        """A large file in parts; which of them are there is written down beside it. What came, and the digest."""
+        notes = partial.with_suffix(".parts")
+        if not partial.exists() or partial.stat().st_size != file.size:
+            notes.unlink(missing_ok=True)
+            with partial.open("wb") as sink:
+                sink.truncate(file.size)
+        have = set(notes.read_text().split()) if notes.exists() else set()
+        starts = [start for start in range(0, file.size, PART) if str(start) not in have]
+
+        def part(start: int) -> int:
+            size = min(PART, file.size - start)
+            with partial.open("r+b") as sink:
+                sink.seek(start)
+                self._read(file, url, start, size, sink)
+            with notes.open("a") as list_:
+                list_.write(f"{start}\n")
+            return size
+
+        came, digest = 0, hashlib.sha256()
+        waiting = {start: pool.submit(part, start) for start in starts}
+        try:
+            # Each part is read for the digest while the next ones come.
+            with partial.open("rb") as source:
+                for start in range(0, file.size, PART):
+                    came += waiting[start].result() if start in waiting else 0
+                    for _ in range(start, min(start + PART, file.size), CHUNK):
+                        digest.update(source.read(CHUNK))
+        except BaseException:
+            for each in waiting.values():
+                each.cancel()
+            raise
+        return came, digest.hexdigest()
+
+    def _read(self, file: File, url: str, start: int, size: int, sink: BinaryIO) -> None:
+        """Write so many bytes from `start`, trying again from where it broke off. Raises Unavailable, NotFound."""
+        tries = 0
+        while size:
+            came, problem = 0, ""
+            try:
+                headers = {"range": f"bytes={start}-{start + size - 1}"}
+                response = self._http.request("GET", url, headers=headers, preload_content=False, retries=False)
+                with response:
+                    if response.status == 206:
+                        for data in response.stream(CHUNK):
+                            sink.write(data)
+                            came += len(data)
+                            self._on_bytes(len(data))
+                    else:
+                        problem = f"storage answered {response.status}"
+            except urllib3.exceptions.HTTPError as error:
+                problem = type(error).__name__
+            sink.flush()
+            start, size = start + came, size - came
+            tries = 0 if came else tries + 1
+            if problem and tries >= ROUNDS:
+                raise Unavailable(f"{file.path!r} could not be fetched: {problem}; pull again to go on")
+            if size and not came:
+                time.sleep(min(0.1 * 2**tries, 5))
+
+
+def _count(received: Received, came: int) -> None:
+    received.bytes_received += came
+    received.files_received += came > 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
