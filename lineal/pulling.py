@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import urllib3
 
@@ -19,6 +19,11 @@ from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections
 from storage.manifest import File, Manifest
 from storage.port import CHUNK, PART
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+Seen = Callable[[bytes], None]
+"""Is given the bytes that came, in order."""
 PARTIAL: Final = ".lineal-partial"
 """The folder in the destination that holds what has not been checked yet."""
 
@@ -111,8 +116,7 @@ class Pull:
         self._partial.mkdir(exist_ok=True)
         partial = self._partial / f"{hashlib.sha256(file.path.encode()).hexdigest()[:16]}-{file.sha256}"
         if file.size <= PART:
-            came = self._small(file, url, partial)
-            digest = _sha256(partial)
+            came, digest = self._small(file, url, partial)
         else:
             came, digest = self._large(file, url, partial, pool)
         if digest != file.sha256:
@@ -131,13 +135,15 @@ class Pull:
             raise AlreadyExists(f"{target}: a link is in the way, which leads elsewhere")
         return target
 
-    def _small(self, file: File, url: str, partial: Path) -> int:
+    def _small(self, file: File, url: str, partial: Path) -> tuple[int, str]:
+        """A file in one request, read for its digest as it comes. What came, and the digest."""
         with partial.open("ab") as sink:
             have = sink.tell()
             if have > file.size:
                 have = sink.truncate(0)
-            self._read(file, url, have, file.size - have, sink)
-            return file.size - have
+            digest = _digest(partial)
+            self._read(file, url, have, file.size - have, sink, seen=digest.update)
+            return file.size - have, digest.hexdigest()
 
     def _large(self, file: File, url: str, partial: Path, pool: ThreadPoolExecutor) -> tuple[int, str]:
         """A large file in parts; which of them are there is written down beside it. What came, and the digest."""
@@ -173,7 +179,9 @@ class Pull:
             raise
         return came, digest.hexdigest()
 
-    def _read(self, file: File, url: str, start: int, size: int, sink: BinaryIO) -> None:
+    def _read(
+        self, file: File, url: str, start: int, size: int, sink: BinaryIO, *, seen: Seen = lambda _: None
+    ) -> None:
         """Write so many bytes from `start`, trying again from where it broke off. Raises Unavailable, NotFound."""
         tries = 0
         while size:
@@ -185,6 +193,7 @@ class Pull:
                     if response.status == 206:
                         for data in response.stream(CHUNK):
                             sink.write(data)
+                            seen(data)
                             came += len(data)
                             self._on_bytes(len(data))
                     else:
@@ -205,6 +214,10 @@ def _count(received: Received, came: int) -> None:
     received.files_received += came > 0
 
 
-def _sha256(path: Path) -> str:
+def _digest(path: Path) -> _Hash:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256")
+
+
+def _sha256(path: Path) -> str:
+    return _digest(path).hexdigest()

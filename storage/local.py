@@ -104,7 +104,14 @@ class LocalStorage(Storage):
         return found is not None and found.size == blob.size
 
     async def sends(
-        self, workspace: str, blob: Blob, parts: Sequence[str] = (), *, seconds: int, base: str = ""
+        self,
+        workspace: str,
+        blob: Blob,
+        parts: Sequence[str] = (),
+        *,
+        seconds: int,
+        base: str = "",
+        absent: bool = False,  # noqa: ARG002 - looking costs nothing here
     ) -> list[Send]:
         digests = blob.part_digests(parts)
         return await self._run(self._sends, workspace, blob, digests, seconds, base)

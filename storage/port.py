@@ -124,13 +124,21 @@ class Storage(ABC):
 
     @abstractmethod
     async def sends(
-        self, workspace: str, blob: Blob, parts: Sequence[str] = (), *, seconds: int, base: str = ""
+        self,
+        workspace: str,
+        blob: Blob,
+        parts: Sequence[str] = (),
+        *,
+        seconds: int,
+        base: str = "",
+        absent: bool = False,
     ) -> list[Send]:
         """The requests that are still needed for a blob to be there; parts that were sent before are left out.
 
         `parts` are the SHA-256 of its parts where it takes several, by which the store refuses wrong ones.
         `seconds` is how long the addresses open anything. `base` is this server's own address, which the local
-        folder's addresses begin with. Raises InvalidArgument: not as many digests as parts.
+        folder's addresses begin with. `absent`: the caller has just looked, and it was not there. Raises
+        InvalidArgument: not as many digests as parts.
         """
 
     @abstractmethod

@@ -82,12 +82,16 @@ class S3Storage(Storage):
         groups = [list(group) for _, group in itertools.groupby(sorted(wanted), lambda sha256: sha256[:2])]
 
         def look() -> set[str]:
-            found = self._all(lambda group: self._sizes(workspace, group), groups)
+            # Where nothing is kept cold, which one question tells, that need not be asked for each.
+            place = self.options.place(workspace)
+            some = next(self._objects.listed(place.bucket, f"{place.prefix}{COLD}/"), None) if wanted else None
+            places = (HOT,) if some is None else (HOT, COLD)
+            found = self._all(lambda group: self._sizes(workspace, group, places), groups)
             return {sha256 for sizes in found for sha256, size in sizes.items() if wanted[sha256] == size}
 
         return await self._run(look)
 
-    def _sizes(self, workspace: str, digests: Sequence[str]) -> dict[str, int]:
+    def _sizes(self, workspace: str, digests: Sequence[str], places: Sequence[str]) -> dict[str, int]:
         """The sizes of those that are there, of blobs that are in one folder and sorted.
 
         A page of a listing tells of a thousand keys at the price of a few questions for one. It goes on while that
@@ -106,7 +110,7 @@ class S3Storage(Storage):
                 if end >= digests[-1]:
                     break
         for sha256 in digests:
-            if sha256 not in sizes and (found := self._find(workspace, sha256)) is not None:
+            if sha256 not in sizes and (found := self._find(workspace, sha256, places)) is not None:
                 sizes[sha256] = found.size
         return sizes
 
@@ -118,12 +122,14 @@ class S3Storage(Storage):
         *,
         seconds: int,
         base: str = "",  # noqa: ARG002
+        absent: bool = False,
     ) -> list[Send]:
-        return await self._run(self._sends, workspace, blob, blob.part_digests(parts), seconds)
+        digests = blob.part_digests(parts)
+        if not absent and await self._run(self._is_there, workspace, blob):
+            return []
+        return await self._run(self._sends, workspace, blob, digests, seconds)
 
     def _sends(self, workspace: str, blob: Blob, digests: Sequence[str], seconds: int) -> list[Send]:
-        if self._is_there(workspace, blob):
-            return []
         place = self.options.place(workspace)
         key = place.blob(HOT, blob.sha256)
         if blob.part_count == 1:
@@ -324,9 +330,9 @@ class S3Storage(Storage):
 
     # ── Looking for one ───────────────────────────────────────────────────────────────────────────
 
-    def _find(self, workspace: str, sha256: str) -> Stored | None:
+    def _find(self, workspace: str, sha256: str, places: Sequence[str] = (HOT, COLD)) -> Stored | None:
         place = self.options.place(workspace)
-        for where in (HOT, COLD):
+        for where in places:
             if (found := self._objects.stat(place.bucket, place.blob(where, sha256))) is not None:
                 return _stored(sha256, found, cold=where == COLD)
         return None

@@ -227,7 +227,7 @@ async def missing(op: Operation, upload: Node, *, first: int, after: str | None)
 
 
 async def _sends(op: Operation, workspace: str, blob: Blob, parts: Sequence[str]) -> list[Send]:
-    return await op.storage.sends(workspace, blob, parts, seconds=SEND_SECONDS, base=op.base)
+    return await op.storage.sends(workspace, blob, parts, seconds=SEND_SECONDS, base=op.base, absent=True)
 
 
 async def contributor(op: Operation, node: Node, field: str) -> None:
