@@ -27,6 +27,7 @@ from rich.console import Console
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
 from lineal.remote import Remote
+from lineal.transfer import THREADS
 from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.running import ROOT, LinealServer
 from tests.services import Server, free_port
@@ -38,7 +39,6 @@ ROUNDS = 3
 FOLDER = 2 * 2**30
 FILES = 300
 SINGLE = 2**30
-THREADS = 6
 SMALLER = 8
 """By how much less the server is given the first time, for comparison."""
 MODEL = "models:/bench"

@@ -191,7 +191,7 @@ class Pull:
                 response = self._http.request("GET", url, headers=headers, preload_content=False, retries=False)
                 with response:
                     if response.status == 206:
-                        for data in response.stream(CHUNK):
+                        for data in response.stream(CHUNK, decode_content=False):
                             sink.write(data)
                             seen(data)
                             came += len(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -9,8 +10,8 @@ import urllib3
 
 from storage.port import CHUNK
 
-THREADS: Final = 6
-"""Requests at once."""
+THREADS: Final = max(3, min(8, (os.cpu_count() or 1) + 1))
+"""Requests at once. More than processors to read and check what comes only wait for each other."""
 ROUNDS: Final = 8
 """Times in a row that nothing could be moved before giving up."""
 PAGE: Final = 200

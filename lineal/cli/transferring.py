@@ -24,6 +24,7 @@ from lineal.pulling import Pull
 from lineal.pushing import Push
 from lineal.remote import Remote
 from lineal.transfer import Progress as OnBytes
+from lineal.transfer import THREADS
 
 CREATE: Final = """mutation Create($input: CreateModelVersionInput!) {
   createModelVersion(input: $input) { version { id address state } }
@@ -67,7 +68,7 @@ def push(
     new: Annotated[
         bool, typer.Option("--new", help="Make a new version even where the same was pushed within seven days.")
     ] = False,
-    threads: Threads = 6,
+    threads: Threads = THREADS,
     format: Output = Format.TEXT,
 ) -> None:
     """Send files to storage as a new version of a model; only what storage lacks is sent.
@@ -144,7 +145,7 @@ def pull(
     name: Annotated[
         str | None, typer.Option(help="Which files, where there are several of different names.", show_default=False)
     ] = None,
-    threads: Threads = 6,
+    threads: Threads = THREADS,
     format: Output = Format.TEXT,
 ) -> None:
     """Fetch the files of a version into a folder, each checked before it appears; what is there already stays.
