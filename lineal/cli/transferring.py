@@ -23,8 +23,8 @@ from lineal.kept import kept
 from lineal.pulling import Pull
 from lineal.pushing import Push
 from lineal.remote import Remote
-from lineal.transfer import Progress as OnBytes
 from lineal.transfer import THREADS
+from lineal.transfer import Progress as OnBytes
 
 CREATE: Final = """mutation Create($input: CreateModelVersionInput!) {
   createModelVersion(input: $input) { version { id address state } }
