@@ -71,11 +71,16 @@ class Pull:
         self._to.mkdir(parents=True, exist_ok=True)
         received = Received(artifact=artifact, digest=digest)
         files: list[File] = []
-        for page in self._pages(artifact):
-            known = [File(each["path"], int(each["size"]), each["sha256"]) for each in page]
-            Manifest.of(known)  # no path of it leads out of the folder
-            files += known
-            self._fetch_all(known, {each["path"]: each["url"] for each in page}, received)
+        with ThreadPoolExecutor(1) as ahead:
+            pages = self._pages(artifact)
+            following = ahead.submit(next, pages, None)
+            while (page := following.result()) is not None:
+                # The server signs the next addresses while these files come.
+                following = ahead.submit(next, pages, None)
+                known = [File(each["path"], int(each["size"]), each["sha256"]) for each in page]
+                Manifest.of(known)  # no path of it leads out of the folder
+                files += known
+                self._fetch_all(known, {each["path"]: each["url"] for each in page}, received)
         if Manifest.of(files).digest != digest:
             raise PreconditionFailed(f"the files of {artifact} are not those of its manifest {digest}")
         received.files, received.bytes = len(files), sum(file.size for file in files)
