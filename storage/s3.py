@@ -160,6 +160,9 @@ class S3Storage(Storage):
         key = place.blob(HOT, blob.sha256)
         uploads = self._objects.uploads(place.bucket, key) if blob.part_count > 1 else []
         if not uploads:
+            # Another one may have put it together since this one looked.
+            if self._is_there(workspace, blob):
+                return
             raise PreconditionFailed(f"nothing was sent of the blob {blob.sha256}")
         upload = str(uploads[0].upload_id)
         try:

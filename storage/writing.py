@@ -11,7 +11,8 @@ import shutil
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -123,7 +124,11 @@ class Partial:
     def begin(self, start: int, length: int, checksum: str) -> PartWriter | None:
         """What takes a part, or None when it is there. Raises Conflict: somebody is writing it."""
         self._make()
-        data, record = self._data.open("r+b"), None
+        try:
+            data, record = self._data.open("r+b"), None
+        except FileNotFoundError:
+            # It was put together or dropped since.
+            raise Conflict(_BUSY) from None
         try:
             self._lock(data, alone=False)
             path = self._folder / str(start // self._blob.part_size)
@@ -185,7 +190,9 @@ class Partial:
                 self.drop()
         except FileNotFoundError:
             # Somebody put it together or dropped it, or this is what is left of one that was put together.
-            self.drop()
+            with self._making():
+                if not self._data.exists():
+                    self.drop()
             return False
         except Conflict:
             return False
@@ -194,18 +201,30 @@ class Partial:
     def _make(self) -> None:
         if self._data.exists():
             return
-        self.drop()
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=self._incoming))
-        with (new / _DATA).open("wb") as data:
-            data.truncate(self._blob.size)
-        to_disk(new)
-        # Another one may have been faster; what it made is the same.
-        with suppress(OSError):
+        with self._making():
+            if self._data.exists():
+                return
+            self.drop()
+            new = Path(tempfile.mkdtemp(dir=self._incoming))
+            with (new / _DATA).open("wb") as data:
+                data.truncate(self._blob.size)
+            to_disk(new)
             new.rename(self._folder)
             to_disk(self._folder.parent)
-        shutil.rmtree(new, ignore_errors=True)
+
+    @contextmanager
+    def _making(self) -> Iterator[None]:
+        """Nobody else makes a folder meanwhile, or takes one that has just been made for remains."""
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32":
+            yield
+            return
+        handle = os.open(self._folder.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _lock(self, file: IO[Any], *, alone: bool) -> None:
         """Raises Conflict: another has it, or the blob was put together or dropped meanwhile."""

@@ -141,15 +141,21 @@ class Neo4jGraph(Graph):
         if self._driver is None:
             msg = "the store is not open"
             raise Unavailable(msg)
-        async with self._driver.session(
+        session = self._driver.session(
             database=self._database, default_access_mode=access, bookmark_manager=self._bookmarks
-        ) as session:
+        )
 
-            async def begin() -> AsyncTransaction:
-                longest = self._timeout if access == "READ" else max(self._timeout, WRITE_SECONDS)
-                return await session.begin_transaction(timeout=longest)
+        async def begin() -> AsyncTransaction:
+            longest = self._timeout if access == "READ" else max(self._timeout, WRITE_SECONDS)
+            return await session.begin_transaction(timeout=longest)
 
-            yield Runner(begin, self._observer, tries=FIRST_TRIES if access == "READ" else 1)
+        try:
+            async with session:
+                yield Runner(begin, self._observer, tries=FIRST_TRIES if access == "READ" else 1)
+        except asyncio.CancelledError as error:
+            # The driver leaves a session open that is cancelled while it closes.
+            await session.__aexit__(type(error), error, None)
+            raise
 
     @asynccontextmanager
     async def snapshot(self, view: View = EVERYTHING) -> AsyncIterator[Snapshot]:

@@ -59,7 +59,7 @@ def assert_nothing_else_is_gone(site: Site, cleared: Clearing, abandoned: Folder
     found = [{file.path: file.sha256 for file in folder.manifest.files} for folder in pushed]
     read = list(site.read_back().values())
     assert all(files in read for files in found)
-    assert cleared.removed <= SMALL - 1
+    assert cleared.removed <= SMALL  # all but one of the abandoned files came whole
 
 
 def test_a_client_that_is_killed_goes_on_and_sends_only_what_is_missing(site: Site) -> None:

@@ -340,3 +340,26 @@ async def test_two_reads_at_once_share_one_connection_in_turn(neo4j_graph: Graph
     async with neo4j_graph.snapshot() as snapshot:
         found = await asyncio.gather(*(snapshot.nodes([node.id]) for node in (model, *versions)))
     assert [set(nodes) for nodes in found] == [{node.id} for node in (model, *versions)]
+
+
+async def test_who_is_cancelled_while_a_connection_is_given_back_leaves_no_session_open(
+    neo4j_graph: Neo4jGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, sessions = asyncio.Event(), list[neo4j.AsyncSession]()
+
+    async def slow(session: neo4j.AsyncSession) -> None:
+        sessions.append(session)
+        closing.set()
+        await asyncio.Event().wait()
+
+    async def read() -> None:
+        async with neo4j_graph.snapshot() as snapshot:
+            await snapshot.nodes(["mo_nothing"])
+
+    monkeypatch.setattr(neo4j.AsyncSession, "close", slow)
+    reading = asyncio.create_task(read())
+    await closing.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert [session.closed() for session in sessions] == [True]

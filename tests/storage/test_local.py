@@ -11,6 +11,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from storage import port
 from storage.local import LocalStorage
 from storage.naming import folder_of
 from storage.port import CHUNK, Blob
+from storage.writing import Partial
 from tests.conftest import count
 from tests.storage.receiving import PART, chunks, token_of
 from tests.storage.storing import BASE, MIB, SECRET, Store, blob_of, flipped, listed, parts_of, sha256, some
@@ -162,6 +164,20 @@ async def test_parts_that_come_at_once_in_any_order_are_put_together(
     assert [answer.status_code for answer in answers] == [201] * 31
     await local.storage.seal("vision", blob_of(data))
     assert await local.read("vision", sha256(data)) == data
+
+
+def test_who_begins_a_blob_takes_nothing_away_from_another_who_has_just_begun_it(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(50):
+            blob = Blob(sha256(b""), 16 * port.PART)
+            partial = Partial(tmp_path / "parts" / str(turn), tmp_path / "incoming", blob)
+            begun = [pool.submit(partial.begin, part * port.PART, port.PART, sha256(b"")) for part in range(8)]
+            writers = [each.result() for each in begun]
+            records = {path.name for path in (tmp_path / "parts" / str(turn)).glob("[0-9]*")}
+            for writer in writers:
+                assert writer is not None
+                writer.close()
+            assert records == {str(part) for part in range(8)}
 
 
 async def test_who_hangs_up_leaves_nothing_in_sight(local: Store) -> None:

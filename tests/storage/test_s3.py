@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -428,6 +429,25 @@ async def test_two_that_put_a_blob_together_at_once_both_do(s3: Store, small_par
     for send in await s3.sends("vision", data):
         await s3.put(send, data)
     await asyncio.gather(*(s3.storage.seal("vision", blob_of(data)) for _ in range(4)))
+    assert await s3.read("vision", sha256(data)) == data
+
+
+async def test_one_that_finds_no_upload_looks_whether_another_put_the_blob_together(
+    s3: Store, small_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(s3.storage, S3Storage)
+    data = some(2 * small_parts)
+    for send in await s3.sends("vision", data):
+        await s3.put(send, data)
+    storage, uploads = s3.storage, s3.storage._objects.uploads
+
+    def late(*arguments: str) -> list[Any]:
+        monkeypatch.setattr(storage._objects, "uploads", uploads)
+        storage._seal("vision", blob_of(data))
+        return uploads(*arguments)
+
+    monkeypatch.setattr(storage._objects, "uploads", late)
+    await storage.seal("vision", blob_of(data))
     assert await s3.read("vision", sha256(data)) == data
 
 
