@@ -45,10 +45,19 @@ WRITTEN_BY: Final[Mapping[str, tuple[str, ...]]] = {
         ("Model", "ModelVersion", "Experiment", "Run", "Pipeline", "Evaluation", "CodeRevision"), ("model:write",)
     ),
     **dict.fromkeys(("Dataset", "DatasetVersion", "Field"), ("dataset:write",)),
-    **dict.fromkeys(("Deployment", "DeploymentRevision", "Environment", "ServingTarget"), ("deployment:write",)),
+    **dict.fromkeys(
+        ("Deployment", "DeploymentRevision", "DeploymentEvent", "Environment", "ServingTarget"), ("deployment:write",)
+    ),
+    "StageScheme": ("workspace:admin",),
+    "Gate": ("workspace:admin",),
+    "StageMove": ("model:write",),
+    "Approval": ("lifecycle:approve", "model:write", "deployment:write"),
+    "Validation": ("model:write",),
+    "Mark": ("dataset:write",),
     "Artifact": ("artifact:write", "model:write", "dataset:write"),
     "Upload": ("artifact:write",),
     "Comment": ("activity:write",),
+    "Notice": ("activity:write",),
     "Workspace": ("workspace:admin",),
     "Principal": ("directory:write", "activity:write"),
     "Team": ("directory:write", "workspace:admin"),

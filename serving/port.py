@@ -101,7 +101,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a platform has under a name: nothing when `seen` is empty. `url` is where it answers, where that is known."""
+    """What a platform has under a name: nothing when `seen` is empty. `url` is where it answers, where known."""
 
     seen: tuple[Seen, ...] = ()
     url: str = ""
