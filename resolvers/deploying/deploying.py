@@ -389,7 +389,7 @@ async def _revise(call: Call, node: Node, told: Told) -> str:
 def note_event(draft: Draft, deployment: Node, phase: str, revision: int, message: str | None, **more: Any) -> None:
     """Record that a deployment came to a phase."""
     props = {"phase": phase, "revisionNumber": revision, "message": message, **more}
-    known = {name: value for name, value in props.items() if value not in {None, ""} or isinstance(value, int)}
+    known = {name: value for name, value in props.items() if value is not None}
     event = draft.create(DEPLOYMENT_EVENT, None, deployment.workspace, container=deployment.id, props=known)
     draft.link("EVENT_OF", event, deployment.id)
 
