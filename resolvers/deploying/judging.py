@@ -48,7 +48,7 @@ def judge(
     what failed or drifted is tried again. `now` is in microseconds.
     """
     if seen is None:
-        return _told(plan, "UNREACHABLE", trouble, None, None)
+        return _told(plan, "UNREACHABLE", trouble, None, None, quiet=True)
     serving = truly_served(seen, known)
     if fulfils(seen, desired):
         return _fulfilled(plan, desired, seen, serving, now)
@@ -60,7 +60,7 @@ def judge(
         # What was told last is still what is wanted, and whatever stood in its way may have gone.
         return _acting(told, act=full)
     repairs = plan.deployment.props.get("driftPolicy", "REPAIR") == "REPAIR"
-    told = _told(plan, "DRIFTED", trouble or _difference(seen, desired), seen, serving)
+    told = _told(plan, "DRIFTED", trouble or _difference(seen, desired), seen, serving, quiet=True)
     first = plan.deployment.props.get("phase") != "DRIFTED"
     return _acting(told, act=repairs and (full or first))
 

@@ -12,6 +12,7 @@ from lineal.errors import Conflict, InvalidArgument, LimitExceeded, LinealError,
 from resolvers.deploying.deploying import canary, deploy, promote, roll_back, stop_deployment
 from resolvers.deploying.targets import Targets
 from resolvers.operation import Operation
+from resolvers.writing.deployments import delete_deployment, update_deployment
 from tests.deploying.conftest import Shop
 
 SEARCH = "deployments:/search"
@@ -251,6 +252,22 @@ async def test_a_deployment_stays_where_it_is_and_what_is_only_recorded_is_left_
     await refused(shop, roll_back, PreconditionFailed, "deployment", address=SEARCH)
     await refused(shop, roll_back, NotFound, "to", address=SEARCH, to=9)
     await refused(shop, canary, InvalidArgument, "version", address=SEARCH, version=version.id)
+
+
+async def test_what_lineal_brings_about_is_not_recorded_otherwise_nor_deleted_while_it_serves(shop: Shop) -> None:
+    version = await shop.version("1")
+    await shop.deploy(version)
+    await refused(shop, update_deployment, PreconditionFailed, "deployment", address=SEARCH, serves=[])
+    async with shop.operation() as op:
+        with pytest.raises(PreconditionFailed, match="stop it first"):
+            await delete_deployment(op, address=SEARCH)
+    await shop.do(update_deployment, address=SEARCH, properties={"driftPolicy": "REPORT"})
+    async with shop.looking_after():
+        await shop.do(stop_deployment, address=SEARCH)
+        await shop.comes_to("STOPPED")
+    async with shop.operation() as op:
+        await delete_deployment(op, address=SEARCH)
+    assert await shop.registry.gone(SEARCH)
 
 
 async def test_a_workspace_uses_the_targets_that_are_for_it(shop: Shop) -> None:
