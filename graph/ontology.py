@@ -309,7 +309,7 @@ DEPLOYMENT = NodeKind(
         _p("message", Type.TEXT, "What its platform says, or what went wrong.", internal=True),
         _p("desiredRevision", Type.INT, "The number of the revision that it was told last.", internal=True, least=0, most=MAX_NUMBER),
         _p("verifiedRevision", Type.INT, "The number of the last revision that was seen to be served as told.", internal=True, least=0, most=MAX_NUMBER),
-        _p("replicas", Type.INT, "How many replicas serve it, where the platform tells.", internal=True, least=0),
+        _p("replicas", Type.INT, "How many replicas serve it, where the platform tells.", internal=True, least=0, most=MAX_NUMBER),
         _p("driftPolicy", Type.STRING, "What is done about a change behind Lineal's back: it is undone (REPAIR, also when absent) or only told (REPORT).", values=DRIFT_POLICIES),
         _p("progressSeconds", Type.INT, "How long a rollout may take before it has failed; 600 when absent.", least=1, most=86_400),
         _p("platformName", Type.STRING, "What its platform knows it by.", internal=True),

@@ -23,11 +23,11 @@ class Deployment(Node):
     managed: bool = prop(absent=False)
     phase: str | None = prop()
     message: str | None = prop()
-    desired_revision: BigInt | None = prop()
-    verified_revision: BigInt | None = prop()
-    replicas: BigInt | None = prop()
+    desired_revision: int | None = prop()
+    verified_revision: int | None = prop()
+    replicas: int | None = prop()
     drift_policy: str = prop(absent="REPAIR")
-    progress_seconds: BigInt | None = prop()
+    progress_seconds: int | None = prop()
     platform_name: str | None = prop()
     serves: Connection[ModelVersion] = edge(
         ontology.SERVES, "OUT", "The model versions that it serves now; the share of each is the edge's weight."
@@ -49,7 +49,7 @@ class DeploymentRevision(Node):
     reason: str | None = prop()
     state: str | None = prop()
     message: str | None = prop()
-    restores: BigInt | None = prop()
+    restores: int | None = prop()
     started_at: DateTime | None = prop()
     verified_at: DateTime | None = prop()
     resources: JSON | None = prop()
@@ -68,7 +68,7 @@ class DeploymentEvent(Node):
 
     phase: str = prop()
     message: str | None = prop()
-    revision_number: BigInt | None = prop()
+    revision_number: int | None = prop()
     seen: JSON | None = prop()
     holder: str | None = prop()
     epoch: BigInt | None = prop()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from auth import caller
-from graph.port import Direction, Node, Walk
+from graph.port import Direction, Hop, Node, Walk
 from resolvers.deploying.deploying import deploy
 from resolvers.deploying.plans import SERVED
 from resolvers.deploying.reconciling import Reconciler
@@ -96,7 +96,8 @@ class Shop:
             right = revision is None or node.props["desiredRevision"] == revision
             return node if right and node.props["phase"] == phase else None
 
-        return await self.awaited(there)
+        found: Node = await self.awaited(there)
+        return found
 
     async def awaited(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What is asked for, once it is there."""
@@ -127,8 +128,6 @@ class Shop:
         """What happened, in order: phases and revisions."""
         node = await self.node(address)
         async with self.registry.graph.snapshot() as snapshot:
-            from graph.port import Hop
-
             links = (await all_links(snapshot, [node.id], Hop("EVENT_OF", "IN", "DeploymentEvent"))).get(node.id, [])
         nodes = sorted((link.node for link in links), key=lambda node: (node.created_at, node.id))
         return [(node.props["phase"], node.props["revisionNumber"]) for node in nodes]

@@ -123,5 +123,5 @@ async def statements(shop: Shop) -> int:
         held = reconciling._Held(lease, float("inf"))
         await shop.reconciler()._round("farm", shop.targets.adapter("farm"), held, full=True)
     finally:
-        del graph.snapshot  # type: ignore[method-assign]
+        del graph.snapshot
     return sum(seen)
