@@ -191,7 +191,7 @@ def _credentials(authorization: Sequence[str]) -> tuple[Scheme, str]:
         raise malformed("malformed", "there is more than one Authorization header")
     value = authorization[0]
     if not _SCHEME.match(value):
-        raise no_credentials()
+        raise Refusal("scheme", no_credentials().description, "")
     # RFC 9110 lets schemes be written in any case.
     found = _CREDENTIALS.fullmatch(value)
     if found is None:

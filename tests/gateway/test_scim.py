@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from auth.caller import Caller
+from auth.challenges import Resource
 from auth.directory import Directory
 from gateway.scim import create_scim_app
 from graph.port import Graph, NewEdge, NewNode, Node
@@ -27,6 +28,9 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+
+RESOURCE = Resource("https://lineal.test/graphql")
+METADATA = 'resource_metadata="https://lineal.test/.well-known/oauth-protected-resource/graphql"'
 
 DIRECTORY = Caller("corp:provisioner", frozenset({"directory:write"}), type="SERVICE")
 CALLERS = {
@@ -129,7 +133,7 @@ def app_on(graph: Graph, **options: Any) -> Starlette:
     def operation(request: Request) -> Operation:
         return Operation(graph, caller=CALLERS[request.headers.get("who", "directory")], request="req-1")
 
-    return Starlette(routes=[create_scim_app(operation, issuer="corp", **options)])
+    return Starlette(routes=[create_scim_app(operation, resource=RESOURCE, issuer="corp", **options)])
 
 
 @pytest.fixture
@@ -749,10 +753,12 @@ async def test_without_the_scope_nothing_is_open(embedded: Scim, method: str, pa
     body = OKTA_USER if method == "POST" else None
     answer = await embedded.http.request(method, f"/scim/v2{path}", json=body, headers={"who": "reader"})
     assert answer.status_code == 403
-    assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="directory:write"'
+    challenge = answer.headers["www-authenticate"]
+    assert challenge.startswith('Bearer error="insufficient_scope", error_description="the scope directory:write is')
+    assert challenge.endswith(f'scope="directory:write", {METADATA}')
     answer = await embedded.http.request(method, f"/scim/v2{path}", json=body, headers={"who": "nobody"})
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == 'Bearer scope="directory:write"'
+    assert answer.headers["www-authenticate"] == f'Bearer scope="directory:write", {METADATA}'
     assert answer.json()["schemas"] == [ERROR]
 
 
@@ -760,7 +766,8 @@ async def test_a_directory_that_was_deactivated_itself_is_refused(embedded: Scim
     await b.create(embedded.graph, NewNode("Principal", DIRECTORY.name, "", props={"active": False}))
     answer = await embedded.http.get("/scim/v2/Users")
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
+    assert answer.headers["www-authenticate"].endswith(METADATA)
 
 
 async def test_bodies_are_bounded_json_objects(embedded: Scim) -> None:
