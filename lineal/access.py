@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Final
+from urllib.parse import quote
 
 import orjson
 from starlette.datastructures import Headers
@@ -109,7 +110,7 @@ class Access:
             headers.getlist("authorization"),
             headers.getlist("dpop"),
             scope["method"],
-            self.resource.url(scope["path"]) + (f"?{query}" if query else ""),
+            self.resource.url(_sent(scope)) + (f"?{query}" if query else ""),
         )
         if caller is None:
             caller = self.nobody
@@ -177,6 +178,12 @@ class Access:
         for challenge in self.resource.challenges(refusal, needed):
             response.headers.append("www-authenticate", challenge)
         return response
+
+
+def _sent(scope: Scope) -> str:
+    """The path as it was sent, with what is encoded in it."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else raw.decode("latin-1")
 
 
 def _face(scope: Scope) -> str:

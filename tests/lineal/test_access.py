@@ -360,6 +360,15 @@ async def test_addresses_of_people_are_made_from_the_settings_and_not_from_the_h
     assert answer.headers["location"] == answer.json()["meta"]["location"]
 
 
+@pytest.mark.parametrize("path", ["/scim/v2/Users/a%20b", "/scim/v2/Users/a%2Fb", "/scim/v2/Users/%C3%BC"])
+async def test_a_proof_for_an_encoded_path_is_one_for_the_path_as_it_was_sent(site: Site, path: str) -> None:
+    holder = Holder()
+    token = site.issuer.token(scope="directory:write", cnf=holder.confirmation)
+    proof = holder.proof(token, htm="GET", url=f"https://lineal.example{path}")
+    answer = await site.http.get(path, headers={"authorization": f"DPoP {token}", "dpop": proof})
+    assert answer.status_code == 404
+
+
 async def test_a_refusal_stands_in_the_challenge_of_the_scheme_that_was_used(site: Site) -> None:
     holder = Holder()
     token = site.issuer.token(scope="model:read", cnf=holder.confirmation)
