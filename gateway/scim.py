@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 
 from auth.challenges import INSUFFICIENT_SCOPE, Refusal, Resource, no_credentials, used
 from gateway.scim_errors import ScimError
-from gateway.scim_patch import PATCH_OP, change, change_members, member_ids, operations
+from gateway.scim_patch import PATCH_OP, carry_out, change_members, member_ids, operations
 from gateway.scim_resources import document, etag, group, group_json, person, said, user_json, where_of
 from gateway.scim_schemas import MAX_RESULTS, resource_types, schemas, service_provider_config
 from graph.ontology import PRINCIPAL, TEAM
@@ -33,6 +33,7 @@ LIST: Final = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 SCOPE: Final = "directory:write"
 DEFAULT_COUNT: Final = 100
 MAX_BODY: Final = 1_048_576
+MAX_LEVELS: Final = 32
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 NewOperation = Callable[[Request], Operation]
@@ -183,7 +184,19 @@ async def _body(request: Request, limit: int) -> dict[str, Any]:
         raise ScimError(400, f"the body is not JSON: {error}", "invalidSyntax") from None
     if not isinstance(body, dict):
         raise ScimError(400, "the body must be one JSON object", "invalidSyntax")
+    _check_depth(body)
     return body
+
+
+def _check_depth(body: Any) -> None:
+    """Raises ScimError: there are more than MAX_LEVELS objects and lists in each other."""
+    level = [body]
+    for _ in range(MAX_LEVELS):
+        inner = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [part for parts in inner for part in parts if isinstance(part, (dict, list))]
+        if not level:
+            return
+    raise ScimError(400, f"the body is nested more than {MAX_LEVELS} levels deep", "invalidSyntax")
 
 
 # ── Users ─────────────────────────────────────────────────────────────────────────────────────────
@@ -218,8 +231,7 @@ async def _patch_user(asked: Asked) -> Response:
     def patch(node: Node) -> provisioning.Person:
         asked.matching(node)
         resource = _copy(said(node))
-        for op, path, value in wanted:
-            change(resource, op, path, _copy(value))
+        carry_out(resource, wanted)
         return person(document(resource))
 
     return await _one(asked, await provisioning.change_person(asked.op, asked.issuer, asked.id, patch))
@@ -271,8 +283,7 @@ async def _patch_group(asked: Asked) -> Response:
     def patch(node: Node) -> provisioning.Group:
         asked.matching(node)
         resource = _copy(said(node))
-        for op, path, value in others:
-            change(resource, op, path, _copy(value))
+        carry_out(resource, others)
         return group(document(resource))
 
     node = await provisioning.change_group(asked.op, asked.id, patch, members)

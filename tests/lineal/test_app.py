@@ -232,6 +232,29 @@ def test_logs_are_text_for_people_where_asked_for(log: io.StringIO) -> None:
     assert not stream.getvalue().startswith("{")
 
 
+class Terminal(io.StringIO):
+    """A stream that people watch."""
+
+    def isatty(self) -> bool:
+        """Always."""
+        return True
+
+
+def test_what_went_wrong_is_told_to_people_without_the_values_of_variables(log: io.StringIO) -> None:
+    stream = Terminal()
+    logging.configure("info", "auto", stream)
+    headers = {"authorization": "Bearer 4Fq1Opaque9token"}
+    try:
+        headers["nothing"]
+    except KeyError:
+        logging.get("x").exception("request failed")
+    told = stream.getvalue()
+    assert "Traceback" in told
+    assert "KeyError" in told
+    assert "Opaque9token" not in told
+    assert "headers =" not in told
+
+
 async def test_a_store_newer_than_the_code_is_refused(settings: Settings, tmp_path: Path) -> None:
     async with opened(settings):
         pass
