@@ -120,7 +120,7 @@ def _set(holder: Document, key: str, value: Any, op: Op) -> None:
         new = [item for item in _listed(value) if _mark(item) not in there]
         holder[key] = _one_primary([*before, *new], new)
     elif isinstance(before, dict) and isinstance(value, dict):
-        keys = {name.lower(): name for name in reversed(before)}
+        keys: dict[str, str] = {name.lower(): name for name in reversed(before)}
         for part, given in value.items():
             _set(before, keys.setdefault(part.lower(), part), given, "replace")
     elif value in (None, [], {}):

@@ -263,7 +263,7 @@ def create_app(
         middleware=[
             Middleware(Observed, telemetry=telemetry, paths=(*PATHS, *metadata_paths(resource))),
             # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
-            *([] if settings.issuers else [Middleware(LoopbackHost)]),
+            *([] if settings.issuers else [Middleware(LoopbackHost, recorder=recorder)]),
             Middleware(
                 Access,
                 authenticator=authenticator,

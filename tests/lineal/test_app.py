@@ -175,6 +175,14 @@ async def test_another_name_for_this_machine_is_refused(client: httpx.AsyncClien
     assert answer.json()["code"] == "FORBIDDEN"
 
 
+async def test_who_uses_another_name_for_this_machine_is_audited(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    for _ in range(3):
+        await client.get("/healthz", headers={"Host": "evil.example"})
+    with closing(sqlite3.connect(tmp_path / "lineal.db")) as db:
+        ((data,),) = db.execute("SELECT data FROM change WHERE action = 'failed'").fetchall()
+    assert json.loads(data)["noted"]["reason"] == "host"
+
+
 @pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8321", "[::1]"])
 async def test_every_loopback_name_is_answered(client: httpx.AsyncClient, host: str) -> None:
     assert (await client.get("/healthz", headers={"Host": host})).status_code == 200
