@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from auth.recorder import Recorder
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, Unavailable
 from storage.grant import Grant
 from storage.local import LocalStorage, Opened
@@ -40,8 +41,10 @@ _HEADERS: Final = {
 }
 
 
-def create_bytes_route(storage: LocalStorage, *, idle_seconds: float = IDLE_SECONDS) -> Route:
-    """The route of the addresses that this storage gives out."""
+def create_bytes_route(
+    storage: LocalStorage, *, recorder: Recorder | None = None, idle_seconds: float = IDLE_SECONDS
+) -> Route:
+    """The route of the addresses that this storage gives out. The `recorder` is told of those that open nothing."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -53,6 +56,11 @@ def create_bytes_route(storage: LocalStorage, *, idle_seconds: float = IDLE_SECO
             # Nobody reads this answer.
             return Response(status_code=HTTPStatus.BAD_REQUEST)
         except LinealError as error:
+            if isinstance(error, Forbidden) and recorder is not None:
+                client = request.client.host if request.client else ""
+                await recorder.failed(
+                    reason="address", address=client, request=getattr(request.state, "request_id", "")
+                )
             return _problem(request, error)
 
     return Route(PREFIX + "{sha256}", endpoint, methods=["GET", "HEAD", "PUT"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from strawberry.types import ExecutionResult
 
-from auth.caller import ADMIN, LOCAL, Caller
+from auth.caller import ADMIN, ANONYMOUS, LOCAL, Caller
 from auth.directory import Directory
 from auth.recorder import Recorder
 from auth.scopes import SCOPES
@@ -163,6 +164,69 @@ async def test_a_deactivated_principal_is_refused_whole(team: Team) -> None:
     out = 'mutation { deactivatePrincipal(input: {principal: "principals:/corp%3Abob"}) { principal { active } } }'
     assert (await team(ROOT, out))["deactivatePrincipal"] == {"principal": {"active": False}}
     assert await team.refused(BOB, MODEL) == "UNAUTHENTICATED"
+
+
+NOBODY = Caller(ANONYMOUS, frozenset({"model:read", "workspace:read", "lineage:read"}))
+SHOW = 'mutation ($v: String!) { updateWorkspace(input: {workspace: "vision", visibility: $v}) { workspace { id } } }'
+
+
+@pytest.mark.parametrize("visibility", ["PRIVATE", "INTERNAL", "PUBLIC"])
+async def test_who_has_no_token_sees_public_workspaces_and_no_people_or_teams(team: Team, visibility: str) -> None:
+    await team(ROOT, 'mutation { createTeam(input: {name: "bob-and-co"}) { team { id } } }')
+    await team(ANN, SHOW, v=visibility)
+    bob = (await team(ANN, '{ principal(address: "principals:/corp%3Abob") { id } }'))["principal"]["id"]
+    everything = """query ($id: ID!) {
+      principals { totalCount nodes { name userName externalId displayName } }
+      teams { totalCount nodes { name } }
+      principal(address: "principals:/corp%3Abob") { id }
+      node(id: $id) { id }
+      nodes(ids: [$id]) { id }
+      search(text: "bob") { nodes { id } }
+    }"""
+    answer = await team.answer(NOBODY, everything, id=bob)
+    assert answer.data is not None
+    assert answer.data["principals"] == {"totalCount": 0, "nodes": []}
+    assert answer.data["teams"] == {"totalCount": 0, "nodes": []}
+    assert (answer.data["principal"], answer.data["node"], answer.data["nodes"]) == (None, None, [None])
+    assert answer.data["search"]["nodes"] == []
+    assert "bob" not in str(answer)
+    lineage = "query ($id: ID!) { lineage(of: [$id], direction: UPSTREAM) { nodes { distance } } }"
+    assert await team.refused(NOBODY, lineage, id=bob) == await team.refused(NOBODY, lineage, id=bob[:-1] + "0")
+    shown = await team(
+        NOBODY,
+        "{ workspaces { nodes { name members { totalCount } } } models { nodes { name owners { totalCount } } } }",
+    )
+    public = visibility == "PUBLIC"
+    assert shown["workspaces"]["nodes"] == ([{"name": "vision", "members": {"totalCount": 0}}] if public else [])
+    assert shown["models"]["nodes"] == ([{"name": "resnet", "owners": {"totalCount": 0}}] if public else [])
+
+
+async def test_a_token_for_workspaces_opens_no_other_whatever_its_holder_may(team: Team) -> None:
+    await team(ANN, 'mutation { createWorkspace(input: {name: "secret"}) { workspace { id } } }')
+    await team(ANN, 'mutation { registerModel(input: {name: "m", workspace: "secret"}) { model { id } } }')
+    await team(BOB, 'mutation { createWorkspace(input: {name: "open", visibility: "INTERNAL"}) { workspace { id } } }')
+    narrow = replace(ANN, scopes=ALL - {"directory:write"}, workspaces=frozenset({"vision"}), bounded=True)
+    seen = await team(
+        narrow, "{ models { nodes { name } } workspaces { nodes { name } } viewer { roles { workspace role } } }"
+    )
+    assert seen["models"]["nodes"] == [{"name": "resnet"}]
+    assert seen["workspaces"]["nodes"] == [{"name": "vision"}]
+    assert seen["viewer"]["roles"] == [{"workspace": "vision", "role": "OWNER"}]
+    delete = 'mutation { deleteModel(input: {model: "models:/%s"}) { deletedId } }'
+    assert await team.refused(narrow, delete % "secret:m") == "NOT_FOUND"
+    make = 'mutation { createWorkspace(input: {name: "mine"}) { workspace { id } } }'
+    assert await team.refused(narrow, make) == "FORBIDDEN"
+    read = await team(narrow, '{ audit(workspace: "secret", first: 1) { nodes { number } } }')
+    assert read == {"audit": {"nodes": []}}
+    await team(narrow, 'mutation { watch(input: {node: "models:/vision:resnet"}) { node { id } } }')
+    await team(narrow, 'mutation { addComment(input: {about: "models:/vision:resnet", text: "x"}) { comment { id } } }')
+    await team(narrow, delete % "vision:resnet")
+
+
+async def test_whoever_writes_the_directory_makes_teams_without_a_role_anywhere(team: Team) -> None:
+    keeper = Caller("corp:keeper", frozenset({"workspace:read", "directory:write"}))
+    made = await team(keeper, 'mutation { createTeam(input: {name: "crew"}) { team { name } } }')
+    assert made == {"createTeam": {"team": {"name": "crew"}}}
 
 
 async def test_one_model_is_shared_and_nothing_else_with_it(team: Team) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
-from auth.caller import Caller
+from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from graph import ontology
 from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Origin, Point, Transaction, Update
@@ -309,4 +309,7 @@ def _caller(rng: Random, world: Dump) -> Caller:
         return Caller(person.name, scopes, workspaces=None)
     teams = [t.name for t in world.of_kind("Team") if rng.random() < 0.2]
     places = [p.name for p in world.of_kind("Workspace") if rng.random() < 0.1]
+    if sort < 0.4:
+        within = frozenset(places) | {rng.choice(world.of_kind("Workspace")).name}
+        return Caller(person.name, scopes - {ADMIN, "directory:write"}, workspaces=within, bounded=True)
     return Caller(person.name, scopes, teams=frozenset(teams), workspaces=frozenset(places))
