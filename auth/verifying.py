@@ -48,7 +48,9 @@ class Verification:
             anchors = {head.workspace: head for head in await self._snapshot.anchors()}
             checks = []
             for workspace in sorted({*heads, *anchors, *ledger.sealed()}):
-                check = ChainCheck(workspace, heads.get(workspace), anchors.get(workspace), ledger.seals(workspace))
+                check = ChainCheck(
+                    workspace, heads.get(workspace), anchors.get(workspace), ledger.seals(workspace), self._keys
+                )
                 async for finding in self._check_chain(check, ledger):
                     yield finding
                 self.chains.append(check.state)
@@ -69,7 +71,7 @@ class Verification:
                 self.checkpoints = checkpoint.number
 
     def _check_file(self, ledger: Ledger) -> Iterator[Finding]:
-        """Those of the file must be signed, follow each other, and be in the store."""
+        """Those of the file must be there, signed, follow each other, and be in the store."""
         last: Checkpoint | None = None
         for checkpoint in self._file.read() if self._file else ():
             if checkpoint == last:
@@ -84,6 +86,10 @@ class Verification:
             elif not same:
                 text = f"checkpoint {checkpoint.number} is another one in the store than in the file"
                 yield Finding(Wrong.FORGED, text, checkpoint=checkpoint.number)
+        if self._file and last is None:
+            what = "holds no checkpoint" if self._file.path.exists() else "is not there"
+            text = f"the file of the checkpoints that are held elsewhere, {self._file.path}, {what}"
+            yield Finding(Wrong.MISSING, text)
 
     def _check_checkpoint(
         self, checkpoint: Checkpoint, last: Checkpoint | None, ledger: Ledger, *, follows: bool = True

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import rfc8785
 
 from graph.port import Change, Entry, Head, Metric, Node, Note, Point
@@ -90,9 +91,9 @@ def noted(note: Note, id: str, at: int) -> Change:
     return Change(id, at, note.by, note.action, note.request, data, note.origin, note.workspaces or ("",))
 
 
-def pruned(end: Head, taken: int, by: str, id: str, at: int) -> Change:
-    """The change that tells of entries taken off the beginning of a chain: how many, and the last of them."""
-    data = {"noted": {"entries": taken, "number": end.number, "hash": end.hash}}
+def pruned(end: Head, note: Mapping[str, Any], by: str, id: str, at: int) -> Change:
+    """The change that tells of entries taken off the beginning of a chain: the last of them, beside what is noted."""
+    data = {"noted": {**note, "number": end.number, "hash": end.hash}}
     return Change(id, at, by, "pruneAudit", "", data, workspaces=(end.workspace,))
 
 
@@ -113,18 +114,24 @@ def entry_hash(previous: str, workspace: str, number: int, change: Change) -> st
 
 
 def read_data(text: str) -> Mapping[str, Any]:
-    """What a store kept of what changed. Somebody may have written there what is none: it must not hide the rest."""
+    """What a store kept of what changed. Somebody may have written there what is none: it must not hide the rest.
+
+    A text that says the same in another way (a name twice, blanks) is none either: hashes would not tell it from
+    what was written, and whoever reads it in another way would be misled.
+    """
     try:
-        data = json.loads(text)
-    except ValueError:
-        data = None
-    return data if isinstance(data, dict) else {"unreadable": text}
+        data = orjson.loads(text)
+        if isinstance(data, dict) and (orjson.dumps(data).decode() == text or json.dumps(data) == text):
+            return data
+    except (ValueError, TypeError, RecursionError):  # TypeError: from orjson, for what it cannot write
+        pass
+    return {"unreadable": text}
 
 
 def read_workspaces(text: str) -> tuple[str, ...]:
     """The chains that a store kept of a change, as JSON; none where somebody wrote something else there."""
     try:
-        names = json.loads(text)
+        names = orjson.loads(text)
     except ValueError:
         names = None
     return tuple(map(str, names)) if isinstance(names, list) else ()

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from graph import ontology
 from graph.port import Change, Edge, Metric, Node, NodeRecord, Origin
 from graph.recording import Stored, read_data
@@ -183,7 +185,7 @@ def change_props(change: Change) -> dict[str, Any]:
         "by": change.by,
         "action": change.action,
         "request": change.request,
-        "data": json.dumps(change.data),
+        "data": orjson.dumps(change.data).decode(),
         "client": change.origin.client,
         "token": change.origin.token,
         "address": change.origin.address,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -302,12 +302,12 @@ def put_checkpoint(writer: Writer, checkpoint: Checkpoint) -> None:
     writer.many("checkpoints", "INSERT INTO checkpoint (number, body, key, signature) VALUES (?, ?, ?, ?)", [row])
 
 
-def prune(writer: Writer, ends: Sequence[Head], by: str, now: int) -> int:
+def prune(writer: Writer, ends: Sequence[Head], by: str, notes: Mapping[str, Mapping[str, Any]], now: int) -> int:
     """See Graph.prune."""
-    return sum(_prune(writer, end, by, now) for end in ends)
+    return sum(_prune(writer, end, by, notes.get(end.workspace, {}), now) for end in ends)
 
 
-def _prune(writer: Writer, end: Head, by: str, now: int) -> int:
+def _prune(writer: Writer, end: Head, by: str, note: Mapping[str, Any], now: int) -> int:
     anchored = writer.all("prune", "SELECT anchor, anchor_hash FROM chain WHERE workspace = ?", (end.workspace,))
     anchor, anchor_hash = anchored[0] if anchored else (0, GENESIS)
     at = (end.workspace, end.number)
@@ -331,5 +331,5 @@ def _prune(writer: Writer, end: Head, by: str, now: int) -> int:
         "UPDATE chain SET anchor = ?, anchor_hash = ? WHERE workspace = ?",
         [(end.number, end.hash, end.workspace)],
     )
-    _insert(writer, pruned(end, len(taken), by, new_id("ch"), now), [end.workspace])
+    _insert(writer, pruned(end, {**note, "entries": len(taken)}, by, new_id("ch"), now), [end.workspace])
     return len(taken)
