@@ -83,11 +83,18 @@ def _open(id: str, value: Any) -> Any:
     return sides if any(sides.values()) else None
 
 
+def _open_row(entry: Sequence[Any]) -> list[Any]:
+    """What is told of a node that was made or deleted, in the same way."""
+    id, kind, name, *props = entry
+    sides = _open(id, {"props": props[0]}) if props else None
+    return [id, kind, name, *([sides["props"]] if sides and sides["props"] else [])]
+
+
 def _without(data: Mapping[str, Any], shown: set[str]) -> dict[str, Any]:
     left = dict(data)
     for part in _LISTS:
         if part in left:
-            left[part] = [entry for entry in left[part] if entry[0] in shown]
+            left[part] = [_open_row(entry) for entry in left[part] if entry[0] in shown]
     for part in _TABLES:
         if part in left:
             left[part] = {id: said for id, value in left[part].items() if id in shown and (said := _open(id, value))}

@@ -11,7 +11,7 @@ import orjson
 from graph import ontology
 from graph.ids import new_id
 from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Note, Snapshot
-from graph.recording import GENESIS, ChangeLog, noted, place, pruned, read_data
+from graph.recording import GENESIS, ChangeLog, noted, place, pruned, read_data, write_data
 from graph.sqlite.migrations import CHANGE, change_of
 from graph.sqlite.reading import Reader
 from graph.sqlite.running import Thread
@@ -256,7 +256,7 @@ def insert_notes(writer: Writer, notes: Sequence[Note], now: int) -> None:
 
 def _insert(writer: Writer, change: Change, workspaces: Iterable[str]) -> int:
     """Write a change and its entries, and move the heads of its chains on; returns its `seq`."""
-    data = orjson.dumps(change.data)
+    data = write_data(change.data)
     chains = sorted(set(workspaces)) or [ontology.GLOBAL]
     origin = change.origin
     ((seq,),) = writer.all(
@@ -264,12 +264,12 @@ def _insert(writer: Writer, change: Change, workspaces: Iterable[str]) -> int:
         "INSERT INTO change (id, at, by, action, request, data, client, token, address, workspaces) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
         (
-            change.id, change.at, change.by, change.action, change.request, data.decode(), origin.client, origin.token,
+            change.id, change.at, change.by, change.action, change.request, data, origin.client, origin.token,
             origin.address, orjson.dumps(chains).decode(),
         ),
     )  # fmt: skip
     # What is hashed is what will be read: the data as they come back from their text.
-    written = replace(change, data=read_data(data.decode()), workspaces=tuple(chains), seq=seq)
+    written = replace(change, data=read_data(data), workspaces=tuple(chains), seq=seq)
     heads = _heads(writer, chains)
     placed = place(written, heads)
     writer.many(

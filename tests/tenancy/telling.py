@@ -33,7 +33,7 @@ class Telling:
         left: dict[str, Any] = {}
         for part, value in change.data.items():
             if part in {"created", "deleted"}:
-                left[part] = [entry for entry in value if entry[0] in seen]
+                left[part] = [self._row(entry) for entry in value if entry[0] in seen]
             elif part in {"linked", "unlinked"}:
                 left[part] = [entry for entry in value if entry[0] in seen and entry[2] in seen]
             elif part == "updated":
@@ -44,6 +44,10 @@ class Telling:
             elif part == "noted":
                 left[part] = self._noted(value)
         return {part: value for part, value in left.items() if value}
+
+    def _row(self, entry: list[Any]) -> list[Any]:
+        props = self._sides(entry[0], {"props": entry[3]})["props"] if len(entry) > 3 else {}
+        return [*entry[:3], *([props] if props else [])]
 
     def _sides(self, id: str, sides: Mapping[str, Any]) -> dict[str, Any]:
         own = OWN.get(id[:2], set())
@@ -171,4 +175,4 @@ def _written(data: Mapping[str, Any]) -> Iterator[str]:
 
 def addressed(data: Mapping[str, Any]) -> set[str]:
     """The ids of all whom a change told something."""
-    return {target for _, kind, target, _ in data.get("linked", ()) if kind in ADDRESSING}
+    return {target for _, kind, target, *_ in data.get("linked", ()) if kind in ADDRESSING}
