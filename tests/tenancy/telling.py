@@ -39,7 +39,7 @@ class Telling:
             elif part == "updated":
                 said = {id: self._sides(id, sides) for id, sides in value.items() if id in seen}
                 left[part] = {id: sides for id, sides in said.items() if any(sides.values())}
-            elif part == "logged":
+            elif part == "logged" and self.eyes.holds("metrics:read"):
                 left[part] = {id: count for id, count in value.items() if id in seen}
             elif part == "noted":
                 left[part] = self._noted(value)
@@ -54,6 +54,10 @@ class Telling:
         return {side: {n: v for n, v in values.items() if n not in own} for side, values in sides.items()}
 
     def _noted(self, note: Mapping[str, Any]) -> dict[str, Any]:
+        if "on" in note:
+            on = {place: [id for id in ids if id in self.eyes.visible] for place, ids in note["on"].items()}
+            on = {place: ids for place, ids in on.items() if place in self.eyes.readable}
+            return {name: said for name, said in note.items() if name != "message" or on == note["on"]} | {"on": on}
         inner = note.get("data", {})
         if inner.get("subject", "") in {"", *self.eyes.visible}:
             return dict(note)
