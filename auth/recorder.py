@@ -24,6 +24,7 @@ from lineal.errors import LinealError, Unavailable
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
 READ: Final = "read"
+FETCHED: Final = "fetch"
 OTHERS: Final = "others"
 """Who is named where too many failed within a minute to tell them apart."""
 
@@ -142,6 +143,23 @@ class Recorder:
             await self._written(note, None)
         except TimeoutError:
             raise Unavailable(f"the audit could not be written within {PATIENCE:g} seconds") from None
+
+    async def fetched(
+        self, *, workspace: str, sha256: str, file: str = "", address: str = "", request: str = ""
+    ) -> None:
+        """The bytes of a file were given to whoever has its signed address: nobody said who that is.
+
+        The same again is another file of the workspace for the same address: it is counted, and MAX_ITEMS digests
+        are told with the count. A store that is away raises nothing.
+        """
+        key = (READ, FETCHED, workspace, _cut(address, MAX_NAME))
+        window = self._windows.get(key)
+        earlier = window.note.data["data"]["blobs"] if window and window.repeats else ()
+        data = {"blobs": list(dict.fromkeys((*earlier, sha256))), "files": [file]}
+        whole = {"action": FETCHED, "data": data}
+        await self._failure(
+            key, (READ, FETCHED), _note(Caller(ANONYMOUS), READ, whole, (workspace,), address=address, request=request)
+        )
 
     async def close(self) -> None:
         """Write what was counted, and wait for what is being written: 5 seconds, at most."""
@@ -272,6 +290,7 @@ def _note(
 def _common(note: Note) -> Note:
     """What is said of one failure of many: what happened, and nothing that tells one from another."""
     data = {name: note.data[name] for name in ("code", "reason") if name in note.data}
+    data |= {"action": FETCHED} if note.action == READ else {}
     return Note(OTHERS, note.action, data)
 
 
