@@ -30,6 +30,8 @@ class Wrong(StrEnum):
     """The end of a chain is not there."""
     UNCHAINED = "unchained"
     """A change is in no chain, or not in one that it says it is in."""
+    UNINDEXED = "unindexed"
+    """A change is not found by what it is about, or by what it is not about."""
     UNVOUCHED = "unvouched"
     """Older entries were taken off a chain, and no checkpoint or no signed entry tells of it."""
     UNSIGNED = "unsigned"
@@ -98,6 +100,8 @@ class ChainCheck:
         self._keys = keys
         self.last = self.anchor = anchor or Head(workspace, 0, GENESIS)
         self.first_seq: int | None = None
+        self.sound = False
+        """Whether the last entry that was taken is what its hash was made of."""
         self._head = head
         self._seals = seals
         self._seal = next(seals, None)
@@ -120,7 +124,8 @@ class ChainCheck:
         previous, change = self._previous, entry.change
         if self.first_seq is None:
             self.first_seq = change.seq
-        if previous is not None and _hash(previous, self.workspace, entry.number, change) != entry.hash:
+        self.sound = previous is not None and _hash(previous, self.workspace, entry.number, change) == entry.hash
+        if previous is not None and not self.sound:
             if len(self._suspects) < MAX_SUSPECTS:
                 self._suspects[entry.number] = entry, previous
             else:

@@ -699,6 +699,13 @@ class Snapshot(ABC):
         """Entries of one chain by number, from above `after`."""
 
     @abstractmethod
+    async def subjects(self, seqs: Sequence[int]) -> dict[int, dict[str, bool]]:
+        """By what the changes of these places in their order are found: ids, each with whether it is only addressed.
+
+        Changes that are found by nothing are missing. The view does not apply.
+        """
+
+    @abstractmethod
     async def heads(self) -> list[Head]:
         """The head of every chain that has entries, by workspace."""
 

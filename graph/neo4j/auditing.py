@@ -114,6 +114,15 @@ class Auditing(Snapshot):
         rows = await self._ask("chain", body, {"workspace": workspace, "after": after, "limit": limit})
         return sorted((_entry(row) for row in rows), key=lambda e: e.number)
 
+    async def subjects(self, seqs: Sequence[int]) -> dict[int, dict[str, bool]]:
+        body = """
+            UNWIND $seqs AS s MATCH (c:Change {seq: s})-[r:SUBJECT|ADDRESSES]->(n:Entity)
+            RETURN collect([s, n.id, type(r) = 'ADDRESSES']) AS result"""
+        found: dict[int, dict[str, bool]] = {}
+        for seq, id, only in await self._ask("subjects", body, {"seqs": list(seqs)}):
+            found.setdefault(seq, {})[id] = only
+        return found
+
     async def heads(self) -> list[Head]:
         body = "MATCH (h:Chain) RETURN collect([h.workspace, h.number, h.hash]) AS result"
         return [Head(*row) for row in sorted(await self._ask("heads", body, {}))]

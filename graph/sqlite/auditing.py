@@ -54,6 +54,9 @@ class Auditing(Snapshot):
     async def chain(self, workspace: str, *, after: int = 0, limit: int = 1_000) -> list[Entry]:
         return await self._run(chain, self._reader, workspace, after, limit)
 
+    async def subjects(self, seqs: Sequence[int]) -> dict[int, dict[str, bool]]:
+        return await self._run(subjects, self._reader, seqs)
+
     async def heads(self) -> list[Head]:
         return await self._run(heads, self._reader)
 
@@ -195,6 +198,21 @@ def chain(reader: Reader, workspace: str, after: int, limit: int) -> list[Entry]
         (workspace, after, limit),
     )
     return [_entry(row) for row in rows]
+
+
+def subjects(reader: Reader, seqs: Sequence[int]) -> dict[int, dict[str, bool]]:
+    """See Snapshot.subjects."""
+    sql = Compiler(reader.view)
+    rows = reader.all(
+        "subjects",
+        f"SELECT s.seq, n.id, s.addressed FROM {sql.array(seqs)} i CROSS JOIN subject s ON s.seq = i.value "
+        "CROSS JOIN node n ON n.k = s.node",
+        sql.params,
+    )
+    found: dict[int, dict[str, bool]] = {}
+    for seq, id, only in rows:
+        found.setdefault(seq, {})[id] = bool(only)
+    return found
 
 
 def heads(reader: Reader) -> list[Head]:

@@ -262,6 +262,24 @@ async def test_a_change_that_was_put_in_beside_the_chains_is_named(audited: Audi
     assert (finding.kind, finding.change) == (Wrong.UNCHAINED, "ch_forged")
 
 
+async def test_a_change_that_is_hidden_from_who_asks_about_its_subject_is_named(audited: Audited) -> None:
+    entry = (await audited.entries())[4]
+    audited.tamper("DELETE FROM subject WHERE seq = :seq", seq=entry.change.seq)
+    (finding,) = await audited.verify()
+    assert (finding.kind, finding.number, finding.change) == (Wrong.UNINDEXED, 5, entry.change.id)
+    assert entry.change.data["created"][0][0] in finding.message
+
+
+async def test_a_change_that_is_told_of_what_it_is_not_about_is_named(audited: Audited) -> None:
+    one, other = (await audited.entries())[4:6]
+    audited.tamper(
+        "INSERT INTO subject (node, seq, addressed) SELECT node, :seq, 0 FROM subject WHERE seq = :other",
+        seq=one.change.seq,
+        other=other.change.seq,
+    )
+    assert told(await audited.verify()) == [(Wrong.UNINDEXED, "default", 5)]
+
+
 async def test_an_entry_that_is_gone_from_one_of_its_two_chains_is_named(audited: Audited) -> None:
     async with SqliteGraph(audited.path) as graph:
         (here,) = await building.create(graph, NewNode("Model", "here", "default"))

@@ -76,6 +76,18 @@ async def test_an_edge_that_was_true_at_another_time_is_told_with_it(graph: Grap
     assert told == [[other.id, "DERIVED_FROM", one.id, "copy", {"after": {"since": 10, "until": 20}}]]
 
 
+async def test_what_changes_are_found_by_is_told_of_each(graph: Graph) -> None:
+    (principal,) = await building.create(graph, NewNode("Principal", "corp:ann", "", props={"type": "USER"}))
+    workspace = await building.workspace(graph, "vision")
+    await building.link(graph, NewEdge("GRANTS", workspace.id, principal.id, "VIEWER"))
+    seqs = [change.seq or 0 for change in await building.sequenced(graph)]
+    async with graph.snapshot() as snapshot:
+        found = await snapshot.subjects([*seqs, 99])
+    assert [found[seq] for seq in seqs] == [
+        {principal.id: False}, {workspace.id: False}, {workspace.id: False, principal.id: True},
+    ]  # fmt: skip
+
+
 async def test_an_update_keeps_what_was_before_and_what_is_after(graph: Graph) -> None:
     (model,) = await building.create(graph, NewNode("Model", "m", "default", props={"task": "a", "description": "x"}))
 
