@@ -257,7 +257,7 @@ def create_app(
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             *metadata_routes(resource),
-            *([create_bytes_route(storage, recorder=recorder)] if isinstance(storage, LocalStorage) else []),
+            *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
         ],
         middleware=[

@@ -349,7 +349,7 @@ async def test_an_address_of_bytes_that_nobody_signed_is_audited(site: Site) -> 
     for _ in range(3):
         assert (await site.http.get(f"/bytes/{'0' * 64}?token=forged")).status_code == 403
     (entry,) = await site.entries("failed")
-    assert entry.change.data["noted"]["reason"] == "address"
+    assert entry.change.data["noted"]["reason"] == "bytes"
 
 
 async def test_addresses_of_people_are_made_from_the_settings_and_not_from_the_host_header(site: Site) -> None:

@@ -252,9 +252,11 @@ class World:
                 caller = Caller(self._any("Principal").name, client=self.mark(), token=self.mark())
                 place = self._any("Workspace").name
                 told = {"workspace": place, "subject": self._any("Model", "Dataset", "Run").id}
-                where = {"address": self.mark(), "request": self.mark()}
+                where: Any = {"address": self.mark(), "request": self.mark()}
                 await recorder.read(caller, action="readAudit", data=told, workspaces=(place,), **where)
-                await recorder.refused(caller, action="query", code="FORBIDDEN", message=self.mark(), **where)
+                on = {node.workspace: [node.id] for node in (self._any("Model"), self._any("Run", "Dataset"))}
+                message = self.mark()
+                await recorder.refused(caller, action="query", code="FORBIDDEN", message=message, on=on, **where)
 
     # How it is written ────────────────────────────────────────────────────────────────────────────
 
