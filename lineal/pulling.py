@@ -15,6 +15,7 @@ from lineal.errors import AlreadyExists, NotFound, PreconditionFailed, Unavailab
 from lineal.remote import Remote
 from lineal.transfer import PAGE, ROUNDS, THREADS, BrokenError, Progress, Ranges
 from storage.manifest import File, Manifest
+from storage.naming import check_digest
 from storage.port import CHUNK, PART
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 Seen = Callable[[memoryview], None]
 """Is given the bytes that came, in order."""
-PARTIAL: Final = ".lineal-partial"
-"""The folder in the destination that holds what has not been checked yet."""
+PARTIAL: Final = ".lineal-partial-"
+"""What the folder in the destination is called that holds what has not been checked yet, before the digest of the
+manifest: no file of the artifact can be in the way of that, for no manifest can name its own digest."""
 
 FILES: Final = """query Files($artifact: ID!, $first: Int!, $after: String) {
   artifact(address: $artifact) { files(first: $first, after: $after) {
@@ -56,7 +58,7 @@ class Pull:
         self, remote: Remote, to: Path, *, threads: int = THREADS, on_bytes: Progress = lambda _: None
     ) -> None:
         self._remote, self._to, self._threads, self._on_bytes = remote, to, threads, on_bytes
-        self._partial = to / PARTIAL
+        self._partial = to
         self._ranges = Ranges()
 
     def run(self, artifact: str, digest: str) -> Received:
@@ -66,6 +68,7 @@ class Pull:
         refuses, PreconditionFailed (bytes are not those of the manifest, naming the file), AlreadyExists (something
         is in the place of a file), Unavailable. Where the folder cannot be written, that is PreconditionFailed too.
         """
+        self._partial = self._to / f"{PARTIAL}{check_digest(digest.removeprefix('sha256:'))}"
         try:
             return self._run(artifact, digest)
         except OSError as error:

@@ -194,7 +194,7 @@ class Storage(ABC):
     async def retain(self, workspace: str, digests: Sequence[str], until: int) -> None:
         """Keep blobs from being removed by anybody until then (microseconds), where the store can hold them.
 
-        Raises PreconditionFailed (it cannot), NotFound.
+        What is kept for longer already stays so. Raises PreconditionFailed (it cannot), NotFound.
         """
 
     # ── Documents: what Lineal itself writes beside blobs ─────────────────────────────────────────

@@ -30,7 +30,7 @@ from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavail
 from storage.naming import check_digest, check_document
 from storage.port import CHUNK, Blob, Send, Storage, Stored
 from storage.s3_addresses import Addresses, Block
-from storage.s3_objects import MISSING, RETAINED, Objects, RefusedError
+from storage.s3_objects import MISSING, NO_LOCK, Objects, RefusedError, retained_until
 from storage.s3_options import COLD, HOT, S3Options
 from storage.threads import Threads
 
@@ -300,10 +300,15 @@ class S3Storage(Storage):
 
         def retain(sha256: str) -> None:
             bucket, key, _ = self._known(workspace, sha256)
+            if self._objects.retained(bucket, key) >= until / 1e6:
+                return
             try:
                 self._objects.client.set_object_retention(bucket, key, kept)
             except S3Error as error:
-                if error.code not in {"InvalidRequest", "ObjectLockConfigurationNotFoundError", "NotImplemented"}:
+                # Another one may have kept it for longer since this one looked: a store lets nobody shorten that.
+                if self._objects.retained(bucket, key) >= until / 1e6:
+                    return
+                if error.code not in NO_LOCK or self._objects.locks(bucket):
                     raise
                 msg = f"the bucket {bucket} cannot keep objects from being removed: it has no object lock"
                 raise PreconditionFailed(msg) from error
@@ -392,5 +397,4 @@ def _is_retained(item: Object, now: float) -> bool:
     headers = item.metadata or {}
     if headers.get("x-amz-object-lock-legal-hold") == "ON":
         return True
-    until = headers.get(RETAINED)
-    return until is not None and datetime.fromisoformat(str(until)).timestamp() > now
+    return retained_until(item) > now

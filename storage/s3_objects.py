@@ -22,6 +22,8 @@ MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload"})
 LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked", "MethodNotAllowed"})
 """What a store answers to whoever deletes a version that is locked, among other things."""
 RETAINED: Final = "x-amz-object-lock-retain-until-date"
+NO_LOCK: Final = frozenset({"InvalidRequest", "ObjectLockConfigurationNotFoundError", "NotImplemented"})
+"""What a store answers to whoever wants to retain what is in a bucket without object lock, among other things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,21 @@ class Objects:
         except S3Error as error:
             _check_missing(error)
             return None
+
+    def retained(self, bucket: str, key: str) -> float:
+        """Until when nobody can remove an object, in seconds since the epoch; 0 where anybody can."""
+        found = self.stat(bucket, key)
+        return 0.0 if found is None else retained_until(found)
+
+    def locks(self, bucket: str) -> bool:
+        """Whether objects of a bucket can be retained."""
+        try:
+            self.client.get_object_lock_config(bucket)
+        except S3Error as error:
+            if error.code not in NO_LOCK:
+                raise
+            return False
+        return True
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
         """Write an object whole."""
@@ -226,6 +243,12 @@ class Objects:
             self.client._abort_multipart_upload(bucket, key, upload)
         except S3Error as error:
             _check_missing(error)
+
+
+def retained_until(item: Object) -> float:
+    """Until when an object that was looked at is retained, in seconds since the epoch; 0 where it is not."""
+    until = (item.metadata or {}).get(RETAINED)
+    return 0.0 if until is None else datetime.fromisoformat(str(until)).timestamp()
 
 
 def _check_missing(error: S3Error) -> None:

@@ -22,8 +22,8 @@ import orjson
 
 from graph.ontology import ARTIFACT, UPLOAD
 from graph.port import EVERYTHING, All, Graph, Hop, Node, Order, Paging, Prop, Snapshot, Transaction, Update, Where
-from lineal.errors import LinealError, PreconditionFailed, Unavailable
-from resolvers.artifacts.common import MANAGED, SHA256, load_manifest, session_name, workspace_property
+from lineal.errors import Internal, PreconditionFailed, Unavailable
+from resolvers.artifacts.common import MANAGED, SHA256, find_manifest, session_name, workspace_property
 from resolvers.reading import all_links
 from storage.port import Storage
 
@@ -44,6 +44,8 @@ RETIRED: Final = frozenset({"retired", "archived"})
 """Stages, in small letters, whose versions' files may be kept cold."""
 
 _SECOND: Final = 1_000_000
+SLACK: Final = 60 * _SECOND
+"""What changed so long before a sweep began is looked at again: the clocks of several hosts may differ by a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +171,15 @@ async def _need(storage: Storage, needed: _Needed, node: Node, *, warm: bool) ->
     digest = node.props["digest"]
     needed.manifests.add(digest.removeprefix(SHA256))
     try:
-        manifest = await load_manifest(storage, node.workspace, digest)
-    except LinealError as error:
+        manifest = await find_manifest(storage, node.workspace, digest)
+    except Internal as error:
+        raise PreconditionFailed(f"nothing is removed: {error.message}") from error
+    if manifest is None:
         if node.kind == UPLOAD.name:
             # It was begun a moment ago, and its manifest is on its way: it will wait for this sweep.
             return
         # What it is made of is not known, so nothing here may go.
-        raise PreconditionFailed(f"nothing is removed: {error.message}") from error
+        raise PreconditionFailed(f"nothing is removed: the manifest {digest} of {node.id} is gone")
     for file in manifest.files:
         sha256 = bytes.fromhex(file.sha256)
         needed.blobs.add(sha256)
@@ -226,7 +230,7 @@ async def collect(
         await storage.chill(workspace, cold)
         await storage.warm(workspace, warm)
         async with _Announced(storage, workspace):
-            late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
+            late = await _mark(graph, storage, workspace, began - SLACK)
             blobs = needed.blobs | late.blobs
             done.parts = await storage.abandon(workspace, before, lambda sha256: bytes.fromhex(sha256) in blobs)
         done.documents = await _sweep_documents(graph, storage, workspace, needed, began)
@@ -306,8 +310,8 @@ async def _sweep(
     if not blobs:
         return
     async with _Announced(storage, workspace) as deadline:
-        # What changed since the first look is looked at again; clocks of several hosts may differ by a little.
-        late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
+        # What changed since the first look is looked at again.
+        late = await _mark(graph, storage, workspace, began - SLACK)
         going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
         if time.monotonic() > deadline:
             raise Unavailable("the sweep took too long, and was given up")
@@ -342,7 +346,7 @@ async def _sweep_documents(graph: Graph, storage: Storage, workspace: str, neede
     sessions = [name async for name in storage.documents(workspace, "uploads/")]
     removed = 0
     async with _Announced(storage, workspace):
-        late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
+        late = await _mark(graph, storage, workspace, began - SLACK)
         manifests = needed.manifests | late.manifests
         blobs = needed.blobs | late.blobs
         for name in names:

@@ -9,7 +9,7 @@ from graph.address import Address
 from graph.ids import kind_of
 from graph.ontology import GLOBAL
 from graph.port import Node, Snapshot
-from lineal.errors import Internal, NotFound
+from lineal.errors import Internal, LinealError, NotFound
 from resolvers.operation import Operation
 from resolvers.reading import resolve
 from storage.manifest import Manifest
@@ -49,10 +49,20 @@ def blobs_of(manifest: Manifest) -> list[Blob]:
 
 async def load_manifest(storage: Storage, workspace: str, digest: str) -> Manifest:
     """A manifest that was kept. Raises Internal: it is gone, or is another one."""
+    if (manifest := await find_manifest(storage, workspace, digest)) is None:
+        raise Internal(f"the manifest {digest} of the workspace {workspace!r} is gone")
+    return manifest
+
+
+async def find_manifest(storage: Storage, workspace: str, digest: str) -> Manifest | None:
+    """A manifest, or None where storage says that it has none. Raises Internal: it is another one."""
     data = await storage.get(workspace, manifest_name(digest))
     if data is None:
-        raise Internal(f"the manifest {digest} of the workspace {workspace!r} is gone")
-    manifest = Manifest.parse(data)
+        return None
+    try:
+        manifest = Manifest.parse(data)
+    except LinealError as error:
+        raise Internal(f"the manifest {digest} of the workspace {workspace!r} was changed: {error.message}") from error
     if manifest.digest != digest:
         raise Internal(f"the manifest {digest} of the workspace {workspace!r} was changed")
     return manifest

@@ -160,6 +160,31 @@ async def test_nothing_goes_where_a_manifest_is_lost(registry: Registry) -> None
     assert await registry.holds(b"third")
 
 
+@pytest.mark.parametrize("problem", ["away", "altered"])
+async def test_nothing_goes_where_the_manifest_of_an_open_upload_cannot_be_read(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    # Long ago for the sweep, so that only the first look can see the upload.
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES)
+    name, real, times = manifest_name(upload.props["digest"]), registry.storage.get, 0
+
+    async def get(workspace: str, wanted: str) -> bytes | None:
+        nonlocal times
+        if wanted != name or times:
+            return await real(workspace, wanted)
+        times += 1
+        if problem == "altered":
+            return b"{}"
+        raise Unavailable("the store cannot be reached")
+
+    monkeypatch.setattr(registry.storage, "get", get)
+    with pytest.raises((PreconditionFailed, Unavailable)):
+        await swept(registry)
+    assert await registry.holds(b"first")
+
+
 async def test_bytes_of_another_graph_are_left_alone(registry: Registry) -> None:
     blob = b"somebody else's"
     sends = await registry.storage.sends("default", blob_of(blob), seconds=60, base=BASE)

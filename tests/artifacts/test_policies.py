@@ -16,7 +16,7 @@ from auth.recorder import Recorder
 from graph.port import EntryFilter
 from lineal.errors import PreconditionFailed
 from resolvers.artifacts.downloads import files, links
-from resolvers.artifacts.signatures import attach_signature, judge_again
+from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
 from resolvers.artifacts.verifying import verify_managed
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
@@ -98,6 +98,20 @@ async def test_a_signature_by_a_trusted_key_is_valid_and_by_another_untrusted(re
             signed = await attach_signature(op, address=artifact.id, bundle=bundle)
         assert signed.props["signature"] == state
         assert signed.props["signedBy"]
+
+
+async def test_an_untrusted_signature_never_takes_the_place_of_a_valid_one(registry: Registry) -> None:
+    (mine, public), (other, _) = key(), key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    _, artifact = await registry.push(FILES)
+    bundles = [sign(manifest_of(FILES), key_signer(private)) for private in (mine, other)]
+    async with registry.operation() as op:
+        await attach_signature(op, address=artifact.id, bundle=bundles[0].decode())
+        with pytest.raises(PreconditionFailed, match="has a VALID signature"):
+            await attach_signature(op, address=artifact.id, bundle=bundles[1].decode())
+    signed = await registry.node(artifact.id)
+    assert signed.props["signature"] == "VALID"
+    assert await signature_of(registry.storage, signed) == bundles[0]
 
 
 async def test_a_signature_of_other_files_is_refused_and_names_them(registry: Registry) -> None:

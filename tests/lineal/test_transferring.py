@@ -173,6 +173,16 @@ def test_pulling_again_fetches_nothing_and_puts_right_what_is_not(desk: Desk, mo
     assert read(desk.home / "copy") == {"a": b"first", "b": b"second", "mine": b"stays"}
 
 
+def test_no_name_of_a_file_is_in_the_way_of_what_a_pull_keeps_for_itself(desk: Desk, model: str) -> None:
+    files = {".lineal-partial/w.bin": b"weights", f".lineal-partial-{'0' * 64}": b"a digest", "a": b"first"}
+    for path, data in files.items():
+        (desk.home / "model" / path).parent.mkdir(exist_ok=True, parents=True)
+        (desk.home / "model" / path).write_bytes(data)
+    desk.told("push", "model", model)
+    assert desk.told("pull", f"models:/{model}/1", "copy")["filesReceived"] == 3
+    assert read(desk.home / "copy") == files
+
+
 def test_no_link_leads_a_pull_out_of_its_folder(desk: Desk, model: str) -> None:
     desk.write(sub__a=b"first")
     desk.told("push", "model", model)

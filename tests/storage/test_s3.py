@@ -292,6 +292,30 @@ async def test_what_was_retained_can_be_removed_afterwards(minio_server: MinioSe
         assert not await store.has("vision", blob)
 
 
+@pytest.mark.parametrize("mode", ["GOVERNANCE", "COMPLIANCE"])
+async def test_what_is_retained_for_longer_stays_so(
+    minio_server: MinioServer, minio_client: Minio, locking: str, mode: str
+) -> None:
+    async with opened(options_of(minio_server, locking, lock=mode)) as store:
+        blob, now = await store.upload("vision", some(10)), int(time.time())
+        key = f"vision/blobs/{blob.sha256[:2]}/{blob.sha256}"
+        for until in (now + 7_200, now + 3_600, now + 10_800):
+            await store.storage.retain("vision", [blob.sha256], until * 1_000_000)
+            kept = minio_client.get_object_retention(locking, key)
+            assert kept is not None
+            assert kept.retain_until_date.timestamp() == max(until, now + 7_200)
+
+
+async def test_a_retention_that_the_store_refuses_is_not_taken_for_a_bucket_without_locks(
+    minio_server: MinioServer, locking: str
+) -> None:
+    async with opened(options_of(minio_server, locking)) as store:
+        blob = await store.upload("vision", some(10))
+        past = (int(time.time()) - 3_600) * 1_000_000
+        with pytest.raises(Unavailable, match="the store answered"):
+            await store.storage.retain("vision", [blob.sha256], past)
+
+
 async def test_a_bucket_without_locks_says_that_it_cannot_retain(s3: Store) -> None:
     blob = await s3.upload("vision", some(10))
     with pytest.raises(PreconditionFailed):
