@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
 from xml.etree.ElementTree import Element
@@ -24,6 +25,8 @@ LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked", "Me
 RETAINED: Final = "x-amz-object-lock-retain-until-date"
 NO_LOCK: Final = frozenset({"InvalidRequest", "ObjectLockConfigurationNotFoundError", "NotImplemented"})
 """What a store answers to whoever wants to retain what is in a bucket without object lock, among other things."""
+SIGNED_SECONDS: Final = 600
+"""For how long a request to remove something is signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Objects:
 
     def __init__(self, client: Minio, encryption: Mapping[str, str]) -> None:
         self.client = client
+        self.http = client._http
         self._encryption = encryption
 
     # ── One object ────────────────────────────────────────────────────────────────────────────────
@@ -167,13 +171,45 @@ class Objects:
         for error in self._removed(bucket, keys):
             if error.code in MISSING:
                 continue
-            if error.code not in LOCKED or not self._is_locked(bucket, error):
+            if error.code not in LOCKED or not self._is_locked(bucket, error.name or "", error.version_id):
                 raise RefusedError(error.code)
             locked.add(error.name or "")
         return locked
 
+    def versioned(self, bucket: str) -> bool:
+        """Whether a bucket keeps, or has kept, several versions of an object."""
+        return bool(self.client.get_bucket_versioning(bucket).status)
+
+    def remove_until(self, bucket: str, key: str, until: float, *, versioned: bool) -> bool:
+        """Remove an object with all its versions; whether none is locked. After `until` the store refuses that.
+
+        A request whose signature goes by the time at which it is sent would be good whenever that is. These are signed
+        for a time that ends at `until`, whenever they are made and sent.
+        """
+        versions = [each.version_id for each in self._versions(bucket, [key])] if versioned else [None]
+        begin, removed = datetime.fromtimestamp(int(until) - SIGNED_SECONDS, UTC), True
+        for version in versions:
+            url = self.client.get_presigned_url(
+                "DELETE",
+                bucket,
+                key,
+                expires=timedelta(seconds=SIGNED_SECONDS),
+                request_date=begin,
+                version_id=version,
+            )
+            answer = self.http.request("DELETE", url)
+            if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                continue
+            code = unmarshal(_Completed, answer.data.decode()).code if answer.data else ""
+            if code in MISSING:
+                continue
+            if code not in LOCKED or not self._is_locked(bucket, key, version):
+                raise RefusedError(code or f"status {answer.status}")
+            removed = False
+        return removed
+
     def _removed(self, bucket: str, keys: Sequence[str]) -> Iterator[DeleteError]:
-        if not self.client.get_bucket_versioning(bucket).status:
+        if not self.versioned(bucket):
             return iter(self.client.remove_objects(bucket, map(DeleteObject, keys)))
         return iter(self.client.remove_objects(bucket, self._versions(bucket, keys)))
 
@@ -183,9 +219,9 @@ class Objects:
                 if version.object_name == key:
                     yield DeleteObject(key, version.version_id)
 
-    def _is_locked(self, bucket: str, error: DeleteError) -> bool:
+    def _is_locked(self, bucket: str, key: str, version: str | None) -> bool:
         try:
-            stat = self.client.stat_object(bucket, error.name or "", version_id=error.version_id)
+            stat = self.client.stat_object(bucket, key, version_id=version)
         except S3Error:
             return False
         headers = stat.metadata or {}

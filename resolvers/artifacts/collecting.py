@@ -1,42 +1,42 @@
 """Bytes that nothing needs are cleared away: mark and sweep, with a grace period, while uploads go on.
 
-What is needed are the files of artifacts that something has, and those of uploads that are OPEN. A sweep says so in
-the storage before it reads which those are, and an upload is in the graph before its client is told what is there:
-
-    upload:  commit OPEN ── write its documents ── is a sweep announced? wait ── are they there? ── tell what is there
-    sweep:   announce ── read what is needed ── remove what is not ── take the announcement back
-
-So either the sweep sees the upload, or the upload waits until the sweep is over. What an upload counts on after
-that is needed by it, for as long as it is OPEN. An announcement ends by itself, long after its sweep has given up.
+What is needed are the files of artifacts that something has, and those of uploads that are OPEN. How a sweep and what
+goes on meanwhile know of each other is in resolvers.artifacts.sweeping.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
 from graph.ontology import ARTIFACT, UPLOAD
-from graph.port import EVERYTHING, All, Graph, Hop, Node, Order, Paging, Prop, Snapshot, Transaction, Update, Where
-from lineal.errors import Internal, PreconditionFailed, Unavailable
-from resolvers.artifacts.common import MANAGED, SHA256, find_manifest, session_name, workspace_property
+from graph.port import (
+    EVERYTHING,
+    All,
+    Graph,
+    Hop,
+    Node,
+    Order,
+    Paging,
+    Prop,
+    Snapshot,
+    Transaction,
+    Update,
+    Where,
+    batched,
+)
+from lineal.errors import Internal, PreconditionFailed
+from resolvers.artifacts.common import MANAGED, SHA256, find_manifest, workspace_property
+from resolvers.artifacts.sweeping import remove_blobs, sweeping
 from resolvers.reading import all_links
-from storage.port import Storage
+from storage.port import Blob, Storage
 
-ANNOUNCED: Final = "sweep"
-"""The document that announces a sweep."""
 USAGE: Final = "usage"
 """The document that holds what was measured."""
-SWEEP_SECONDS: Final = 120.0
-"""How long an announcement holds."""
-WORK_SECONDS: Final = 30.0
-"""How long a sweep goes on under one announcement: the rest is for what was sent and is still on its way."""
-WAIT_SECONDS: Final = 20.0
-"""How long an upload waits for a sweep."""
 BATCH: Final = 500
 USAGE_SECONDS: Final = 60.0
 """How old a measurement of usage may be."""
@@ -84,19 +84,7 @@ class _Needed:
     adopted: list[Node] = field(default_factory=list)
 
 
-# ── Uploads and sweeps ────────────────────────────────────────────────────────────────────────────
-
-
-async def no_sweep(storage: Storage, workspace: str) -> None:
-    """Wait until no sweep of the workspace is announced. Raises Unavailable: one takes long."""
-    patience = time.monotonic() + WAIT_SECONDS
-    while True:
-        announced = await storage.get(workspace, ANNOUNCED)
-        if announced is None or orjson.loads(announced) < time.time():
-            return
-        if time.monotonic() > patience:
-            raise Unavailable("storage is being cleared up; ask again in a moment", retry=True)
-        await asyncio.sleep(0.2)
+# ── Usage ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def usage(storage: Storage, workspace: str, *, fresh: bool = False) -> Usage:
@@ -227,9 +215,9 @@ async def collect(
     await _sweep(graph, storage, workspace, batch, began=began, done=done, dry_run=dry_run)
     done.chilled, done.warmed = len(cold), len(warm)
     if not dry_run:
-        await storage.chill(workspace, cold)
-        await storage.warm(workspace, warm)
-        async with _Announced(storage, workspace):
+        await _move(storage, workspace, storage.chill, cold)
+        await _move(storage, workspace, storage.warm, warm)
+        async with sweeping(storage, workspace):
             late = await _mark(graph, storage, workspace, began - SLACK)
             blobs = needed.blobs | late.blobs
             done.parts = await storage.abandon(workspace, before, lambda sha256: bytes.fromhex(sha256) in blobs)
@@ -309,62 +297,53 @@ async def _sweep(
     """Remove those of some old blobs that nothing needs by now either."""
     if not blobs:
         return
-    async with _Announced(storage, workspace) as deadline:
+    async with sweeping(storage, workspace) as until:
         # What changed since the first look is looked at again.
         late = await _mark(graph, storage, workspace, began - SLACK)
         going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
-        if time.monotonic() > deadline:
-            raise Unavailable("the sweep took too long, and was given up")
-        retained = set() if dry_run else await storage.remove(workspace, [sha256 for sha256, _ in going])
+        retained = set() if dry_run else await remove_blobs(storage, workspace, [Blob(*each) for each in going], until)
         gone = [size for sha256, size in going if sha256 not in retained]
         done.removed += len(gone)
         done.bytes_removed += sum(gone)
         done.kept += len(blobs) - len(gone)
 
 
-class _Announced:
-    """A sweep that is announced; entering it gives the monotonic time by which it must have removed what it will."""
-
-    def __init__(self, storage: Storage, workspace: str) -> None:
-        self._storage, self._workspace = storage, workspace
-
-    async def __aenter__(self) -> float:
-        deadline = time.monotonic() + WORK_SECONDS
-        await self._storage.put(self._workspace, ANNOUNCED, orjson.dumps(time.time() + SWEEP_SECONDS))
-        return deadline
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._storage.discard(self._workspace, ANNOUNCED)
+async def _move(storage: Storage, workspace: str, move: Callable[..., Awaitable[None]], digests: Sequence[str]) -> None:
+    """Move blobs to or from where they are kept cold, in a way that no other collection can make a loss of."""
+    for batch in batched(digests, BATCH):
+        # Copies may take long, and take nothing away.
+        await move(workspace, batch, until=0.0)
+        async with sweeping(storage, workspace) as until:
+            await move(workspace, batch, until=until)
 
 
 async def _sweep_documents(graph: Graph, storage: Storage, workspace: str, needed: _Needed, began: int) -> int:
     """Remove manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over."""
-    names = []
-    for prefix in ("manifests/", "signatures/", "verified/"):
-        names += [name async for name in storage.documents(workspace, prefix)]
-    lists = [name async for name in storage.documents(workspace, "inventories/")]
-    sessions = [name async for name in storage.documents(workspace, "uploads/")]
     removed = 0
-    async with _Announced(storage, workspace):
-        late = await _mark(graph, storage, workspace, began - SLACK)
-        manifests = needed.manifests | late.manifests
-        blobs = needed.blobs | late.blobs
-        for name in names:
-            of = name.partition("/")[2]
-            if bytes.fromhex(of) not in blobs if name.startswith("verified/") else of not in manifests:
-                await storage.discard(workspace, name)
-                removed += 1
-        async with graph.snapshot(EVERYTHING) as snapshot:
-            for name in lists:
-                id = name.split("/")[1].replace("-", "_")
-                if id not in await snapshot.nodes([id]):
-                    await storage.discard(workspace, name)
-                    removed += 1
-            ids = [name.partition("/")[2].replace("-", "_") for name in sessions]
-            for at in range(0, len(ids), BATCH):
-                nodes = await snapshot.nodes(ids[at : at + BATCH])
-                for id in ids[at : at + BATCH]:
-                    if id not in nodes or nodes[id].props["state"] != "OPEN":
-                        await storage.discard(workspace, session_name(id))
+    for prefix in ("manifests/", "signatures/", "verified/", "inventories/", "uploads/"):
+        names = [name async for name in storage.documents(workspace, prefix)]
+        for batch in batched(names, BATCH):
+            async with sweeping(storage, workspace) as until:
+                late = await _mark(graph, storage, workspace, began - SLACK)
+                if prefix == "verified/":
+                    blobs = needed.blobs | late.blobs
+                    kept = {name for name in batch if bytes.fromhex(name.removeprefix(prefix)) in blobs}
+                elif prefix in {"manifests/", "signatures/"}:
+                    manifests = needed.manifests | late.manifests
+                    kept = {name for name in batch if name.removeprefix(prefix) in manifests}
+                else:
+                    kept = await _of_nodes(graph, batch)
+                for name in batch:
+                    if name not in kept:
+                        await storage.discard(workspace, name, until=until)
                         removed += 1
     return removed
+
+
+async def _of_nodes(graph: Graph, names: Sequence[str]) -> set[str]:
+    """Which of these documents belong to something that is there, and that is OPEN if it is an upload."""
+    ids = {name: name.split("/")[1].replace("-", "_") for name in names}
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        nodes = await snapshot.nodes(sorted(set(ids.values())))
+    there = {id for id, node in nodes.items() if node.kind != UPLOAD.name or node.props["state"] == "OPEN"}
+    return {name for name, id in ids.items() if id in there}

@@ -29,7 +29,7 @@ from lineal.errors import (
     NotFound,
     PreconditionFailed,
 )
-from resolvers.artifacts.collecting import USAGE, no_sweep, usage
+from resolvers.artifacts.collecting import USAGE, usage
 from resolvers.artifacts.common import (
     MANAGED,
     OWNERS,
@@ -44,6 +44,7 @@ from resolvers.artifacts.common import (
     workspace_property,
 )
 from resolvers.artifacts.looking import artifact_props, check_pickles, look, version_props
+from resolvers.artifacts.sweeping import no_sweep
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import command, procedure
