@@ -7,11 +7,9 @@ goes on meanwhile know of each other is in resolvers.artifacts.sweeping.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from graph.ontology import ARTIFACT, UPLOAD
 from graph.port import (
@@ -26,35 +24,19 @@ from graph.port import (
     Snapshot,
     Transaction,
     Update,
-    Where,
     batched,
 )
 from lineal.errors import Internal, PreconditionFailed
-from resolvers.artifacts.common import MANAGED, SHA256, find_manifest, workspace_property
+from resolvers.artifacts.common import BATCH, SHA256, SLACK, find_manifest, made_since, opened_since, pages
+from resolvers.artifacts.quotas import usage
 from resolvers.artifacts.sweeping import remove_blobs, sweeping
 from resolvers.reading import all_links
 from storage.port import Blob, Storage
 
-USAGE: Final = "usage"
-"""The document that holds what was measured."""
-BATCH: Final = 500
-USAGE_SECONDS: Final = 60.0
-"""How old a measurement of usage may be."""
 RETIRED: Final = frozenset({"retired", "archived"})
 """Stages, in small letters, whose versions' files may be kept cold."""
 
 _SECOND: Final = 1_000_000
-SLACK: Final = 60 * _SECOND
-"""What changed so long before a sweep began is looked at again: the clocks of several hosts may differ by a little."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a workspace keeps: blobs, their bytes, and when it was measured (microseconds)."""
-
-    blobs: int
-    size: int
-    at: int
 
 
 @dataclass(slots=True)
@@ -84,58 +66,23 @@ class _Needed:
     adopted: list[Node] = field(default_factory=list)
 
 
-# ── Usage ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def usage(storage: Storage, workspace: str, *, fresh: bool = False) -> Usage:
-    """What a workspace keeps, measured at most a minute ago."""
-    now = time.time_ns() // 1_000
-    if not fresh and (known := await storage.get(workspace, USAGE)):
-        measured = Usage(**orjson.loads(known))
-        if measured.at > now - USAGE_SECONDS * _SECOND:
-            return measured
-    blobs = size = 0
-    async for blob in storage.blobs(workspace):
-        blobs, size = blobs + 1, size + blob.size
-    measured = Usage(blobs, size, now)
-    await storage.put(workspace, USAGE, orjson.dumps({"blobs": blobs, "size": size, "at": now}))
-    return measured
-
-
-async def measured(graph: Graph, storage: Storage, workspace: str) -> dict[str, Any]:
-    """What a workspace keeps and may keep, as plain data: workspace, blobs, bytes, quotaBytes (None: no quota)."""
-    found = await usage(storage, workspace, fresh=True)
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        quota = await workspace_property(snapshot, workspace, "quotaBytes")
-    return {"workspace": workspace, "blobs": found.blobs, "bytes": found.size, "quotaBytes": quota}
-
-
 # ── Mark ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _pages(snapshot: Snapshot, kind: str, where: Where, order: Order) -> AsyncIterator[Sequence[Node]]:
-    after, more = None, True
-    while more:
-        page = await snapshot.find(kind, where, order=order, paging=Paging(BATCH, after))
-        yield page.items
-        after, more = page.cursors[-1] if page.cursors else None, page.has_next
-
-
 async def _mark(graph: Graph, storage: Storage, workspace: str, since: int = 0) -> _Needed:
-    """What is needed, of what changed since then (microseconds). Uploads are read before artifacts.
+    """What is needed, of what was begun or made since then (microseconds). Uploads are read before artifacts.
 
     An upload that is completed meanwhile was OPEN when it was read, or its artifact is there when those are read.
     """
     needed = _Needed()
-    here: tuple[Where, ...] = (Prop("workspace", "eq", workspace), Prop("updatedAt", "gte", since))
     async with graph.snapshot(EVERYTHING) as snapshot:
-        opened = All((*here, Prop("state", "eq", "OPEN")))
-        async for uploads in _pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
+        opened = opened_since(workspace, since)
+        async for uploads in pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
             for upload in uploads:
                 await _need(storage, needed, upload, warm=True)
     async with graph.snapshot(EVERYTHING) as snapshot:
-        managed = All((*here, Prop("storage", "eq", MANAGED)))
-        async for artifacts in _pages(snapshot, ARTIFACT.name, managed, Order("createdAt")):
+        managed = made_since(workspace, since)
+        async for artifacts in pages(snapshot, ARTIFACT.name, managed, Order("createdAt")):
             owned = await all_links(snapshot, [node.id for node in artifacts], Hop("HAS_ARTIFACT", "IN"))
             retired = await _retired(snapshot, [link.node for links in owned.values() for link in links])
             for artifact in artifacts:
@@ -242,7 +189,7 @@ async def _expire(graph: Graph, workspace: str, by: str, now: int, *, dry_run: b
 
     over = All((Prop("workspace", "eq", workspace), Prop("state", "eq", "OPEN"), Prop("expiresAt", "lt", now)))
     async with graph.snapshot(EVERYTHING) as snapshot:
-        ids = [node.id async for page in _pages(snapshot, UPLOAD.name, over, Order("createdAt")) for node in page]
+        ids = [node.id async for page in pages(snapshot, UPLOAD.name, over, Order("createdAt")) for node in page]
     for id in () if dry_run else ids:
 
         async def work(tx: Transaction, id: str = id) -> None:

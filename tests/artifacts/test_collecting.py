@@ -14,8 +14,9 @@ import pytest
 from graph.port import Node
 from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts import collecting, sweeping
-from resolvers.artifacts.collecting import Collected, collect, measured, usage
+from resolvers.artifacts.collecting import Collected, collect
 from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
 from resolvers.writing.lifecycle import set_stage
 from resolvers.writing.versions import delete_model_version
