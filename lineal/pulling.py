@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from lineal.errors import AlreadyExists, NotFound, PreconditionFailed, Unavailable
+from lineal.patience import SECONDS, Patience
 from lineal.remote import Remote
 from lineal.transfer import PAGE, ROUNDS, THREADS, BrokenError, Progress, Ranges
 from storage.manifest import File, Manifest
@@ -52,11 +52,21 @@ class Received:
 
 
 class Pull:
-    """Fetches an artifact into a folder. `on_bytes` hears of every byte that comes."""
+    """Fetches an artifact into a folder. `on_bytes` hears of every byte that comes.
+
+    While storage is away and nothing comes, it tries again for `patience` seconds.
+    """
 
     def __init__(
-        self, remote: Remote, to: Path, *, threads: int = THREADS, on_bytes: Progress = lambda _: None
+        self,
+        remote: Remote,
+        to: Path,
+        *,
+        threads: int = THREADS,
+        on_bytes: Progress = lambda _: None,
+        patience: float = SECONDS,
     ) -> None:
+        self._patience = patience
         self._remote, self._to, self._threads, self._on_bytes = remote, to, threads, on_bytes
         self._partial = to
         self._ranges = Ranges()
@@ -200,9 +210,9 @@ class Pull:
         self, file: File, url: str, start: int, size: int, sink: BinaryIO, *, seen: Seen = lambda _: None
     ) -> None:
         """Write so many bytes from `start`, trying again from where it broke off. Raises Unavailable, NotFound."""
-        tries = 0
+        tries, patience = 0, Patience(self._patience)
         while size:
-            came, problem = 0, ""
+            came, problem, refused = 0, "nothing came", False
             try:
                 for data in self._ranges.read(url, start, size):
                     sink.write(data)
@@ -210,14 +220,15 @@ class Pull:
                     came += len(data)
                     self._on_bytes(len(data))
             except BrokenError as error:
-                problem = str(error)
+                problem, refused = str(error), error.refused
             sink.flush()
             start, size = start + came, size - came
-            tries = 0 if came else tries + 1
-            if problem and tries >= ROUNDS:
+            tries += 1
+            if came:
+                tries = 0
+                patience.moved()
+            elif (refused and tries >= ROUNDS) or not patience.pause():
                 raise Unavailable(f"{file.path!r} could not be fetched: {problem}; pull again to go on")
-            if size and not came:
-                time.sleep(min(0.1 * 2**tries, 5))
 
 
 def _count(received: Received, came: int) -> None:
