@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
 from resolvers.writing.lifecycle import set_stage
 from resolvers.writing.versions import delete_model_version
+from storage.port import Stored
 from tests.artifacts.conftest import Registry
 from tests.conftest import count
 from tests.storage.storing import BASE, blob_of, some
@@ -58,6 +59,30 @@ async def test_what_an_open_upload_sent_stays(registry: Registry) -> None:
     await registry.send(upload, FILES, most=1)
     assert (await swept(registry)).removed == 0
     assert await registry.send(upload, FILES) == 1
+
+
+async def test_what_an_upload_counts_on_that_is_begun_again_in_the_midst_of_a_collection_stays(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    real = registry.storage.blobs
+
+    async def blobs(workspace: str) -> AsyncIterator[Stored]:
+        monkeypatch.setattr(registry.storage, "blobs", real)
+        assert await registry.send(await registry.begin(version.id, FILES), FILES) == 0
+        async for blob in real(workspace):
+            yield blob
+
+    # The collection refuses strangers first, and lists blobs when it has seen what is needed.
+    monkeypatch.setattr(registry.storage, "blobs", blobs)
+    assert (await swept(registry)).removed == 0
+    await registry.complete(await registry.begin(version.id, FILES))
+    assert await registry.holds(b"first")
 
 
 async def test_what_is_young_stays(registry: Registry) -> None:
