@@ -94,7 +94,8 @@ class Authenticator:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Let go of connections, and of what is being asked."""
+        await asyncio.gather(*(keys.aclose() for keys in self.keys), *(i.aclose() for i in self._introspectors))
         await self._client.aclose()
 
     async def authenticate(
@@ -158,9 +159,14 @@ class Authenticator:
         return issuer, tokens.verify(jwt, issuer, key, now)
 
     async def _opaque(self, token: str, now: float) -> tuple[Issuer, Mapping[str, Any]]:
-        """What the first issuer says that knows the token. Raises Refusal: none does, or one cannot be asked."""
+        """What the first issuer says that knows the token. Raises Refusal: none does, or one cannot be asked.
+
+        Whose it is may show by its beginning; only where it does not are issuers asked one after the other.
+        """
         away: Refusal | None = None
-        for introspector in self._introspectors:
+        prefixes = [(each.prefix, each) for each in self._introspectors]
+        told = [each for prefix, each in prefixes if prefix and token.startswith(prefix)]
+        for introspector in told or [each for prefix, each in prefixes if not prefix]:
             try:
                 claims = await introspector.ask(token, now)
             except Refusal as refusal:
@@ -191,7 +197,7 @@ def _credentials(authorization: Sequence[str]) -> tuple[Scheme, str]:
         raise malformed("malformed", "there is more than one Authorization header")
     value = authorization[0]
     if not _SCHEME.match(value):
-        raise no_credentials()
+        raise Refusal("scheme", no_credentials().description, "")
     # RFC 9110 lets schemes be written in any case.
     found = _CREDENTIALS.fullmatch(value)
     if found is None:

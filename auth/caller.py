@@ -19,9 +19,10 @@ class Caller:
 
     `name` is the name of their Principal node: the issuer's short name and the subject, `corp:248289761001`.
     `teams` are the names of the teams that the token's claims map to. `workspaces` are those that the token
-    itself makes its holder an owner of (None: all), which only tokens signed by Lineal can say. `expires`
-    is in seconds since the epoch. `trusted` is whoever runs Lineal's own commands on its own machine: they
-    need no node in the graph, and everything is open to them.
+    itself makes its holder an owner of (None: all), which only tokens signed by Lineal can say. `bounded` says that
+    the token opens no other workspace, whatever its holder may see and do there. `expires` is in seconds since
+    the epoch. `trusted` is whoever runs Lineal's own commands on its own machine: they need no node in the
+    graph, and everything is open to them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Caller:
     display_name: str = ""
     teams: frozenset[str] = frozenset()
     workspaces: frozenset[str] | None = frozenset()
+    bounded: bool = False
     expires: int = 0
     trusted: bool = False
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from graph.port import Entry, Head
+from joserfc.jwk import OKPKey
+
+from auth.pruning import is_pruning
+from graph.port import Change, Entry, Head
 from graph.recording import GENESIS, entry_hash
 
 MAX_SUSPECTS: Final = 100
@@ -27,8 +30,10 @@ class Wrong(StrEnum):
     """The end of a chain is not there."""
     UNCHAINED = "unchained"
     """A change is in no chain, or not in one that it says it is in."""
+    UNINDEXED = "unindexed"
+    """A change is not found by what it is about, or by what it is not about."""
     UNVOUCHED = "unvouched"
-    """Older entries were taken off a chain, and no checkpoint or no entry tells of it."""
+    """Older entries were taken off a chain, and no checkpoint or no signed entry tells of it."""
     UNSIGNED = "unsigned"
     """A checkpoint is not signed by one of the keys that are trusted."""
     FORGED = "forged"
@@ -79,13 +84,24 @@ class ChainCheck:
     """Takes the entries of a chain in their order, and tells what is wrong with them.
 
     `head` and `anchor` are what the store says of the chain (None: nothing); `seals` what checkpoints say, by
-    number. Only a bounded part of the chain is kept.
+    number; `keys`, by thumbprint, those that may have signed that older entries were taken off. Only a bounded
+    part of the chain is kept.
     """
 
-    def __init__(self, workspace: str, head: Head | None, anchor: Head | None, seals: Iterator[Seal]) -> None:
+    def __init__(
+        self,
+        workspace: str,
+        head: Head | None,
+        anchor: Head | None,
+        seals: Iterator[Seal],
+        keys: Mapping[str, OKPKey],
+    ) -> None:
         self.workspace = workspace
+        self._keys = keys
         self.last = self.anchor = anchor or Head(workspace, 0, GENESIS)
         self.first_seq: int | None = None
+        self.sound = False
+        """Whether the last entry that was taken is what its hash was made of."""
         self._head = head
         self._seals = seals
         self._seal = next(seals, None)
@@ -108,15 +124,16 @@ class ChainCheck:
         previous, change = self._previous, entry.change
         if self.first_seq is None:
             self.first_seq = change.seq
-        if previous is not None and entry_hash(previous, self.workspace, entry.number, change) != entry.hash:
+        self.sound = previous is not None and _hash(previous, self.workspace, entry.number, change) == entry.hash
+        if previous is not None and not self.sound:
             if len(self._suspects) < MAX_SUSPECTS:
                 self._suspects[entry.number] = entry, previous
             else:
                 yield self._edited(entry)
         if self.workspace not in change.workspaces:
             yield self._wrong(Wrong.EDITED, "says that it belongs to other chains", entry.number, change=change.id)
-        if change.action == "pruneAudit" and isinstance(noted := change.data.get("noted"), dict):
-            self._told |= (noted.get("number"), noted.get("hash")) == (self.anchor.number, self.anchor.hash)
+        if change.action == "pruneAudit":
+            self._told |= is_pruning(change.data.get("noted"), self.anchor, self._keys)
         self._entries += 1
         self._unsealed += 1
         if self._unsealed == 1:
@@ -133,7 +150,7 @@ class ChainCheck:
             text = f"its entries up to {self.anchor.number} were taken off, and no checkpoint knows the last of them"
             yield self._wrong(Wrong.UNVOUCHED, text, self.anchor.number)
         if not self._told:
-            text = f"its entries up to {self.anchor.number} were taken off, and no entry tells of it"
+            text = f"its entries up to {self.anchor.number} were taken off, and no entry tells of it that is signed"
             yield self._wrong(Wrong.UNVOUCHED, text, self.anchor.number)
         known, by = (self._head.number if self._head else 0), "its head"
         checkpoint = None
@@ -208,7 +225,7 @@ class ChainCheck:
         Either may have moved with its hash, without it, or without its place in the order of all changes too.
         """
         for change in (other.change, replace(other.change, seq=entry.change.seq)):
-            hash = entry_hash(before, self.workspace, entry.number, change)
+            hash = _hash(before, self.workspace, entry.number, change)
             if hash in {entry.hash, other.hash}:
                 return hash
         return None
@@ -232,6 +249,14 @@ class ChainCheck:
         if kind not in {Wrong.TRUNCATED, Wrong.UNVOUCHED}:
             message += f"entry {at or number} " + (f"(change {change}) " if change else "")
         return Finding(kind, message + text, self.workspace, number, until, change, checkpoint)
+
+
+def _hash(previous: str, workspace: str, number: int, change: Change) -> str | None:
+    """The hash of an entry; None of what somebody put there that no entry can be made of."""
+    try:
+        return entry_hash(previous, workspace, number, change)
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def chain_name(workspace: str) -> str:

@@ -47,6 +47,11 @@ def no_credentials() -> Refusal:
     return Refusal("missing", "a bearer token is needed", "")
 
 
+def used(authorization: str | None) -> Scheme:
+    """The scheme that a request used, by its Authorization header; Bearer where it used none that is known here."""
+    return "DPoP" if (authorization or "").lower().startswith("dpop ") else "Bearer"
+
+
 def malformed(reason: str, description: str) -> Refusal:
     """The request itself is wrong, whatever its token may be."""
     return Refusal(reason, description, INVALID_REQUEST, 400)

@@ -67,18 +67,27 @@ def sign(key: OKPKey, heads: Sequence[Head], *, at: int, last: Checkpoint | None
             "previous": digest(last) if last else GENESIS,
         }
     )
-    private = key.private_key
-    assert isinstance(private, Ed25519PrivateKey)
-    signature = base64.urlsafe_b64encode(private.sign(body)).rstrip(b"=")
-    return Checkpoint(number, body.decode(), key.thumbprint(), signature.decode())
+    return Checkpoint(number, body.decode(), key.thumbprint(), signature(key, body))
 
 
 def is_signed(checkpoint: Checkpoint, key: OKPKey) -> bool:
     """Whether this key signed the body."""
+    return is_signature(checkpoint.signature, key, checkpoint.body.encode())
+
+
+def signature(key: OKPKey, body: bytes) -> str:
+    """The Ed25519 signature of a body, in base64url without padding."""
+    private = key.private_key
+    assert isinstance(private, Ed25519PrivateKey)
+    return base64.urlsafe_b64encode(private.sign(body)).rstrip(b"=").decode()
+
+
+def is_signature(text: str, key: OKPKey, body: bytes) -> bool:
+    """Whether a text is the signature of a body by this key."""
     public = key.public_key
     assert isinstance(public, Ed25519PublicKey)
     try:
-        public.verify(base64.urlsafe_b64decode(checkpoint.signature + "=="), checkpoint.body.encode())
+        public.verify(base64.urlsafe_b64decode(text + "=="), body)
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
@@ -177,8 +186,15 @@ class CheckpointFile:
             os.fsync(file.fileno())
 
     def read(self) -> Iterator[Checkpoint]:
-        """The checkpoints in the file, in its order; lines that hold none are left out. Raises Unavailable."""
-        with _translated(self.path), self.path.open("rb") as file:
+        """The checkpoints in the file, in its order; lines that hold none are left out. Raises Unavailable.
+
+        There are none where there is no file.
+        """
+        with _translated(self.path):
+            if not self.path.exists():
+                return
+            file = self.path.open("rb")
+        with _translated(self.path), file:
             while text := file.readline(MAX_LINE):
                 if checkpoint := parsed(text):
                     yield checkpoint

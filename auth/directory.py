@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from auth.caller import Caller
+from auth.roles import check_active
 from graph import ontology
 from graph.port import Graph, NewNode, Transaction, Update
 from lineal.errors import AlreadyExists, InvalidArgument, Unauthenticated
@@ -45,6 +46,13 @@ class Directory:
         self._known[caller.name] = None
         if len(self._known) > self._remembered:
             self._known.popitem(last=False)
+
+    async def check(self, caller: Caller) -> None:
+        """Raises Unauthenticated: the caller has been deactivated; Unavailable."""
+        if caller.trusted or caller.anonymous:
+            return
+        async with self._graph.snapshot() as snapshot:
+            check_active(caller, await snapshot.access(caller.name))
 
     async def _appear(self, caller: Caller, request: str, address: str) -> None:
         facts = {"issuer": caller.issuer, "subject": caller.subject, "client": caller.client}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ MAX_ID: Final = 200
 KEPT: Final = 200_000
 """Proofs remembered, so that none is used twice. Where there are more, bound tokens wait for the oldest to end."""
 
+_ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]")
 _CURVES: Final = {"EC": "P-256", "OKP": "Ed25519"}
 
 
@@ -117,4 +120,10 @@ def _place(url: Any) -> tuple[str, str, int | None, str] | None:
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         return None
-    return parts.scheme, parts.hostname or "", port, parts.path or "/"
+    return parts.scheme, parts.hostname or "", port, _ENCODED.sub(_plain, parts.path) or "/"
+
+
+def _plain(encoded: re.Match[str]) -> str:
+    """An encoded octet in its one form: as itself where that may stand in any URL (RFC 3986, section 6.2.2)."""
+    character = chr(int(encoded[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else encoded[0].upper()

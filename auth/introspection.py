@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote_plus
 
@@ -20,40 +25,107 @@ FAILURES: Final = 3
 """Failures in a row after which an issuer is left alone for a while."""
 REST: Final = 15.0
 """Seconds that it is left alone."""
+AT_ONCE: Final = 16
+"""Questions that are open at one issuer at the same time."""
+IN_LINE: Final = 256
+"""Tokens that wait for an answer at the same time, open questions among them; more are sent away for now."""
+REMEMBERED: Final = 5.0
+"""Seconds for which a token that was refused is refused again without a question."""
+ROOM: Final = 10_000
+"""Refused tokens that are remembered."""
 
 _log = logging.getLogger("lineal.auth")
 
 
 class Introspector:
-    """Asks one issuer."""
+    """Asks one issuer: once about a token that many bring at the same time, and about few tokens at once.
+
+    Tokens are known by their SHA-256 alone. Those that are good are for the caller to remember.
+    """
 
     def __init__(self, source: Keys, client: httpx.AsyncClient, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.issuer = source.issuer
+        self.prefix = source.issuer.introspection.prefix if source.issuer.introspection else ""
         self._source = source
         self._client = client
         self._clock = clock
         self._failures = 0
         self._rest_until = float("-inf")
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._asking: dict[bytes, asyncio.Task[Mapping[str, Any]]] = {}
+        self.refused: OrderedDict[bytes, tuple[float, Refusal | None]] = OrderedDict()
+
+    async def aclose(self) -> None:
+        """Give up the questions that are open."""
+        for task in (tasks := list(self._asking.values())):
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, FetchError):
+                await task
 
     async def ask(self, token: str, now: float) -> Mapping[str, Any] | None:
         """The claims of a token; None where it is not good, or not this issuer's. `now` is in seconds since the epoch.
 
         Raises Refusal: it is this issuer's and not for us, or the issuer cannot be asked now (503).
         """
-        if self._clock() < self._rest_until:
-            raise unavailable("the issuer of the token cannot be reached")
-        try:
-            claims = await self._ask(token)
-        except FetchError as error:
-            self._failures += 1
-            if self._failures >= FAILURES:
-                self._rest_until = self._clock() + REST
-            _log.warning("the issuer %s cannot be asked about a token: %s", self.issuer.name, error)
-            raise unavailable("the issuer of the token cannot be reached") from None
-        self._failures = 0
-        if claims.get("active") is not True:
+        digest = hashlib.sha256(token.encode("ascii")).digest()
+        until, refusal = self.refused.get(digest, (float("-inf"), None))
+        if self._clock() < until:
+            if refusal is not None:
+                raise replace(refusal)
             return None
-        return self._checked(claims, now)
+        claims = await self._answer(digest, token)
+        if claims.get("active") is not True:
+            self.remember(digest, None)
+            return None
+        try:
+            return self._checked(claims, now)
+        except Refusal as refused:
+            self.remember(digest, replace(refused))
+            raise
+
+    def remember(self, digest: bytes, refusal: Refusal | None) -> None:
+        """Refuse a token for a while without asking: None where it is not good, or not this issuer's."""
+        self.refused[digest] = self._clock() + REMEMBERED, refusal
+        self.refused.move_to_end(digest)
+        if len(self.refused) > ROOM:
+            self.refused.popitem(last=False)
+
+    async def _answer(self, digest: bytes, token: str) -> Mapping[str, Any]:
+        """What the issuer says, for all who ask about the token now. Raises Refusal: it cannot be asked (503)."""
+        task = self._asking.get(digest)
+        if task is None:
+            if len(self._asking) >= IN_LINE:
+                raise unavailable("the issuer of the token is asked about too many tokens at once")
+            task = self._asking[digest] = asyncio.create_task(self._question(token))
+
+            def answered(done: asyncio.Task[Mapping[str, Any]]) -> None:
+                del self._asking[digest]
+                # All who asked may have gone.
+                _ = done.cancelled() or done.exception()
+
+            task.add_done_callback(answered)
+        try:
+            # Whoever asked first may go away while others wait.
+            return await asyncio.shield(task)
+        except FetchError:
+            raise unavailable("the issuer of the token cannot be reached") from None
+
+    async def _question(self, token: str) -> Mapping[str, Any]:
+        """Raises FetchError: the issuer cannot be asked, or is left alone now."""
+        async with self._slots:
+            if self._clock() < self._rest_until:
+                raise FetchError(f"{self.issuer.url} is left alone for a while")
+            try:
+                claims = await self._ask(token)
+            except FetchError as error:
+                self._failures += 1
+                if self._failures >= FAILURES:
+                    self._rest_until = self._clock() + REST
+                _log.warning("the issuer %s cannot be asked about a token: %s", self.issuer.name, error)
+                raise
+            self._failures = 0
+            return claims
 
     async def _ask(self, token: str) -> Mapping[str, Any]:
         asked = self.issuer.introspection
@@ -71,6 +143,8 @@ class Introspector:
         tokens.check_claims(claims, self.issuer, now)
         if str(claims.get("token_type", "Bearer")).lower() not in {"bearer", "dpop", "access_token"}:
             raise Refusal("type", "the token is no access token")
+        if str(claims.get("token_type")).lower() == "dpop" and not claims.get("cnf"):
+            raise Refusal("bound", "the token is bound to a key, and its issuer does not say to which")
         if not text(claims.get("client_id")):
             raise Refusal("claims", "the token does not say which client it was given to")
         # Where no person is behind it, RFC 7662 leaves the subject out; RFC 9068, section 2.2, says the client is it.

@@ -25,11 +25,15 @@ _CLIENTS: Final = ("client_id", "azp", "appid", "cid")
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """How an issuer is asked about tokens that only it can read (RFC 7662). Without `url`, as its metadata says."""
+    """How an issuer is asked about tokens that only it can read (RFC 7662). Without `url`, as its metadata says.
+
+    `prefix` is what all its tokens begin with, where that tells them from those of others.
+    """
 
     client_id: str
     client_secret: str = field(repr=False)
     url: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ class Keys:
         self._metadata: Mapping[str, Any] = {}
         self._metadata_expires = float("-inf")
         self._one_at_a_time = asyncio.Lock()
+        self._meanwhile: asyncio.Task[None] | None = None
         self.problem = ""
 
     @property
@@ -64,7 +65,7 @@ class Keys:
     async def key(self, kid: str, algorithm: str) -> Key:
         """The key of this id. Raises Refusal: there is none, or nobody can tell now (503)."""
         if self._clock() >= self._expires:
-            await self._refresh()
+            await self._renewed()
         if not self.usable:
             raise unavailable("the issuer of the token cannot be reached")
         if kid not in self._keys:
@@ -73,6 +74,24 @@ class Keys:
             if _fits(key, algorithm):
                 return key
         raise Refusal("key", "the token was signed with a key that its issuer does not publish")
+
+    async def settled(self) -> None:
+        """Wait until no keys are fetched in the background."""
+        if self._meanwhile is not None:
+            await asyncio.wait([self._meanwhile])
+
+    async def aclose(self) -> None:
+        """Give up a fetch in the background."""
+        if self._meanwhile is not None:
+            self._meanwhile.cancel()
+            await self.settled()
+
+    async def _renewed(self) -> None:
+        """Fetch keys that have expired: in the background where they can be used until there are newer ones."""
+        if not self.usable:
+            await self._refresh()
+        elif self._clock() >= self._rest_until and (self._meanwhile is None or self._meanwhile.done()):
+            self._meanwhile = asyncio.create_task(self._refresh())
 
     async def metadata(self) -> Mapping[str, Any]:
         """The issuer's metadata. Raises FetchError."""

@@ -28,6 +28,8 @@ CLIENT: Final = "lineal"
 EVERY: Final = "all"
 SHORTEST: Final = 60
 LONGEST: Final = 366 * 24 * 3600
+UNBOUNDED: Final = (ADMIN, "directory:write")
+"""Scopes that reach beyond any workspace: a token for some workspaces holds none of them."""
 
 ISSUER: Final = Issuer(
     name=NAME, url="lineal:local", audience="lineal", algorithms=(ALGORITHM,), leeway=0, groups_claims=()
@@ -51,10 +53,10 @@ class LocalIssuer:
         workspaces: Collection[str] | None = None,
         seconds: int = 3600,
     ) -> str:
-        """A token for `local:name` that makes its holder an owner of these workspaces, of all where None.
+        """A token for `local:name` that makes its holder an owner of these workspaces (None: all), and opens no other.
 
-        `scopes` are all but `admin` where None. Raises InvalidArgument: no such scope, no name, a time that is
-        not 1 minute to 366 days.
+        `scopes` are all but `admin` where None, beside workspaces all that these bound. Raises InvalidArgument: no
+        such scope, or one that workspaces do not bound; no name; a time that is not 1 minute to 366 days.
         """
         if not text(name) or len(name) > 100:
             raise InvalidArgument("as: a name is 1 to 100 printable characters", field="as")
@@ -69,7 +71,7 @@ class LocalIssuer:
             "jti": secrets.token_hex(16),
             "iat": now,
             "exp": now + seconds,
-            "scope": " ".join(granted(scopes)),
+            "scope": " ".join(granted(scopes) if workspaces is None else _within(scopes)),
         }
         if workspaces is not None:
             claims[WORKSPACES] = [workspace_name(each, field="workspace") for each in workspaces]
@@ -90,7 +92,7 @@ def caller(claims: Mapping[str, Any], found: Caller) -> Caller:
         return replace(found, workspaces=None)
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
         raise Refusal("claims", "the workspaces of the token cannot be used")
-    return replace(found, workspaces=frozenset(given))
+    return replace(found, workspaces=frozenset(given), bounded=True, scopes=found.scopes.difference(UNBOUNDED))
 
 
 def granted(scopes: Collection[str] | None) -> list[str]:
@@ -104,3 +106,12 @@ def granted(scopes: Collection[str] | None) -> list[str]:
         msg = f"scope: there is no {unknown[0]!r:.80}; there are {', '.join(SCOPES)}, and {EVERY!r} for all of them"
         raise InvalidArgument(msg, field="scope")
     return [scope for scope in SCOPES if scope in scopes or EVERY in scopes]
+
+
+def _within(scopes: Collection[str] | None) -> list[str]:
+    """The scopes of a token for some workspaces. Raises InvalidArgument: one of those asked for reaches further."""
+    found = granted(scopes)
+    if scopes is not None and (beyond := [scope for scope in found if scope in UNBOUNDED]):
+        msg = f"scope: {beyond[0]} is not bounded by workspaces; name the scopes that are needed, or no workspace"
+        raise InvalidArgument(msg, field="scope")
+    return [scope for scope in found if scope not in UNBOUNDED]

@@ -7,12 +7,13 @@ and written as one more entry with the count when the minute is over.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self
 
 from auth.caller import ANONYMOUS, Caller
@@ -23,12 +24,15 @@ from lineal.errors import LinealError, Unavailable
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
 READ: Final = "read"
+FETCHED: Final = "fetch"
 OTHERS: Final = "others"
 """Who is named where too many failed within a minute to tell them apart."""
 
 MINUTE: Final = 60.0
 MAX_KEYS: Final = 1_000
 """Different failures that are told apart within a minute."""
+MAX_TARGETS: Final = 100
+"""Different things that one caller is refused in the same way, which are told apart within a minute."""
 MAX_BATCH: Final = 500
 """Entries that are written in one transaction."""
 PATIENCE: Final = 5.0
@@ -92,20 +96,24 @@ class Recorder:
         code: str,
         message: str,
         scopes: Sequence[Sequence[str]] = (),
-        workspaces: Sequence[str] = ("",),
+        on: Mapping[str, Sequence[str]] = MappingProxyType({}),
         address: str = "",
         request: str = "",
     ) -> None:
         """Something was refused to a caller: `code` is that of the error, `scopes` what would have opened it.
 
-        The same again is the same action and code, for the same caller in the same workspaces; for nobody,
-        from the same address.
+        `on` is what they asked for, by workspace: the entry is in the chains of those. The same again is the same
+        action and code on the same things, for the same caller; for nobody, from the same address. Of one caller
+        MAX_TARGETS things are told apart.
         """
-        data = {"action": action, "code": code, "message": message, "scopes": scopes}
-        note = _note(caller, REFUSED, data, workspaces, address=address, request=request)
+        data = {"action": action, "code": code, "message": message, "scopes": scopes, "on": on}
+        note = _note(caller, REFUSED, data, list(on), address=address, request=request)
         who = note.origin.address if caller.anonymous else note.by
-        what = note.data["action"], note.data["code"]
-        await self._failure((REFUSED, *what, who, *sorted(note.workspaces)), (REFUSED, code), note)
+        base = (REFUSED, str(note.data["action"]), code, who)
+        key = (*base, hashlib.sha256(repr(note.data["on"]).encode()).hexdigest())
+        if key not in self._windows and sum(known[:4] == base for known in self._windows) >= MAX_TARGETS:
+            key, note = (*base, OTHERS), replace(note, data={**note.data, "on": {}}, workspaces=("",))
+        await self._failure(key, (REFUSED, code), note)
 
     async def failed(self, *, reason: str, address: str = "", request: str = "", detail: str = "") -> None:
         """A token was refused, so nobody knows who it was. `reason` is one of a small set of words.
@@ -135,6 +143,23 @@ class Recorder:
             await self._written(note, None)
         except TimeoutError:
             raise Unavailable(f"the audit could not be written within {PATIENCE:g} seconds") from None
+
+    async def fetched(
+        self, *, workspace: str, sha256: str, file: str = "", address: str = "", request: str = ""
+    ) -> None:
+        """The bytes of a file were given to whoever has its signed address: nobody said who that is.
+
+        The same again is another file of the workspace for the same address: it is counted, and MAX_ITEMS digests
+        are told with the count. A store that is away raises nothing.
+        """
+        key = (READ, FETCHED, workspace, _cut(address, MAX_NAME))
+        window = self._windows.get(key)
+        earlier = window.note.data["data"]["blobs"] if window and window.repeats else ()
+        data = {"blobs": list(dict.fromkeys((*earlier, sha256))), "files": [file]}
+        whole = {"action": FETCHED, "data": data}
+        await self._failure(
+            key, (READ, FETCHED), _note(Caller(ANONYMOUS), READ, whole, (workspace,), address=address, request=request)
+        )
 
     async def close(self) -> None:
         """Write what was counted, and wait for what is being written: 5 seconds, at most."""
@@ -265,6 +290,7 @@ def _note(
 def _common(note: Note) -> Note:
     """What is said of one failure of many: what happened, and nothing that tells one from another."""
     data = {name: note.data[name] for name in ("code", "reason") if name in note.data}
+    data |= {"action": FETCHED} if note.action == READ else {}
     return Note(OTHERS, note.action, data)
 
 

@@ -7,19 +7,24 @@ from collections.abc import Sequence
 from joserfc.jwk import OKPKey
 
 from auth.checkpoints import CheckpointFile, Statement, statement
+from auth.pruning import vouch
 from auth.verifying import CHECKPOINTS, Verification
 from graph.port import Graph, Head, Snapshot
 from lineal.errors import PreconditionFailed
 
 
 async def prune(
-    graph: Graph, before: int, *, by: str, keys: Sequence[OKPKey], file: CheckpointFile | None = None
+    graph: Graph, before: int, *, by: str, key: OKPKey, keys: Sequence[OKPKey], file: CheckpointFile | None = None
 ) -> int:
     """Take off what the last checkpoint before a time (microseconds since the epoch) covers; returns how many entries.
 
-    So every chain begins with an entry that a checkpoint knows. Raises PreconditionFailed: the audit is not
-    whole, or has entries before that time that no checkpoint covers.
+    So every chain begins with an entry that a checkpoint knows. That entries were taken off is signed with `key`,
+    one of the `keys` that checkpoints may be signed with. Raises PreconditionFailed: it is none of them, or the
+    audit is not whole, or has entries before that time that no checkpoint covers.
     """
+    if key.thumbprint() not in {each.thumbprint() for each in keys}:
+        msg = "the key that would sign what is taken off is not among those that are trusted"
+        raise PreconditionFailed(msg)
     async with graph.snapshot() as snapshot:
         verification = Verification(snapshot, keys, file)
         async for finding in verification.findings():
@@ -33,7 +38,8 @@ async def prune(
                 )
                 raise PreconditionFailed(msg)
         ends = await _ends(snapshot, before)
-    return await graph.prune(ends, by=by) if ends else 0
+    notes = {end.workspace: vouch(key, end) for end in ends}
+    return await graph.prune(ends, by=by, notes=notes) if ends else 0
 
 
 async def _ends(snapshot: Snapshot, before: int) -> list[Head]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from auth.caller import Caller
 from auth.scopes import readable_kinds, writable_kinds
+from graph.ontology import GLOBAL, PRINCIPAL, TEAM, WORKSPACE
 from graph.port import Access, Node, Rights, View
 from lineal.errors import Unauthenticated
 
@@ -26,6 +27,7 @@ class Role(IntEnum):
 
 PUBLIC: Final = "PUBLIC"
 INTERNAL: Final = "INTERNAL"
+OF_NO_WORKSPACE: Final = frozenset({PRINCIPAL.name, TEAM.name})
 
 
 def is_active(principal: Node) -> bool:
@@ -40,9 +42,12 @@ def check_active(caller: Caller, access: Access) -> None:
 
 
 def roles_of(caller: Caller, access: Access) -> Mapping[str, Role]:
-    """The highest role in each workspace where the caller has one. An admin has OWNER wherever it is asked for."""
+    """The highest role in each workspace where the caller has one. An admin has OWNER wherever it is asked for.
+
+    A bounded token has none but its own: what its holder was given elsewhere does not count.
+    """
     roles: dict[str, Role] = {}
-    for workspace, name in access.roles:
+    for workspace, name in () if caller.bounded else access.roles:
         roles[workspace] = max(Role[name], roles.get(workspace, Role.VIEWER))
     for workspace in caller.workspaces or ():
         roles[workspace] = Role.OWNER
@@ -52,12 +57,15 @@ def roles_of(caller: Caller, access: Access) -> Mapping[str, Role]:
 def view_of(caller: Caller, access: Access) -> View:
     """What the caller may see: the workspaces of their roles, internal and public ones, and what is shared with those.
 
-    Kinds that their scopes do not open are hidden whatever the workspace.
+    Kinds that their scopes do not open are hidden whatever the workspace. Those without a token see public
+    workspaces and nothing that is of none: no people and no teams. A bounded token sees its own workspaces alone.
     """
     kinds = None if caller.admin else readable_kinds(caller.scopes)
+    if kinds is not None and caller.anonymous:
+        kinds -= OF_NO_WORKSPACE
     if caller.admin or caller.workspaces is None:
         return View(kinds=kinds)
-    open_to = {PUBLIC} if caller.anonymous else {PUBLIC, INTERNAL}
+    open_to = set[str]() if caller.bounded else {PUBLIC} if caller.anonymous else {PUBLIC, INTERNAL}
     readable = {name for name, visibility in access.visibility.items() if visibility in open_to}
     if not caller.anonymous:
         readable |= roles_of(caller, access).keys()
@@ -68,9 +76,12 @@ def view_of(caller: Caller, access: Access) -> View:
 def rights_of(caller: Caller, access: Access, needed: Role | None) -> Rights:
     """What the caller may change in a write that needs this role.
 
-    Without a needed role the write is not held to workspaces, only to what the caller sees, and to kinds.
+    Without a needed role the write is not held to workspaces, only to what the caller sees, and to kinds; that of
+    a bounded token stays in its workspaces all the same, and makes no other.
     """
     kinds = None if caller.admin else writable_kinds(caller.scopes)
+    if needed is None and kinds is not None and caller.bounded:
+        return Rights(frozenset({GLOBAL, *(caller.workspaces or ())}), kinds - {WORKSPACE.name}, Role.OWNER.name)
     if needed is None or caller.admin or caller.workspaces is None:
         return Rights(kinds=kinds)
     held = {name for name, role in roles_of(caller, access).items() if role >= needed}

@@ -16,10 +16,13 @@ from auth.chains import Chain, ChainCheck, Finding, Wrong, chain_name, numbered
 from auth.checkpoints import CheckpointFile, digest, is_signed, statement
 from auth.ledger import Ledger
 from graph.port import Change, Checkpoint, Entry, Snapshot
+from graph.recording import addressed, subjects
 
 PAGE: Final = 1_000
 CHECKPOINTS: Final = 100
 """Checkpoints that are read at once: each names every chain."""
+MAX_NAMED: Final = 3
+"""Things that a change is not found by, which are named, at most."""
 MAX_UNCHAINED: Final = 1_000
 """Changes without an entry that are named, at most."""
 
@@ -48,7 +51,9 @@ class Verification:
             anchors = {head.workspace: head for head in await self._snapshot.anchors()}
             checks = []
             for workspace in sorted({*heads, *anchors, *ledger.sealed()}):
-                check = ChainCheck(workspace, heads.get(workspace), anchors.get(workspace), ledger.seals(workspace))
+                check = ChainCheck(
+                    workspace, heads.get(workspace), anchors.get(workspace), ledger.seals(workspace), self._keys
+                )
                 async for finding in self._check_chain(check, ledger):
                     yield finding
                 self.chains.append(check.state)
@@ -69,7 +74,7 @@ class Verification:
                 self.checkpoints = checkpoint.number
 
     def _check_file(self, ledger: Ledger) -> Iterator[Finding]:
-        """Those of the file must be signed, follow each other, and be in the store."""
+        """Those of the file must be there, signed, follow each other, and be in the store."""
         last: Checkpoint | None = None
         for checkpoint in self._file.read() if self._file else ():
             if checkpoint == last:
@@ -84,6 +89,10 @@ class Verification:
             elif not same:
                 text = f"checkpoint {checkpoint.number} is another one in the store than in the file"
                 yield Finding(Wrong.FORGED, text, checkpoint=checkpoint.number)
+        if self._file and last is None:
+            what = "holds no checkpoint" if self._file.path.exists() else "is not there"
+            text = f"the file of the checkpoints that are held elsewhere, {self._file.path}, {what}"
+            yield Finding(Wrong.MISSING, text)
 
     def _check_checkpoint(
         self, checkpoint: Checkpoint, last: Checkpoint | None, ledger: Ledger, *, follows: bool = True
@@ -115,18 +124,27 @@ class Verification:
     # ── Chains ────────────────────────────────────────────────────────────────────────────────────
 
     async def _check_chain(self, check: ChainCheck, ledger: Ledger) -> AsyncIterator[Finding]:
-        async for entry in self._entries(check.workspace, check.anchor.number):
-            for finding in check.take(entry):
-                yield finding
-            ledger.place(check.workspace, entry.change)
+        async for page in self._pages(check.workspace, check.anchor.number):
+            index = await self._snapshot.subjects([e.change.seq for e in page if e.change.seq is not None])
+            for entry in page:
+                for finding in check.take(entry):
+                    yield finding
+                if check.sound:
+                    for finding in _check_index(entry, index.get(entry.change.seq or 0, {})):
+                        yield finding
+                ledger.place(check.workspace, entry.change)
         for finding in check.end():
             yield finding
 
     async def _entries(self, workspace: str, after: int) -> AsyncIterator[Entry]:
         """The entries of a chain by number."""
-        while page := await self._snapshot.chain(workspace, after=after, limit=PAGE):
+        async for page in self._pages(workspace, after):
             for entry in page:
                 yield entry
+
+    async def _pages(self, workspace: str, after: int) -> AsyncIterator[Sequence[Entry]]:
+        while page := await self._snapshot.chain(workspace, after=after, limit=PAGE):
+            yield page
             after = page[-1].number
 
     # ── Changes ───────────────────────────────────────────────────────────────────────────────────
@@ -164,3 +182,16 @@ class Verification:
                 if not ledger.is_chained(after) and count < MAX_UNCHAINED:
                     count += 1
                     yield change
+
+
+def _check_index(entry: Entry, index: Mapping[str, bool]) -> Iterator[Finding]:
+    """That a change is found by what it is about: else somebody could hide it from whoever asks about that."""
+    change = entry.change
+    if entry.workspace != next(iter(change.workspaces), None):
+        return  # it is told once, in the first of its chains
+    about = dict.fromkeys(subjects(change.data), False) | dict.fromkeys(addressed(change.data), True)
+    if wrong := sorted(id for id, _ in {*about.items()} ^ {*index.items()}):
+        named = ", ".join(list(dict.fromkeys(wrong))[:MAX_NAMED])
+        text = f"entry {entry.number} (change {change.id}) is not found as it should be by {named}"
+        text = f"{chain_name(entry.workspace)}: {text}"
+        yield Finding(Wrong.UNINDEXED, text, entry.workspace, entry.number, entry.number, change.id)

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from auth.recorder import Recorder
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, Unavailable
 from storage.grant import Grant
 from storage.local import LocalStorage, Opened
@@ -40,22 +41,45 @@ _HEADERS: Final = {
 }
 
 
-def create_bytes_route(storage: LocalStorage, *, idle_seconds: float = IDLE_SECONDS) -> Route:
-    """The route of the addresses that this storage gives out."""
+def create_bytes_route(
+    storage: LocalStorage, recorder: Recorder | None = None, *, idle_seconds: float = IDLE_SECONDS
+) -> Route:
+    """The route of the addresses that this storage gives out. `recorder` hears what was fetched, or refused."""
 
     async def endpoint(request: Request) -> Response:
         try:
-            grant = _grant(storage, request)
+            grant = await _granted(storage, recorder, request)
             if request.method == "PUT":
                 return await _put(storage, grant, request, idle_seconds)
-            return await _get(storage, grant, request)
+            response = await _get(storage, grant, request)
+            if recorder is not None and isinstance(response, StreamingResponse):
+                told = {"workspace": grant.workspace, "sha256": grant.sha256, "file": grant.filename}
+                await recorder.fetched(**told, **_where(request))
         except ClientDisconnect:
             # Nobody reads this answer.
             return Response(status_code=HTTPStatus.BAD_REQUEST)
         except LinealError as error:
             return _problem(request, error)
+        else:
+            return response
 
     return Route(PREFIX + "{sha256}", endpoint, methods=["GET", "HEAD", "PUT"])
+
+
+def _where(request: Request) -> dict[str, str]:
+    """Where a request comes from, and its id."""
+    address = request.client.host if request.client else ""
+    return {"address": address, "request": str(getattr(request.state, "request_id", ""))}
+
+
+async def _granted(storage: LocalStorage, recorder: Recorder | None, request: Request) -> Grant:
+    """What the address opens for this method. Raises Forbidden, which is audited."""
+    try:
+        return _grant(storage, request)
+    except Forbidden as error:
+        if recorder is not None:
+            await recorder.failed(reason="bytes", detail=error.message, **_where(request))
+        raise
 
 
 def _grant(storage: LocalStorage, request: Request) -> Grant:

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
+from auth.challenges import INSUFFICIENT_SCOPE, Refusal, Resource, no_credentials, used
 from gateway.scim_errors import ScimError
-from gateway.scim_patch import PATCH_OP, change, change_members, member_ids, operations
+from gateway.scim_patch import PATCH_OP, carry_out, change_members, member_ids, operations
 from gateway.scim_resources import document, etag, group, group_json, person, said, user_json, where_of
 from gateway.scim_schemas import MAX_RESULTS, resource_types, schemas, service_provider_config
 from graph.ontology import PRINCIPAL, TEAM
@@ -26,11 +27,13 @@ from resolvers import provisioning
 from resolvers.operation import Operation
 from resolvers.provisioning import Check, Members
 
+PATH: Final = "/scim/v2"
 MEDIA_TYPE: Final = "application/scim+json"
 LIST: Final = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 SCOPE: Final = "directory:write"
 DEFAULT_COUNT: Final = 100
 MAX_BODY: Final = 1_048_576
+MAX_LEVELS: Final = 32
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 NewOperation = Callable[[Request], Operation]
@@ -62,25 +65,33 @@ Handler = Callable[[Asked], Awaitable[Response]]
 
 
 def create_scim_app(
-    new_operation: NewOperation, *, issuer: str = "local", path: str = "/scim/v2", max_body: int = MAX_BODY
+    new_operation: NewOperation, *, resource: Resource, issuer: str = "local", max_body: int = MAX_BODY
 ) -> Mount:
-    """SCIM 2.0 under a path.
+    """SCIM 2.0 under PATH.
 
-    `new_operation` says who asks. `issuer` is the short name of the issuer whose tokens the provisioned
-    people will come with. `max_body` bounds a request, in bytes.
+    `new_operation` says who asks. `resource` is what challenges speak of and addresses are made from. `issuer` is
+    the short name of the issuer whose tokens the provisioned people will come with. `max_body` bounds a request,
+    in bytes.
     """
+    base = resource.url(PATH)
 
     def route(at: str, **handlers: Handler) -> Route:
         async def endpoint(request: Request) -> Response:
             try:
-                return await _answer(request, new_operation(request), issuer, handlers, max_body)
+                return await _answer(Asked(request, new_operation(request), base, issuer, {}), handlers, max_body)
             except ScimError as error:
                 return _json(error.body(), error.status, **error.headers)
+            except Refusal as refusal:
+                refusal.scheme = used(request.headers.get("authorization"))
+                response = _json(ScimError(refusal.status, refusal.description).body(), refusal.status)
+                for challenge in resource.challenges(refusal, SCOPE if refusal.reason != "principal" else ""):
+                    response.headers.append("www-authenticate", challenge)
+                return response
 
         return Route(at, endpoint, methods=list(METHODS))
 
     return Mount(
-        path,
+        PATH,
         routes=[
             route("/Users", GET=_list_users, POST=_create_user),
             route("/Users/{id}", GET=_get_user, PUT=_put_user, PATCH=_patch_user, DELETE=_delete_user),
@@ -96,49 +107,65 @@ def create_scim_app(
     )
 
 
-async def _answer(
-    request: Request, op: Operation, issuer: str, handlers: Mapping[str, Handler], max_body: int
-) -> Response:
-    """Answer one request. Raises ScimError."""
+async def _answer(asked: Asked, handlers: Mapping[str, Handler], max_body: int) -> Response:
+    """Answer one request. Raises ScimError, Refusal."""
+    request, op = asked.request, asked.op
     async with op:
         try:
-            await _check_scope(op)
+            allowed = op.caller.holds(SCOPE)
+            # Whoever writes the directory reads it back, and sees no more of the graph by that.
+            op.caller = replace(op.caller, scopes=op.caller.scopes | {"workspace:read"})
+            await op.snapshot()
+            if not allowed:
+                raise await _lacking(op)
             if not handlers:
                 raise ScimError(404, "there is no such endpoint")
             handler = handlers.get(request.method)
             if handler is None:
                 raise ScimError(405, f"{request.method} is not possible here", allow=", ".join(handlers))
-            # Whoever writes the directory reads it back, and sees no more of the graph by that.
-            op.caller = replace(op.caller, scopes=op.caller.scopes | {"workspace:read"})
             body = await _body(request, max_body) if request.method in {"POST", "PUT", "PATCH"} else {}
-            base = str(request.url.replace(path=request.scope.get("root_path", ""), query="", fragment=""))
-            return await handler(Asked(request, op, base, issuer, body))
+            if request.method == "GET":
+                await _record_read(op, request)
+            return await handler(replace(asked, body=body))
         except Unauthenticated as error:
-            raise ScimError(401, error.message, www_authenticate='Bearer error="invalid_token"') from None
+            await _record_refusal(op, error)
+            raise Refusal("principal", "whoever the token speaks of may not come in") from None
         except LinealError as error:
             if error.status >= 500 and error.status != 503:
                 raise
             raise ScimError.of(error) from error
 
 
-async def _check_scope(op: Operation) -> None:
-    """Raises ScimError: nobody asks (401), or somebody without the scope (403, RFC 6750 section 3.1)."""
+async def _lacking(op: Operation) -> Refusal:
+    """What somebody without the scope is told (403, RFC 6750 section 3.1), or nobody (401); it is audited."""
+    lacking = Forbidden(f"the scope {SCOPE} is needed")
+    await _record_refusal(op, lacking, [[SCOPE]])
     if op.caller.anonymous:
-        raise ScimError(401, "a bearer token is needed", www_authenticate=f'Bearer scope="{SCOPE}"')
-    if op.caller.holds(SCOPE):
-        return
-    detail = f"the scope {SCOPE} is needed"
+        return no_credentials()
+    return Refusal("scope", lacking.message, INSUFFICIENT_SCOPE, Forbidden.status)
+
+
+async def _record_refusal(op: Operation, error: LinealError, scopes: Sequence[Sequence[str]] = ()) -> None:
     if op.recorder is not None:
         await op.recorder.refused(
             op.caller,
             action="scim",
-            code=Forbidden.code,
-            message=detail,
-            scopes=[[SCOPE]],
+            code=error.code,
+            message=error.message,
+            scopes=scopes,
             address=op.address,
             request=op.request,
         )
-    raise ScimError(403, detail, www_authenticate=f'Bearer error="insufficient_scope", scope="{SCOPE}"')
+
+
+async def _record_read(op: Operation, request: Request) -> None:
+    """Audit what an admin reads, before it is given out. Raises Unavailable."""
+    if op.recorder is not None and op.caller.admin and not op.caller.trusted:
+        asked = {
+            name: value for name, value in request.query_params.items() if name in {"filter", "startIndex", "count"}
+        }
+        data = {"face": "scim", "path": request.url.path, **asked}
+        await op.recorder.read(op.caller, action="adminRead", data=data, address=op.address, request=op.request)
 
 
 async def _body(request: Request, limit: int) -> dict[str, Any]:
@@ -157,7 +184,19 @@ async def _body(request: Request, limit: int) -> dict[str, Any]:
         raise ScimError(400, f"the body is not JSON: {error}", "invalidSyntax") from None
     if not isinstance(body, dict):
         raise ScimError(400, "the body must be one JSON object", "invalidSyntax")
+    _check_depth(body)
     return body
+
+
+def _check_depth(body: Any) -> None:
+    """Raises ScimError: there are more than MAX_LEVELS objects and lists in each other."""
+    level = [body]
+    for _ in range(MAX_LEVELS):
+        inner = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [part for parts in inner for part in parts if isinstance(part, (dict, list))]
+        if not level:
+            return
+    raise ScimError(400, f"the body is nested more than {MAX_LEVELS} levels deep", "invalidSyntax")
 
 
 # ── Users ─────────────────────────────────────────────────────────────────────────────────────────
@@ -192,8 +231,7 @@ async def _patch_user(asked: Asked) -> Response:
     def patch(node: Node) -> provisioning.Person:
         asked.matching(node)
         resource = _copy(said(node))
-        for op, path, value in wanted:
-            change(resource, op, path, _copy(value))
+        carry_out(resource, wanted)
         return person(document(resource))
 
     return await _one(asked, await provisioning.change_person(asked.op, asked.issuer, asked.id, patch))
@@ -245,8 +283,7 @@ async def _patch_group(asked: Asked) -> Response:
     def patch(node: Node) -> provisioning.Group:
         asked.matching(node)
         resource = _copy(said(node))
-        for op, path, value in others:
-            change(resource, op, path, _copy(value))
+        carry_out(resource, others)
         return group(document(resource))
 
     node = await provisioning.change_group(asked.op, asked.id, patch, members)

@@ -7,7 +7,10 @@ paths into objects without a path; Okta sends objects without a path, with the r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, Literal, cast
+
+import orjson
 
 from gateway.scim_errors import ScimError
 from gateway.scim_filter import Path, lookup, parse_path
@@ -15,6 +18,10 @@ from resolvers.provisioning import Members
 
 PATCH_OP: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAX_OPERATIONS: Final = 1_000
+MAX_VALUES: Final = 131_072
+"""Bytes of JSON that all operations of a PATCH may put in together, but for members of groups."""
+MAX_STEPS: Final = 200_000
+"""Values that all operations of a PATCH may look at together: each looks at the whole attribute that it names."""
 READ_ONLY: Final = frozenset({"id", "meta", "groups", "schemas"})
 
 Op = Literal["add", "replace", "remove"]
@@ -27,7 +34,10 @@ def operations(body: Mapping[str, Any]) -> list[Operation]:
     given = lookup(body, "Operations")
     if not isinstance(given, list) or not 0 < len(given) <= MAX_OPERATIONS:
         raise ScimError(400, f"Operations: must be a list of 1 to {MAX_OPERATIONS} operations", "invalidSyntax")
-    return [found for item in given for found in _operation(item)]
+    found = list(islice((each for item in given for each in _operation(item)), MAX_OPERATIONS + 1))
+    if len(found) > MAX_OPERATIONS:
+        raise ScimError(413, f"Operations: they name more than {MAX_OPERATIONS} attributes")
+    return found
 
 
 def _operation(item: Any) -> Iterator[Operation]:
@@ -56,6 +66,28 @@ def _writable(path: Path) -> Path:
     return path
 
 
+def carry_out(document: Document, operations: Sequence[Operation]) -> None:
+    """Carry operations out on a resource; their values stay as they are.
+
+    Raises ScimError noTarget, invalidValue, invalidPath, and 413: it would take too long.
+    """
+    values = [orjson.dumps(value) for _, _, value in operations]
+    if sum(map(len, values)) > MAX_VALUES:
+        raise ScimError(413, f"Operations: their values have more than the {MAX_VALUES} bytes allowed")
+    steps = 0
+    for (op, path, _), value in zip(operations, values, strict=True):
+        steps += len(document) + _weight(lookup(document, path.schema or path.name)) * (1 + len(path.where))
+        if steps > MAX_STEPS:
+            raise ScimError(413, "Operations: there are too many for a resource of this size; send fewer at once")
+        change(document, op, path, orjson.loads(value))
+
+
+def _weight(value: Any) -> int:
+    """How many values there are in a value, itself among them."""
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_weight, parts))
+
+
 def change(document: Document, op: Op, path: Path, value: Any) -> None:
     """Carry one operation out on a resource. Raises ScimError noTarget, invalidValue, invalidPath."""
     if path.schema and not path.name:
@@ -78,14 +110,19 @@ def change(document: Document, op: Op, path: Path, value: Any) -> None:
 
 def _put(holder: Document, name: str, value: Any, op: Op) -> None:
     """Set an attribute; objects are merged, `add` adds to lists, and null or nothing takes it away."""
-    key = _key(holder, name)
+    _set(holder, _key(holder, name), value, op)
+
+
+def _set(holder: Document, key: str, value: Any, op: Op) -> None:
     before = holder.get(key)
     if isinstance(before, list) and op == "add" and value is not None:
-        new = [item for item in _listed(value) if item not in before]
+        there = {_mark(item) for item in before}
+        new = [item for item in _listed(value) if _mark(item) not in there]
         holder[key] = _one_primary([*before, *new], new)
     elif isinstance(before, dict) and isinstance(value, dict):
+        keys: dict[str, str] = {name.lower(): name for name in reversed(before)}
         for part, given in value.items():
-            _put(before, part, given, "replace")
+            _set(before, keys.setdefault(part.lower(), part), given, "replace")
     elif value in (None, [], {}):
         holder.pop(key, None)
     else:
@@ -111,7 +148,8 @@ def _change_elements(holder: Document, op: Op, path: Path, value: Any) -> None:
         raise ScimError(400, f"path: {path.name} is no list", "invalidPath")
     matching = [item for item in items if all(c.holds(item) for c in path.where)]
     if op == "remove" and not path.sub:
-        _put(holder, path.name, [item for item in items if item not in matching], "replace")
+        gone = set(map(id, matching))
+        _put(holder, path.name, [item for item in items if id(item) not in gone], "replace")
         return
     if not matching and op == "replace":
         raise ScimError(400, f"path: nothing in {path.name} matches", "noTarget")
@@ -135,8 +173,8 @@ def _remove_elements(holder: Document, name: str, value: Any) -> None:
     """Remove the elements that `value` lists: by their `value` where they are objects."""
     items = holder.get(key := _key(holder, name))
     if isinstance(items, list):
-        gone = [_identity(item) for item in _listed(value)]
-        _put(holder, key, [item for item in items if _identity(item) not in gone], "replace")
+        gone = {_mark(_identity(item)) for item in _listed(value)}
+        _put(holder, key, [item for item in items if _mark(_identity(item)) not in gone], "replace")
     else:
         holder.pop(key, None)
 
@@ -144,8 +182,9 @@ def _remove_elements(holder: Document, name: str, value: Any) -> None:
 def _one_primary(items: list[Any], new: Sequence[Any]) -> list[Any]:
     """At most one element of a list is the primary one: that which was set last (RFC 7644, section 3.5.2)."""
     if any(isinstance(item, dict) and item.get("primary") is True for item in new):
+        kept = set(map(id, new))
         for item in items:
-            if isinstance(item, dict) and item.get("primary") is True and item not in new:
+            if isinstance(item, dict) and item.get("primary") is True and id(item) not in kept:
                 item["primary"] = False
     return items
 
@@ -177,6 +216,11 @@ def member_ids(value: Any) -> set[str]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _mark(item: Any) -> bytes:
+    """What equal values have in common, and no others."""
+    return orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
 
 
 def _identity(item: Any) -> Any:

@@ -11,7 +11,7 @@ from gateway.scim_filter import Comparison, lookup, parse_filter
 from graph.ontology import PRINCIPAL
 from graph.port import All, Any_, Linked, Node, Prop, Where
 from graph.text import fold
-from resolvers.provisioning import MEMBERS, Group, Person, version
+from resolvers.provisioning import MEMBERS, Group, Person, provisioned, version
 
 USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP: Final = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -78,10 +78,11 @@ def user_json(node: Node, teams: Sequence[Node], base: str) -> dict[str, Any]:
 
 def group_json(node: Node, members: Sequence[Node], base: str) -> dict[str, Any]:
     """A Group as clients get it."""
-    listed = [
-        {"value": m.id, "$ref": f"{base}/Users/{m.id}", "display": m.props.get("displayName", m.name), "type": "User"}
-        for m in members
-    ]
+    listed = []
+    for m in members:
+        # Those that no directory provisioned are members all the same, and are no resource that could be read.
+        ref = {"$ref": f"{base}/Users/{m.id}"} if provisioned(m, PRINCIPAL.name) else {}
+        listed.append({"value": m.id, **ref, "display": m.props.get("displayName") or m.name, "type": "User"})
     return {**_common(node, GROUP, "Group", f"{base}/Groups/{node.id}"), **({"members": listed} if listed else {})}
 
 

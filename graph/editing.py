@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 from graph import ontology, validation
 from graph.guarding import HIDDEN, Guarding
@@ -20,6 +21,8 @@ MAX_DISCRIMINATOR = 200
 MAX_ROW_NAME = 250
 MAX_ROWS = 10_000
 """Tags, parameters or points in one call."""
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 FIXED_NAMES = {"ModelVersion": "its number", "DeploymentRevision": "its number", "Workspace": "part of every address"}
 
@@ -57,7 +60,7 @@ class Editing(Guarding):
                 raise await self._taken(item, holders[item.key or ""])
         await self._insert_nodes(stored)
         self._note_born([item.node for item in stored])
-        self.log.created += [[s.node.id, s.node.kind, s.node.name] for s in stored]
+        self.log.created += [_told_node(s.node) for s in stored]
         return [item.node for item in stored]
 
     def _prepare(self, new: NewNode, id: str) -> Stored:
@@ -144,7 +147,7 @@ class Editing(Guarding):
         await self._end(await self._open_edges_of(list(current)))
         gone = [replace(n, deleted_at=self.now, updated_at=self.now, revision=n.revision + 1) for n in current.values()]
         await self._rewrite_nodes([Stored(node, key="", search="") for node in gone])
-        self.log.deleted += [[n.id, n.kind, n.name] for n in gone]
+        self.log.deleted += [_told_node(n) for n in gone]
 
     # Edges ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,14 +171,15 @@ class Editing(Guarding):
                 fresh.setdefault((*ends, edge.since), edge)
         await self._insert(list(fresh.values()))
         answer |= fresh
-        changed = {}
+        changed, told = {}, []
         for new, edge in zip(edges, wanted, strict=True):
             there = answer[ends_of(edge) if edge.until is None else (*ends_of(edge), edge.since)]
             if new.props and dict(there.props) != dict(edge.props):
                 changed[ends_of(there)] = answer[ends_of(edge)] = replace(there, props=edge.props)
+                told.append(_told_edge(there, before=there.props, after=edge.props))
         if changed:
             await self._rewrite_edges(list(changed.values()))
-            self.log.linked += [_told(ends) for ends in changed]
+            self.log.linked += told
         return [answer[ends_of(e) if e.until is None else (*ends_of(e), e.since)] for e in wanted]
 
     def _edge(self, new: NewEdge) -> Edge:
@@ -241,7 +245,12 @@ class Editing(Guarding):
         await self._refuse_cycles([e for e in edges if e.until is None and e.kind in ontology.WALKABLE_EDGES])
         self._tails.update(e.source for e in edges)
         self._heads.update(e.target for e in edges)
-        self.log.linked += [_told(ends_of(e)) for e in edges]
+        self.log.linked += [_told_edge(e, after={**e.props, **self._times(e)}) for e in edges]
+
+    def _times(self, edge: Edge) -> dict[str, int]:
+        """When an edge was true, where that is not from now on."""
+        times = {"since": edge.since, "until": edge.until}
+        return {name: at for name, at in times.items() if at not in {None, self.now}}
 
     async def _refuse_cycles(self, edges: Sequence[Edge]) -> None:
         """Only an edge whose source something may lead to already can close a cycle with what is there."""
@@ -277,7 +286,7 @@ class Editing(Guarding):
         if not edges:
             return []
         await self._end_edges(edges)
-        self.log.unlinked += [_told(ends_of(e)) for e in edges]
+        self.log.unlinked += [_told_edge(e, before=e.props) for e in edges]
         return [replace(e, until=self.now) for e in edges]
 
     # What nodes own ───────────────────────────────────────────────────────────────────────────────
@@ -361,10 +370,15 @@ def ends_of(edge: Edge) -> EdgeEnds:
     return (edge.kind, edge.source, edge.target, edge.discriminator)
 
 
-def _told(ends: EdgeEnds) -> list[str]:
+def _told_node(node: Node) -> list[Any]:
+    """A node that was made or deleted, as a Change tells it."""
+    return [node.id, node.kind, node.name, *([dict(node.props)] if node.props else [])]
+
+
+def _told_edge(edge: Edge, before: Mapping[str, Any] = NOTHING, after: Mapping[str, Any] = NOTHING) -> list[Any]:
     """An edge as a Change tells it, its source first."""
-    kind, source, target, discriminator = ends
-    return [source, kind, target, discriminator]
+    sides = {side: dict(props) for side, props in (("before", before), ("after", after)) if props}
+    return [edge.source, edge.kind, edge.target, edge.discriminator, *([sides] if sides else [])]
 
 
 def check_row(table: str, name: str, value: str | None) -> None:

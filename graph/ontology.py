@@ -232,6 +232,7 @@ MODEL_VERSION = NodeKind(
         _p("deprecatedAt", Type.TIME, "From when it is not to be used any more.", filterable=True, internal=True),
         _p("deprecationReason", Type.TEXT, "Why.", internal=True),
         _p("retiredAt", Type.TIME, "When it was retired: nothing may serve it or be made from it any more.", filterable=True, internal=True),
+        _p("lostAt", Type.TIME, "Since when it is FAILED because bytes of its artifacts were found wrong or gone; READY again when they are there.", internal=True),
     ),
     within="Model",
     orders=("number", "name", "createdAt", "updatedAt", "releasedAt", "parameterCount"),
@@ -401,6 +402,8 @@ UPLOAD = NodeKind(
         _p("fileCount", Type.INT, "How many files there are.", internal=True, least=0),
         _p("sizeBytes", Type.INT, "Bytes of all files.", internal=True, least=0),
         _p("expiresAt", Type.TIME, "When it expires unless it is completed or begun again.", filterable=True, internal=True),
+        _p("closedAt", Type.TIME, "When it was completed, aborted or expired.", internal=True),
+        _p("newBytes", Type.INT, "Bytes that storage lacked of it when the quota let it in. Absent where there was none.", internal=True, least=0),
     ),
 )
 CODE_REVISION = NodeKind(

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from graph.address import Address
@@ -705,6 +705,13 @@ class Snapshot(ABC):
         """Entries of one chain by number, from above `after`."""
 
     @abstractmethod
+    async def subjects(self, seqs: Sequence[int]) -> dict[int, dict[str, bool]]:
+        """By what the changes of these places in their order are found: ids, each with whether it is only addressed.
+
+        Changes that are found by nothing are missing. The view does not apply.
+        """
+
+    @abstractmethod
     async def heads(self) -> list[Head]:
         """The head of every chain that has entries, by workspace."""
 
@@ -825,6 +832,9 @@ class Statement:
 Observer = Callable[[Statement], None]
 
 
+NO_NOTES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+
+
 class Graph(ABC):
     """A store. Open it with `async with`, or call `open` and `close`."""
 
@@ -867,11 +877,12 @@ class Graph(ABC):
         """Keep a checkpoint. Raises Conflict: there is one with its number."""
 
     @abstractmethod
-    async def prune(self, ends: Sequence[Head], *, by: str) -> int:
+    async def prune(self, ends: Sequence[Head], *, by: str, notes: Mapping[str, Mapping[str, Any]] = NO_NOTES) -> int:
         """Take entries off the beginning of chains up to and with these; returns how many.
 
-        A change goes with its last entry. What was taken is noted in each chain, and its end kept as the
-        chain's anchor. Raises Conflict: an entry has another hash than its head says.
+        A change goes with its last entry. What was taken is noted in each chain, beside what `notes` has for its
+        workspace, and its end kept as the chain's anchor. Raises Conflict: an entry has another hash than its
+        head says.
         """
 
     @abstractmethod

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import rfc8785
 
 from graph.port import Change, Entry, Head, Metric, Node, Note, Point
@@ -19,6 +22,8 @@ GENESIS = "0" * 64
 
 ADDRESSING = frozenset({"MENTIONS", "NOTIFIES", "REVIEWER", "GRANTS", "MEMBER_OF"})
 """The kinds of edges that tell their target something: a change that links one addresses the target."""
+
+_OTHER_NUMBERS = re.compile(rb"[:\[,]-?(?:\d+[.eE]|9\d{15}|\d{17})")
 
 EdgeEnds = tuple[str, str, str, str]
 """(kind, source, target, discriminator)"""
@@ -49,13 +54,18 @@ class Series:
 
 @dataclass(slots=True)
 class ChangeLog:
-    """What a transaction did so far."""
+    """What a transaction did so far.
 
-    created: list[list[str]] = field(default_factory=list)
-    deleted: list[list[str]] = field(default_factory=list)
+    `created` and `deleted` have nodes as [id, kind, name, properties], `linked` and `unlinked` edges as [source, kind,
+    target, discriminator, {before, after}], each without its last part where that is empty; `updated` has, for each
+    node, the properties, tags and parameters that changed, before and after.
+    """
+
+    created: list[list[Any]] = field(default_factory=list)
+    deleted: list[list[Any]] = field(default_factory=list)
     updated: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    linked: list[list[str]] = field(default_factory=list)
-    unlinked: list[list[str]] = field(default_factory=list)
+    linked: list[list[Any]] = field(default_factory=list)
+    unlinked: list[list[Any]] = field(default_factory=list)
     logged: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, int] = field(default_factory=dict)
     touched: dict[str, None] = field(default_factory=dict)
@@ -68,14 +78,11 @@ class ChangeLog:
 
     def subjects(self) -> list[str]:
         """The nodes that the change is about: those written, and the sources of edges."""
-        ids = [row[0] for row in (*self.created, *self.deleted, *self.linked, *self.unlinked)]
-        return list(dict.fromkeys((*ids, *self.updated, *self.logged)))
+        return subjects(self.data())
 
     def addressed(self) -> list[str]:
         """The nodes that the change addresses, beside its subjects."""
-        subjects = set(self.subjects())
-        targets = (target for _, kind, target, _ in self.linked if kind in ADDRESSING)
-        return [id for id in dict.fromkeys(targets) if id not in subjects]
+        return addressed(self.data())
 
     def note(self, id: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Add to what happened to a node; the first `before` and the last `after` of a name stay."""
@@ -84,15 +91,28 @@ class ChangeLog:
         entry["after"] |= after
 
 
+def subjects(data: Mapping[str, Any]) -> list[str]:
+    """The nodes that a change with this data is about: those written, and the sources of edges."""
+    ids = (row[0] for part in ("created", "deleted", "linked", "unlinked") for row in data.get(part, ()))
+    return list(dict.fromkeys((*ids, *data.get("updated", ()), *data.get("logged", ()))))
+
+
+def addressed(data: Mapping[str, Any]) -> list[str]:
+    """The nodes that a change with this data addresses, beside its subjects."""
+    about = set(subjects(data))
+    targets = dict.fromkeys(target for _, kind, target, *_ in data.get("linked", ()) if kind in ADDRESSING)
+    return [id for id in targets if id not in about]
+
+
 def noted(note: Note, id: str, at: int) -> Change:
     """The change that puts a note into the audit."""
     data = {"noted": {**note.data, "count": note.count}}
     return Change(id, at, note.by, note.action, note.request, data, note.origin, note.workspaces or ("",))
 
 
-def pruned(end: Head, taken: int, by: str, id: str, at: int) -> Change:
-    """The change that tells of entries taken off the beginning of a chain: how many, and the last of them."""
-    data = {"noted": {"entries": taken, "number": end.number, "hash": end.hash}}
+def pruned(end: Head, note: Mapping[str, Any], by: str, id: str, at: int) -> Change:
+    """The change that tells of entries taken off the beginning of a chain: the last of them, beside what is noted."""
+    data = {"noted": {**note, "number": end.number, "hash": end.hash}}
     return Change(id, at, by, "pruneAudit", "", data, workspaces=(end.workspace,))
 
 
@@ -113,18 +133,35 @@ def entry_hash(previous: str, workspace: str, number: int, change: Change) -> st
 
 
 def read_data(text: str) -> Mapping[str, Any]:
-    """What a store kept of what changed. Somebody may have written there what is none: it must not hide the rest."""
-    try:
+    """What a store kept of what changed. Somebody may have written there what is none: it must not hide the rest.
+
+    A text that says the same in another way (a name twice, blanks) is none either: hashes would not tell it from
+    what was written, and whoever reads it in another way would be misled.
+    """
+    with suppress(ValueError, TypeError):  # TypeError: from orjson, for what it cannot write
+        data = orjson.loads(text)
+        if isinstance(data, dict) and orjson.dumps(data).decode() == text:
+            return data
+    with suppress(ValueError, TypeError, RecursionError):
         data = json.loads(text)
-    except ValueError:
-        data = None
-    return data if isinstance(data, dict) else {"unreadable": text}
+        if isinstance(data, dict) and json.dumps(data, allow_nan=False) == text:
+            canonical(data)
+            return data
+    return {"unreadable": text}
+
+
+def write_data(data: Mapping[str, Any]) -> str:
+    """What changed, as the text that a store keeps."""
+    try:
+        return orjson.dumps(data).decode()
+    except TypeError:  # it nests deeply, or has numbers past 64 bits
+        return json.dumps(data)
 
 
 def read_workspaces(text: str) -> tuple[str, ...]:
     """The chains that a store kept of a change, as JSON; none where somebody wrote something else there."""
     try:
-        names = json.loads(text)
+        names = orjson.loads(text)
     except ValueError:
         names = None
     return tuple(map(str, names)) if isinstance(names, list) else ()
@@ -170,6 +207,11 @@ def _hash_over(previous: str, workspace: str, number: int, covered: Mapping[str,
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON (RFC 8785). Whole numbers past 2^53 are written as decimal strings, as its appendix D advises."""
+    with suppress(TypeError):  # from orjson, for what it cannot write
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        # In ASCII the order of names is the same, and only such numbers are written in another way.
+        if text.isascii() and not _OTHER_NUMBERS.search(text):
+            return text
     try:
         return rfc8785.dumps(value)
     except rfc8785.IntegerDomainError:

@@ -6,8 +6,9 @@ The client's address is that of the connection. Where a proxy stands in front, u
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
+from urllib.parse import quote
 
 import orjson
 from starlette.datastructures import Headers
@@ -19,9 +20,11 @@ from starlette.websockets import WebSocket
 
 from auth.authenticator import Authenticator
 from auth.caller import ANONYMOUS, Caller
-from auth.challenges import INSUFFICIENT_SCOPE, METADATA_PATH, Refusal, Resource, no_credentials
+from auth.challenges import INSUFFICIENT_SCOPE, METADATA_PATH, Refusal, Resource, no_credentials, used
 from auth.directory import Directory
 from auth.recorder import Recorder
+from gateway import scim
+from gateway.scim_errors import ScimError
 from lineal.errors import Forbidden, InvalidArgument, LinealError, Unauthenticated, Unavailable
 from lineal.http import problem
 from schema.failures import body
@@ -32,6 +35,7 @@ SIGNED: Final = "/bytes/"
 METRICS: Final = "/metrics"
 METRICS_SCOPE: Final = "monitor:read"
 GRAPHQL: Final = "/graphql"
+SCIM: Final = "scim"
 
 _CODES: Final = {error.status: error.code for error in (InvalidArgument, Unauthenticated, Forbidden, Unavailable)}
 _RETRY_SECONDS: Final = 5
@@ -77,15 +81,23 @@ class Access:
             await self._record(scope, refusal)
             await self._refused(scope, refusal)(scope, receive, send)
             return
-        if scope["path"] == METRICS and not caller.holds(METRICS_SCOPE):
-            lacking = Refusal("scope", f"the scope {METRICS_SCOPE} is needed", INSUFFICIENT_SCOPE, 403)
-            await self._refused(scope, lacking, METRICS_SCOPE)(scope, receive, send)
-            return
         if self.directory is not None:
             try:
                 await self.directory.admit(caller, _request_id(scope), address(scope))
+                # GraphQL looks in the snapshot that it reads anyway.
+                if scope["path"] != GRAPHQL:
+                    await self.directory.check(caller)
             except LinealError as error:
-                await self._away(scope, error)(scope, receive, send)
+                away = await self._away(scope, caller, error)
+                await self._refused(scope, away)(scope, receive, send)
+                return
+        if scope["path"] == METRICS:
+            try:
+                lacking = await self._metrics(scope, caller)
+            except LinealError as error:
+                lacking = await self._away(scope, caller, error)
+            if lacking is not None:
+                await self._refused(scope, lacking, METRICS_SCOPE)(scope, receive, send)
                 return
         scope.setdefault("state", {})["caller"] = caller
         await self.app(scope, receive, send)
@@ -98,7 +110,7 @@ class Access:
             headers.getlist("authorization"),
             headers.getlist("dpop"),
             scope["method"],
-            self.resource.url(scope["path"]) + (f"?{query}" if query else ""),
+            self.resource.url(_sent(scope)) + (f"?{query}" if query else ""),
         )
         if caller is None:
             caller = self.nobody
@@ -107,22 +119,56 @@ class Access:
         return caller
 
     async def _record(self, scope: Scope, refusal: Refusal) -> None:
-        """Audit a token that failed. Requests that brought none are no failures of one."""
-        if self.recorder is not None and refusal.reason not in {"missing", "unavailable"}:
+        """Audit that nobody got in, but for an issuer that is away."""
+        if self.recorder is not None and refusal.status != Unavailable.status:
             await self.recorder.failed(reason=refusal.reason, address=address(scope), request=_request_id(scope))
 
-    def _away(self, scope: Scope, error: LinealError) -> Response:
-        """Whoever brought a good token could not be let in, because of their name or because the store is away."""
-        refusal = Refusal("principal", "the subject of the token cannot be a principal")
+    async def _metrics(self, scope: Scope, caller: Caller) -> Refusal | None:
+        """Why the metrics are not for this caller; None where they are.
+
+        Raises Unavailable: they are read by an admin, and that cannot be audited.
+        """
+        if not caller.holds(METRICS_SCOPE):
+            lacking = Refusal("scope", f"the scope {METRICS_SCOPE} is needed", INSUFFICIENT_SCOPE, Forbidden.status)
+            await self._record_of(scope, caller, Forbidden.code, lacking.description, [[METRICS_SCOPE]])
+            return lacking
+        if caller.admin and self.recorder is not None:
+            await self.recorder.read(
+                caller, action="adminRead", data={"face": "metrics"}, address=address(scope), request=_request_id(scope)
+            )
+        return None
+
+    async def _record_of(
+        self, scope: Scope, caller: Caller, code: str, message: str, scopes: Sequence[Sequence[str]] = ()
+    ) -> None:
+        """Audit that somebody who is known was refused."""
+        if self.recorder is not None:
+            await self.recorder.refused(
+                caller,
+                action=_face(scope),
+                code=code,
+                message=message,
+                scopes=scopes,
+                address=address(scope),
+                request=_request_id(scope),
+            )
+
+    async def _away(self, scope: Scope, caller: Caller, error: LinealError) -> Refusal:
+        """Whoever brought a good token is not let in: because of who they are, or because the store is away."""
         if not isinstance(error, Unauthenticated):
-            refusal = Refusal("unavailable", "the store is away or too busy", "", Unavailable.status)
-        return self._refused(scope, refusal)
+            return Refusal("unavailable", "the store is away or too busy", "", Unavailable.status)
+        await self._record_of(scope, caller, Unauthenticated.code, error.message)
+        return Refusal("principal", "whoever the token speaks of may not come in")
 
     def _refused(self, scope: Scope, refusal: Refusal, needed: str = "") -> Response:
         code = _CODES[refusal.status]
+        refusal.scheme = used(Headers(scope=scope).get("authorization"))
         if scope["path"] == GRAPHQL:
             content = orjson.dumps(body(refusal.description, code))
             response = Response(content, refusal.status, media_type="application/json")
+        elif _face(scope) == SCIM:
+            said = ScimError(refusal.status, refusal.description).body()
+            response = Response(orjson.dumps(said), refusal.status, media_type=scim.MEDIA_TYPE)
         else:
             response = problem(refusal.status, refusal.description, code)
         response.headers["cache-control"] = "no-store"
@@ -132,6 +178,18 @@ class Access:
         for challenge in self.resource.challenges(refusal, needed):
             response.headers.append("www-authenticate", challenge)
         return response
+
+
+def _sent(scope: Scope) -> str:
+    """The path as it was sent, with what is encoded in it."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else raw.decode("latin-1")
+
+
+def _face(scope: Scope) -> str:
+    """Which part of the application is asked for: one of a few words, for the audit."""
+    path: str = scope["path"]
+    return SCIM if path.startswith(f"{scim.PATH}/") else "metrics" if path == METRICS else "http"
 
 
 def address(scope: Scope) -> str:

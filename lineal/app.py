@@ -281,13 +281,13 @@ def create_app(
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             *metadata_routes(resource),
-            *([create_bytes_route(storage)] if isinstance(storage, LocalStorage) else []),
-            create_scim_app(operation, issuer=settings.provisioned_issuer),
+            *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
+            create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
         ],
         middleware=[
             Middleware(Observed, telemetry=telemetry, paths=(*PATHS, *metadata_paths(resource))),
             # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
-            *([] if settings.issuers else [Middleware(LoopbackHost)]),
+            *([] if settings.issuers else [Middleware(LoopbackHost, recorder=recorder)]),
             Middleware(
                 Access,
                 authenticator=authenticator,

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth.recorder import Recorder
 from lineal import logging
 from lineal.errors import Internal, LinealError
 from lineal.settings import is_loopback
@@ -106,16 +107,20 @@ class LoopbackHost:
     """Refuses requests for any name but this machine's own.
 
     A page elsewhere may let its own name point to 127.0.0.1 and then talk to Lineal from a browser (DNS
-    rebinding); its requests still carry that name in their Host header.
+    rebinding); its requests still carry that name in their Host header. The `recorder` is told of them.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, recorder: Recorder | None = None) -> None:
         self.app = app
+        self.recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it with status 421 (RFC 9110, section 15.5.20)."""
         if scope["type"] in {"http", "websocket"} and not is_loopback(host := _host(Headers(scope=scope))):
             detail = f"host: Lineal answers on this machine's loopback names only, not for {host!r:.80}"
+            if self.recorder is not None:
+                client = (scope.get("client") or ("",))[0]
+                await self.recorder.failed(reason="host", address=client, request=logging.request_id.get())
             refusal = problem(421, detail, "FORBIDDEN")
             await refusal(scope, receive, send)
             return

@@ -74,6 +74,9 @@ class IntrospectionSettings(_Table):
     client_id: str = Field(min_length=1, description="Lineal's own client at the issuer.")
     client_secret: SecretStr = Field(description="Its secret.")
     url: Url | None = Field(None, description="Where to ask. Default: what the issuer's metadata says.")
+    prefix: str = Field(
+        "", description="What all its opaque tokens begin with: then it is asked about these only, and nobody else is."
+    )
 
 
 class IssuerSettings(_Table):
@@ -133,7 +136,9 @@ class IssuerSettings(_Table):
             scopes_map=self.scopes_map,
             groups_claims=self.groups_claims,
             teams=self.teams,
-            introspection=issuer.Introspection(asked.client_id, asked.client_secret.get_secret_value(), asked.url or "")
+            introspection=issuer.Introspection(
+                asked.client_id, asked.client_secret.get_secret_value(), asked.url or "", asked.prefix
+            )
             if asked
             else None,
             jwks_url=self.jwks_url or "",

@@ -44,7 +44,14 @@ def configure(
         cache_logger_on_first_use=False,
     )
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time")]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(),
+                timestamp_key="time",
+                # The one with frames in colour shows the values of variables, and tokens are among these.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
         if people
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from lineal.errors import AlreadyExists, NotFound, PreconditionFailed, Unavailable
+from lineal.patience import SECONDS, Patience
 from lineal.remote import Remote
 from lineal.transfer import PAGE, ROUNDS, THREADS, BrokenError, Progress, Ranges
 from storage.manifest import File, Manifest
+from storage.naming import check_digest
 from storage.port import CHUNK, PART
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 Seen = Callable[[memoryview], None]
 """Is given the bytes that came, in order."""
-PARTIAL: Final = ".lineal-partial"
-"""The folder in the destination that holds what has not been checked yet."""
+PARTIAL: Final = ".lineal-partial-"
+"""What the folder in the destination is called that holds what has not been checked yet, before the digest of the
+manifest: no file of the artifact can be in the way of that, for no manifest can name its own digest."""
 
 FILES: Final = """query Files($artifact: ID!, $first: Int!, $after: String) {
   artifact(address: $artifact) { files(first: $first, after: $after) {
@@ -50,13 +52,23 @@ class Received:
 
 
 class Pull:
-    """Fetches an artifact into a folder. `on_bytes` hears of every byte that comes."""
+    """Fetches an artifact into a folder. `on_bytes` hears of every byte that comes.
+
+    While storage is away and nothing comes, it tries again for `patience` seconds.
+    """
 
     def __init__(
-        self, remote: Remote, to: Path, *, threads: int = THREADS, on_bytes: Progress = lambda _: None
+        self,
+        remote: Remote,
+        to: Path,
+        *,
+        threads: int = THREADS,
+        on_bytes: Progress = lambda _: None,
+        patience: float = SECONDS,
     ) -> None:
+        self._patience = patience
         self._remote, self._to, self._threads, self._on_bytes = remote, to, threads, on_bytes
-        self._partial = to / PARTIAL
+        self._partial = to
         self._ranges = Ranges()
 
     def run(self, artifact: str, digest: str) -> Received:
@@ -66,6 +78,7 @@ class Pull:
         refuses, PreconditionFailed (bytes are not those of the manifest, naming the file), AlreadyExists (something
         is in the place of a file), Unavailable. Where the folder cannot be written, that is PreconditionFailed too.
         """
+        self._partial = self._to / f"{PARTIAL}{check_digest(digest.removeprefix('sha256:'))}"
         try:
             return self._run(artifact, digest)
         except OSError as error:
@@ -197,9 +210,9 @@ class Pull:
         self, file: File, url: str, start: int, size: int, sink: BinaryIO, *, seen: Seen = lambda _: None
     ) -> None:
         """Write so many bytes from `start`, trying again from where it broke off. Raises Unavailable, NotFound."""
-        tries = 0
+        tries, patience = 0, Patience(self._patience)
         while size:
-            came, problem = 0, ""
+            came, problem, refused = 0, "nothing came", False
             try:
                 for data in self._ranges.read(url, start, size):
                     sink.write(data)
@@ -207,14 +220,15 @@ class Pull:
                     came += len(data)
                     self._on_bytes(len(data))
             except BrokenError as error:
-                problem = str(error)
+                problem, refused = str(error), error.refused
             sink.flush()
             start, size = start + came, size - came
-            tries = 0 if came else tries + 1
-            if problem and tries >= ROUNDS:
+            tries += 1
+            if came:
+                tries = 0
+                patience.moved()
+            elif (refused and tries >= ROUNDS) or not patience.pause():
                 raise Unavailable(f"{file.path!r} could not be fetched: {problem}; pull again to go on")
-            if size and not came:
-                time.sleep(min(0.1 * 2**tries, 5))
 
 
 def _count(received: Received, came: int) -> None:

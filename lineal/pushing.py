@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO, Final
 import urllib3
 
 from lineal.errors import Conflict, LinealError, NotFound, PreconditionFailed, Unavailable
+from lineal.patience import SECONDS, Patience
 from lineal.remote import Remote
 from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections
 from storage.folder import Folder
@@ -58,11 +58,21 @@ class Sent:
 
 
 class Push:
-    """Sends a folder, or one file, to be the artifact of something. `on_bytes` hears of every byte that goes."""
+    """Sends a folder, or one file, to be the artifact of something. `on_bytes` hears of every byte that goes.
+
+    While storage is away and nothing goes, it tries again for `patience` seconds.
+    """
 
     def __init__(
-        self, remote: Remote, folder: Folder, *, threads: int = THREADS, on_bytes: Progress = lambda _: None
+        self,
+        remote: Remote,
+        folder: Folder,
+        *,
+        threads: int = THREADS,
+        on_bytes: Progress = lambda _: None,
+        patience: float = SECONDS,
     ) -> None:
+        self._patience = patience
         self._remote, self._folder, self._threads, self._on_bytes = remote, folder, threads, on_bytes
         self._http = connections(threads)
 
@@ -78,7 +88,7 @@ class Push:
         ]
         begun = self._remote.ask(BEGIN, input={"to": to, "name": name, "files": files})["beginUpload"]["upload"]
         sent = Sent(len(manifest.files), manifest.size, upload=begun["id"], digest=begun["digest"])
-        idle = 0
+        idle, patience = 0, Patience(self._patience)
         while True:
             before = sent.bytes_sent
             problem = self._send_all(begun["id"], sent)
@@ -92,10 +102,14 @@ class Push:
                 else:
                     sent.artifact = made["id"] if made else ""
                     return sent
-            idle = idle + 1 if sent.bytes_sent == before else 0
-            if idle >= ROUNDS:
+            idle += 1
+            if sent.bytes_sent != before:
+                idle = 0
+                patience.moved()
+            # What storage refuses, it refuses in three minutes too.
+            refused = not isinstance(problem, Unavailable) or 400 <= problem.details.get("status", 0) < 500
+            if (refused and idle >= ROUNDS) or not patience.pause():
                 raise problem
-            time.sleep(min(0.25 * 2**idle, 10))
 
     def _send_all(self, upload: str, sent: Sent) -> LinealError | None:
         """Send everything that is missing; what went wrong last, where anything did."""
@@ -151,7 +165,7 @@ class Push:
         if response.status == 400:
             self._refuse_changed(file, start, size)
         told = response.data[:300].decode("utf-8", "replace")
-        raise Unavailable(f"storage answered {response.status} to {path!r}: {told}")
+        raise Unavailable(f"storage answered {response.status} to {path!r}: {told}", status=response.status)
 
     def _refuse_changed(self, file: Mapping[str, Any], start: int, size: int) -> None:
         """Raises PreconditionFailed: these bytes of a file are not those that were read first."""

@@ -15,12 +15,12 @@ import orjson
 
 from lineal import errors
 from lineal.errors import InvalidArgument, LinealError, Unauthenticated, Unavailable
+from lineal.patience import SHORT_SECONDS, Patience
 from lineal.settings import Settings, is_loopback
 
 URL_VARIABLE: Final = "LINEAL_URL"
 TOKEN_VARIABLE: Final = "LINEAL_TOKEN"  # noqa: S105 - the name of a variable
 SECONDS: Final = 120.0
-TRIES: Final = 5
 LIFE: Final = 3_600
 """Seconds that a token of our own is good for."""
 
@@ -32,43 +32,53 @@ _ERRORS: Final = {
 
 
 class Remote:
-    """The GraphQL API at `url`. `token` is asked for a token before each request. Use it with `with`."""
+    """The GraphQL API at `url`. `token` is asked for a token before each request. Use it with `with`.
 
-    def __init__(self, url: str, token: Callable[[], str]) -> None:
+    It is asked again for `patience` seconds while it is away; `on_wait` hears why when that begins.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], str],
+        *,
+        patience: float = SHORT_SECONDS,
+        on_wait: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.url = url
-        self._token = token
+        self._token, self._patience, self._on_wait = token, patience, on_wait
         self._client = httpx.Client(timeout=SECONDS, follow_redirects=False)
 
     @classmethod
-    def of(cls, settings: Settings, environment: Mapping[str, str] = os.environ) -> Remote:
+    def of(cls, settings: Settings, environment: Mapping[str, str] = os.environ, **more: Any) -> Remote:
         """What LINEAL_URL and LINEAL_TOKEN say: by default the server of these settings on this machine.
 
+        `more` is as for the class itself.
         For a server on this machine without issuers a token is signed with its own key. Raises InvalidArgument (the
         URL), Unauthenticated (there is no token, and none can be made).
         """
         url = _endpoint(environment.get(URL_VARIABLE) or settings.base)
         if given := environment.get(TOKEN_VARIABLE):
-            return cls(url, lambda: given)
+            return cls(url, lambda: given, **more)
         if not is_loopback(urlsplit(url).hostname or "") or settings.issuers or not settings.keys.is_dir():
             msg = f"{TOKEN_VARIABLE} must hold a token for {url}"
             raise Unauthenticated(msg)
-        return cls(url, _Signed(settings.keys))
+        return cls(url, _Signed(settings.keys), **more)
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of an answer. Raises the error of the tree that the answer has, Unavailable (nobody answers).
 
         What did not reach the server, and what it could not do for the moment, is tried again.
         """
-        pause = 0.5
-        for left in range(TRIES - 1, -1, -1):
+        patience = Patience(self._patience)
+        while True:
             try:
                 return self._ask(query, variables)
-            except Unavailable:
-                if not left:
+            except Unavailable as error:
+                if not patience.waiting:
+                    self._on_wait(error.message)
+                if not patience.pause():
                     raise
-                time.sleep(pause)
-                pause *= 2
-        raise AssertionError
 
     def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         headers = {"authorization": f"Bearer {self._token()}", "content-type": "application/json"}

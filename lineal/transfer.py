@@ -17,7 +17,7 @@ from storage.port import CHUNK
 THREADS: Final = max(3, min(8, (os.cpu_count() or 1) + 1))
 """Requests at once. More than processors to read and check what comes only wait for each other."""
 ROUNDS: Final = 8
-"""Times in a row that nothing could be moved before giving up."""
+"""Times in a row that storage refuses everything before giving up."""
 PAGE: Final = 200
 """Files that are asked for at a time."""
 
@@ -60,7 +60,7 @@ class Ranges:
             connection.http.request("GET", target, headers={"range": wanted})
             response = connection.http.getresponse()
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-                raise BrokenError(f"storage answered {response.status}")
+                raise BrokenError(f"storage answered {response.status}", refused=400 <= response.status < 500)
             while left and (came := response.readinto(connection.buffer[:left])):
                 left -= came
                 yield connection.buffer[:came]
@@ -100,4 +100,8 @@ class _Connection:
 
 
 class BrokenError(Exception):
-    """No bytes came, or not all of them; the message says why, without the address."""
+    """No bytes came, or not all of them; the message says why, without the address. `refused`: storage will not."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused

@@ -126,17 +126,16 @@ async def page(
 
 
 async def neighbours(op: Operation, ids: Sequence[str], hop: Hop) -> dict[str, list[Node]]:
-    """For each id its teams, or its provisioned members, all of them, by name."""
+    """For each id its teams, or its members, all of them, by name."""
     snapshot = await op.snapshot()
     return {id: await _all(snapshot, id, hop) for id in ids}
 
 
 async def _all(snapshot: Snapshot, id: str, hop: Hop) -> list[Node]:
-    where = PROVISIONED if hop == MEMBERS else None
     nodes: list[Node] = []
     after, more = None, True
     while more and len(nodes) < MAX_MEMBERS:
-        links = (await snapshot.neighbours([id], hop, where, paging=Paging(MAX_PAGE, after)))[id]
+        links = (await snapshot.neighbours([id], hop, paging=Paging(MAX_PAGE, after)))[id]
         nodes += [link.node for link in links.items]
         after, more = links.cursors[-1] if links.cursors else None, links.has_next
     return nodes

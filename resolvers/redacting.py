@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from graph import ontology
+from graph.address import parse
 from graph.ids import kind_of
 from graph.port import MAX_PAGE, Change
+from lineal.errors import InvalidArgument
 from resolvers.operation import Operation
 
 _LISTS = ("created", "deleted")
 _TABLES = ("updated", "logged")
 _EDGES = ("linked", "unlinked")
+_NAMING: Final = {"subject": ("subject",), "artifact": ("artifact", "files", "count")}
+"""What names a node in what was noted of a read, each with what goes where that node is hidden."""
+
+METRICS_READ: Final = "metrics:read"
+ARTIFACT_READ: Final = ontology.ARTIFACT.scope
 
 Told = tuple[Change, Mapping[str, Any]]
 """A change, and what may be told of its `data`."""
@@ -51,7 +58,7 @@ async def redacted(op: Operation, changes: Sequence[Change]) -> list[Mapping[str
         return [change.data for change in changes]
     named = list(dict.fromkeys(id for change in changes for id in _named(change.data)))
     shown = await (await op.snapshot()).seen(named) if named else set()
-    return [_without(change.data, shown) for change in changes]
+    return [_without(op, change.data, shown) for change in changes]
 
 
 def _named(data: Mapping[str, Any]) -> Iterable[str]:
@@ -66,11 +73,55 @@ def _named(data: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _asked_about(data: Mapping[str, Any]) -> Iterable[str]:
-    """The id of what somebody asked the audit about, where that was noted."""
+    """The ids of what somebody asked about or fetched, where that was noted."""
     noted = data.get("noted")
     asked = noted.get("data") if isinstance(noted, Mapping) else None
-    if isinstance(asked, Mapping) and isinstance(subject := asked.get("subject"), str):
-        yield subject
+    if isinstance(asked, Mapping):
+        yield from (id for name in _NAMING if isinstance(id := asked.get(name), str))
+    for texts in _on(data).values():
+        yield from (text for text in texts if kind_of(text))
+
+
+def _on(data: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    """What a refusal or an admin's read was about, by workspace."""
+    noted = data.get("noted")
+    inner = noted.get("data") if isinstance(noted, Mapping) else None
+    on = next((part["on"] for part in (noted, inner) if isinstance(part, Mapping) and "on" in part), None)
+    return on if isinstance(on, Mapping) else {}
+
+
+def _noted(op: Operation, noted: Mapping[str, Any], shown: set[str]) -> Mapping[str, Any]:
+    """What is told of what was noted: nothing that names what is hidden, or that somebody wrote who may see more."""
+    if isinstance(inner := noted.get("data"), Mapping):
+        unseen = [name for name in _NAMING if name in inner and inner[name] not in shown]
+        hidden = {part for name in unseen for part in _NAMING[name]}
+        hidden |= set() if op.caller.holds(ARTIFACT_READ) else {"files", "blobs"}
+        if "on" in inner:
+            hidden |= {"arguments", "operation"}
+        kept = {name: said for name, said in inner.items() if name not in hidden}
+        noted = {**noted, "data": _about(op, kept, shown)}
+    return _about(op, noted, shown)
+
+
+def _about(op: Operation, said: Mapping[str, Any], shown: set[str]) -> Mapping[str, Any]:
+    """What is told of what something was about, by workspace; its message only where that is all of it."""
+    if not isinstance(on := said.get("on"), Mapping):
+        return said
+    places, kinds = op.view.workspaces, op.view.kinds
+    left = {
+        place: [text for text in texts if (text in shown if kind_of(text) else kinds is None or _kind(text) in kinds)]
+        for place, texts in on.items()
+        if places is None or place in places
+    }
+    return {name: part for name, part in said.items() if name != "message" or left == on} | {"on": left}
+
+
+def _kind(address: str) -> str | None:
+    """The kind of what an address names; None of what was cut off, or is no address."""
+    try:
+        return parse(address).kind
+    except InvalidArgument:
+        return None
 
 
 def _open(id: str, value: Any) -> Any:
@@ -83,20 +134,28 @@ def _open(id: str, value: Any) -> Any:
     return sides if any(sides.values()) else None
 
 
-def _without(data: Mapping[str, Any], shown: set[str]) -> dict[str, Any]:
+def _open_row(entry: Sequence[Any]) -> list[Any]:
+    """What is told of a node that was made or deleted, in the same way."""
+    id, kind, name, *props = entry
+    sides = _open(id, {"props": props[0]}) if props else None
+    return [id, kind, name, *([sides["props"]] if sides and sides["props"] else [])]
+
+
+def _without(op: Operation, data: Mapping[str, Any], shown: set[str]) -> dict[str, Any]:
     left = dict(data)
     for part in _LISTS:
         if part in left:
-            left[part] = [entry for entry in left[part] if entry[0] in shown]
+            left[part] = [_open_row(entry) for entry in left[part] if entry[0] in shown]
     for part in _TABLES:
         if part in left:
             left[part] = {id: said for id, value in left[part].items() if id in shown and (said := _open(id, value))}
     for part in _EDGES:
         if part in left:
             left[part] = [entry for entry in left[part] if {entry[0], entry[2]} <= shown]
-    if not shown.issuperset(_asked_about(left)):
-        noted = left["noted"]
-        left["noted"] = {**noted, "data": {name: said for name, said in noted["data"].items() if name != "subject"}}
+    if isinstance(noted := left.get("noted"), Mapping):
+        left["noted"] = _noted(op, noted, shown)
+    if not op.caller.holds(METRICS_READ):
+        left.pop("logged", None)
     # Of an import only totals are kept, and of whose they are nothing.
     left.pop("loaded", None)
     return {part: value for part, value in left.items() if value}

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+import orjson
 import strawberry
-from graphql import GraphQLError, GraphQLInputObjectType, GraphQLSchema, Undefined, get_operation_ast
+from graphql import (
+    FieldNode,
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    Undefined,
+    get_argument_values,
+    get_operation_ast,
+    get_variable_values,
+)
 from strawberry.extensions import ParserCache, SchemaExtension
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.execution import PreExecutionError
@@ -18,6 +30,7 @@ from strawberry.types.execution import PreExecutionError
 from auth.caller import LOCAL, Caller
 from graph.port import Graph
 from lineal.errors import Forbidden, LimitExceeded, LinealError, Unauthenticated
+from resolvers.auditing import concerned
 from resolvers.operation import Operation
 from schema.check import check
 from schema.checking import checks
@@ -157,7 +170,7 @@ async def run(
             **kwargs,
         )
     try:
-        await _audit(context, result)
+        await _audit(schema, context, variables or {}, result)
     except LinealError as error:
         result = _refused(error)
         result.errors = [present(each, executed=True) for each in result.errors or ()]
@@ -171,31 +184,56 @@ async def run(
 AUDITED: Final = (Forbidden.code, Unauthenticated.code)
 
 
-async def _audit(context: Context, result: ExecutionResult) -> None:
-    """Put refusals, and what an admin read, into the audit. Raises Unavailable."""
+async def _audit(schema: LinealSchema, context: Context, variables: Mapping[str, Any], result: ExecutionResult) -> None:
+    """Put refusals, and what an admin read, into the audit, in the chains of what was asked for. Raises Unavailable."""
     op, caller = context.op, context.caller
-    if op.recorder is None:
+    refused = {code: found for code in AUDITED if (found := _of(result, code))}
+    read = caller.admin and not caller.trusted and result.data is not None
+    if op.recorder is None or not (refused or read):
         return
     name, type_ = context.operation
     operation = get_operation_ast(context.document, name) if context.document else None
-    fields = root_fields(context.document, operation) if context.document and operation else []
-    action = " ".join([type_ or "unread", *fields])
-    for code in AUDITED:
-        refused = [error for error in result.errors or () if (error.extensions or {}).get("code") == code]
-        if refused:
-            needed = [each for error in refused for each in (error.extensions or {}).get("requiredScopes", ())]
-            await op.recorder.refused(
-                caller,
-                action=action,
-                code=code,
-                message="; ".join(dict.fromkeys(error.message for error in refused))[:MAX_MESSAGE],
-                scopes=needed,
-                address=op.address,
-                request=op.request,
-            )
-    if caller.admin and not caller.trusted and type_ == "query" and result.data is not None:
-        data = {"operation": name, "fields": fields}
-        await op.recorder.read(caller, action="adminRead", data=data, address=op.address, request=op.request)
+    nodes = root_fields(context.document, operation) if context.document and operation else []
+    fields = list(dict.fromkeys(node.name.value for node in nodes))
+    arguments = _arguments(schema._schema, operation, nodes, variables) if operation else []
+    places = {str(w) for errors in refused.values() for e in errors if (w := (e.extensions or {}).get("workspace"))}
+    on = await concerned(op, [given for _, given in arguments], places)
+    for code, errors in refused.items():
+        await op.recorder.refused(
+            caller,
+            action=" ".join([type_ or "unread", *fields]),
+            code=code,
+            message="; ".join(dict.fromkeys(error.message for error in errors))[:MAX_MESSAGE],
+            scopes=[each for error in errors for each in (error.extensions or {}).get("requiredScopes", ())],
+            on=on,
+            address=op.address,
+            request=op.request,
+        )
+    if read:
+        told = orjson.dumps(arguments, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        data = {"operation": name, "fields": fields, "arguments": told, "on": on}
+        await op.recorder.read(
+            caller, action="adminRead", data=data, workspaces=list(on), address=op.address, request=op.request
+        )
+
+
+def _of(result: ExecutionResult, code: str) -> list[GraphQLError]:
+    return [error for error in result.errors or () if (error.extensions or {}).get("code") == code]
+
+
+def _arguments(
+    schema: GraphQLSchema, operation: OperationDefinitionNode, nodes: Sequence[FieldNode], variables: Mapping[str, Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    """The names of these root fields with their arguments, as far as those can be made out."""
+    given = get_variable_values(schema, operation.variable_definitions or (), dict(variables))
+    root = schema.get_root_type(operation.operation)
+    if root is None or isinstance(given, list):
+        return []
+    found = []
+    for node in nodes:
+        with suppress(GraphQLError, KeyError):
+            found.append((node.name.value, get_argument_values(root.fields[node.name.value], node, given)))
+    return found
 
 
 async def execute(

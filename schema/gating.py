@@ -375,22 +375,22 @@ MAX_NAMED: Final = 10
 """Root fields that the audit names of one operation."""
 
 
-def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> list[str]:
-    """The names of the first fields at the root of an operation, each once, fragments spread."""
+def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> list[FieldNode]:
+    """The first fields at the root of an operation, fragments spread once."""
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
-    names: dict[str, None] = {}
+    fields: list[FieldNode] = []
     spread: set[str] = set()
     stack: list[SelectionNode] = list(reversed(operation.selection_set.selections))
-    while stack and len(names) < MAX_NAMED:
+    while stack and len(fields) < MAX_NAMED:
         node = stack.pop()
         if isinstance(node, FieldNode):
-            names[node.name.value] = None
+            fields.append(node)
         elif isinstance(node, InlineFragmentNode):
             stack += reversed(node.selection_set.selections)
         elif isinstance(node, FragmentSpreadNode) and node.name.value not in spread:
             spread.add(node.name.value)
             stack += reversed(fragments[node.name.value].selection_set.selections)
-    return list(names)
+    return fields
 
 
 class GatedExecutor(StrawberryGraphQLCoreExecutionContext):

@@ -36,8 +36,9 @@ class Change:
     request: str | None = strawberry.field(description="The id of the request, as logs have it.")
     data: JSON = strawberry.field(
         description="What it did, to this node where it is read from one: `updated` with `before` and `after`, "
-        "`created`, `deleted`, `logged` with how many points of metrics, `linked` and `unlinked` edges as [source, "
-        "kind, target, discriminator]. What you may not read is left out."
+        "`created` and `deleted` nodes as [id, kind, name, properties], `logged` with how many points of metrics, "
+        "`linked` and `unlinked` edges as [source, kind, target, discriminator, {before, after}]. What is empty, and "
+        "what you may not read, is left out."
     )
 
 

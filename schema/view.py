@@ -24,7 +24,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
-from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials
+from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
 from graph.port import Graph
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, Unauthenticated
 from resolvers.operation import Operation
@@ -156,6 +156,7 @@ class View(GraphQL[Context, None]):
             raise HTTPException(405, error.as_http_error_reason(request_adapter.method)) from None
         if refusal := _refused(result, context):
             sub_response.status_code = refusal.status
+            refusal.scheme = used(request.headers.get("authorization"))
             scope = _enough(context) if refusal.code != INVALID_TOKEN else ""
             for challenge in self._challenges(refusal, scope):
                 sub_response.headers.append("www-authenticate", challenge)

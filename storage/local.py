@@ -5,6 +5,7 @@
 <workspace>/parts/<sha256>-<size>/      what comes in parts, until it is put together
 <workspace>/documents/<name>
 <workspace>/incoming/                   what is being written; it can go at any time when nobody writes
+<workspace>/removing                    an empty file, locked by whoever removes something
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from urllib.parse import urlencode
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from storage.grant import Grant, Grants
 from storage.naming import check_digest, check_document, file_of, folder_of, segment_of
-from storage.port import CHUNK, Blob, Send, Storage, Stored
+from storage.port import CHUNK, TOO_LATE, Blob, Send, Storage, Stored
 from storage.threads import Threads
-from storage.writing import BlobWriter, Partial, Writer, put
+from storage.writing import BlobWriter, Partial, Writer, locked, put
 
 THREADS: Final = 16
 """Reads and writes at once."""
@@ -224,14 +225,40 @@ class LocalStorage(Storage):
             digests = {path.name for place in PLACES for path in (folder / place / aa).glob("*")}
             yield from filter(None, (self._find(workspace, sha256) for sha256 in sorted(digests)))
 
-    async def remove(self, workspace: str, digests: Sequence[str]) -> set[str]:
+    async def remove(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> set[str]:
         def remove() -> None:
-            for sha256 in digests:
-                for place in PLACES * 2:
-                    self._path(workspace, place, sha256).unlink(missing_ok=True)
+            with self._in_time(workspace, until):
+                for sha256 in digests:
+                    for place in PLACES * 2:
+                        self._path(workspace, place, sha256).unlink(missing_ok=True)
 
         await self._run(remove)
         return set()
+
+    async def quiet(self, workspace: str) -> bool:
+        def quiet() -> bool:
+            with locked(self._removing(workspace), alone=False) as alone:
+                return alone
+
+        return await self._run(quiet)
+
+    @contextmanager
+    def _in_time(self, workspace: str, until: float | None) -> Iterator[None]:
+        """Remove something before then: the time is looked at under a lock, which `quiet` sees until it is over.
+
+        The lock is that of this process, and stays where it stands still, and goes with it.
+        """
+        if until is None:
+            yield
+            return
+        while True:
+            with locked(self._removing(workspace), alone=True) as alone:
+                if time.time() > until:
+                    raise Unavailable(TOO_LATE, retry=True)
+                if alone:
+                    yield
+                    return
+            time.sleep(0.05)
 
     async def abandon(self, workspace: str, before: int, keep: Callable[[str], bool] = lambda _: False) -> int:
         return await self._run(self._abandon, workspace, before, keep)
@@ -251,10 +278,11 @@ class LocalStorage(Storage):
                 dropped += self._partial(workspace, Blob(sha256, int(size))).abandon(before)
         return dropped
 
-    async def chill(self, workspace: str, digests: Sequence[str]) -> None:
+    # One that is moved is renamed: whatever stands still meanwhile, it is in one of the two places.
+    async def chill(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> None:  # noqa: ARG002
         await self._run(self._move, workspace, digests, "blobs", "cold")
 
-    async def warm(self, workspace: str, digests: Sequence[str]) -> None:
+    async def warm(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> None:  # noqa: ARG002
         await self._run(self._move, workspace, digests, "cold", "blobs")
 
     def _move(self, workspace: str, digests: Sequence[str], here: str, there: str) -> None:
@@ -299,11 +327,11 @@ class LocalStorage(Storage):
             async for name in self._threads.each(_names(root, f"{folder}/" if folder else "", beginning)):
                 yield name
 
-    async def discard(self, workspace: str, name: str) -> None:
+    async def discard(self, workspace: str, name: str, *, until: float | None = None) -> None:
         path = self._document(workspace, name)
 
         def discard() -> None:
-            with suppress(FileNotFoundError, NotADirectoryError):
+            with self._in_time(workspace, until), suppress(FileNotFoundError, NotADirectoryError):
                 path.unlink()
 
         await self._run(discard)
@@ -315,6 +343,9 @@ class LocalStorage(Storage):
 
     def _incoming(self, workspace: str) -> Path:
         return self._folder(workspace) / "incoming"
+
+    def _removing(self, workspace: str) -> Path:
+        return self._folder(workspace) / "removing"
 
     def _path(self, workspace: str, place: str, sha256: str) -> Path:
         return self._folder(workspace) / place / check_digest(sha256)[:2] / sha256

@@ -24,6 +24,7 @@ MAX_PARTS: Final = 10_000
 """Parts of a blob, as in S3."""
 CHUNK: Final = 2**20
 """Bytes that are read or written at a time."""
+TOO_LATE: Final = "what was to be removed was not removed in time, and stays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +170,17 @@ class Storage(ABC):
         """Every blob of a workspace, by digest, without holding all of them in memory."""
 
     @abstractmethod
-    async def remove(self, workspace: str, digests: Sequence[str]) -> set[str]:
+    async def remove(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> set[str]:
         """Remove blobs, wherever they are kept, so that their bytes are free; the digests of those that are retained.
 
-        What is not there is no error, and what is retained stays as it is.
+        What is not there is no error, and what is retained stays as it is. With `until` (seconds since the epoch)
+        nothing is removed after that, however long this process stands still between two of its steps; what is on
+        its way at that moment, `quiet` waits for. Raises Unavailable then, and some may be left.
         """
+
+    @abstractmethod
+    async def quiet(self, workspace: str) -> bool:
+        """Whether nothing goes on any more of what had to end before now, by the `until` of `remove` and others."""
 
     @abstractmethod
     async def abandon(self, workspace: str, before: int, keep: Callable[[str], bool] = lambda _: False) -> int:
@@ -183,18 +190,22 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    async def chill(self, workspace: str, digests: Sequence[str]) -> None:
-        """Move blobs to where they are kept cold. They read as before. Those that are retained stay where they are."""
+    async def chill(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> None:
+        """Move blobs to where they are kept cold. They read as before. Those that are retained stay where they are.
+
+        With `until` nothing is taken from where it was after that, as in `remove`: what was only copied is in both
+        places then, which is no error, and the same call goes on with it.
+        """
 
     @abstractmethod
-    async def warm(self, workspace: str, digests: Sequence[str]) -> None:
+    async def warm(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> None:
         """Move blobs back."""
 
     @abstractmethod
     async def retain(self, workspace: str, digests: Sequence[str], until: int) -> None:
         """Keep blobs from being removed by anybody until then (microseconds), where the store can hold them.
 
-        Raises PreconditionFailed (it cannot), NotFound.
+        What is kept for longer already stays so. Raises PreconditionFailed (it cannot), NotFound.
         """
 
     # ── Documents: what Lineal itself writes beside blobs ─────────────────────────────────────────
@@ -216,5 +227,5 @@ class Storage(ABC):
         """The names of the documents whose names begin so, in order."""
 
     @abstractmethod
-    async def discard(self, workspace: str, name: str) -> None:
-        """Remove a document. One that is not there is no error."""
+    async def discard(self, workspace: str, name: str, *, until: float | None = None) -> None:
+        """Remove a document. One that is not there is no error. With `until` as in `remove`."""

@@ -28,9 +28,9 @@ from urllib3.response import BaseHTTPResponse
 
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from storage.naming import check_digest, check_document
-from storage.port import CHUNK, Blob, Send, Storage, Stored
+from storage.port import CHUNK, TOO_LATE, Blob, Send, Storage, Stored
 from storage.s3_addresses import Addresses, Block
-from storage.s3_objects import MISSING, RETAINED, Objects, RefusedError
+from storage.s3_objects import MISSING, NO_LOCK, Objects, RefusedError, retained_until
 from storage.s3_options import COLD, HOT, S3Options
 from storage.threads import Threads
 
@@ -239,16 +239,30 @@ class S3Storage(Storage):
             _, is_cold, item = next(iter(same))
             yield _stored(sha256, item, cold=is_cold)
 
-    async def remove(self, workspace: str, digests: Sequence[str]) -> set[str]:
+    async def remove(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> set[str]:
         place = self.options.place(workspace)
         keys = [place.blob(where, sha256) for sha256 in digests for where in (HOT, COLD)]
+        locked = await self._run(self._remove, place.bucket, keys, until)
+        return {key.rpartition("/")[2] for key in locked}
 
-        def remove() -> set[str]:
+    def _remove(self, bucket: str, keys: Sequence[str], until: float | None) -> set[str]:
+        """Remove objects; the keys of those that are locked. Raises Unavailable: it is later than `until`."""
+        if until is None:
             batches = [keys[i : i + PAGE] for i in range(0, len(keys), PAGE)]
-            locked = self._all(lambda batch: self._objects.remove(place.bucket, batch), batches)
-            return {key.rpartition("/")[2] for each in locked for key in each}
+            return set().union(*self._all(lambda batch: self._objects.remove(bucket, batch), batches))
+        versioned = self._objects.versioned(bucket)
 
-        return await self._run(remove)
+        def remove(key: str) -> bool:
+            if self._clock() > until:
+                raise Unavailable(TOO_LATE, retry=True)
+            return self._objects.remove_until(bucket, key, until, versioned=versioned)
+
+        gone = self._all(remove, keys)
+        return {key for key, removed in zip(keys, gone, strict=True) if not removed}
+
+    async def quiet(self, workspace: str) -> bool:  # noqa: ARG002
+        # The store itself refuses what comes too late.
+        return True
 
     async def abandon(self, workspace: str, before: int, keep: Callable[[str], bool] = lambda _: False) -> int:
         return await self._run(self._abandon, workspace, before, keep)
@@ -277,22 +291,37 @@ class S3Storage(Storage):
             idle = True
         return idle
 
-    async def chill(self, workspace: str, digests: Sequence[str]) -> None:
-        await self._run(self._move_all, workspace, digests, HOT, COLD, self.options.cold_class)
+    async def chill(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> None:
+        await self._run(self._move_all, workspace, digests, HOT, COLD, self.options.cold_class, until)
 
-    async def warm(self, workspace: str, digests: Sequence[str]) -> None:
-        await self._run(self._move_all, workspace, digests, COLD, HOT, "")
+    async def warm(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> None:
+        await self._run(self._move_all, workspace, digests, COLD, HOT, "", until)
 
-    def _move_all(self, workspace: str, digests: Sequence[str], here: str, there: str, storage_class: str) -> None:
+    def _move_all(  # noqa: PLR0917
+        self,
+        workspace: str,
+        digests: Sequence[str],
+        here: str,
+        there: str,
+        storage_class: str,
+        until: float | None,
+    ) -> None:
         place = self.options.place(workspace)
 
         def move(sha256: str) -> None:
-            key = place.blob(here, sha256)
+            key, to = place.blob(here, sha256), place.blob(there, sha256)
             found = self._objects.stat(place.bucket, key)
-            if found is not None and not _is_retained(found, self._clock()):
-                self._objects.copy(place.bucket, key, place.blob(there, sha256), storage_class)
+            if found is None or _is_retained(found, self._clock()):
+                return
+            copied = self._objects.stat(place.bucket, to)
+            if copied is None or copied.size != found.size:
+                self._objects.copy(place.bucket, key, to, storage_class)
+            if until is None:
                 self._objects.remove(place.bucket, [key])
+            elif self._clock() < until:
+                self._objects.remove_until(place.bucket, key, until, versioned=versioned)
 
+        versioned = until is not None and self._objects.versioned(place.bucket)
         self._all(move, digests)
 
     async def retain(self, workspace: str, digests: Sequence[str], until: int) -> None:
@@ -300,10 +329,15 @@ class S3Storage(Storage):
 
         def retain(sha256: str) -> None:
             bucket, key, _ = self._known(workspace, sha256)
+            if self._objects.retained(bucket, key) >= until / 1e6:
+                return
             try:
                 self._objects.client.set_object_retention(bucket, key, kept)
             except S3Error as error:
-                if error.code not in {"InvalidRequest", "ObjectLockConfigurationNotFoundError", "NotImplemented"}:
+                # Another one may have kept it for longer since this one looked: a store lets nobody shorten that.
+                if self._objects.retained(bucket, key) >= until / 1e6:
+                    return
+                if error.code not in NO_LOCK or self._objects.locks(bucket):
                     raise
                 msg = f"the bucket {bucket} cannot keep objects from being removed: it has no object lock"
                 raise PreconditionFailed(msg) from error
@@ -327,9 +361,9 @@ class S3Storage(Storage):
             async for item in self._threads.each(self._objects.listed(place.bucket, beginning)):
                 yield str(item.object_name).removeprefix(place.documents)
 
-    async def discard(self, workspace: str, name: str) -> None:
+    async def discard(self, workspace: str, name: str, *, until: float | None = None) -> None:
         place = self.options.place(workspace)
-        await self._run(self._objects.remove, place.bucket, [place.document(name)])
+        await self._run(self._remove, place.bucket, [place.document(name)], until)
 
     # ── Looking for one ───────────────────────────────────────────────────────────────────────────
 
@@ -392,5 +426,4 @@ def _is_retained(item: Object, now: float) -> bool:
     headers = item.metadata or {}
     if headers.get("x-amz-object-lock-legal-hold") == "ON":
         return True
-    until = headers.get(RETAINED)
-    return until is not None and datetime.fromisoformat(str(until)).timestamp() > now
+    return retained_until(item) > now

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
 from xml.etree.ElementTree import Element
@@ -22,6 +23,10 @@ MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload"})
 LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked", "MethodNotAllowed"})
 """What a store answers to whoever deletes a version that is locked, among other things."""
 RETAINED: Final = "x-amz-object-lock-retain-until-date"
+NO_LOCK: Final = frozenset({"InvalidRequest", "ObjectLockConfigurationNotFoundError", "NotImplemented"})
+"""What a store answers to whoever wants to retain what is in a bucket without object lock, among other things."""
+SIGNED_SECONDS: Final = 600
+"""For how long a request to remove something is signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class Objects:
 
     def __init__(self, client: Minio, encryption: Mapping[str, str]) -> None:
         self.client = client
+        self.http = client._http
         self._encryption = encryption
 
     # ── One object ────────────────────────────────────────────────────────────────────────────────
@@ -105,6 +111,21 @@ class Objects:
         except S3Error as error:
             _check_missing(error)
             return None
+
+    def retained(self, bucket: str, key: str) -> float:
+        """Until when nobody can remove an object, in seconds since the epoch; 0 where anybody can."""
+        found = self.stat(bucket, key)
+        return 0.0 if found is None else retained_until(found)
+
+    def locks(self, bucket: str) -> bool:
+        """Whether objects of a bucket can be retained."""
+        try:
+            self.client.get_object_lock_config(bucket)
+        except S3Error as error:
+            if error.code not in NO_LOCK:
+                raise
+            return False
+        return True
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
         """Write an object whole."""
@@ -150,13 +171,45 @@ class Objects:
         for error in self._removed(bucket, keys):
             if error.code in MISSING:
                 continue
-            if error.code not in LOCKED or not self._is_locked(bucket, error):
+            if error.code not in LOCKED or not self._is_locked(bucket, error.name or "", error.version_id):
                 raise RefusedError(error.code)
             locked.add(error.name or "")
         return locked
 
+    def versioned(self, bucket: str) -> bool:
+        """Whether a bucket keeps, or has kept, several versions of an object."""
+        return bool(self.client.get_bucket_versioning(bucket).status)
+
+    def remove_until(self, bucket: str, key: str, until: float, *, versioned: bool) -> bool:
+        """Remove an object with all its versions; whether none is locked. After `until` the store refuses that.
+
+        A request whose signature goes by the time at which it is sent would be good whenever that is. These are signed
+        for a time that ends at `until`, whenever they are made and sent.
+        """
+        versions = [each.version_id for each in self._versions(bucket, [key])] if versioned else [None]
+        begin, removed = datetime.fromtimestamp(int(until) - SIGNED_SECONDS, UTC), True
+        for version in versions:
+            url = self.client.get_presigned_url(
+                "DELETE",
+                bucket,
+                key,
+                expires=timedelta(seconds=SIGNED_SECONDS),
+                request_date=begin,
+                version_id=version,
+            )
+            answer = self.http.request("DELETE", url)
+            if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                continue
+            code = unmarshal(_Completed, answer.data.decode()).code if answer.data else ""
+            if code in MISSING:
+                continue
+            if code not in LOCKED or not self._is_locked(bucket, key, version):
+                raise RefusedError(code or f"status {answer.status}")
+            removed = False
+        return removed
+
     def _removed(self, bucket: str, keys: Sequence[str]) -> Iterator[DeleteError]:
-        if not self.client.get_bucket_versioning(bucket).status:
+        if not self.versioned(bucket):
             return iter(self.client.remove_objects(bucket, map(DeleteObject, keys)))
         return iter(self.client.remove_objects(bucket, self._versions(bucket, keys)))
 
@@ -166,9 +219,9 @@ class Objects:
                 if version.object_name == key:
                     yield DeleteObject(key, version.version_id)
 
-    def _is_locked(self, bucket: str, error: DeleteError) -> bool:
+    def _is_locked(self, bucket: str, key: str, version: str | None) -> bool:
         try:
-            stat = self.client.stat_object(bucket, error.name or "", version_id=error.version_id)
+            stat = self.client.stat_object(bucket, key, version_id=version)
         except S3Error:
             return False
         headers = stat.metadata or {}
@@ -226,6 +279,12 @@ class Objects:
             self.client._abort_multipart_upload(bucket, key, upload)
         except S3Error as error:
             _check_missing(error)
+
+
+def retained_until(item: Object) -> float:
+    """Until when an object that was looked at is retained, in seconds since the epoch; 0 where it is not."""
+    until = (item.metadata or {}).get(RETAINED)
+    return 0.0 if until is None else datetime.fromisoformat(str(until)).timestamp()
 
 
 def _check_missing(error: S3Error) -> None:

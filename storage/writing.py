@@ -238,6 +238,22 @@ class Partial:
             raise Conflict(_BUSY) from None
 
 
+@contextmanager
+def locked(path: Path, *, alone: bool) -> Iterator[bool]:
+    """Have the lock of a file, `alone` or with others who do not want it alone; whether one got it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        if sys.platform == "win32":
+            yield True
+            return
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 def put(path: Path, target: Path) -> None:
     """Rename a file that is on the disk to its place, and have that on the disk too."""
     if not target.parent.is_dir():

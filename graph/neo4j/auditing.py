@@ -114,6 +114,15 @@ class Auditing(Snapshot):
         rows = await self._ask("chain", body, {"workspace": workspace, "after": after, "limit": limit})
         return sorted((_entry(row) for row in rows), key=lambda e: e.number)
 
+    async def subjects(self, seqs: Sequence[int]) -> dict[int, dict[str, bool]]:
+        body = """
+            UNWIND $seqs AS s MATCH (c:Change {seq: s})-[r:SUBJECT|ADDRESSES]->(n:Entity)
+            RETURN collect([s, n.id, type(r) = 'ADDRESSES']) AS result"""
+        found: dict[int, dict[str, bool]] = {}
+        for seq, id, only in await self._ask("subjects", body, {"seqs": list(seqs)}):
+            found.setdefault(seq, {})[id] = only
+        return found
+
     async def heads(self) -> list[Head]:
         body = "MATCH (h:Chain) RETURN collect([h.workspace, h.number, h.hash]) AS result"
         return [Head(*row) for row in sorted(await self._ask("heads", body, {}))]
@@ -227,8 +236,9 @@ class Checkpointing:
 class Pruning:
     """Takes entries off the beginnings of chains. Its notes are the same in every try, so that it is done once."""
 
-    def __init__(self, ends: Sequence[Head], by: str) -> None:
+    def __init__(self, ends: Sequence[Head], by: str, notes: Mapping[str, Mapping[str, Any]]) -> None:
         self._ends = {end.workspace: end for end in sorted(ends, key=lambda e: e.workspace)}
+        self._notes = notes
         self._ids = {workspace: new_id("ch") for workspace in self._ends}
         self._by = by
         self._taken = 0
@@ -285,7 +295,10 @@ class Pruning:
 
     async def _tell(self, runner: Runner, taken: Sequence[tuple[Head, int]], seqs: Sequence[int]) -> None:
         """Delete the changes that have no entry left, and note in each chain what was taken."""
-        notes = [pruned(end, count, self._by, self._ids[end.workspace], 0) for end, count in taken]
+        notes = [
+            pruned(end, {**self._notes.get(end.workspace, {}), "entries": count}, self._by, self._ids[end.workspace], 0)
+            for end, count in taken
+        ]
         await runner.run(
             "prune",
             f"""

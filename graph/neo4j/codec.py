@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from graph import ontology
 from graph.port import Change, Edge, Metric, Node, NodeRecord, Origin
-from graph.recording import Stored, read_data
+from graph.recording import Stored, read_data, write_data
 
 OPEN: Final = 2**63 - 1
 """What `until` holds while an edge is open, so that one comparison tells whether it is live."""
@@ -183,7 +183,7 @@ def change_props(change: Change) -> dict[str, Any]:
         "by": change.by,
         "action": change.action,
         "request": change.request,
-        "data": json.dumps(change.data),
+        "data": write_data(change.data),
         "client": change.origin.client,
         "token": change.origin.token,
         "address": change.origin.address,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from graph.neo4j.running import Runner
 from graph.neo4j.writing import Neo4jTransaction
 from graph.port import (
     EVERYTHING,
+    NO_NOTES,
     NOWHERE,
     Checkpoint,
     Graph,
@@ -203,8 +204,8 @@ class Neo4jGraph(Graph):
     async def put_checkpoint(self, checkpoint: Checkpoint) -> None:
         await self._patiently(auditing.Checkpointing(checkpoint))
 
-    async def prune(self, ends: Sequence[Head], *, by: str) -> int:
-        return await self._patiently(auditing.Pruning(ends, by))
+    async def prune(self, ends: Sequence[Head], *, by: str, notes: Mapping[str, Mapping[str, Any]] = NO_NOTES) -> int:
+        return await self._patiently(auditing.Pruning(ends, by, notes))
 
     async def claim(self, name: str, holder: str, seconds: float) -> Lease | None:
         async def attempt(runner: Runner) -> Lease | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import orjson
 from graph import ontology
 from graph.ids import new_id
 from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Note, Snapshot
-from graph.recording import GENESIS, ChangeLog, noted, place, pruned, read_data
+from graph.recording import GENESIS, ChangeLog, noted, place, pruned, read_data, write_data
 from graph.sqlite.migrations import CHANGE, change_of
 from graph.sqlite.reading import Reader
 from graph.sqlite.running import Thread
@@ -53,6 +53,9 @@ class Auditing(Snapshot):
 
     async def chain(self, workspace: str, *, after: int = 0, limit: int = 1_000) -> list[Entry]:
         return await self._run(chain, self._reader, workspace, after, limit)
+
+    async def subjects(self, seqs: Sequence[int]) -> dict[int, dict[str, bool]]:
+        return await self._run(subjects, self._reader, seqs)
 
     async def heads(self) -> list[Head]:
         return await self._run(heads, self._reader)
@@ -197,6 +200,21 @@ def chain(reader: Reader, workspace: str, after: int, limit: int) -> list[Entry]
     return [_entry(row) for row in rows]
 
 
+def subjects(reader: Reader, seqs: Sequence[int]) -> dict[int, dict[str, bool]]:
+    """See Snapshot.subjects."""
+    sql = Compiler(reader.view)
+    rows = reader.all(
+        "subjects",
+        f"SELECT s.seq, n.id, s.addressed FROM {sql.array(seqs)} i CROSS JOIN subject s ON s.seq = i.value "
+        "CROSS JOIN node n ON n.k = s.node",
+        sql.params,
+    )
+    found: dict[int, dict[str, bool]] = {}
+    for seq, id, only in rows:
+        found.setdefault(seq, {})[id] = bool(only)
+    return found
+
+
 def heads(reader: Reader) -> list[Head]:
     """See Snapshot.heads."""
     rows = reader.all("heads", "SELECT workspace, number, hash FROM chain ORDER BY workspace")
@@ -256,7 +274,7 @@ def insert_notes(writer: Writer, notes: Sequence[Note], now: int) -> None:
 
 def _insert(writer: Writer, change: Change, workspaces: Iterable[str]) -> int:
     """Write a change and its entries, and move the heads of its chains on; returns its `seq`."""
-    data = orjson.dumps(change.data)
+    data = write_data(change.data)
     chains = sorted(set(workspaces)) or [ontology.GLOBAL]
     origin = change.origin
     ((seq,),) = writer.all(
@@ -264,12 +282,12 @@ def _insert(writer: Writer, change: Change, workspaces: Iterable[str]) -> int:
         "INSERT INTO change (id, at, by, action, request, data, client, token, address, workspaces) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
         (
-            change.id, change.at, change.by, change.action, change.request, data.decode(), origin.client, origin.token,
+            change.id, change.at, change.by, change.action, change.request, data, origin.client, origin.token,
             origin.address, orjson.dumps(chains).decode(),
         ),
     )  # fmt: skip
     # What is hashed is what will be read: the data as they come back from their text.
-    written = replace(change, data=read_data(data.decode()), workspaces=tuple(chains), seq=seq)
+    written = replace(change, data=read_data(data), workspaces=tuple(chains), seq=seq)
     heads = _heads(writer, chains)
     placed = place(written, heads)
     writer.many(
@@ -302,12 +320,12 @@ def put_checkpoint(writer: Writer, checkpoint: Checkpoint) -> None:
     writer.many("checkpoints", "INSERT INTO checkpoint (number, body, key, signature) VALUES (?, ?, ?, ?)", [row])
 
 
-def prune(writer: Writer, ends: Sequence[Head], by: str, now: int) -> int:
+def prune(writer: Writer, ends: Sequence[Head], by: str, notes: Mapping[str, Mapping[str, Any]], now: int) -> int:
     """See Graph.prune."""
-    return sum(_prune(writer, end, by, now) for end in ends)
+    return sum(_prune(writer, end, by, notes.get(end.workspace, {}), now) for end in ends)
 
 
-def _prune(writer: Writer, end: Head, by: str, now: int) -> int:
+def _prune(writer: Writer, end: Head, by: str, note: Mapping[str, Any], now: int) -> int:
     anchored = writer.all("prune", "SELECT anchor, anchor_hash FROM chain WHERE workspace = ?", (end.workspace,))
     anchor, anchor_hash = anchored[0] if anchored else (0, GENESIS)
     at = (end.workspace, end.number)
@@ -331,5 +349,5 @@ def _prune(writer: Writer, end: Head, by: str, now: int) -> int:
         "UPDATE chain SET anchor = ?, anchor_hash = ? WHERE workspace = ?",
         [(end.number, end.hash, end.workspace)],
     )
-    _insert(writer, pruned(end, len(taken), by, new_id("ch"), now), [end.workspace])
+    _insert(writer, pruned(end, {**note, "entries": len(taken)}, by, new_id("ch"), now), [end.workspace])
     return len(taken)

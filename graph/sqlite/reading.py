@@ -43,6 +43,14 @@ EDGE = "e.kind, a.id, b.id, e.disc, e.since, e.until, e.props"
 METRIC = "m.name, m.value, m.minimum, m.maximum, m.step, m.time, m.count"
 
 
+def _lenient(raw: bytes) -> str:
+    """The text of these bytes. Where they are no UTF-8 it ends with NUL, so that it is no text that Lineal wrote."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "backslashreplace") + "\0"
+
+
 class Reader:
     """Reads from one connection, as one view sees it. `statements` counts what was sent."""
 
@@ -58,12 +66,25 @@ class Reader:
         self.statements += 1
         failed = True
         try:
-            rows = self.db.execute(sql, params).fetchall()
+            try:
+                rows = self.db.execute(sql, params).fetchall()
+            except sqlite3.OperationalError as error:
+                if "decode" not in str(error):
+                    raise
+                rows = self._undecoded(sql, params)
             failed = False
             return rows
         finally:
             if self._observer:
                 self._observer(Statement(verb, time.perf_counter() - started, failed))
+
+    def _undecoded(self, sql: str, params: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
+        """Run a statement whose rows have what is no UTF-8: what somebody wrote there must not hide the rest."""
+        self.db.text_factory = _lenient
+        try:
+            return self.db.execute(sql, params).fetchall()
+        finally:
+            self.db.text_factory = str
 
     def many(self, verb: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement for each of these rows of parameters."""

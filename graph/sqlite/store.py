@@ -10,16 +10,17 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from graph.address import Address
 from graph.ids import new_id
 from graph.port import (
     EVERYTHING,
+    NO_NOTES,
     NOWHERE,
     Access,
     Change,
@@ -333,9 +334,9 @@ class SqliteGraph(Graph):
         async with self._transaction("") as tx:
             await tx._run(auditing.put_checkpoint, tx._reader, checkpoint)
 
-    async def prune(self, ends: Sequence[Head], *, by: str) -> int:
+    async def prune(self, ends: Sequence[Head], *, by: str, notes: Mapping[str, Mapping[str, Any]] = NO_NOTES) -> int:
         async with self._transaction(by) as tx:
-            return await tx._run(auditing.prune, tx._reader, ends, by, tx.now)
+            return await tx._run(auditing.prune, tx._reader, ends, by, notes, tx.now)
 
     @asynccontextmanager
     async def _transaction(self, by: str) -> AsyncIterator[SqliteTransaction]:

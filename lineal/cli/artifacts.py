@@ -17,7 +17,8 @@ from lineal.cli.output import Format
 from lineal.cli.tokens import seconds
 from lineal.errors import NotFound
 from lineal.settings import Settings
-from resolvers.artifacts.collecting import Collected, collect, measured
+from resolvers.artifacts.collecting import Collected, collect
+from resolvers.artifacts.quotas import measured
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from resolvers.reading import resolve

@@ -38,7 +38,7 @@ CheckpointsOption = Annotated[
     typer.Option(
         "--checkpoints",
         metavar="FILE",
-        help="Checkpoints that are held elsewhere. Default: LINEAL_AUDIT_CHECKPOINT_FILE, where it is set and there.",
+        help="Checkpoints that are held elsewhere. Default: LINEAL_AUDIT_CHECKPOINT_FILE, where it is set.",
         show_default=False,
     ),
 ]
@@ -192,11 +192,12 @@ def prune(
     settings = options.settings(graph)
     end = options.moment(before, "--before")
     assert end is not None
+    own = Keyring(settings.keys).ed25519(AUDIT)
     keys, file = _keys(settings, key), _file(settings, checkpoints)
 
     async def run() -> int:
         async with opened(settings, create=False) as store:
-            return await retention.prune(store, end, by=LOCAL.name, keys=keys, file=file)
+            return await retention.prune(store, end, by=LOCAL.name, key=own, keys=keys, file=file)
 
     taken = asyncio.run(run())
     if format is Format.JSON:
@@ -220,7 +221,7 @@ def _file(settings: Settings, given: Path | None) -> CheckpointFile | None:
     if given is not None and not given.is_file():
         raise InvalidArgument(f"--checkpoints: there is no file {given}", field="checkpoints")
     path = given or settings.audit_checkpoint_file
-    return CheckpointFile(path) if path and path.is_file() else None
+    return CheckpointFile(path) if path else None
 
 
 def _time(microseconds: int) -> str:

@@ -20,13 +20,16 @@ def token(
         list[str] | None,
         typer.Option(
             metavar="SCOPE …",
-            help='Scopes, as "model:read lineage:read"; all for every one. Default: all but admin.',
+            help='Scopes, as "model:read lineage:read"; all for every one. '
+            "Default: all but admin, and but directory:write where workspaces are named.",
             show_default=False,
         ),
     ] = None,
     workspace: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME …", help="Workspaces to be an owner of. Default: all.", show_default=False),
+        typer.Option(
+            metavar="NAME …", help="Workspaces to be an owner of; it opens no other. Default: all.", show_default=False
+        ),
     ] = None,
     name: Annotated[str, typer.Option("--as", metavar="NAME", help="Who it is for: the principal local:NAME.")] = "me",
     expires: Annotated[str, typer.Option(metavar="TIME", help="How long it is good for: 30m, 8h, 90d.")] = "1h",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,6 +20,7 @@ from lineal.cli import options, output
 from lineal.cli.output import Format
 from lineal.errors import InvalidArgument, NotFound
 from lineal.kept import kept
+from lineal.patience import SECONDS
 from lineal.pulling import Pull
 from lineal.pushing import Push
 from lineal.remote import Remote
@@ -32,6 +33,12 @@ CREATE: Final = """mutation Create($input: CreateModelVersionInput!) {
 VERSION: Final = "query Version($address: ID!) { modelVersion(address: $address) { id address state } }"
 ALIAS: Final = "mutation Alias($input: SetAliasInput!) { setAlias(input: $input) { version { id } } }"
 Output = Annotated[Format, typer.Option("--format", help="Text for people, or one JSON object.")]
+Waiting = Annotated[
+    int,
+    typer.Option(
+        "--patience", min=0, metavar="SECONDS", help="How long to try again while server or storage are away."
+    ),
+]
 Threads = Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")]
 
 
@@ -69,6 +76,7 @@ def push(
         bool, typer.Option("--new", help="Make a new version even where the same was pushed within seven days.")
     ] = False,
     threads: Threads = THREADS,
+    patience: Waiting = int(SECONDS),
     format: Output = Format.TEXT,
 ) -> None:
     """Send files to storage as a new version of a model; only what storage lacks is sent.
@@ -83,7 +91,7 @@ def push(
     if alias and parse(address, field="model").kind != "Model":
         raise InvalidArgument("--alias: goes with a model, which gets a new version", field="alias")
     began = time.monotonic()
-    with Remote.of(settings) as remote:
+    with Remote.of(settings, patience=patience, on_wait=_on_wait(patience)) as remote:
         with _bar("reading") as (advance, total):
             seen = 0
 
@@ -109,7 +117,7 @@ def push(
         )
         with _bar("sending") as (advance, total):
             total(folder.manifest.size)
-            sent = Push(remote, folder, threads=threads, on_bytes=advance).run(version["id"], name)
+            sent = Push(remote, folder, threads=threads, on_bytes=advance, patience=patience).run(version["id"], name)
         for each in alias or ():
             remote.ask(ALIAS, input={"model": address, "name": each, "version": version["id"]})
     seconds = time.monotonic() - began
@@ -146,6 +154,7 @@ def pull(
         str | None, typer.Option(help="Which files, where there are several of different names.", show_default=False)
     ] = None,
     threads: Threads = THREADS,
+    patience: Waiting = int(SECONDS),
     format: Output = Format.TEXT,
 ) -> None:
     """Fetch the files of a version into a folder, each checked before it appears; what is there already stays.
@@ -154,11 +163,13 @@ def pull(
     """
     settings = options.settings()
     began = time.monotonic()
-    with Remote.of(settings) as remote:
+    with Remote.of(settings, patience=patience, on_wait=_on_wait(patience)) as remote:
         found, artifact = kept(remote, address, name)
         with _bar("fetching") as (advance, total):
             total(int(artifact["sizeBytes"]))
-            received = Pull(remote, to, threads=threads, on_bytes=advance).run(artifact["id"], artifact["digest"])
+            received = Pull(remote, to, threads=threads, on_bytes=advance, patience=patience).run(
+                artifact["id"], artifact["digest"]
+            )
     seconds = time.monotonic() - began
     facts = {
         "version": found,
@@ -201,6 +212,11 @@ def _version(remote: Remote, address: str, *, digest: str, new: bool, input: dic
         # The version of an earlier push was deleted: this is a new one.
         return _version(remote, address, digest=digest, new=True, input=input)
     return dict(made)
+
+
+def _on_wait(patience: int) -> Callable[[str], None]:
+    """Says on stderr that something is away, where that is not the end already."""
+    return lambda why: output.err().print(f"{why}; trying again for {patience} s") if patience else None
 
 
 def _tag(text: str) -> dict[str, str]:

@@ -1,58 +1,42 @@
 """Bytes that nothing needs are cleared away: mark and sweep, with a grace period, while uploads go on.
 
-What is needed are the files of artifacts that something has, and those of uploads that are OPEN. A sweep says so in
-the storage before it reads which those are, and an upload is in the graph before its client is told what is there:
-
-    upload:  commit OPEN ── write its documents ── is a sweep announced? wait ── are they there? ── tell what is there
-    sweep:   announce ── read what is needed ── remove what is not ── take the announcement back
-
-So either the sweep sees the upload, or the upload waits until the sweep is over. What an upload counts on after
-that is needed by it, for as long as it is OPEN. An announcement ends by itself, long after its sweep has given up.
+What is needed are the files of artifacts that something has, and those of uploads that are OPEN. How a sweep and what
+goes on meanwhile know of each other is in resolvers.artifacts.sweeping.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from graph.ontology import ARTIFACT, UPLOAD
-from graph.port import EVERYTHING, All, Graph, Hop, Node, Order, Paging, Prop, Snapshot, Transaction, Update, Where
-from lineal.errors import LinealError, PreconditionFailed, Unavailable
-from resolvers.artifacts.common import MANAGED, SHA256, load_manifest, session_name, workspace_property
+from graph.port import (
+    EVERYTHING,
+    All,
+    Graph,
+    Hop,
+    Node,
+    Order,
+    Paging,
+    Prop,
+    Snapshot,
+    Transaction,
+    Update,
+    batched,
+)
+from lineal.errors import Internal, PreconditionFailed
+from resolvers.artifacts.common import BATCH, SHA256, SLACK, find_manifest, made_since, opened_since, pages
+from resolvers.artifacts.quotas import usage
+from resolvers.artifacts.sweeping import remove_blobs, sweeping
 from resolvers.reading import all_links
-from storage.port import Storage
+from storage.port import Blob, Storage
 
-ANNOUNCED: Final = "sweep"
-"""The document that announces a sweep."""
-USAGE: Final = "usage"
-"""The document that holds what was measured."""
-SWEEP_SECONDS: Final = 120.0
-"""How long an announcement holds."""
-WORK_SECONDS: Final = 30.0
-"""How long a sweep goes on under one announcement: the rest is for what was sent and is still on its way."""
-WAIT_SECONDS: Final = 20.0
-"""How long an upload waits for a sweep."""
-BATCH: Final = 500
-USAGE_SECONDS: Final = 60.0
-"""How old a measurement of usage may be."""
 RETIRED: Final = frozenset({"retired", "archived"})
 """Stages, in small letters, whose versions' files may be kept cold."""
 
 _SECOND: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a workspace keeps: blobs, their bytes, and when it was measured (microseconds)."""
-
-    blobs: int
-    size: int
-    at: int
 
 
 @dataclass(slots=True)
@@ -82,70 +66,23 @@ class _Needed:
     adopted: list[Node] = field(default_factory=list)
 
 
-# ── Uploads and sweeps ────────────────────────────────────────────────────────────────────────────
-
-
-async def no_sweep(storage: Storage, workspace: str) -> None:
-    """Wait until no sweep of the workspace is announced. Raises Unavailable: one takes long."""
-    patience = time.monotonic() + WAIT_SECONDS
-    while True:
-        announced = await storage.get(workspace, ANNOUNCED)
-        if announced is None or orjson.loads(announced) < time.time():
-            return
-        if time.monotonic() > patience:
-            raise Unavailable("storage is being cleared up; ask again in a moment", retry=True)
-        await asyncio.sleep(0.2)
-
-
-async def usage(storage: Storage, workspace: str, *, fresh: bool = False) -> Usage:
-    """What a workspace keeps, measured at most a minute ago."""
-    now = time.time_ns() // 1_000
-    if not fresh and (known := await storage.get(workspace, USAGE)):
-        measured = Usage(**orjson.loads(known))
-        if measured.at > now - USAGE_SECONDS * _SECOND:
-            return measured
-    blobs = size = 0
-    async for blob in storage.blobs(workspace):
-        blobs, size = blobs + 1, size + blob.size
-    measured = Usage(blobs, size, now)
-    await storage.put(workspace, USAGE, orjson.dumps({"blobs": blobs, "size": size, "at": now}))
-    return measured
-
-
-async def measured(graph: Graph, storage: Storage, workspace: str) -> dict[str, Any]:
-    """What a workspace keeps and may keep, as plain data: workspace, blobs, bytes, quotaBytes (None: no quota)."""
-    found = await usage(storage, workspace, fresh=True)
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        quota = await workspace_property(snapshot, workspace, "quotaBytes")
-    return {"workspace": workspace, "blobs": found.blobs, "bytes": found.size, "quotaBytes": quota}
-
-
 # ── Mark ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _pages(snapshot: Snapshot, kind: str, where: Where, order: Order) -> AsyncIterator[Sequence[Node]]:
-    after, more = None, True
-    while more:
-        page = await snapshot.find(kind, where, order=order, paging=Paging(BATCH, after))
-        yield page.items
-        after, more = page.cursors[-1] if page.cursors else None, page.has_next
-
-
 async def _mark(graph: Graph, storage: Storage, workspace: str, since: int = 0) -> _Needed:
-    """What is needed, of what changed since then (microseconds). Uploads are read before artifacts.
+    """What is needed, of what was begun or made since then (microseconds). Uploads are read before artifacts.
 
     An upload that is completed meanwhile was OPEN when it was read, or its artifact is there when those are read.
     """
     needed = _Needed()
-    here: tuple[Where, ...] = (Prop("workspace", "eq", workspace), Prop("updatedAt", "gte", since))
     async with graph.snapshot(EVERYTHING) as snapshot:
-        opened = All((*here, Prop("state", "eq", "OPEN")))
-        async for uploads in _pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
+        opened = opened_since(workspace, since)
+        async for uploads in pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
             for upload in uploads:
                 await _need(storage, needed, upload, warm=True)
     async with graph.snapshot(EVERYTHING) as snapshot:
-        managed = All((*here, Prop("storage", "eq", MANAGED)))
-        async for artifacts in _pages(snapshot, ARTIFACT.name, managed, Order("createdAt")):
+        managed = made_since(workspace, since)
+        async for artifacts in pages(snapshot, ARTIFACT.name, managed, Order("createdAt")):
             owned = await all_links(snapshot, [node.id for node in artifacts], Hop("HAS_ARTIFACT", "IN"))
             retired = await _retired(snapshot, [link.node for links in owned.values() for link in links])
             for artifact in artifacts:
@@ -169,13 +106,15 @@ async def _need(storage: Storage, needed: _Needed, node: Node, *, warm: bool) ->
     digest = node.props["digest"]
     needed.manifests.add(digest.removeprefix(SHA256))
     try:
-        manifest = await load_manifest(storage, node.workspace, digest)
-    except LinealError as error:
+        manifest = await find_manifest(storage, node.workspace, digest)
+    except Internal as error:
+        raise PreconditionFailed(f"nothing is removed: {error.message}") from error
+    if manifest is None:
         if node.kind == UPLOAD.name:
             # It was begun a moment ago, and its manifest is on its way: it will wait for this sweep.
             return
         # What it is made of is not known, so nothing here may go.
-        raise PreconditionFailed(f"nothing is removed: {error.message}") from error
+        raise PreconditionFailed(f"nothing is removed: the manifest {digest} of {node.id} is gone")
     for file in manifest.files:
         sha256 = bytes.fromhex(file.sha256)
         needed.blobs.add(sha256)
@@ -223,10 +162,10 @@ async def collect(
     await _sweep(graph, storage, workspace, batch, began=began, done=done, dry_run=dry_run)
     done.chilled, done.warmed = len(cold), len(warm)
     if not dry_run:
-        await storage.chill(workspace, cold)
-        await storage.warm(workspace, warm)
-        async with _Announced(storage, workspace):
-            late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
+        await _move(storage, workspace, storage.chill, cold)
+        await _move(storage, workspace, storage.warm, warm)
+        async with sweeping(storage, workspace):
+            late = await _mark(graph, storage, workspace, began - SLACK)
             blobs = needed.blobs | late.blobs
             done.parts = await storage.abandon(workspace, before, lambda sha256: bytes.fromhex(sha256) in blobs)
         done.documents = await _sweep_documents(graph, storage, workspace, needed, began)
@@ -250,7 +189,7 @@ async def _expire(graph: Graph, workspace: str, by: str, now: int, *, dry_run: b
 
     over = All((Prop("workspace", "eq", workspace), Prop("state", "eq", "OPEN"), Prop("expiresAt", "lt", now)))
     async with graph.snapshot(EVERYTHING) as snapshot:
-        ids = [node.id async for page in _pages(snapshot, UPLOAD.name, over, Order("createdAt")) for node in page]
+        ids = [node.id async for page in pages(snapshot, UPLOAD.name, over, Order("createdAt")) for node in page]
     for id in () if dry_run else ids:
 
         async def work(tx: Transaction, id: str = id) -> None:
@@ -305,62 +244,53 @@ async def _sweep(
     """Remove those of some old blobs that nothing needs by now either."""
     if not blobs:
         return
-    async with _Announced(storage, workspace) as deadline:
-        # What changed since the first look is looked at again; clocks of several hosts may differ by a little.
-        late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
+    async with sweeping(storage, workspace) as until:
+        # What changed since the first look is looked at again.
+        late = await _mark(graph, storage, workspace, began - SLACK)
         going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
-        if time.monotonic() > deadline:
-            raise Unavailable("the sweep took too long, and was given up")
-        retained = set() if dry_run else await storage.remove(workspace, [sha256 for sha256, _ in going])
+        retained = set() if dry_run else await remove_blobs(storage, workspace, [Blob(*each) for each in going], until)
         gone = [size for sha256, size in going if sha256 not in retained]
         done.removed += len(gone)
         done.bytes_removed += sum(gone)
         done.kept += len(blobs) - len(gone)
 
 
-class _Announced:
-    """A sweep that is announced; entering it gives the monotonic time by which it must have removed what it will."""
-
-    def __init__(self, storage: Storage, workspace: str) -> None:
-        self._storage, self._workspace = storage, workspace
-
-    async def __aenter__(self) -> float:
-        deadline = time.monotonic() + WORK_SECONDS
-        await self._storage.put(self._workspace, ANNOUNCED, orjson.dumps(time.time() + SWEEP_SECONDS))
-        return deadline
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._storage.discard(self._workspace, ANNOUNCED)
+async def _move(storage: Storage, workspace: str, move: Callable[..., Awaitable[None]], digests: Sequence[str]) -> None:
+    """Move blobs to or from where they are kept cold, in a way that no other collection can make a loss of."""
+    for batch in batched(digests, BATCH):
+        # Copies may take long, and take nothing away.
+        await move(workspace, batch, until=0.0)
+        async with sweeping(storage, workspace) as until:
+            await move(workspace, batch, until=until)
 
 
 async def _sweep_documents(graph: Graph, storage: Storage, workspace: str, needed: _Needed, began: int) -> int:
     """Remove manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over."""
-    names = []
-    for prefix in ("manifests/", "signatures/", "verified/"):
-        names += [name async for name in storage.documents(workspace, prefix)]
-    lists = [name async for name in storage.documents(workspace, "inventories/")]
-    sessions = [name async for name in storage.documents(workspace, "uploads/")]
     removed = 0
-    async with _Announced(storage, workspace):
-        late = await _mark(graph, storage, workspace, began - 60 * _SECOND)
-        manifests = needed.manifests | late.manifests
-        blobs = needed.blobs | late.blobs
-        for name in names:
-            of = name.partition("/")[2]
-            if bytes.fromhex(of) not in blobs if name.startswith("verified/") else of not in manifests:
-                await storage.discard(workspace, name)
-                removed += 1
-        async with graph.snapshot(EVERYTHING) as snapshot:
-            for name in lists:
-                id = name.split("/")[1].replace("-", "_")
-                if id not in await snapshot.nodes([id]):
-                    await storage.discard(workspace, name)
-                    removed += 1
-            ids = [name.partition("/")[2].replace("-", "_") for name in sessions]
-            for at in range(0, len(ids), BATCH):
-                nodes = await snapshot.nodes(ids[at : at + BATCH])
-                for id in ids[at : at + BATCH]:
-                    if id not in nodes or nodes[id].props["state"] != "OPEN":
-                        await storage.discard(workspace, session_name(id))
+    for prefix in ("manifests/", "signatures/", "verified/", "inventories/", "uploads/"):
+        names = [name async for name in storage.documents(workspace, prefix)]
+        for batch in batched(names, BATCH):
+            async with sweeping(storage, workspace) as until:
+                late = await _mark(graph, storage, workspace, began - SLACK)
+                if prefix == "verified/":
+                    blobs = needed.blobs | late.blobs
+                    kept = {name for name in batch if bytes.fromhex(name.removeprefix(prefix)) in blobs}
+                elif prefix in {"manifests/", "signatures/"}:
+                    manifests = needed.manifests | late.manifests
+                    kept = {name for name in batch if name.removeprefix(prefix) in manifests}
+                else:
+                    kept = await _of_nodes(graph, batch)
+                for name in batch:
+                    if name not in kept:
+                        await storage.discard(workspace, name, until=until)
                         removed += 1
     return removed
+
+
+async def _of_nodes(graph: Graph, names: Sequence[str]) -> set[str]:
+    """Which of these documents belong to something that is there, and that is OPEN if it is an upload."""
+    ids = {name: name.split("/")[1].replace("-", "_") for name in names}
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        nodes = await snapshot.nodes(sorted(set(ids.values())))
+    there = {id for id, node in nodes.items() if node.kind != UPLOAD.name or node.props["state"] == "OPEN"}
+    return {name for name, id in ids.items() if id in there}

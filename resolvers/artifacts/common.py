@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
 from graph.address import Address
 from graph.ids import kind_of
 from graph.ontology import GLOBAL
-from graph.port import Node, Snapshot
-from lineal.errors import Internal, NotFound
+from graph.port import All, Node, Order, Paging, Prop, Snapshot, Where
+from lineal.errors import Internal, LinealError, NotFound
 from resolvers.operation import Operation
 from resolvers.reading import resolve
 from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
+BATCH: Final = 500
+"""Nodes, blobs or documents that are gone through at a time."""
+SLACK: Final = 60_000_000
+"""Microseconds by which the clocks of hosts may differ: what happened so long before is looked at again."""
 SHA256: Final = "sha256:"
 MANAGED: Final = "MANAGED"
 REFERENCED: Final = "REFERENCED"
+OPEN_TIME: Final = 24 * 3_600_000_000
+"""Microseconds that an upload stays open after it was begun, or begun again."""
 OWNERS: Final = ("ModelVersion", "DatasetVersion", "Run", "Evaluation")
 """What artifacts belong to."""
 
@@ -49,10 +55,20 @@ def blobs_of(manifest: Manifest) -> list[Blob]:
 
 async def load_manifest(storage: Storage, workspace: str, digest: str) -> Manifest:
     """A manifest that was kept. Raises Internal: it is gone, or is another one."""
+    if (manifest := await find_manifest(storage, workspace, digest)) is None:
+        raise Internal(f"the manifest {digest} of the workspace {workspace!r} is gone")
+    return manifest
+
+
+async def find_manifest(storage: Storage, workspace: str, digest: str) -> Manifest | None:
+    """A manifest, or None where storage says that it has none. Raises Internal: it is another one."""
     data = await storage.get(workspace, manifest_name(digest))
     if data is None:
-        raise Internal(f"the manifest {digest} of the workspace {workspace!r} is gone")
-    manifest = Manifest.parse(data)
+        return None
+    try:
+        manifest = Manifest.parse(data)
+    except LinealError as error:
+        raise Internal(f"the manifest {digest} of the workspace {workspace!r} was changed: {error.message}") from error
     if manifest.digest != digest:
         raise Internal(f"the manifest {digest} of the workspace {workspace!r} was changed")
     return manifest
@@ -89,3 +105,25 @@ async def workspace_property(snapshot: Snapshot, workspace: str, name: str) -> A
     """A property of a workspace, or None."""
     (node,) = await snapshot.resolve([Address("Workspace", GLOBAL, workspace)])
     return None if node is None else node.props.get(name)
+
+
+def opened_since(workspace: str, since: int) -> Where:
+    """The uploads of a workspace that are OPEN and were begun, or begun again, since then (microseconds)."""
+    of = (Prop("workspace", "eq", workspace), Prop("state", "eq", "OPEN"))
+    # What Lineal alone sets does not count as a change of the node: this tells when it was begun last.
+    return All((*of, Prop("expiresAt", "gte", since + OPEN_TIME)) if since else of)
+
+
+def made_since(workspace: str, since: int) -> Where:
+    """The artifacts of a workspace that Lineal keeps and that were made since then (microseconds)."""
+    of = (Prop("workspace", "eq", workspace), Prop("storage", "eq", MANAGED))
+    return All((*of, Prop("createdAt", "gte", since)) if since else of)
+
+
+async def pages(snapshot: Snapshot, kind: str, where: Where, order: Order) -> AsyncIterator[Sequence[Node]]:
+    """Nodes that match, page after page."""
+    after, more = None, True
+    while more:
+        page = await snapshot.find(kind, where, order=order, paging=Paging(BATCH, after))
+        yield page.items
+        after, more = page.cursors[-1] if page.cursors else None, page.has_next

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graph.port import EVERYTHING, Hop, Transaction
+from graph.port import EVERYTHING, Hop, Paging, Transaction
 from lineal.errors import PreconditionFailed
 from resolvers.artifacts.common import workspace_property
 from resolvers.reading import all_links
@@ -26,5 +26,26 @@ async def check_signed(tx: Transaction, version: str, workspace: str, field: str
         msg = (
             f"{field}: the workspace {workspace!r} asks for a VALID signature on the files of what aliases and stages "
             "lead to (signaturePolicy REQUIRED), which this version has not; see lineal sign"
+        )
+        raise PreconditionFailed(msg, field=field)
+
+
+async def check_addition(tx: Transaction, version: str, workspace: str, signature: str | None, field: str) -> None:
+    """Whether files with this signature may be added to a version that is there. Raises as check_signed."""
+    if signature == "VALID":
+        return
+    view = tx.view
+    tx.show(EVERYTHING)
+    try:
+        if await workspace_property(tx, workspace, "signaturePolicy") != "REQUIRED":
+            return
+        hops = (Hop("ALIAS", "IN", "Model"), Hop("STAGE", "IN", "Model"))
+        named = [(await tx.neighbours([version], hop, paging=Paging(1)))[version].items for hop in hops]
+    finally:
+        tx.show(view)
+    if any(named):
+        msg = (
+            f"{field}: the workspace {workspace!r} asks for a VALID signature on the files of what aliases and stages "
+            "lead to (signaturePolicy REQUIRED), and some lead to this version: add them before, or to a new version"
         )
         raise PreconditionFailed(msg, field=field)

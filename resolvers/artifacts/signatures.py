@@ -23,7 +23,7 @@ async def attach_signature(op: Operation, *, address: str, bundle: str) -> Node:
     """Keep a signature with an artifact, in the place of one that it had; what it is worth is on the artifact then.
 
     Raises NotFound, InvalidArgument (too large), PreconditionFailed (Lineal does not keep the files; it is broken, or
-    of other files, naming them), Forbidden.
+    of other files, naming them; it is UNTRUSTED and there is a VALID one), Forbidden.
     """
     data = bundle.encode("utf-8", "replace")
     if len(data) > MAX_BUNDLE:
@@ -39,13 +39,20 @@ async def attach_signature(op: Operation, *, address: str, bundle: str) -> Node:
         raise PreconditionFailed(
             f"bundle: the signature is not right for these files: {verified.reason}", field="bundle"
         )
-    await op.storage.put(artifact.workspace, signature_name(artifact.props["digest"]), data)
-    return await _sign(op, id=artifact.id, props=_props(verified))
+    return await _sign(op, id=artifact.id, props=_props(verified), storage=op.storage, bundle=data)
 
 
 @command("attachSignature", needs=Role.CONTRIBUTOR)
-async def _sign(tx: Transaction, *, id: str, props: dict[str, Any]) -> str:
-    await tx.lock([id])
+async def _sign(tx: Transaction, *, id: str, props: dict[str, Any], storage: Storage, bundle: bytes) -> str:
+    node = (await tx.lock([id]))[id]
+    if node.props.get("signature") == State.VALID and props["signature"] != State.VALID:
+        msg = (
+            f"bundle: {id} has a VALID signature, by {node.props.get('signedBy')}; this one is {props['signature']}, "
+            "and does not take its place"
+        )
+        raise PreconditionFailed(msg, field="bundle")
+    # While the node is locked, so that of two that sign at once the bundle and what is said of it are of the same one.
+    await storage.put(node.workspace, signature_name(node.props["digest"]), bundle)
     await tx.update([Update(id, props)])
     return id
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, NotRequired, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 import orjson
 
@@ -19,7 +19,7 @@ from auth.roles import Role, rights_of
 from graph import validation
 from graph.address import Address
 from graph.ontology import ARTIFACT, UPLOAD
-from graph.port import EVERYTHING, Hop, Node, Paging, Snapshot, Transaction, Update
+from graph.port import EVERY_RIGHT, EVERYTHING, Hop, Node, Paging, Snapshot, Transaction, Update
 from lineal.errors import (
     AlreadyExists,
     Conflict,
@@ -28,10 +28,11 @@ from lineal.errors import (
     LimitExceeded,
     NotFound,
     PreconditionFailed,
+    Unavailable,
 )
-from resolvers.artifacts.collecting import USAGE, no_sweep, usage
 from resolvers.artifacts.common import (
     MANAGED,
+    OPEN_TIME,
     OWNERS,
     blobs_of,
     found,
@@ -44,6 +45,10 @@ from resolvers.artifacts.common import (
     workspace_property,
 )
 from resolvers.artifacts.looking import artifact_props, check_pickles, look, version_props
+from resolvers.artifacts.losing import FAILED, doubted, lift, others_failed
+from resolvers.artifacts.policy import check_addition
+from resolvers.artifacts.quotas import USAGE, admit, check_kept
+from resolvers.artifacts.sweeping import no_sweep
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import command, procedure
@@ -55,8 +60,6 @@ from storage.manifest import File, Manifest
 from storage.port import Blob, Send, Storage
 
 DEFAULT_NAME: Final = "model"
-HOURS: Final = 24
-"""How long an upload stays open after it was begun, or begun again."""
 SEND_SECONDS: Final = 3_600
 """How long an address opens anything."""
 LOOK_AHEAD: Final = 2_000
@@ -110,15 +113,33 @@ async def begin_upload(
     name = validation.name(name, field="name")
     upload = await _begin(op, to=to, name=name, manifest=manifest, media_type=media_type)
     if upload.props["state"] == "COMPLETE":
-        return upload
+        if await _is_whole(op, upload, manifest):
+            return upload
+        upload = await _begin(op, to=to, name=name, manifest=manifest, media_type=media_type, again=True)
     documents = {manifest_name(manifest.digest): manifest.canonical, session_name(upload.id): orjson.dumps(parts)}
     await _keep(storage, upload.workspace, documents)
     try:
-        await _check_quota(op, upload, manifest)
+        new = await admit(op.graph, storage, upload, manifest)
     except LimitExceeded:
         await abort_upload(op, address=upload.id)
         raise
+    if new is not None:
+        await op.graph.write(
+            lambda tx: tx.update([Update(upload.id, {"newBytes": new})]), by=op.by, action="admitUpload"
+        )
     return upload
+
+
+async def _is_whole(op: Operation, upload: Node, manifest: Manifest) -> bool:
+    """Whether the artifact that an upload became is there, with its bytes, and was not found to be another."""
+    async with op.graph.snapshot(EVERYTHING) as snapshot:
+        (made,) = await snapshot.resolve([Address(ARTIFACT.name, upload.workspace, upload.props["digest"])])
+    blobs = blobs_of(manifest)
+    return (
+        made is not None
+        and made.props.get("verification") != FAILED
+        and len(await op.storage.present(upload.workspace, blobs)) == len(blobs)
+    )
 
 
 async def _keep(storage: Storage, workspace: str, documents: Mapping[str, bytes]) -> None:
@@ -145,7 +166,9 @@ def _parts(files: Sequence[UploadFile]) -> dict[str, list[str]]:
 
 
 @command("beginUpload")
-async def _begin(tx: Transaction, *, to: str, name: str, manifest: Manifest, media_type: str | None) -> str:
+async def _begin(
+    tx: Transaction, *, to: str, name: str, manifest: Manifest, media_type: str | None, again: bool = False
+) -> str:
     draft = Draft(tx)
     owner = draft.want(to, "to", *OWNERS)
     await draft.find()
@@ -157,9 +180,10 @@ async def _begin(tx: Transaction, *, to: str, name: str, manifest: Manifest, med
             raise AlreadyExists(msg, field="name")
     upload = draft.known(UPLOAD, key, owner.workspace, "to", {})
     await draft.find()
+    state = None
     if upload.node is not None:
         state = (await tx.lock([upload.id]))[upload.id].props["state"]
-        if state == "COMPLETE":
+        if state == "COMPLETE" and not again:
             return upload.id
     draft.set(
         upload.id,
@@ -169,7 +193,9 @@ async def _begin(tx: Transaction, *, to: str, name: str, manifest: Manifest, med
             "artifactName": name,
             "fileCount": len(manifest.files),
             "sizeBytes": manifest.size,
-            "expiresAt": tx.now + HOURS * 3_600_000_000,
+            "expiresAt": tx.now + OPEN_TIME,
+            "closedAt": None,
+            **({} if state == "OPEN" else {"newBytes": None}),
             **({} if media_type is None else properties(ARTIFACT, {"mediaType": media_type})),
         },
     )
@@ -179,24 +205,6 @@ async def _begin(tx: Transaction, *, to: str, name: str, manifest: Manifest, med
         draft.set(owner.id, {"state": "PENDING"})
     await draft.save()
     return upload.id
-
-
-async def _check_quota(op: Operation, upload: Node, manifest: Manifest) -> None:
-    """Raises LimitExceeded: the workspace's artifacts would take more bytes than they may."""
-    async with op.graph.snapshot(EVERYTHING) as snapshot:
-        quota = await workspace_property(snapshot, upload.workspace, "quotaBytes")
-    if quota is None:
-        return
-    blobs = blobs_of(manifest)
-    there = await op.storage.present(upload.workspace, blobs)
-    new = sum(blob.size for blob in blobs if blob.sha256 not in there)
-    used = (await usage(op.storage, upload.workspace)).size
-    if used + new > quota:
-        msg = (
-            f"the workspace {upload.workspace!r} may keep {quota:,} bytes; it keeps {used:,}, "
-            f"and {new:,} more do not fit"
-        )
-        raise LimitExceeded(msg, limit="quotaBytes", maximum=quota, used=used, needed=new)
 
 
 # ── What is missing ───────────────────────────────────────────────────────────────────────────────
@@ -247,8 +255,9 @@ async def complete_upload(op: Operation, *, address: str) -> Node:
     """Make an artifact of an upload whose bytes are all there, and link it; its version becomes READY.
 
     The same again gives the same artifact. Raises NotFound, PreconditionFailed (bytes are missing, naming files;
-    the workspace's policy on pickles), Conflict (it is not OPEN), Unavailable (large files are still being put
-    together: ask again), AlreadyExists, Forbidden.
+    the workspace's policies on pickles and signatures), LimitExceeded (its quota), Conflict (it is not OPEN),
+    Unavailable (large files are still being put together, or storage is cleared up: ask again), AlreadyExists,
+    Forbidden.
     """
     upload = await found(op, address, "upload", UPLOAD.name)
     await contributor(op, upload, "upload")
@@ -257,10 +266,13 @@ async def complete_upload(op: Operation, *, address: str) -> Node:
         _refuse_closed(upload)
         manifest = await load_manifest(storage, workspace, digest)
         blobs = blobs_of(manifest)
+        # The upload was read before: what is found wrong after that changes it, and is seen when it is finished.
+        await no_sweep(storage, workspace)
         await _seal(op, workspace, manifest, blobs)
-        verified = not await unverified(storage, workspace, blobs)
+        await check_kept(op.graph, storage, upload)
         contents = await look(storage, workspace, manifest)
         async with op.graph.snapshot(EVERYTHING) as snapshot:
+            wrong, well = await doubted(snapshot, storage, workspace, blobs)
             policy = await workspace_property(snapshot, workspace, "picklePolicy")
             days = await workspace_property(snapshot, workspace, "retentionDays")
         check_pickles(policy, contents)
@@ -268,7 +280,10 @@ async def complete_upload(op: Operation, *, address: str) -> Node:
         if days:
             until = upload.updated_at + days * _DAY
             await storage.retain(workspace, [blob.sha256 for blob in blobs], until)
-        artifact = await _finish(op, upload=upload.id, verified=verified, contents=contents, until=until)
+        verified = not wrong and not await unverified(storage, workspace, blobs)
+        artifact = await _finish(
+            op, upload=upload, verified=verified, contents=contents, until=until, well=[node.id for node in well]
+        )
         await storage.discard(workspace, USAGE)
         return artifact
     return await _made(await op.snapshot(), upload)
@@ -290,6 +305,8 @@ async def _seal(op: Operation, workspace: str, manifest: Manifest, blobs: Sequen
 
     async def seal(blob: Blob) -> None:
         async with waiting:
+            # It is not there, so whoever read it and found it right read other bytes.
+            await op.storage.discard(workspace, verified_name(blob.sha256))
             try:
                 whole = await op.bytes.seal(workspace, blob)
             except PreconditionFailed:
@@ -316,19 +333,28 @@ def _refuse_closed(upload: Node) -> None:
 
 
 @command("completeUpload")
-async def _finish(tx: Transaction, *, upload: str, verified: bool, contents: Detected, until: int | None) -> str:
-    node = (await tx.lock([upload]))[upload]
+async def _finish(
+    tx: Transaction, *, upload: Node, verified: bool, contents: Detected, until: int | None, well: Sequence[str]
+) -> str:
+    """Make the artifact. `well` are artifacts that had FAILED, and whose bytes are all there now."""
+    node = (await tx.lock([upload.id]))[upload.id]
     if node.props["state"] == "COMPLETE":  # somebody else was faster
         return (await _made(tx, node)).id
     _refuse_closed(node)
+    if node.props["expiresAt"] != upload.props["expiresAt"]:
+        raise Unavailable("upload: it was begun again, or bytes of it were found wrong; ask again", retry=True)
     draft = Draft(tx)
-    owner, others = await _owner(tx, upload)
+    owner, others = await _owner(tx, upload.id)
     digest, name = node.props["digest"], node.props["artifactName"]
-    for link in (await all_links(tx, [owner.id], Hop("HAS_ARTIFACT", "OUT", "Artifact"))).get(owner.id, []):
-        if link.edge.discriminator == name and link.node.props.get("digest") != digest:
-            raise AlreadyExists(f"upload: {owner.id} has other files called {name!r} by now", field="upload")
+    links = (await all_links(tx, [owner.id], Hop("HAS_ARTIFACT", "OUT", "Artifact"))).get(owner.id, [])
+    linked = next((link.node for link in links if link.edge.discriminator == name), None)
+    if linked is not None and linked.props.get("digest") != digest:
+        raise AlreadyExists(f"upload: {owner.id} has other files called {name!r} by now", field="upload")
     artifact = draft.known(ARTIFACT, digest, node.workspace, "upload", {"digest": digest})
     await draft.find()
+    known = {} if artifact.node is None else (await tx.lock([artifact.id]))[artifact.id].props
+    if owner.kind == "ModelVersion" and linked is None:
+        await check_addition(tx, owner.id, owner.workspace, known.get("signature"), "upload")
     draft.set(
         artifact.id,
         {
@@ -338,17 +364,27 @@ async def _finish(tx: Transaction, *, upload: str, verified: bool, contents: Det
             "verification": "VERIFIED" if verified else "PENDING",
             "verifiedAt": tx.now if verified else None,
             "problem": None,
-            "retainUntil": until,
+            "retainUntil": max(until or 0, known.get("retainUntil") or 0) or None,
             **artifact_props(contents),
         },
     )
     draft.link("HAS_ARTIFACT", owner.id, artifact, name)
-    draft.set(upload, {"state": "COMPLETE"})
+    draft.set(upload.id, {"state": "COMPLETE", "closedAt": tx.now})
+    healed = [artifact.id, *(id for id in well if id != artifact.id)]
     if owner.kind == "ModelVersion":
-        ready = {"state": "READY"} if owner.props.get("state") == "PENDING" and not others else {}
-        if told := {**ready, **version_props(contents, owner.props)}:
+        state: dict[str, Any] = {}
+        if owner.props.get("state") == "PENDING" and not others:
+            state = {"state": "READY", "lostAt": None}
+            if await others_failed(tx, owner.id, healed):
+                state = {"state": FAILED, "lostAt": owner.props.get("lostAt") or tx.now}
+        if told := {**state, **version_props(contents, owner.props)}:
             draft.set(owner.id, told)
     await draft.save()
+    # What had lost these bytes gets them back, whoever sent them, and whatever they may change by themselves.
+    tx.guard(EVERYTHING, EVERY_RIGHT)
+    there = await tx.nodes(healed[1:])
+    await tx.update([Update(id, {"verification": "PENDING", "problem": None}) for id in there])
+    await lift(tx, healed)
     return artifact.id
 
 
@@ -384,7 +420,7 @@ async def end(tx: Transaction, id: str, state: str) -> None:
         raise Conflict(f"upload: {id} is COMPLETE", field="upload")
     if node.props["state"] != "OPEN":
         return
-    updates = [Update(id, {"state": state})]
+    updates = [Update(id, {"state": state, "closedAt": tx.now})]
     with suppress(NotFound):
         owner, others = await _owner(tx, id)
         if owner.kind == "ModelVersion" and owner.props.get("state") == "PENDING" and not others:

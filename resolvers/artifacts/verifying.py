@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import Any, Final
+from typing import Final
 
 from graph.ontology import ARTIFACT
-from graph.port import EVERYTHING, Graph, Hop, Node, Transaction, Update
+from graph.port import EVERYTHING, Graph, Node, Transaction, Update
 from lineal.errors import NotFound, PreconditionFailed
-from resolvers.artifacts.common import MANAGED, blobs_of, listed, load_manifest, verified_name
-from resolvers.reading import all_links
+from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, load_manifest, verified_name
+from resolvers.artifacts.losing import FAILED, having, lift, tell
+from resolvers.artifacts.sweeping import remove_blobs, sweeping
 from resolvers.writing.command import command
 from resolvers.writing.nodes import find
-from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
 ACTION: Final = "verifyArtifact"
+VERIFIED: Final = "VERIFIED"
 
 
 @command(ACTION)
@@ -34,20 +35,30 @@ async def request_verification(tx: Transaction, *, address: str) -> str:
 async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: str) -> str:
     """Read every byte of an artifact that Lineal keeps; what it is now: VERIFIED or FAILED.
 
-    Blobs that are not what they are named by are removed, so that a client can send the right ones; a model version
-    with such files has FAILED. Raises Unavailable: the storage is away, and nothing is known.
+    Blobs that are not what they are named by are removed, so that a client can send the right ones. Whatever has such
+    blobs is FAILED before that: artifacts and model versions; those that are whole again are READY again. Raises
+    Unavailable: the storage is away, and nothing is known.
     """
     assert artifact.props["storage"] == MANAGED
-    workspace = artifact.workspace
+    workspace, began = artifact.workspace, time.time_ns() // 1_000
+    artifact = await reread(graph, artifact.id) or artifact
     manifest = await load_manifest(storage, workspace, artifact.props["digest"])
     wrong: dict[str, str] = {}
-    for blob in blobs_of(manifest):
+    blobs = blobs_of(manifest)
+    for blob in blobs:
         if problem := await _problem(storage, workspace, blob):
             wrong[blob.sha256] = problem
         elif blob.part_count > 1:
             await storage.put(workspace, verified_name(blob.sha256), b"")
-    await storage.remove(workspace, [sha256 for sha256, problem in wrong.items() if problem != MISSING])
-    return await _tell(graph, artifact.id, manifest, wrong, by)
+    if not wrong:
+        return await _tell_right(graph, artifact, by)
+    # What shares the blobs is told too, before they go: nothing is ever READY without its bytes.
+    found = await having(graph, storage, workspace, wrong)
+    async with sweeping(storage, workspace) as until:
+        found.add(await having(graph, storage, workspace, wrong, began - SLACK))
+        await graph.write(lambda tx: tell(tx, workspace, wrong, found), by=by, action=ACTION)
+        await remove_blobs(storage, workspace, [blob for blob in blobs if blob.sha256 in wrong], until)
+    return FAILED
 
 
 MISSING: Final = "is not there"
@@ -67,26 +78,18 @@ async def _problem(storage: Storage, workspace: str, blob: Blob) -> str:
     return "" if digest.hexdigest() == blob.sha256 else f"has the digest {digest.hexdigest()}"
 
 
-async def _tell(graph: Graph, id: str, manifest: Manifest, wrong: dict[str, str], by: str) -> str:
-    paths = [file.path for file in manifest.files if file.sha256 in wrong]
-    props: dict[str, Any] = {"verification": "VERIFIED", "problem": None}
-    if wrong:
-        said = [f"{file.path!r} {wrong[file.sha256]}" for file in manifest.files if file.sha256 in wrong][:10]
-        more = f" (and {len(paths) - 10:,} more: {listed(paths[10:])})" if len(paths) > 10 else ""
-        props = {"verification": "FAILED", "problem": "; ".join(said) + more}
+async def _tell_right(graph: Graph, artifact: Node, by: str) -> str:
+    async def work(tx: Transaction) -> str:
+        if artifact.id not in await tx.nodes([artifact.id]):
+            return VERIFIED
+        now = (await tx.lock([artifact.id]))[artifact.id].props
+        if now.get("verification") == FAILED and now.get("verifiedAt") != artifact.props.get("verifiedAt"):
+            return FAILED  # by somebody who has looked since
+        await tx.update([Update(artifact.id, {"verification": VERIFIED, "problem": None, "verifiedAt": tx.now})])
+        await lift(tx, [artifact.id])
+        return VERIFIED
 
-    async def work(tx: Transaction) -> None:
-        if id not in await tx.nodes([id]):
-            return
-        await tx.lock([id])
-        updates = [Update(id, {**props, "verifiedAt": time.time_ns() // 1_000})]
-        if wrong:
-            owners = (await all_links(tx, [id], Hop("HAS_ARTIFACT", "IN", "ModelVersion"))).get(id, [])
-            updates += [Update(k.node.id, {"state": "FAILED"}) for k in owners if k.node.props.get("state") == "READY"]
-        await tx.update(updates)
-
-    await graph.write(work, by=by, action=ACTION)
-    return str(props["verification"])
+    return await graph.write(work, by=by, action=ACTION)
 
 
 async def reread(graph: Graph, id: str) -> Node | None:

@@ -50,9 +50,10 @@ def judge(
     if seen is None:
         return _told(plan, "UNREACHABLE", trouble, None, None, quiet=True)
     serving = truly_served(seen, known)
-    if fulfils(seen, desired):
-        return _fulfilled(plan, desired, seen, serving, now)
     state = plan.revision.props.get("state")
+    # What is new is told once whatever is served: settings may have changed, which nobody sees.
+    if fulfils(seen, desired) and state != "PENDING":
+        return _fulfilled(plan, desired, seen, serving, now)
     if state in {"PENDING", "ROLLING_OUT"}:
         return _rolling(plan, desired, seen, serving, now=now, trouble=trouble)
     if state == "FAILED":

@@ -34,7 +34,8 @@ async def set_alias(tx: Transaction, *, model: str, name: str, version: str) -> 
     owner, meant = draft.want(model, "model", "Model"), draft.want(version, "version", "ModelVersion")
     await draft.find()
     name = label(name, "name")
-    node = (await tx.lock([owner.id]))[owner.id]
+    # The version too: no files come to it between the look at its signatures and the commit.
+    node = (await tx.lock([owner.id, meant.id]))[owner.id]
     if meant.node is None or meant.node.container != owner.id:
         msg = f"version: {version!r} is no version of {model!r}; an alias points to one of its own"
         raise InvalidArgument(msg, field="version")
@@ -63,7 +64,7 @@ async def set_stage(tx: Transaction, *, version: str, stage: str | None) -> str:
     await draft.find()
     assert meant.node is not None
     model = meant.node.container
-    await tx.lock([model])
+    await tx.lock([model, meant.id])
     found = await tx.neighbours([meant.id], Hop("STAGE", "IN", "Model"), paging=Paging(first=1))
     now = next((link.edge.discriminator for link in found[meant.id].items), None)
     after = None if stage is None else label(stage, "stage")

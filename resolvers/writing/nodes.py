@@ -17,7 +17,7 @@ from resolvers.writing.story import owned
 
 
 def registering(action: str, kind: NodeKind, needs: Needs = Role.CONTRIBUTOR) -> Command[...]:
-    """A use case that registers something whose name is unique in its workspace."""
+    """A use case that registers something whose name is unique in its workspace, or everywhere."""
 
     @command(action, needs)
     async def register(
@@ -30,7 +30,8 @@ def registering(action: str, kind: NodeKind, needs: Needs = Role.CONTRIBUTOR) ->
     ) -> str:
         """Register it. Raises AlreadyExists (the name is taken), NotFound (the workspace), InvalidArgument."""
         draft = Draft(tx)
-        id = draft.create(kind, validation.name(name), workspace, props=settable(kind, present(properties)))
+        home = ontology.GLOBAL if kind.is_global else workspace
+        id = draft.create(kind, validation.name(name), home, props=settable(kind, present(properties)))
         owned(draft, id, tags=tags)
         await draft.save()
         return id

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import orjson
 import pytest
 
 from graph.port import Node
 from lineal.errors import PreconditionFailed, Unavailable
-from resolvers.artifacts import collecting
-from resolvers.artifacts.collecting import ANNOUNCED, Collected, collect, measured, usage
+from resolvers.artifacts import collecting, sweeping
+from resolvers.artifacts.collecting import Collected, collect
 from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
 from resolvers.writing.lifecycle import set_stage
 from resolvers.writing.versions import delete_model_version
+from storage.port import Stored
 from tests.artifacts.conftest import Registry
 from tests.conftest import count
 from tests.storage.storing import BASE, blob_of, some
@@ -55,6 +59,30 @@ async def test_what_an_open_upload_sent_stays(registry: Registry) -> None:
     await registry.send(upload, FILES, most=1)
     assert (await swept(registry)).removed == 0
     assert await registry.send(upload, FILES) == 1
+
+
+async def test_what_an_upload_counts_on_that_is_begun_again_in_the_midst_of_a_collection_stays(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    real = registry.storage.blobs
+
+    async def blobs(workspace: str) -> AsyncIterator[Stored]:
+        monkeypatch.setattr(registry.storage, "blobs", real)
+        assert await registry.send(await registry.begin(version.id, FILES), FILES) == 0
+        async for blob in real(workspace):
+            yield blob
+
+    # The collection refuses strangers first, and lists blobs when it has seen what is needed.
+    monkeypatch.setattr(registry.storage, "blobs", blobs)
+    assert (await swept(registry)).removed == 0
+    await registry.complete(await registry.begin(version.id, FILES))
+    assert await registry.holds(b"first")
 
 
 async def test_what_is_young_stays(registry: Registry) -> None:
@@ -134,18 +162,81 @@ async def test_a_dry_run_says_what_would_go_and_removes_nothing(registry: Regist
 async def test_an_upload_waits_for_a_sweep_that_is_announced(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(sweeping, "WAIT_SECONDS", 0.3)
     version = await registry.version()
-    await registry.storage.put("default", ANNOUNCED, orjson.dumps(time.time() + 60))
+    await registry.storage.put("default", "sweeps/0", orjson.dumps(time.time() + 60))
     with pytest.raises(Unavailable, match="cleared up"):
         await registry.begin(version.id, FILES)
-    await registry.storage.discard("default", ANNOUNCED)
+    await registry.storage.discard("default", "sweeps/0")
     await registry.begin(version.id, FILES)
 
 
 async def test_an_announcement_that_nobody_took_back_ends_by_itself(registry: Registry) -> None:
-    await registry.storage.put("default", ANNOUNCED, orjson.dumps(time.time() - 1))
+    await registry.storage.put("default", "sweeps/0", orjson.dumps(time.time() - 1))
     await registry.begin((await registry.version()).id, FILES)
+
+
+async def test_of_two_collections_at_once_neither_ends_the_announcement_of_the_other(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await abandoned(registry)
+    removing, over = asyncio.Event(), asyncio.Event()
+    real = registry.storage.remove
+
+    async def remove(workspace: str, digests: Sequence[str], **more: Any) -> set[str]:
+        removing.set()
+        await over.wait()
+        return await real(workspace, digests, **more)
+
+    monkeypatch.setattr(registry.storage, "remove", remove)
+    monkeypatch.setattr(sweeping, "WAIT_SECONDS", 1.0)
+    slow = asyncio.create_task(swept(registry))
+    await removing.wait()
+    with pytest.raises(Unavailable, match="another sweep"):
+        await swept(registry)
+    version = await registry.version("models:/new")
+    with pytest.raises(Unavailable, match="cleared up"):
+        await registry.begin(version.id, FILES)
+    over.set()
+    await slow
+    upload = await registry.begin(version.id, FILES)
+    assert await registry.send(upload, FILES) == 2
+    await registry.complete(upload)
+    assert await registry.holds(b"first")
+
+
+async def test_a_sweep_that_stood_still_until_its_announcement_was_over_removes_nothing(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its last look and what it removes, for any length of time, as a process does that is stopped."""
+    await abandoned(registry)
+    monkeypatch.setattr(sweeping, "WORK_SECONDS", 1.0)
+    monkeypatch.setattr(sweeping, "SWEEP_SECONDS", 2.0)
+    real, made = registry.storage.remove, list[Node]()
+
+    async def remove(workspace: str, digests: Sequence[str], **more: Any) -> set[str]:
+        if digests and not made:
+            version = await registry.version("models:/new")
+            upload = await registry.begin(version.id, FILES)
+            assert await registry.send(upload, FILES) == 0
+            await registry.complete(upload)
+            made.append(await registry.node(version.id))
+        return await real(workspace, digests, **more)
+
+    monkeypatch.setattr(registry.storage, "remove", remove)
+    with pytest.raises(Unavailable, match="not removed in time"):
+        await swept(registry)
+    assert [version.props["state"] for version in made] == ["READY"]
+    assert await registry.holds(b"first")
+    assert await registry.holds(b"second")
+
+
+async def abandoned(registry: Registry) -> None:
+    """Bytes that nothing needs."""
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
 
 
 async def test_nothing_goes_where_a_manifest_is_lost(registry: Registry) -> None:
@@ -158,6 +249,31 @@ async def test_nothing_goes_where_a_manifest_is_lost(registry: Registry) -> None
     with pytest.raises(PreconditionFailed, match="nothing is removed"):
         await swept(registry)
     assert await registry.holds(b"third")
+
+
+@pytest.mark.parametrize("problem", ["away", "altered"])
+async def test_nothing_goes_where_the_manifest_of_an_open_upload_cannot_be_read(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    # Long ago for the sweep, so that only the first look can see the upload.
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES)
+    name, real, times = manifest_name(upload.props["digest"]), registry.storage.get, 0
+
+    async def get(workspace: str, wanted: str) -> bytes | None:
+        nonlocal times
+        if wanted != name or times:
+            return await real(workspace, wanted)
+        times += 1
+        if problem == "altered":
+            return b"{}"
+        raise Unavailable("the store cannot be reached")
+
+    monkeypatch.setattr(registry.storage, "get", get)
+    with pytest.raises((PreconditionFailed, Unavailable)):
+        await swept(registry)
+    assert await registry.holds(b"first")
 
 
 async def test_bytes_of_another_graph_are_left_alone(registry: Registry) -> None:

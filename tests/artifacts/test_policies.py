@@ -14,19 +14,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.recorder import Recorder
 from graph.port import EntryFilter
-from lineal.errors import PreconditionFailed
+from lineal.errors import PreconditionFailed, Unavailable
+from resolvers.artifacts import looking, uploads
+from resolvers.artifacts.common import verified_name
 from resolvers.artifacts.downloads import files, links
-from resolvers.artifacts.signatures import attach_signature, judge_again
+from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
+from resolvers.artifacts.uploads import begin_upload, missing
 from resolvers.artifacts.verifying import verify_managed
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from resolvers.writing.lifecycle import set_alias, set_stage
 from resolvers.writing.versions import create_model_version
 from resolvers.writing.workspaces import create_workspace
+from storage.local import LocalStorage
 from storage.manifest import File, Manifest
+from storage.s3 import S3Storage
+from storage.s3_options import HOT
 from storage.signing import Trusted, key_signer, sign
-from tests.artifacts.conftest import Registry
-from tests.storage.storing import BASE, blob_of
+from tests.artifacts.conftest import Registry, described
+from tests.storage.storing import BASE, blob_of, flipped, parts_of, some
 
 FILES = {"a.bin": b"first", "b.bin": b"second"}
 
@@ -100,6 +106,20 @@ async def test_a_signature_by_a_trusted_key_is_valid_and_by_another_untrusted(re
         assert signed.props["signedBy"]
 
 
+async def test_an_untrusted_signature_never_takes_the_place_of_a_valid_one(registry: Registry) -> None:
+    (mine, public), (other, _) = key(), key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    _, artifact = await registry.push(FILES)
+    bundles = [sign(manifest_of(FILES), key_signer(private)) for private in (mine, other)]
+    async with registry.operation() as op:
+        await attach_signature(op, address=artifact.id, bundle=bundles[0].decode())
+        with pytest.raises(PreconditionFailed, match="has a VALID signature"):
+            await attach_signature(op, address=artifact.id, bundle=bundles[1].decode())
+    signed = await registry.node(artifact.id)
+    assert signed.props["signature"] == "VALID"
+    assert await signature_of(registry.storage, signed) == bundles[0]
+
+
 async def test_a_signature_of_other_files_is_refused_and_names_them(registry: Registry) -> None:
     private, _ = key()
     _, artifact = await registry.push(FILES)
@@ -147,6 +167,25 @@ async def test_a_workspace_may_ask_for_signatures_before_names_lead_to_a_version
         await set_stage(op, version=version.id, stage="production")
 
 
+async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(registry: Registry) -> None:
+    private, public = key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    version, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        await attach_signature(op, address=artifact.id, bundle=sign(manifest_of(FILES), key_signer(private)).decode())
+        await set_alias(op, model="models:/bert", name="champion", version=version.id)
+    more = {"more.bin": b"unsigned"}
+    upload = await registry.begin(version.id, more, name="weights")
+    await registry.send(upload, more)
+    with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
+        await registry.complete(upload)
+    _, signed = await registry.push(more, model="models:/other")
+    async with registry.operation() as op:
+        await attach_signature(op, address=signed.id, bundle=sign(manifest_of(more), key_signer(private)).decode())
+    assert (await registry.complete(upload)).id == signed.id
+
+
 # ── Bytes that are not what was told ──────────────────────────────────────────────────────────────
 
 
@@ -173,6 +212,158 @@ async def test_what_has_failed_is_not_given_out(registry: Registry) -> None:
         failed = await registry.node(artifact.id)
         with pytest.raises(PreconditionFailed, match="not what was told"):
             await links(op, (await files(op, failed, first=9)).items)
+
+
+# ── Bytes that several have ───────────────────────────────────────────────────────────────────────
+
+
+async def test_all_that_shares_wrong_bytes_is_told_before_they_are_removed(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, artifact = await registry.push(FILES)
+    second, other = await registry.push({"a.bin": b"first", "c": b"third"}, model="models:/other")
+    third, well = await registry.push({"c": b"third"}, model="models:/well")
+    await spoil(registry, b"first")
+
+    async def die(*_: object, **__: object) -> set[str]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.storage, "remove", die)
+        with pytest.raises(KeyboardInterrupt):
+            await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    for version, of in ((first, artifact), (second, other)):
+        assert (await registry.node(version.id)).props["state"] == "FAILED"
+        found = (await registry.node(of.id)).props
+        assert (found["verification"], found["problem"].startswith("'a.bin' has the digest")) == ("FAILED", True)
+    assert (await registry.node(third.id)).props["state"] == "READY"
+    assert (await registry.node(well.id)).props["verification"] == "VERIFIED"
+
+
+async def test_right_bytes_that_are_sent_again_make_all_that_lost_them_ready_again(registry: Registry) -> None:
+    first, artifact = await registry.push(FILES)
+    second, other = await registry.push({"a.bin": b"first", "c": b"third"}, model="models:/other")
+    await spoil(registry, b"first")
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
+    assert not await registry.holds(b"first")
+    upload = await registry.begin(first.id, FILES)
+    assert (upload.props["state"], await registry.send(upload, FILES)) == ("OPEN", 1)
+    await registry.complete(upload)
+    for version, of in ((first, artifact), (second, other)):
+        assert (await registry.node(version.id)).props["state"] == "READY"
+        now = await registry.node(of.id)
+        assert now.props["verification"] == "PENDING"  # whose bytes were doubted is read again
+        assert await verify_managed(registry.graph, registry.storage, now, by="keeper") == "VERIFIED"
+
+
+async def test_another_version_with_the_same_files_brings_them_back_to_the_first(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    await registry.storage.remove("default", [blob_of(b"first").sha256])
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+    await registry.push(FILES)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_a_version_with_other_files_that_are_lost_stays_failed(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    await registry.storage.remove("default", [blob_of(b"first").sha256])
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    more = {"c": b"third"}
+    upload = await registry.begin(version.id, more, name="more")
+    await registry.send(upload, more)
+    await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+    upload = await registry.begin(version.id, FILES)
+    await registry.send(upload, FILES)
+    await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_bytes_that_are_gone_unnoticed_are_sent_again(registry: Registry) -> None:
+    version, _ = await registry.push(FILES)
+    assert (await registry.begin(version.id, FILES)).props["state"] == "COMPLETE"
+    await registry.storage.remove("default", [blob_of(b"first").sha256])
+    upload = await registry.begin(version.id, FILES)
+    assert await registry.send(upload, FILES) == 1
+    await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_an_upload_whose_bytes_were_found_wrong_while_it_was_completed_looks_again(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, artifact = await registry.push(FILES)
+    version = await registry.version("models:/other")
+    upload = await registry.begin(version.id, {"a": b"first"})
+    await spoil(registry, b"first")
+
+    async def look(*given: Any) -> Any:
+        monkeypatch.undo()
+        assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
+        return await looking.look(*given)
+
+    monkeypatch.setattr(uploads, "look", look)
+    with pytest.raises(Unavailable, match="found wrong"):
+        await registry.complete(upload)
+    with pytest.raises(PreconditionFailed, match="1 of 1 files"):
+        await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "PENDING"
+
+
+async def test_what_says_that_a_large_blob_was_read_goes_before_the_blob(registry: Registry, small_parts: int) -> None:
+    data = some(2 * small_parts + 7)
+    _, artifact = await registry.push({"large": data})
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    mark = verified_name(blob_of(data).sha256)
+    assert await registry.storage.get("default", mark) is not None
+    await spoil(registry, data)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
+    assert await registry.storage.get("default", mark) is None
+
+
+async def test_other_bytes_under_the_digest_of_a_large_blob_that_was_right_once_are_not_taken_for_it(
+    registry: Registry, small_parts: int
+) -> None:
+    data, wrong = some(2 * small_parts + 7), some(2 * small_parts + 7, "wrong")
+    _, artifact = await registry.push({"large": data})
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    await registry.storage.remove("default", [blob_of(data).sha256])  # by hand, so that the mark stays
+    told: list[Any] = [{**described({"large": data})[0], "parts": parts_of(wrong)}]
+    version = await registry.version("models:/other")
+    async with registry.operation() as op:
+        upload = await begin_upload(op, to=version.id, files=told)
+    async with registry.operation() as op:
+        (item,) = (await missing(op, upload, first=5, after=None)).items
+    for send in item.sends:
+        assert (await registry.store.put(send, wrong)).is_success
+    if registry.storage.name.startswith("file:"):
+        with pytest.raises(PreconditionFailed):
+            await registry.complete(upload)
+    else:
+        assert (await registry.complete(upload)).props["verification"] == "PENDING"
+
+
+async def test_how_long_bytes_are_retained_never_gets_shorter(registry: Registry) -> None:
+    _, artifact = await registry.push(FILES)
+    until = 4_102_444_800_000_000
+    await registry.set(artifact.id, retainUntil=until)
+    await registry.push(FILES)
+    assert (await registry.node(artifact.id)).props["retainUntil"] == until
+
+
+async def spoil(registry: Registry, data: bytes) -> None:
+    """Put other bytes of the same size in the place of a blob."""
+    sha256 = blob_of(data).sha256
+    other = flipped(data, len(data) // 2)
+    if isinstance(registry.storage, LocalStorage):
+        (path,) = registry.storage.root.rglob(f"blobs/*/{sha256}")
+        path.chmod(0o600)
+        path.write_bytes(other)
+    else:
+        assert isinstance(registry.storage, S3Storage)
+        place = registry.storage.options.place("default")
+        registry.storage._objects.put(place.bucket, place.blob(HOT, sha256), other)
 
 
 # ── Fetching ──────────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import pytest
 
 from graph.port import Hop
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
+from resolvers.artifacts.quotas import usage
 from resolvers.artifacts.uploads import abort_upload, begin_upload
 from resolvers.reading import all_links
 from tests.artifacts.conftest import Registry, described
@@ -192,6 +193,48 @@ async def test_a_quota_is_held_and_what_is_there_already_costs_nothing(registry:
         await registry.begin((await registry.version()).id, {"big": b"x" * 1_500})
     assert refusal.value.details["maximum"] == 2_000
     assert not await registry.holds(b"x" * 1_500)
+
+
+async def test_what_open_uploads_have_announced_counts_against_the_quota(registry: Registry) -> None:
+    await registry.set_workspace(quotaBytes=1_000)
+    first = await registry.begin((await registry.version()).id, {"a": some(900, 1)})
+    with pytest.raises(LimitExceeded, match="beside 900 that other uploads have announced"):
+        await registry.begin((await registry.version()).id, {"b": some(900, 2)})
+    await registry.begin((await registry.version()).id, {"c": some(100, 3)})
+    await registry.send(first, {"a": some(900, 1)})
+    assert (await registry.begin((await registry.version()).id, {"a": some(900, 1)})).props["state"] == "OPEN"
+    await registry.complete(first)
+    with pytest.raises(LimitExceeded):
+        await registry.begin((await registry.version()).id, {"d": b"d"})
+
+
+async def test_of_uploads_that_begin_at_once_no_more_are_let_in_than_fit(registry: Registry) -> None:
+    await registry.set_workspace(quotaBytes=2_000)
+    files = [{"x": some(900, i)} for i in range(5)]
+    versions = [await registry.version(f"models:/m{i}") for i in range(5)]
+    begun = await asyncio.gather(
+        *(registry.begin(version.id, each) for version, each in zip(versions, files, strict=True)),
+        return_exceptions=True,
+    )
+    for upload, each in zip(begun, files, strict=True):
+        if isinstance(upload, BaseException):
+            assert isinstance(upload, LimitExceeded)
+        else:
+            await registry.send(upload, each)
+            await registry.complete(upload)
+    assert (await usage(registry.storage, "default", fresh=True)).size <= 2_000
+
+
+async def test_a_quota_that_became_smaller_is_held_when_an_upload_is_completed(registry: Registry) -> None:
+    await registry.set_workspace(quotaBytes=2_000)
+    files = {"x": some(900)}
+    upload = await registry.begin((await registry.version()).id, files)
+    await registry.send(upload, files)
+    await registry.set_workspace(quotaBytes=500)
+    with pytest.raises(LimitExceeded, match="may keep 500 bytes, and keeps 900 with this"):
+        await registry.complete(upload)
+    await registry.set_workspace(quotaBytes=1_000)
+    await registry.complete(upload)
 
 
 async def test_empty_files_are_files(registry: Registry) -> None:

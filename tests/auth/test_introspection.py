@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from auth.authenticator import Authenticator
 from auth.caller import Caller
 from auth.challenges import Refusal
+from auth.introspection import AT_ONCE, IN_LINE, REMEMBERED, ROOM, Introspector
+from auth.issuer import Introspection
 from tests.auth.conftest import guarded
 from tests.auth.issuer import RESOURCE, Clock, Holder, MiniIssuer
 
@@ -75,13 +83,102 @@ async def test_a_token_is_not_known_longer_than_it_is_good(issuer: MiniIssuer) -
     assert (await refused(authenticator)).reason == "expired"
 
 
-async def test_what_is_not_good_is_asked_about_each_time(issuer: MiniIssuer) -> None:
-    authenticator = issuer.authenticator(issuer.introspected())
+@pytest.mark.parametrize(("said", "reason"), [({"active": False}, "inactive"), ({"aud": "https://other"}, "audience")])
+async def test_what_is_not_good_is_not_asked_about_again_for_a_few_seconds(
+    issuer: MiniIssuer, said: dict[str, Any], reason: str
+) -> None:
+    ticks = Clock(0.0)
+    issuer.opaque["opaque"] = {**active(issuer), **said}
+    authenticator = issuer.authenticator(issuer.introspected(), monotonic=ticks)
     for _ in range(3):
-        assert (await refused(authenticator)).reason == "inactive"
-    assert issuer.asked["introspect"] == 3
+        assert (await refused(authenticator)).reason == reason
     issuer.opaque["opaque"] = active(issuer)
+    ticks.now += REMEMBERED - 0.1
+    assert (await refused(authenticator)).reason == reason
+    assert issuer.asked["introspect"] == 1
+    ticks.now += 0.1
     await ask(authenticator)
+
+
+async def test_no_more_refused_tokens_are_remembered_than_there_is_room_for(issuer: MiniIssuer) -> None:
+    introspector = Introspector(issuer.authenticator(issuer.introspected()).keys[0], issuer.client)
+    for i in range(ROOM + 10):
+        introspector.remember(str(i).encode(), None)
+    assert len(introspector.refused) == ROOM
+
+
+class Waiting:
+    """An issuer that answers when it is let, and counts how many wait for it at once."""
+
+    def __init__(self, issuer: MiniIssuer) -> None:
+        self.issuer = issuer
+        self.go = asyncio.Event()
+        self.now = self.most = 0
+        self.answer = issuer.answer
+        app = Starlette(routes=[Route("/{path:path}", self.slowly, methods=["GET", "POST"])])
+        issuer.client = httpx.AsyncClient(transport=httpx.ASGITransport(app))
+
+    async def slowly(self, request: Request) -> Response:
+        if request.url.path.endswith("/introspect"):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await self.go.wait()
+            self.now -= 1
+        return await self.answer(request)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - it becomes true in the turns of others
+            await asyncio.sleep(0)
+
+
+async def test_many_who_bring_the_same_token_at_once_make_one_question(issuer: MiniIssuer) -> None:
+    issuer.opaque["opaque"] = active(issuer)
+    waiting = Waiting(issuer)
+    authenticator = issuer.authenticator(issuer.introspected())
+    first = asyncio.create_task(ask(authenticator))
+    await until(lambda: waiting.now == 1)
+    others = [asyncio.create_task(ask(authenticator)) for _ in range(30)]
+    await asyncio.sleep(0)
+    # Whoever asked first goes away, and the others are answered all the same.
+    first.cancel()
+    waiting.go.set()
+    assert {caller.name for caller in await asyncio.gather(*others)} == {"corp:alice"}
+    assert issuer.asked["introspect"] == 1
+
+
+async def test_no_more_questions_than_a_few_are_open_at_once_at_one_issuer(issuer: MiniIssuer) -> None:
+    waiting = Waiting(issuer)
+    authenticator = issuer.authenticator(issuer.introspected())
+    tasks = [asyncio.create_task(refused(authenticator, f"junk{i}")) for i in range(3 * AT_ONCE)]
+    await until(lambda: waiting.now == AT_ONCE)
+    waiting.go.set()
+    assert {refusal.reason for refusal in await asyncio.gather(*tasks)} == {"inactive"}
+    assert waiting.most == AT_ONCE
+
+
+async def test_when_too_many_wait_for_an_issuer_more_are_sent_away_at_once(issuer: MiniIssuer) -> None:
+    waiting = Waiting(issuer)
+    authenticator = issuer.authenticator(issuer.introspected())
+    tasks = [asyncio.create_task(refused(authenticator, f"junk{i}")) for i in range(IN_LINE)]
+    await until(lambda: waiting.now == AT_ONCE)
+    assert (await refused(authenticator, "one-more")).status == 503
+    waiting.go.set()
+    await asyncio.gather(*tasks)
+    assert (await refused(authenticator, "one-more")).status == 401
+
+
+async def test_a_token_whose_beginning_tells_whose_it_is_goes_to_no_other_issuer(issuer: MiniIssuer) -> None:
+    trusted = [
+        issuer.issuer(name="first", introspection=Introspection("lineal", "x", prefix="first_")),
+        issuer.issuer(name="second", introspection=Introspection("lineal", "x", prefix="second_")),
+        issuer.issuer(name="third", introspection=Introspection("lineal", "x")),
+    ]
+    for token, name in (("second_a", "second"), ("other", "third")):
+        issuer.opaque[token] = active(issuer)
+        assert (await ask(issuer.authenticator(*trusted), token)).name == f"{name}:alice"
+    assert issuer.asked["introspect"] == 2
 
 
 @pytest.mark.parametrize(
@@ -100,6 +197,8 @@ async def test_what_is_not_good_is_asked_about_each_time(issuer: MiniIssuer) -> 
         ({"sub": ""}, "claims"),
         ({"client_id": ...}, "claims"),
         ({"token_type": "refresh_token"}, "type"),
+        ({"token_type": "DPoP"}, "bound"),
+        ({"token_type": "dpop", "cnf": None}, "bound"),
         ({"cnf": {"jkt": "x" * 43}}, "bound"),
         ({"cnf": {"x5t#S256": "x"}}, "bound"),
     ],

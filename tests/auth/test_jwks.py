@@ -91,6 +91,7 @@ async def test_keys_are_kept_as_long_as_the_issuer_says_within_bounds(
     assert issuer.asked["jwks"] == 1
     clock.now += 1
     await source.key("rsa", "RS256")
+    await source.settled()
     assert issuer.asked["jwks"] == 2
 
 
@@ -116,6 +117,43 @@ async def test_after_a_key_was_missed_there_is_a_rest(issuer: MiniIssuer, clock:
     assert issuer.asked["jwks"] == 3
 
 
+async def test_while_keys_are_usable_nobody_waits_for_newer_ones(issuer: MiniIssuer, clock: Clock) -> None:
+    source = keys(issuer, clock, jwks_url=f"{URL}/jwks")
+    await source.key("rsa", "RS256")
+    hanging, go = 0, asyncio.Event()
+
+    async def hang(_request: httpx.Request) -> httpx.Response:
+        nonlocal hanging
+        hanging += 1
+        await go.wait()
+        return httpx.Response(200, stream=httpx.ByteStream(json.dumps({"keys": issuer.published()}).encode()))
+
+    source._client = httpx.AsyncClient(transport=httpx.MockTransport(hang))
+    clock.now += 3_600
+    issuer.keys["new"] = (ECKey.generate_key("P-256"), "ES256")
+    for _ in range(5):
+        async with asyncio.timeout(1):
+            assert (await source.key("rsa", "RS256")).kid == "rsa"
+    go.set()
+    await source.settled()
+    assert hanging == 1
+    assert (await source.key("new", "ES256")).kid == "new"
+
+
+async def test_a_fetch_that_is_under_way_ends_with_the_authenticator(issuer: MiniIssuer, clock: Clock) -> None:
+    async def hang(_request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    authenticator = issuer.authenticator(monotonic=clock)
+    async with authenticator:
+        (source,) = authenticator.keys
+        source._client = httpx.AsyncClient(transport=httpx.MockTransport(hang))
+        clock.now += 3_600
+        await source.key("rsa", "RS256")
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
 async def test_many_who_wait_make_one_fetch(issuer: MiniIssuer, clock: Clock) -> None:
     source = keys(issuer, clock)
     found = await asyncio.gather(*(source.key("rsa", "RS256") for _ in range(100)))
@@ -129,6 +167,7 @@ async def test_while_an_issuer_is_away_its_keys_are_used_for_so_many_hours(issue
     issuer.broken = Response(status_code=500)
     clock.now += 3_600 + 7_199
     await source.key("rsa", "RS256")
+    await source.settled()
     assert "status 500" in source.problem
     clock.now += 1
     assert (await refused(source)).status == 503
@@ -154,9 +193,11 @@ async def test_a_withdrawn_address_of_the_keys_is_looked_up_again(issuer: MiniIs
     issuer.broken = Response(status_code=404)
     clock.now += 3_600
     await source.key("rsa", "RS256")
+    await source.settled()
     issuer.broken = None
     clock.now += 30
     await source.key("rsa", "RS256")
+    await source.settled()
     assert source.problem == ""
     assert issuer.asked["openid-configuration"] == 3
 

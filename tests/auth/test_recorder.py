@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from auth.caller import Caller
-from auth.recorder import MAX_KEYS, Recorder
+from auth.recorder import MAX_KEYS, MAX_TARGETS, Recorder
 from graph.port import Change, EntryFilter, Graph, Note
 from graph.sqlite.store import SqliteGraph
 from lineal.errors import Unavailable
+from tests import building
 
 ANN = Caller("corp:ann", client="web", token="t-1")
 
@@ -37,13 +39,19 @@ async def recorder(sqlite_graph: Graph) -> AsyncIterator[Recorder]:
         yield recorder
 
 
-async def refuse(recorder: Recorder, action: str = "mutation registerModel", caller: Caller = ANN) -> None:
+async def refuse(
+    recorder: Recorder,
+    action: str = "mutation registerModel",
+    caller: Caller = ANN,
+    on: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
     await recorder.refused(
         caller,
         action=action,
         code="FORBIDDEN",
         message="no",
         scopes=[["model:write"]],
+        on=on,
         address="192.0.2.7",
         request="r",
     )
@@ -61,6 +69,7 @@ async def test_a_refusal_says_who_what_and_from_where_when_the_method_returns(
         "code": "FORBIDDEN",
         "message": "no",
         "scopes": [["model:write"]],
+        "on": {},
         "count": 1,
     }
 
@@ -91,6 +100,31 @@ async def test_other_callers_and_other_actions_are_told_apart(sqlite_graph: Grap
         ("corp:ann", "query audit"),
         ("corp:bob", "mutation registerModel"),
     ]
+
+
+async def test_refusals_of_other_things_are_told_apart_in_the_chains_of_their_workspaces(
+    sqlite_graph: Graph, recorder: Recorder
+) -> None:
+    await building.workspace(sqlite_graph, "vision")
+    for model in ("a", "b", "b"):
+        await refuse(recorder, on={"vision": [f"models:/vision:{model}"]})
+    await recorder.close()
+    changes = await noted(sqlite_graph)
+    assert {change.workspaces for change in changes} == {("vision",)}
+    assert [said(change)["on"]["vision"] for change in changes] == [
+        ["models:/vision:a"], ["models:/vision:b"], ["models:/vision:b"],
+    ]  # fmt: skip
+
+
+async def test_one_caller_who_is_refused_many_things_takes_few_entries(sqlite_graph: Graph, recorder: Recorder) -> None:
+    for number in range(MAX_TARGETS + 50):
+        await refuse(recorder, on={"default": [f"models:/m{number}"]})
+    await refuse(recorder, caller=Caller("corp:bob"), on={"default": ["models:/m1"]})
+    await recorder.close()
+    changes = await noted(sqlite_graph)
+    assert len(changes) == MAX_TARGETS + 3
+    assert sum(said(change)["count"] for change in changes) == MAX_TARGETS + 51
+    assert [change.by for change in changes if not said(change)["on"]] == ["corp:ann", "corp:ann"]
 
 
 async def test_a_flood_from_many_addresses_is_a_bounded_number_of_entries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from joserfc.jwk import OKPKey
 
 from auth.chains import Finding, Wrong
 from auth.keyring import AUDIT, Keyring
+from auth.pruning import vouch
 from auth.retention import prune
 from graph.neo4j.store import Neo4jGraph
 from graph.port import Head, NewNode, Update
@@ -76,10 +78,22 @@ async def test_it_says_of_each_chain_what_is_not_yet_sealed(audited: Audited) ->
         "address = '192.0.2.1'",
         "id = 'ch_01J00000000000000000000000'",
         "data = '{'",
+        """data = '{"created":NaN}'""",
+        """data = '{"created":1e999}'""",
+        """data = '{"created":"\\ud800"}'""",
+        """data = '{"a":' || replace(hex(zeroblob(9000)), '0', '[') || replace(hex(zeroblob(9000)), '0', ']') || '}'""",
+        """data = '{"a":' || replace(hex(zeroblob(3000)), '0', '9') || '}'""",
+        """data = replace(data, '{"created"', '{"created":[],"created"')""",
+        """data = replace(data, '{"created"', '{ "created"')""",
+        "data = CAST(x'7b22ff227d' AS TEXT)",
+        "by = CAST(x'ff' AS TEXT)",
+        "at = 9223372036854775807",
+        """workspaces = '["\\ud800"]'""",
+        """workspaces = '[{"a":1}]'""",
         "workspaces = '{'",
         "workspaces = '[1]'",
     ],
-    ids=lambda edit: edit.partition(" ")[0],
+    ids=lambda edit: edit[:40],
 )
 @pytest.mark.parametrize("number", [3, 8, 10], ids=["within", "sealed", "last"])
 async def test_an_edited_change_is_named(audited: Audited, edit: str, number: int) -> None:
@@ -248,6 +262,24 @@ async def test_a_change_that_was_put_in_beside_the_chains_is_named(audited: Audi
     assert (finding.kind, finding.change) == (Wrong.UNCHAINED, "ch_forged")
 
 
+async def test_a_change_that_is_hidden_from_who_asks_about_its_subject_is_named(audited: Audited) -> None:
+    entry = (await audited.entries())[4]
+    audited.tamper("DELETE FROM subject WHERE seq = :seq", seq=entry.change.seq)
+    (finding,) = await audited.verify()
+    assert (finding.kind, finding.number, finding.change) == (Wrong.UNINDEXED, 5, entry.change.id)
+    assert entry.change.data["created"][0][0] in finding.message
+
+
+async def test_a_change_that_is_told_of_what_it_is_not_about_is_named(audited: Audited) -> None:
+    one, other = (await audited.entries())[4:6]
+    audited.tamper(
+        "INSERT INTO subject (node, seq, addressed) SELECT node, :seq, 0 FROM subject WHERE seq = :other",
+        seq=one.change.seq,
+        other=other.change.seq,
+    )
+    assert told(await audited.verify()) == [(Wrong.UNINDEXED, "default", 5)]
+
+
 async def test_an_entry_that_is_gone_from_one_of_its_two_chains_is_named(audited: Audited) -> None:
     async with SqliteGraph(audited.path) as graph:
         (here,) = await building.create(graph, NewNode("Model", "here", "default"))
@@ -327,12 +359,21 @@ async def test_a_line_of_the_file_that_is_gone_is_found_and_a_file_may_begin_lat
     assert [(finding.kind, finding.checkpoint) for finding in await audited.verify()] == [(Wrong.MISSING, 2)]
 
 
+async def test_a_file_elsewhere_that_is_not_there_or_holds_nothing_is_found(audited: Audited) -> None:
+    for break_it in (lambda: audited.file.path.write_bytes(b""), audited.file.path.unlink):
+        break_it()
+        async with SqliteGraph(audited.path) as graph:
+            (finding,) = await found(graph, [audited.key], audited.file)
+        assert finding.kind is Wrong.MISSING
+        assert str(audited.file.path) in finding.message
+
+
 # ── Retention ─────────────────────────────────────────────────────────────────────────────────────
 
 
 async def pruned(audited: Audited, before: int) -> int:
     async with SqliteGraph(audited.path) as graph:
-        return await prune(graph, before, by="keeper", keys=[audited.key], file=audited.file)
+        return await prune(graph, before, by="keeper", key=audited.key, keys=[audited.key], file=audited.file)
 
 
 async def sealed_at(audited: Audited, number: int) -> int:
@@ -394,8 +435,39 @@ async def test_a_beginning_that_no_checkpoint_knows_is_found(audited: Audited) -
     async with SqliteGraph(audited.path) as graph, graph.snapshot() as snapshot:
         (end,) = await snapshot.chain("default", after=4, limit=1)
     async with SqliteGraph(audited.path) as graph:
-        await graph.prune([Head("default", end.number, end.hash)], by="impatient")
+        head = Head("default", end.number, end.hash)
+        await graph.prune([head], by="impatient", notes={"default": vouch(audited.key, head)})
     assert told(await audited.verify(file=False)) == [(Wrong.UNVOUCHED, "default", 5)]
+
+
+async def test_a_pruning_that_was_forged_without_the_key_is_found(audited: Audited, tmp_path: Path) -> None:
+    end = (await audited.entries())[7]
+    head = Head("default", end.number, end.hash)
+    other = Keyring(tmp_path / "other").ed25519(AUDIT)
+    for note in ({}, vouch(other, head), {**vouch(other, head), "key": audited.key.thumbprint()}):
+        copy = Audited(tmp_path / f"copy-{len(note)}-{note.get('key', '')[:5]}")
+        shutil.copytree(audited.folder, copy.folder, ignore=shutil.ignore_patterns("copy-*", "other"))
+        async with SqliteGraph(copy.path) as graph:
+            assert await graph.prune([head], by="mallory", notes={"default": note}) == 8
+        assert told(await copy.verify()) == [(Wrong.UNVOUCHED, "default", 8)]
+
+
+async def test_a_signed_pruning_vouches_for_no_other_beginning(audited: Audited) -> None:
+    await pruned(audited, await sealed_at(audited, 1))
+    signed = (await audited.entries())[-1].change.data["noted"]
+    end = (await audited.entries())[3]
+    async with SqliteGraph(audited.path) as graph:
+        head = Head("default", end.number, end.hash)
+        note = {name: signed[name] for name in ("key", "signature")}
+        assert await graph.prune([head], by="mallory", notes={"default": note}) == 4
+    assert told(await audited.verify()) == [(Wrong.UNVOUCHED, "default", 8)]
+
+
+async def test_pruning_with_a_key_that_nobody_trusts_is_refused(audited: Audited, tmp_path: Path) -> None:
+    other = Keyring(tmp_path / "other").ed25519(AUDIT)
+    async with SqliteGraph(audited.path) as graph:
+        with pytest.raises(PreconditionFailed, match="not among those that are trusted"):
+            await prune(graph, 0, by="keeper", key=other, keys=[audited.key], file=audited.file)
 
 
 # ── Neo4j ─────────────────────────────────────────────────────────────────────────────────────────

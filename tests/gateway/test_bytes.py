@@ -15,9 +15,12 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from auth.recorder import Recorder
 from gateway.bytes import create_bytes_route
+from graph.port import EntryFilter, Graph
 from storage.local import LocalStorage
 from storage.port import Blob, Send
+from tests import building
 from tests.services import free_port
 from tests.storage.storing import MIB, SECRET, Clock, Store, blob_of, flipped, local_client, sha256, some
 
@@ -384,3 +387,38 @@ async def test_a_refusal_is_heard_though_the_body_was_not_read(local: Store, ser
         assert (await http.put(served + path, content=data)).status_code == 201
         link = await local.link("vision", sha256(data))
         assert (await http.get(link.replace("http://lineal.test", served))).content == data
+
+
+# ── The audit ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_was_fetched_and_what_was_refused_is_in_the_audit(sqlite_graph: Graph, tmp_path: Path) -> None:
+    await building.workspace(sqlite_graph, "vision")
+    other = some(500)
+    async with LocalStorage(tmp_path / "bytes", SECRET) as storage, Recorder(sqlite_graph) as recorder:
+        app = Starlette(routes=[create_bytes_route(storage, recorder)])
+        transport = httpx.ASGITransport(app, client=("192.0.2.7", 5))
+        async with httpx.AsyncClient(transport=transport, base_url="http://lineal") as http:
+            store = Store(storage, http, Clock())
+            for data in (DATA, other):
+                await store.upload("vision", data)
+                address = await storage.link(
+                    "vision", sha256(data), filename="model.bin", seconds=60, base="http://lineal"
+                )
+                for headers in ({}, {"range": "bytes=0-9"}):
+                    assert (await http.get(address, headers=headers)).is_success
+                assert (await http.head(address)).status_code == 200
+                assert (await http.get(address, headers={"if-none-match": f'"{sha256(data)}"'})).status_code == 304
+            for _ in range(3):
+                assert (await http.get(f"/bytes/{sha256(DATA)}?token=forged")).status_code == 403
+    async with sqlite_graph.snapshot() as snapshot:
+        entries = (await snapshot.entries(EntryFilter(noted=True)))[::-1]
+    told = [(e.workspace, e.change.action, e.change.data["noted"]) for e in entries]
+    files = ["model.bin"]
+    assert [note for place, action, note in told if (place, action) == ("vision", "read")] == [
+        {"action": "fetch", "data": {"blobs": [sha256(DATA)], "files": files}, "count": 1},
+        {"action": "fetch", "data": {"blobs": [sha256(DATA), sha256(other)], "files": files}, "count": 3},
+    ]
+    failed = [note for _, action, note in told if action == "failed"]
+    assert [(note["reason"], note["count"]) for note in failed] == [("bytes", 1), ("bytes", 2)]
+    assert {e.change.origin.address for e in entries} == {"192.0.2.7"}

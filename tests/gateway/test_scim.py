@@ -13,11 +13,15 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from auth.caller import Caller
+from auth.challenges import Resource
 from auth.directory import Directory
 from gateway.scim import create_scim_app
+from gateway.scim_filter import Path
+from gateway.scim_patch import Op, carry_out
 from graph.port import Graph, NewEdge, NewNode, Node
 from lineal.errors import Unauthenticated
 from resolvers.operation import Operation
+from resolvers.provisioning import MEMBERS
 from resolvers.reading import resolve
 from resolvers.writing.models import register_model
 from tests import building as b
@@ -27,6 +31,9 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+
+RESOURCE = Resource("https://lineal.test/graphql")
+METADATA = 'resource_metadata="https://lineal.test/.well-known/oauth-protected-resource/graphql"'
 
 DIRECTORY = Caller("corp:provisioner", frozenset({"directory:write"}), type="SERVICE")
 CALLERS = {
@@ -129,7 +136,7 @@ def app_on(graph: Graph, **options: Any) -> Starlette:
     def operation(request: Request) -> Operation:
         return Operation(graph, caller=CALLERS[request.headers.get("who", "directory")], request="req-1")
 
-    return Starlette(routes=[create_scim_app(operation, issuer="corp", **options)])
+    return Starlette(routes=[create_scim_app(operation, resource=RESOURCE, issuer="corp", **options)])
 
 
 @pytest.fixture
@@ -612,6 +619,20 @@ async def test_okta_renames_a_group_with_its_id_in_the_value(scim: Scim) -> None
     assert await scim.found("Groups", 'displayName eq "team"') == []
 
 
+async def test_members_that_no_directory_provisioned_are_shown_and_replaced_like_all_others(scim: Scim) -> None:
+    group = await scim.ask("POST", "/Groups", {"displayName": "red"}, 201)
+    (bob,) = await b.create(scim.graph, NewNode("Principal", "corp:bob", ""))
+    await b.link(scim.graph, NewEdge("MEMBER_OF", bob.id, group["id"]))
+    shown = await scim.ask("GET", path_of(group))
+    assert shown["members"] == [{"value": bob.id, "display": "corp:bob", "type": "User"}]
+    kept = await scim.ask("PUT", path_of(group), {"displayName": "red", "members": shown["members"]})
+    assert kept["members"] == shown["members"]
+    emptied = await scim.ask("PUT", path_of(group), {"displayName": "red", "members": []})
+    assert "members" not in emptied
+    async with scim.graph.snapshot() as snapshot:
+        assert (await snapshot.neighbours([group["id"]], MEMBERS))[group["id"]].items == []
+
+
 async def test_put_replaces_a_group_and_its_members(scim: Scim) -> None:
     ann, bob = await scim.person("ann"), await scim.person("bob")
     group = await scim.ask("POST", "/Groups", {"displayName": "a", "members": [{"value": ann["id"]}], "x": 1}, 201)
@@ -749,10 +770,12 @@ async def test_without_the_scope_nothing_is_open(embedded: Scim, method: str, pa
     body = OKTA_USER if method == "POST" else None
     answer = await embedded.http.request(method, f"/scim/v2{path}", json=body, headers={"who": "reader"})
     assert answer.status_code == 403
-    assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="directory:write"'
+    challenge = answer.headers["www-authenticate"]
+    assert challenge.startswith('Bearer error="insufficient_scope", error_description="the scope directory:write is')
+    assert challenge.endswith(f'scope="directory:write", {METADATA}')
     answer = await embedded.http.request(method, f"/scim/v2{path}", json=body, headers={"who": "nobody"})
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == 'Bearer scope="directory:write"'
+    assert answer.headers["www-authenticate"] == f'Bearer scope="directory:write", {METADATA}'
     assert answer.json()["schemas"] == [ERROR]
 
 
@@ -760,7 +783,73 @@ async def test_a_directory_that_was_deactivated_itself_is_refused(embedded: Scim
     await b.create(embedded.graph, NewNode("Principal", DIRECTORY.name, "", props={"active": False}))
     answer = await embedded.http.get("/scim/v2/Users")
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    assert answer.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
+    assert answer.headers["www-authenticate"].endswith(METADATA)
+
+
+@pytest.mark.parametrize("levels", [40, 300, 900])
+async def test_json_that_is_nested_deeply_is_refused(embedded: Scim, levels: int) -> None:
+    made = await embedded.person("ann")
+    deep = '{"a":' * levels + "1" + "}" * levels
+    patch = f'{{"schemas": ["{PATCH_OP}"], "Operations": [{{"op": "add", "path": "deep", "value": {deep}}}]}}'
+    post = f'{{"userName": "bob", "deep": {deep}}}'
+    for method, path, body in (("PATCH", path_of(made), patch), ("POST", "/Users", post), ("PUT", path_of(made), post)):
+        headers = {"content-type": "application/scim+json"}
+        answer = await embedded.http.request(method, f"/scim/v2{path}", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidSyntax"), answer.text
+
+
+class Compared(str):
+    """Text that counts how often it is compared."""
+
+    __slots__ = ()
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize(
+    ("op", "value"),
+    [
+        ("add", [Compared(f"b{i}") for i in range(2_000)]),
+        ("remove", [Compared(f"a{i}") for i in range(1, 2_000)]),
+    ],
+)
+def test_large_lists_are_changed_without_comparing_each_with_each(op: Op, value: list[str]) -> None:
+    document = {"x": [Compared(f"a{i}") for i in range(2_000)]}
+    Compared.times = 0
+    carry_out(document, [(op, Path("x"), value)])
+    assert document["x"] == ([f"a{i}" for i in range(2_000)] + [str(b) for b in value] if op == "add" else ["a0"])
+    assert Compared.times <= 2 * len(document["x"])
+
+
+def test_large_objects_are_merged_whatever_the_case_of_their_names() -> None:
+    document: dict[str, Any] = {"x": {f"Name{i}": 1 for i in range(3_000)}}
+    carry_out(document, [("add", Path("x"), {f"nAME{i}": 2 for i in range(3_000)})])
+    assert document == {"x": {f"Name{i}": 2 for i in range(3_000)}}
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [{"op": "remove", "path": 'x[value eq "none"]'}] * 1_000,
+        [{"op": "add", "value": {f"n{i}": 1 for i in range(1_001)}}],
+        [{"op": "add", "path": "y", "value": "v" * 60_000}] * 3,
+    ],
+    ids=["much to look at", "many attributes", "much to put in"],
+)
+async def test_a_patch_that_would_take_long_is_refused(sqlite_graph: Graph, operations: list[Any]) -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app_on(sqlite_graph)), base_url="https://lineal.test"
+    ) as http:
+        scim = Scim(http, sqlite_graph)
+        made = await scim.user({"userName": "ann", "x": [{"value": f"{i}"} for i in range(1_000)]})
+        answer = await scim.patch(made, *operations, status=413)
+    assert answer["schemas"] == [ERROR]
 
 
 async def test_bodies_are_bounded_json_objects(embedded: Scim) -> None:

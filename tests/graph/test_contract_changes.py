@@ -28,7 +28,7 @@ async def test_a_change_tells_who_did_what_to_what(graph: Graph) -> None:
     assert (change.by, change.action, change.request, change.at) == ("ada", "register", "req-1", created.created_at)
     assert (change.origin, change.workspaces) == (origin, ("default",))
     assert change.data == {
-        "created": [[model, "Model", "m"], [version, "ModelVersion", "1"]],
+        "created": [[model, "Model", "m"], [version, "ModelVersion", "1", {"number": 1}]],
         "linked": [[version, "VERSION_OF", model, ""]],
         "logged": {version: 1},
     }
@@ -41,6 +41,51 @@ async def test_edges_in_a_change_are_named_source_kind_target_discriminator(grap
     linked, unlinked = (await building.sequenced(graph))[-2:]
     assert linked.data == {"linked": [[model.id, "ALIAS", version.id, "live"]]}
     assert unlinked.data == {"unlinked": [[model.id, "ALIAS", version.id, "live"]]}
+
+
+async def test_what_was_made_and_what_was_deleted_are_told_with_their_properties(graph: Graph) -> None:
+    props = {"task": "a", "description": "x", "attributes": {"deep": [1, {"big": 2**60}]}}
+    (model,) = await building.create(graph, NewNode("Model", "m", "default", props=props))
+    await building.update(graph, Update(model.id, {"task": None}))
+    await building.remove(graph, model.id)
+    created, _, deleted = await building.sequenced(graph)
+    assert created.data == {"created": [[model.id, "Model", "m", props]]}
+    del props["task"]
+    assert deleted.data == {"deleted": [[model.id, "Model", "m", props]]}
+
+
+async def test_the_properties_of_edges_are_told_before_and_after(graph: Graph) -> None:
+    _, (version,) = await building.model(graph, "m", versions=1)
+    (deployment,) = await building.create(graph, NewNode("Deployment", "d", "default"))
+    serves = [deployment.id, "SERVES", version.id, ""]
+    for weight in (0.1, 0.9):
+        await building.link(graph, NewEdge("SERVES", deployment.id, version.id, props={"weight": weight}))
+    await building.unlink(graph, EdgeMatch("SERVES", deployment.id))
+    told = [change.data for change in (await building.sequenced(graph))[-3:]]
+    assert told == [
+        {"linked": [[*serves, {"after": {"weight": 0.1}}]]},
+        {"linked": [[*serves, {"before": {"weight": 0.1}, "after": {"weight": 0.9}}]]},
+        {"unlinked": [[*serves, {"before": {"weight": 0.9}}]]},
+    ]
+
+
+async def test_an_edge_that_was_true_at_another_time_is_told_with_it(graph: Graph) -> None:
+    _, (one, other) = await building.model(graph, "m", versions=2)
+    await building.link(graph, NewEdge("DERIVED_FROM", other.id, one.id, "copy", since=10, until=20))
+    told = (await building.sequenced(graph))[-1].data["linked"]
+    assert told == [[other.id, "DERIVED_FROM", one.id, "copy", {"after": {"since": 10, "until": 20}}]]
+
+
+async def test_what_changes_are_found_by_is_told_of_each(graph: Graph) -> None:
+    (principal,) = await building.create(graph, NewNode("Principal", "corp:ann", "", props={"type": "USER"}))
+    workspace = await building.workspace(graph, "vision")
+    await building.link(graph, NewEdge("GRANTS", workspace.id, principal.id, "VIEWER"))
+    seqs = [change.seq or 0 for change in await building.sequenced(graph)]
+    async with graph.snapshot() as snapshot:
+        found = await snapshot.subjects([*seqs, 99])
+    assert [found[seq] for seq in seqs] == [
+        {principal.id: False}, {workspace.id: False}, {workspace.id: False, principal.id: True},
+    ]  # fmt: skip
 
 
 async def test_an_update_keeps_what_was_before_and_what_is_after(graph: Graph) -> None:
@@ -121,7 +166,7 @@ async def test_a_deleted_node_is_named_in_its_last_change(graph: Graph) -> None:
     await building.link(graph, NewEdge("ALIAS", model.id, version.id, "live"))
     await building.remove(graph, version.id)
     change = (await building.sequenced(graph, version.id))[-1]
-    assert change.data["deleted"] == [[version.id, "ModelVersion", "1"]]
+    assert change.data["deleted"] == [[version.id, "ModelVersion", "1", {"number": 1}]]
     assert sorted(change.data["unlinked"]) == sorted(
         [
             [model.id, "ALIAS", version.id, "live"],

@@ -25,7 +25,7 @@ async def test_a_pruned_chain_goes_on_from_its_anchor(graph: Graph) -> None:
         await create_in(graph, "default", name=f"m{n}")
     before = (await chains(graph))["default"]
     end = Head("default", 3, before[2].hash)
-    assert await graph.prune([end], by="corp:root") == 3
+    assert await graph.prune([end], by="corp:root", notes={"default": {"signature": "s"}}) == 3
     await create_in(graph, "default", name="later")
     found = (await chains(graph))["default"]
     assert [e.number for e in found] == [4, 5, 6, 7]
@@ -33,7 +33,7 @@ async def test_a_pruned_chain_goes_on_from_its_anchor(graph: Graph) -> None:
     assert broken(found, number=end.number, hash=end.hash) == []
     told = found[2].change
     assert (told.by, told.action) == ("corp:root", "pruneAudit")
-    assert told.data == {"noted": {"entries": 3, "number": 3, "hash": end.hash}}
+    assert told.data == {"noted": {"signature": "s", "entries": 3, "number": 3, "hash": end.hash}}
     async with graph.snapshot() as snapshot:
         assert await snapshot.anchors() == [end]
         assert [c.seq for c in await snapshot.changes()] == [4, 5, 7]

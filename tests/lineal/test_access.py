@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from auth.keyring import Keyring
 from auth.local import LocalIssuer
 from auth.recorder import Recorder
 from auth.scopes import SCOPES
+from graph.port import Entry, EntryFilter, Graph, Transaction, Update
 from lineal.access import Access, metadata_routes
 from lineal.app import create_app, opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
-from tests.auth.issuer import MiniIssuer
+from tests.auth.issuer import Holder, MiniIssuer
 
 RESOURCE = Resource(
     "https://lineal.example/graphql", ["https://issuer.example"], ["ES256"], "https://lineal.example/doc"
@@ -131,9 +132,12 @@ async def test_what_failed_is_audited_with_its_reason_and_where_it_came_from(own
         await asked.get("/graphql?access_token=secret")
         await asked.get("/graphql")
         await asked.get("/graphql", headers=header(own))
+        await asked.get("/graphql", headers={"authorization": "Basic YTpi"})
     assert [(entry["reason"], entry["address"]) for entry in recorder.seen] == [
         ("malformed", "192.0.2.7"),
         ("query", "192.0.2.7"),
+        ("missing", "192.0.2.7"),
+        ("scheme", "192.0.2.7"),
     ]
 
 
@@ -234,3 +238,154 @@ async def test_readiness_shows_an_issuer_that_is_away(issuer: MiniIssuer, tmp_pa
             assert (await asked.get("/readyz")).json() == {"status": "ready"}
             authenticator.keys[0].problem = "away"
             assert (await asked.get("/readyz")).json() == {"status": "ready", "unreachable": ["corp"]}
+
+
+# ── every face of it ──────────────────────────────────────────────────────────────────────────────
+
+FACES = [
+    "/graphql?query={viewer{name}}",
+    "/metrics",
+    "/scim/v2/Users",
+    "/scim/v2/Schemas",
+    "/scim/v2/ServiceProviderConfig",
+    "/scim/v2/ResourceTypes",
+    "/scim/v2/nothing",
+    "/nothing",
+]
+
+
+class Site:
+    """The whole application with an issuer, its store, and a client that gives the host any name."""
+
+    def __init__(self, http: httpx.AsyncClient, graph: Graph, issuer: MiniIssuer) -> None:
+        self.http = http
+        self.graph = graph
+        self.issuer = issuer
+
+    async def get(self, path: str, name: str = "ann", *scopes: str) -> httpx.Response:
+        """The answer to whoever holds these scopes."""
+        token = self.issuer.token(sub=name, scope=" ".join(scopes))
+        return await self.http.get(path, headers={"authorization": f"Bearer {token}"})
+
+    async def entries(self, action: str) -> list[Entry]:
+        """The entries of this action, those first that came first."""
+        async with self.graph.snapshot() as snapshot:
+            found = await snapshot.entries(EntryFilter(action=action, noted=True))
+        return sorted(found, key=lambda entry: entry.change.at)
+
+
+@pytest.fixture
+async def site(issuer: MiniIssuer, tmp_path: Path) -> AsyncIterator[Site]:
+    settings = configured(
+        tmp_path,
+        [{"name": "corp", "url": issuer.url}],
+        host="0.0.0.0",
+        storage=str(tmp_path / "artifacts"),
+        keys=tmp_path / "keys",
+    )
+    async with opened(settings) as graph:
+        app = create_app(settings, graph, Telemetry(), Authenticator(settings.trusted, client=issuer.client))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://evil.example") as http,
+        ):
+            yield Site(http, graph, issuer)
+
+
+@pytest.mark.parametrize("path", FACES)
+async def test_one_who_was_deactivated_is_refused_on_every_face_and_each_refusal_is_audited(
+    site: Site, path: str
+) -> None:
+    everything = tuple(scope for scope in SCOPES if scope != "admin")
+    assert (await site.get(path, "ann", *everything)).status_code in {200, 404}
+
+    async def leave(tx: Transaction) -> None:
+        principal = (await tx.access("corp:ann")).principal
+        assert principal is not None
+        await tx.update([Update(principal.id, {"active": False})])
+
+    await site.graph.write(leave, by="root", action="deactivatePrincipal")
+    answer = await site.get(path, "ann", *everything)
+    assert answer.status_code == 401
+    challenge = answer.headers["www-authenticate"]
+    assert 'error="invalid_token"' in challenge
+    assert 'resource_metadata="https://lineal.example/.well-known/oauth-protected-resource/graphql"' in challenge
+    (entry,) = await site.entries("refused")
+    assert (entry.change.by, entry.change.data["noted"]["code"]) == ("corp:ann", "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize(("path", "scope"), [("/metrics", "monitor:read"), ("/scim/v2/Users", "directory:write")])
+async def test_who_lacks_the_scope_of_a_face_is_told_so_and_it_is_audited(site: Site, path: str, scope: str) -> None:
+    answer = await site.get(path, "ann", "model:read")
+    assert answer.status_code == 403
+    challenge = answer.headers["www-authenticate"]
+    assert 'error="insufficient_scope"' in challenge
+    assert f'scope="{scope}"' in challenge
+    assert "resource_metadata=" in challenge
+    (entry,) = await site.entries("refused")
+    assert (entry.change.by, entry.change.data["noted"]["code"]) == ("corp:ann", "FORBIDDEN")
+    assert entry.change.data["noted"]["scopes"] == [[scope]]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/scim/v2/Users?filter=active eq true", "/scim/v2/Schemas"])
+async def test_what_an_admin_reads_is_audited_on_every_face(site: Site, path: str) -> None:
+    assert (await site.get(path, "root", "admin")).status_code == 200
+    (entry,) = await site.entries("read")
+    assert (entry.change.by, entry.change.data["noted"]["action"]) == ("corp:root", "adminRead")
+    assert entry.change.data["noted"]["data"]["face"] in path
+    assert entry.change.data["noted"]["data"].get("filter", "") in path
+
+
+@pytest.mark.parametrize("path", FACES)
+async def test_who_brings_nothing_is_told_where_to_get_a_token(site: Site, path: str) -> None:
+    answer = await site.http.get(path)
+    assert answer.status_code == 401
+    assert "resource_metadata=" in answer.headers["www-authenticate"]
+    scim = path.startswith("/scim")
+    assert answer.headers["content-type"].startswith("application/scim+json") is scim
+
+
+async def test_an_address_of_bytes_that_nobody_signed_is_audited(site: Site) -> None:
+    for _ in range(3):
+        assert (await site.http.get(f"/bytes/{'0' * 64}?token=forged")).status_code == 403
+    (entry,) = await site.entries("failed")
+    assert entry.change.data["noted"]["reason"] == "bytes"
+
+
+async def test_addresses_of_people_are_made_from_the_settings_and_not_from_the_host_header(site: Site) -> None:
+    token = site.issuer.token(sub="root", scope="admin")
+    body = {"userName": "carol"}
+    answer = await site.http.post("/scim/v2/Users", json=body, headers={"authorization": f"Bearer {token}"})
+    assert answer.json()["meta"]["location"].startswith("https://lineal.example/scim/v2/Users/")
+    assert answer.headers["location"] == answer.json()["meta"]["location"]
+
+
+@pytest.mark.parametrize("path", ["/scim/v2/Users/a%20b", "/scim/v2/Users/a%2Fb", "/scim/v2/Users/%C3%BC"])
+async def test_a_proof_for_an_encoded_path_is_one_for_the_path_as_it_was_sent(site: Site, path: str) -> None:
+    holder = Holder()
+    token = site.issuer.token(scope="directory:write", cnf=holder.confirmation)
+    proof = holder.proof(token, htm="GET", url=f"https://lineal.example{path}")
+    answer = await site.http.get(path, headers={"authorization": f"DPoP {token}", "dpop": proof})
+    assert answer.status_code == 404
+
+
+async def test_a_refusal_stands_in_the_challenge_of_the_scheme_that_was_used(site: Site) -> None:
+    holder = Holder()
+    token = site.issuer.token(scope="model:read", cnf=holder.confirmation)
+
+    async def told(method: str, path: str, **more: Any) -> list[str]:
+        proof = holder.proof(token, htm=method, url=f"https://lineal.example{path}")
+        headers = {"authorization": f"DPoP {token}", "dpop": proof}
+        answer = await site.http.request(method, path, headers=headers, **more)
+        assert answer.status_code == 403
+        return answer.headers.get_list("www-authenticate")
+
+    register = 'mutation { registerModel(input: {name: "x"}) { model { id } } }'
+    for bearer, dpop in (
+        await told("POST", "/graphql", json={"query": register}),
+        await told("GET", "/metrics"),
+        await told("GET", "/scim/v2/Users"),
+    ):
+        assert "error=" not in bearer
+        assert dpop.startswith("DPoP ")
+        assert 'error="insufficient_scope"' in dpop

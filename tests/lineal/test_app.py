@@ -175,6 +175,14 @@ async def test_another_name_for_this_machine_is_refused(client: httpx.AsyncClien
     assert answer.json()["code"] == "FORBIDDEN"
 
 
+async def test_who_uses_another_name_for_this_machine_is_audited(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    for _ in range(3):
+        await client.get("/healthz", headers={"Host": "evil.example"})
+    with closing(sqlite3.connect(tmp_path / "lineal.db")) as db:
+        ((data,),) = db.execute("SELECT data FROM change WHERE action = 'failed'").fetchall()
+    assert json.loads(data)["noted"]["reason"] == "host"
+
+
 @pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1", "[::1]:8321", "[::1]"])
 async def test_every_loopback_name_is_answered(client: httpx.AsyncClient, host: str) -> None:
     assert (await client.get("/healthz", headers={"Host": host})).status_code == 200
@@ -230,6 +238,29 @@ def test_logs_are_text_for_people_where_asked_for(log: io.StringIO) -> None:
     stdlib.getLogger("x").warning("hello %s", "you")
     assert "hello you" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
+
+
+class Terminal(io.StringIO):
+    """A stream that people watch."""
+
+    def isatty(self) -> bool:
+        """Always."""
+        return True
+
+
+def test_what_went_wrong_is_told_to_people_without_the_values_of_variables(log: io.StringIO) -> None:
+    stream = Terminal()
+    logging.configure("info", "auto", stream)
+    headers = {"authorization": "Bearer 4Fq1Opaque9token"}
+    try:
+        headers["nothing"]
+    except KeyError:
+        logging.get("x").exception("request failed")
+    told = stream.getvalue()
+    assert "Traceback" in told
+    assert "KeyError" in told
+    assert "Opaque9token" not in told
+    assert "headers =" not in told
 
 
 async def test_a_store_newer_than_the_code_is_refused(settings: Settings, tmp_path: Path) -> None:

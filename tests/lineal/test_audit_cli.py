@@ -58,6 +58,14 @@ def test_an_edited_entry_is_named_and_the_command_fails(audited: Audited) -> Non
     assert {(found["kind"], found["number"]) for found in told["findings"]} == {("edited", 2)}
 
 
+def test_checkpoints_elsewhere_that_cannot_be_reached_fail_the_command(audited: Audited) -> None:
+    audited.file.path.rename(audited.folder / "unmounted")
+    ended = audit("verify")
+    assert ended.exit_code == 1
+    assert "checkpoints.jsonl, is not there" in ended.output
+    assert "is not whole" in str(audit("prune", "--before", "2020-01-01").exception)
+
+
 def recomputed(lines: list[dict[str, Any]]) -> bool:
     """Whether the hashes are those that docs/audit.md tells how to make."""
     previous = "0" * 64

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,16 @@ def test_pulling_again_fetches_nothing_and_puts_right_what_is_not(desk: Desk, mo
     assert read(desk.home / "copy") == {"a": b"first", "b": b"second", "mine": b"stays"}
 
 
+def test_no_name_of_a_file_is_in_the_way_of_what_a_pull_keeps_for_itself(desk: Desk, model: str) -> None:
+    files = {".lineal-partial/w.bin": b"weights", f".lineal-partial-{'0' * 64}": b"a digest", "a": b"first"}
+    for path, data in files.items():
+        (desk.home / "model" / path).parent.mkdir(exist_ok=True, parents=True)
+        (desk.home / "model" / path).write_bytes(data)
+    desk.told("push", "model", model)
+    assert desk.told("pull", f"models:/{model}/1", "copy")["filesReceived"] == 3
+    assert read(desk.home / "copy") == files
+
+
 def test_no_link_leads_a_pull_out_of_its_folder(desk: Desk, model: str) -> None:
     desk.write(sub__a=b"first")
     desk.told("push", "model", model)
@@ -245,8 +257,27 @@ def test_what_is_no_url_is_refused(desk: Desk, url: str) -> None:
 def test_a_server_that_is_away_is_named(desk: Desk) -> None:
     desk.write(a=b"first")
     url = f"http://127.0.0.1:{free_port()}"
-    code, line = desk.refused("push", "model", "m", LINEAL_URL=url)
+    code, line = desk.refused("push", "model", "m", "--patience", "1", LINEAL_URL=url)
     assert (code, line.startswith(f"no answer from {url}/graphql")) == (1, True)
+
+
+def test_who_pushes_and_pulls_waits_for_a_server_that_is_away_for_a_while(tmp_path: Path, nowhere: Path) -> None:
+    server = LinealServer(tmp_path / "lineal", free_port(), ())
+    server.home.mkdir()
+    desk = Desk(server, nowhere)
+    desk.write(a=b"first")
+    with server, ThreadPoolExecutor(1) as pool:
+        server.kill()
+        for arguments in (["push", "model", "m"], ["pull", "models:/m/1", "copy"]):
+            waiting = pool.submit(desk.run, *arguments)
+            time.sleep(10)  # longer than any single question is asked again
+            assert not waiting.done()
+            server.start()
+            done = waiting.result()
+            assert done.returncode == 0, done.stderr
+            assert "trying again for 180 s" in done.stderr
+            server.kill()
+    assert read(desk.home / "copy") == {"a": b"first"}
 
 
 # ── Signatures ────────────────────────────────────────────────────────────────────────────────────

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from strawberry.types import ExecutionResult
 
-from auth.caller import ADMIN, LOCAL, Caller
+from auth.caller import ADMIN, ANONYMOUS, LOCAL, Caller
 from auth.directory import Directory
 from auth.recorder import Recorder
 from auth.scopes import SCOPES
@@ -165,6 +166,69 @@ async def test_a_deactivated_principal_is_refused_whole(team: Team) -> None:
     assert await team.refused(BOB, MODEL) == "UNAUTHENTICATED"
 
 
+NOBODY = Caller(ANONYMOUS, frozenset({"model:read", "workspace:read", "lineage:read"}))
+SHOW = 'mutation ($v: String!) { updateWorkspace(input: {workspace: "vision", visibility: $v}) { workspace { id } } }'
+
+
+@pytest.mark.parametrize("visibility", ["PRIVATE", "INTERNAL", "PUBLIC"])
+async def test_who_has_no_token_sees_public_workspaces_and_no_people_or_teams(team: Team, visibility: str) -> None:
+    await team(ROOT, 'mutation { createTeam(input: {name: "bob-and-co"}) { team { id } } }')
+    await team(ANN, SHOW, v=visibility)
+    bob = (await team(ANN, '{ principal(address: "principals:/corp%3Abob") { id } }'))["principal"]["id"]
+    everything = """query ($id: ID!) {
+      principals { totalCount nodes { name userName externalId displayName } }
+      teams { totalCount nodes { name } }
+      principal(address: "principals:/corp%3Abob") { id }
+      node(id: $id) { id }
+      nodes(ids: [$id]) { id }
+      search(text: "bob") { nodes { id } }
+    }"""
+    answer = await team.answer(NOBODY, everything, id=bob)
+    assert answer.data is not None
+    assert answer.data["principals"] == {"totalCount": 0, "nodes": []}
+    assert answer.data["teams"] == {"totalCount": 0, "nodes": []}
+    assert (answer.data["principal"], answer.data["node"], answer.data["nodes"]) == (None, None, [None])
+    assert answer.data["search"]["nodes"] == []
+    assert "bob" not in str(answer)
+    lineage = "query ($id: ID!) { lineage(of: [$id], direction: UPSTREAM) { nodes { distance } } }"
+    assert await team.refused(NOBODY, lineage, id=bob) == await team.refused(NOBODY, lineage, id=bob[:-1] + "0")
+    shown = await team(
+        NOBODY,
+        "{ workspaces { nodes { name members { totalCount } } } models { nodes { name owners { totalCount } } } }",
+    )
+    public = visibility == "PUBLIC"
+    assert shown["workspaces"]["nodes"] == ([{"name": "vision", "members": {"totalCount": 0}}] if public else [])
+    assert shown["models"]["nodes"] == ([{"name": "resnet", "owners": {"totalCount": 0}}] if public else [])
+
+
+async def test_a_token_for_workspaces_opens_no_other_whatever_its_holder_may(team: Team) -> None:
+    await team(ANN, 'mutation { createWorkspace(input: {name: "secret"}) { workspace { id } } }')
+    await team(ANN, 'mutation { registerModel(input: {name: "m", workspace: "secret"}) { model { id } } }')
+    await team(BOB, 'mutation { createWorkspace(input: {name: "open", visibility: "INTERNAL"}) { workspace { id } } }')
+    narrow = replace(ANN, scopes=ALL - {"directory:write"}, workspaces=frozenset({"vision"}), bounded=True)
+    seen = await team(
+        narrow, "{ models { nodes { name } } workspaces { nodes { name } } viewer { roles { workspace role } } }"
+    )
+    assert seen["models"]["nodes"] == [{"name": "resnet"}]
+    assert seen["workspaces"]["nodes"] == [{"name": "vision"}]
+    assert seen["viewer"]["roles"] == [{"workspace": "vision", "role": "OWNER"}]
+    delete = 'mutation { deleteModel(input: {model: "models:/%s"}) { deletedId } }'
+    assert await team.refused(narrow, delete % "secret:m") == "NOT_FOUND"
+    make = 'mutation { createWorkspace(input: {name: "mine"}) { workspace { id } } }'
+    assert await team.refused(narrow, make) == "FORBIDDEN"
+    read = await team(narrow, '{ audit(workspace: "secret", first: 1) { nodes { number } } }')
+    assert read == {"audit": {"nodes": []}}
+    await team(narrow, 'mutation { watch(input: {node: "models:/vision:resnet"}) { node { id } } }')
+    await team(narrow, 'mutation { addComment(input: {about: "models:/vision:resnet", text: "x"}) { comment { id } } }')
+    await team(narrow, delete % "vision:resnet")
+
+
+async def test_whoever_writes_the_directory_makes_teams_without_a_role_anywhere(team: Team) -> None:
+    keeper = Caller("corp:keeper", frozenset({"workspace:read", "directory:write"}))
+    made = await team(keeper, 'mutation { createTeam(input: {name: "crew"}) { team { name } } }')
+    assert made == {"createTeam": {"team": {"name": "crew"}}}
+
+
 async def test_one_model_is_shared_and_nothing_else_with_it(team: Team) -> None:
     await team(BOB, 'mutation { createWorkspace(input: {name: "audio"}) { workspace { id } } }')
     await team(ANN, 'mutation { registerModel(input: {name: "secret", workspace: "vision"}) { model { id } } }')
@@ -265,3 +329,92 @@ async def test_what_a_deployment_serves_is_replaced_also_where_one_does_not_see_
     clear = 'mutation { updateDeployment(input: {deployment: "deployments:/ops:d", serves: []}) { deployment { id } } }'
     assert "resnet" not in str(await team(BOB, clear))
     assert (await team(ROOT, served))["deployment"]["serves"] == {"nodes": [], "totalCount": 0}
+
+
+NOTED = '{ audit(workspace: "vision", noted: true) { nodes { action by data } } }'
+
+
+async def said(team: Team, caller: Caller, action: str) -> list[dict[str, Any]]:
+    """What was noted of this action in the chain of "vision", the latest first, as the caller is shown it."""
+    nodes = (await team(caller, NOTED))["audit"]["nodes"]
+    return [node["data"]["noted"] for node in nodes if node["action"] == action]
+
+
+async def test_refusals_are_in_the_chain_of_the_workspace_and_say_on_what(team: Team) -> None:
+    await team(ANN, GRANT, role="VIEWER")
+    rename = 'mutation($m: ID!) { renameModel(input: {model: $m, name: "x"}) { model { id } } }'
+    other = 'mutation { registerModel(input: {workspace: "vision", name: "other"}) { model { id } } }'
+    id = (await team(ANN, other))["registerModel"]["model"]["id"]
+    for model in ("models:/vision:resnet", id):
+        assert await team.refused(BOB, rename, m=model) == "FORBIDDEN"
+    assert await team.refused(BOB, other) == "FORBIDDEN"
+    told = await said(team, ANN, "refused")
+    assert [(note["action"], note["on"]) for note in told] == [
+        ("mutation registerModel", {"vision": []}),
+        ("mutation renameModel", {"vision": [id]}),
+        ("mutation renameModel", {"vision": ["models:/vision:resnet"]}),
+    ]
+    assert "CONTRIBUTOR" in told[0]["message"]
+
+
+async def test_a_refusal_that_names_what_its_reader_may_not_see_does_not_tell_it(team: Team) -> None:
+    await team(BOB, 'mutation { createWorkspace(input: {name: "secret"}) { workspace { id } } }')
+    await team(BOB, 'mutation { registerModel(input: {name: "basalt", workspace: "secret"}) { model { id } } }')
+    blind = Caller("corp:eve", frozenset({"model:write"}))
+    remove = """mutation { a: deleteModel(input: {model: "models:/vision:resnet"}) { __typename }
+                           b: deleteModel(input: {model: "models:/secret:basalt"}) { __typename } }"""
+    result = await team.answer(blind, remove)
+    assert result.errors
+    (note,) = await said(team, ANN, "refused")
+    assert note["on"] == {"vision": ["models:/vision:resnet"]}
+    assert "message" not in note
+    auditor = Caller(ANN.name, frozenset({"audit:read"}))
+    (note,) = await said(team, auditor, "refused")
+    assert note["on"] == {"vision": []}
+    (note,) = await said(team, ROOT, "refused")
+    assert note["on"] == {"vision": ["models:/vision:resnet"], "secret": ["models:/secret:basalt"]}
+    assert note["message"]
+
+
+async def test_what_an_admin_read_says_on_what(team: Team) -> None:
+    await team(ROOT, "query Look($a: ID!) { model(address: $a) { name } }", a="models:/vision:resnet")
+    (own,) = await said(team, ANN, "read")
+    assert own["data"] == {"fields": ["model"], "on": {"vision": ["models:/vision:resnet"]}}
+    (whole,) = [note for note in await said(team, ROOT, "read") if note["data"].get("operation") == "Look"]
+    assert whole["data"]["arguments"] == '[["model",{"address":"models:/vision:resnet"}]]'
+
+
+async def test_what_an_admin_reads_in_the_answer_of_a_write_is_noted_too(team: Team) -> None:
+    await team(ROOT, 'mutation { setTags(input: {node: "models:/vision:resnet", tags: []}) { node { name } } }')
+    (note,) = await said(team, ANN, "read")
+    assert note["data"] == {"fields": ["setTags"], "on": {"vision": ["models:/vision:resnet"]}}
+
+
+async def test_an_admin_read_of_much_is_noted_in_little(team: Team) -> None:
+    await team(ROOT, "query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[f"models:/m{n}" for n in range(99)])
+    (note,) = [
+        note["data"]["noted"]
+        for note in (await team(ROOT, '{ audit(action: "read") { nodes { data } } }'))["audit"]["nodes"]
+        if note["data"]["noted"]["data"].get("fields") == ["nodes"]
+    ]
+    assert len(note["data"]["arguments"]) == 1_000
+
+
+async def test_downloads_are_told_only_to_who_may_read_artifacts(team: Team) -> None:
+    async with Recorder(team.graph) as recorder:
+        told = {"artifact": "ar_00000000000000000000000000", "files": ["codename/w.bin"], "count": 1}
+        await recorder.read(BOB, action="download", data=told, workspaces=["vision"])
+    (note,) = await said(team, Caller(ANN.name, frozenset({"audit:read"})), "read")
+    assert note == {"action": "download", "data": {}, "count": 1}
+
+
+async def test_how_many_points_were_logged_is_told_only_to_who_may_read_metrics(team: Team) -> None:
+    run = 'mutation { recordRun(input: {workspace: "vision", name: "r"}) { run { id } } }'
+    id = (await team(ANN, run))["recordRun"]["run"]["id"]
+    log = 'mutation($r: ID!) { logMetrics(input: {run: $r, metrics: [{name: "auc", value: 0.5}]}) { run { id } } }'
+    await team(ANN, log, r=id)
+    for query in ("{ activity(first: 1) { nodes { action data } } }", NOTED.replace("true", "false")):
+        shown = await team(ANN, query)
+        assert any("logged" in node["data"] for found in shown.values() for node in found["nodes"]), shown
+        hidden = await team(Caller(ANN.name, ALL - {"metrics:read"}), query)
+        assert not any("logged" in node["data"] for found in hidden.values() for node in found["nodes"])

@@ -7,6 +7,8 @@ import hashlib
 import itertools
 import os
 import random
+import signal
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -23,6 +25,7 @@ from storage.naming import folder_of
 from storage.port import CHUNK, Blob
 from storage.writing import Partial
 from tests.conftest import count
+from tests.running import ROOT
 from tests.storage.receiving import PART, chunks, token_of
 from tests.storage.storing import BASE, MIB, SECRET, Store, blob_of, flipped, listed, parts_of, sha256, some
 
@@ -349,3 +352,29 @@ async def test_what_is_left_of_a_blob_that_was_put_together_is_not_taken_for_its
         assert len(await storage.sends("vision", blob_of(data), parts_of(data), seconds=60)) == 1
         await storage.receive(storage.grant(token_of(sends[1])), chunks(data, sends[1]))
         assert await storage.seal("vision", blob_of(data))
+
+
+async def test_it_is_not_quiet_while_a_process_that_was_stopped_is_in_the_midst_of_removing(local: Store) -> None:
+    assert isinstance(local.storage, LocalStorage)
+    blob = await local.upload("vision", some(10))
+    text = """
+import sys, time
+from pathlib import Path
+from storage.local import LocalStorage
+with LocalStorage(Path(sys.argv[1]), bytes(32))._in_time("vision", time.time() + 3600):
+    print("in the midst", flush=True)
+    time.sleep(3600)
+"""
+    command = [sys.executable, "-c", text, str(local.storage.root)]
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"in the midst\n"
+    process.send_signal(signal.SIGSTOP)
+    assert not await local.storage.quiet("vision")
+    with pytest.raises(Unavailable):
+        await local.storage.remove("vision", [blob.sha256], until=time.time() + 0.2)
+    assert await local.storage.quiet("speech")
+    process.kill()
+    await process.wait()
+    assert await local.storage.quiet("vision")
+    assert await local.has("vision", blob)

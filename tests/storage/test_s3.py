@@ -258,6 +258,23 @@ async def test_in_a_bucket_with_versions_what_is_removed_frees_its_bytes(
     assert versions(minio_client, bucket) == []
 
 
+@pytest.mark.parametrize("versioned", [False, True])
+async def test_the_store_itself_refuses_what_is_removed_too_late(
+    s3: Store, minio_client: Minio, bucket: str, versioned: bool
+) -> None:
+    """As by a process that stood still after it had looked at the time."""
+    if versioned:
+        minio_client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    blob = await s3.upload("vision", some(10))
+    s3.clock.offset = -3_600
+    with pytest.raises(Unavailable, match="AccessDenied"):
+        await s3.storage.remove("vision", [blob.sha256], until=time.time() - 2)
+    assert await s3.has("vision", blob)
+    s3.clock.offset = 0
+    assert await s3.storage.remove("vision", [blob.sha256], until=time.time() + 60) == set()
+    assert versions(minio_client, bucket) == []
+
+
 @pytest.fixture
 def locking(minio_client: Minio, bucket: str) -> str:
     """A bucket with object lock."""
@@ -273,6 +290,7 @@ async def test_what_is_retained_cannot_be_removed_and_the_rest_can(
         kept, gone = await store.upload("vision", some(10, 1)), await store.upload("vision", some(10, 2))
         until = (int(time.time()) + 3600) * 1_000_000
         await store.storage.retain("vision", [kept.sha256], until)
+        assert await store.storage.remove("vision", [kept.sha256], until=time.time() + 60) == {kept.sha256}
         assert await store.storage.remove("vision", [kept.sha256, gone.sha256]) == {kept.sha256}
         assert await store.has("vision", kept)
         assert not await store.has("vision", gone)
@@ -290,6 +308,30 @@ async def test_what_was_retained_can_be_removed_afterwards(minio_server: MinioSe
         await asyncio.sleep(max(0.0, until + 1.5 - time.time()))
         assert await store.storage.remove("vision", [blob.sha256]) == set()
         assert not await store.has("vision", blob)
+
+
+@pytest.mark.parametrize("mode", ["GOVERNANCE", "COMPLIANCE"])
+async def test_what_is_retained_for_longer_stays_so(
+    minio_server: MinioServer, minio_client: Minio, locking: str, mode: str
+) -> None:
+    async with opened(options_of(minio_server, locking, lock=mode)) as store:
+        blob, now = await store.upload("vision", some(10)), int(time.time())
+        key = f"vision/blobs/{blob.sha256[:2]}/{blob.sha256}"
+        for until in (now + 7_200, now + 3_600, now + 10_800):
+            await store.storage.retain("vision", [blob.sha256], until * 1_000_000)
+            kept = minio_client.get_object_retention(locking, key)
+            assert kept is not None
+            assert kept.retain_until_date.timestamp() == max(until, now + 7_200)
+
+
+async def test_a_retention_that_the_store_refuses_is_not_taken_for_a_bucket_without_locks(
+    minio_server: MinioServer, locking: str
+) -> None:
+    async with opened(options_of(minio_server, locking)) as store:
+        blob = await store.upload("vision", some(10))
+        past = (int(time.time()) - 3_600) * 1_000_000
+        with pytest.raises(Unavailable, match="the store answered"):
+            await store.storage.retain("vision", [blob.sha256], past)
 
 
 async def test_a_bucket_without_locks_says_that_it_cannot_retain(s3: Store) -> None:

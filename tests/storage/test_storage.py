@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import pytest
 
-from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
+from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from storage.port import Blob, Storage, Stored
 from tests.storage.storing import BASE, MIB, Store, blob_of, flipped, listed, parts_of, sha256, some
 
@@ -217,6 +217,45 @@ async def test_what_was_never_put_together_is_dropped_when_it_saw_no_byte_for_lo
     await store.upload("vision", data)
     assert await store.storage.abandon("vision", micros() + 10_000_000) == 0
     assert await store.has("vision", blob_of(data))
+
+
+# ── In time ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_is_removed_in_time_is_gone(store: Store) -> None:
+    blob, kept = await store.upload("vision", some(10)), await store.upload("vision", some(11))
+    await store.storage.put("vision", "name", b"1")
+    until = time.time() + 60
+    assert await store.storage.remove("vision", [blob.sha256, sha256(b"nothing")], until=until) == set()
+    await store.storage.discard("vision", "name", until=until)
+    await store.storage.discard("vision", "name", until=until)
+    assert await store.storage.get("vision", "name") is None
+    assert not await store.has("vision", blob)
+    assert await store.has("vision", kept)
+    assert await store.storage.quiet("vision")
+
+
+async def test_what_would_be_removed_too_late_stays(store: Store) -> None:
+    blob = await store.upload("vision", some(10))
+    await store.storage.put("vision", "name", b"1")
+    until = time.time() - 1
+    with pytest.raises(Unavailable, match="not removed in time"):
+        await store.storage.remove("vision", [blob.sha256], until=until)
+    with pytest.raises(Unavailable, match="not removed in time"):
+        await store.storage.discard("vision", "name", until=until)
+    assert await store.has("vision", blob)
+    assert await store.storage.get("vision", "name") == b"1"
+
+
+async def test_what_is_moved_in_time_is_moved_and_what_is_not_is_still_there(store: Store) -> None:
+    blob = await store.upload("vision", some(10))
+    await store.storage.chill("vision", [blob.sha256], until=time.time() - 1)
+    assert await store.read("vision", blob.sha256) == some(10)
+    await store.storage.chill("vision", [blob.sha256], until=time.time() + 60)
+    assert [stored.cold for stored in await listed(store.storage.blobs("vision"))] == [True]
+    await store.storage.warm("vision", [blob.sha256], until=time.time() + 60)
+    assert [stored.cold for stored in await listed(store.storage.blobs("vision"))] == [False]
+    assert await store.read("vision", blob.sha256) == some(10)
 
 
 # ── Addresses ─────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
-from auth.caller import Caller
+from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from graph import ontology
 from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Origin, Point, Transaction, Update
@@ -252,9 +252,11 @@ class World:
                 caller = Caller(self._any("Principal").name, client=self.mark(), token=self.mark())
                 place = self._any("Workspace").name
                 told = {"workspace": place, "subject": self._any("Model", "Dataset", "Run").id}
-                where = {"address": self.mark(), "request": self.mark()}
+                where: Any = {"address": self.mark(), "request": self.mark()}
                 await recorder.read(caller, action="readAudit", data=told, workspaces=(place,), **where)
-                await recorder.refused(caller, action="query", code="FORBIDDEN", message=self.mark(), **where)
+                on = {node.workspace: [node.id] for node in (self._any("Model"), self._any("Run", "Dataset"))}
+                message = self.mark()
+                await recorder.refused(caller, action="query", code="FORBIDDEN", message=message, on=on, **where)
 
     # How it is written ────────────────────────────────────────────────────────────────────────────
 
@@ -309,4 +311,7 @@ def _caller(rng: Random, world: Dump) -> Caller:
         return Caller(person.name, scopes, workspaces=None)
     teams = [t.name for t in world.of_kind("Team") if rng.random() < 0.2]
     places = [p.name for p in world.of_kind("Workspace") if rng.random() < 0.1]
+    if sort < 0.4:
+        within = frozenset(places) | {rng.choice(world.of_kind("Workspace")).name}
+        return Caller(person.name, scopes - {ADMIN, "directory:write"}, workspaces=within, bounded=True)
     return Caller(person.name, scopes, teams=frozenset(teams), workspaces=frozenset(places))

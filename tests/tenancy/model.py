@@ -155,6 +155,8 @@ class Eyes:
     def readable(self) -> frozenset[str]:
         """The workspaces that the caller reads."""
         places = self.world.of_kind("Workspace")
+        if self.caller.bounded:
+            return self.caller.workspaces or frozenset()
         if "admin" in self.caller.scopes or self.caller.workspaces is None:
             return frozenset(n.name for n in places)
         open_to = ("PUBLIC",) if self.caller.name == "anonymous" else ("PUBLIC", "INTERNAL")
@@ -165,7 +167,9 @@ class Eyes:
 
     @cached_property
     def roles(self) -> set[tuple[str, str]]:
-        """Workspaces with the roles that the caller and their teams were given there."""
+        """Workspaces with the roles that the caller and their teams were given there, as far as their token counts."""
+        if self.caller.bounded:
+            return set()
         me = self.me.id if self.me else ""
         mine = {me} | {e.target for e in self.world.open if e.kind == "MEMBER_OF" and e.source == me}
         mine |= {n.id for n in self.world.of_kind("Team") if n.name in self.caller.teams}
@@ -187,6 +191,8 @@ class Eyes:
 
     def _sees(self, node: Node) -> bool:
         if self.deactivated or not self.holds(SCOPE_OF[node.kind]):
+            return False
+        if self.caller.name == "anonymous" and node.kind in ("Principal", "Team"):
             return False
         return not node.workspace or node.workspace in self.readable or node.container in self.shared
 

@@ -33,23 +33,31 @@ class Telling:
         left: dict[str, Any] = {}
         for part, value in change.data.items():
             if part in {"created", "deleted"}:
-                left[part] = [entry for entry in value if entry[0] in seen]
+                left[part] = [self._row(entry) for entry in value if entry[0] in seen]
             elif part in {"linked", "unlinked"}:
                 left[part] = [entry for entry in value if entry[0] in seen and entry[2] in seen]
             elif part == "updated":
                 said = {id: self._sides(id, sides) for id, sides in value.items() if id in seen}
                 left[part] = {id: sides for id, sides in said.items() if any(sides.values())}
-            elif part == "logged":
+            elif part == "logged" and self.eyes.holds("metrics:read"):
                 left[part] = {id: count for id, count in value.items() if id in seen}
             elif part == "noted":
                 left[part] = self._noted(value)
         return {part: value for part, value in left.items() if value}
+
+    def _row(self, entry: list[Any]) -> list[Any]:
+        props = self._sides(entry[0], {"props": entry[3]})["props"] if len(entry) > 3 else {}
+        return [*entry[:3], *([props] if props else [])]
 
     def _sides(self, id: str, sides: Mapping[str, Any]) -> dict[str, Any]:
         own = OWN.get(id[:2], set())
         return {side: {n: v for n, v in values.items() if n not in own} for side, values in sides.items()}
 
     def _noted(self, note: Mapping[str, Any]) -> dict[str, Any]:
+        if "on" in note:
+            on = {place: [id for id in ids if id in self.eyes.visible] for place, ids in note["on"].items()}
+            on = {place: ids for place, ids in on.items() if place in self.eyes.readable}
+            return {name: said for name, said in note.items() if name != "message" or on == note["on"]} | {"on": on}
         inner = note.get("data", {})
         if inner.get("subject", "") in {"", *self.eyes.visible}:
             return dict(note)
@@ -171,4 +179,4 @@ def _written(data: Mapping[str, Any]) -> Iterator[str]:
 
 def addressed(data: Mapping[str, Any]) -> set[str]:
     """The ids of all whom a change told something."""
-    return {target for _, kind, target, _ in data.get("linked", ()) if kind in ADDRESSING}
+    return {target for _, kind, target, *_ in data.get("linked", ()) if kind in ADDRESSING}

@@ -1,0 +1,136 @@
+"""Bytes that are wrong or gone: all that has them is told in one write, and is well again when they are there again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from graph.address import Address
+from graph.ontology import ARTIFACT, UPLOAD
+from graph.port import EVERYTHING, All, Graph, Hop, Node, Order, Prop, Snapshot, Transaction, Update
+from lineal.errors import Unavailable
+from resolvers.artifacts.common import (
+    MANAGED,
+    OPEN_TIME,
+    blobs_of,
+    find_manifest,
+    listed,
+    made_since,
+    opened_since,
+    pages,
+)
+from resolvers.reading import all_links
+from storage.manifest import Manifest
+from storage.port import Blob, Storage
+
+FAILED: Final = "FAILED"
+_SAID: Final = 10
+
+
+@dataclass(slots=True)
+class Having:
+    """What has some blobs: manifests by digest, and the uploads that are OPEN with one of these."""
+
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    uploads: set[str] = field(default_factory=set)
+
+    def add(self, other: Having) -> None:
+        """What that one has, too."""
+        self.manifests |= other.manifests
+        self.uploads |= other.uploads
+
+
+async def having(graph: Graph, storage: Storage, workspace: str, digests: Collection[str], since: int = 0) -> Having:
+    """What has any of these blobs, of what was begun or made since then (microseconds). Uploads are read first."""
+    found = Having()
+
+    async def look(nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            manifest = await find_manifest(storage, workspace, node.props["digest"])
+            if manifest is not None and any(file.sha256 in digests for file in manifest.files):
+                found.manifests[manifest.digest] = manifest
+                if node.kind == UPLOAD.name:
+                    found.uploads.add(node.id)
+
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        async for uploads in pages(snapshot, UPLOAD.name, opened_since(workspace, since), Order("createdAt")):
+            await look(uploads)
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        async for artifacts in pages(snapshot, ARTIFACT.name, made_since(workspace, since), Order("createdAt")):
+            await look(artifacts)
+    return found
+
+
+async def tell(tx: Transaction, workspace: str, wrong: Mapping[str, str], found: Having) -> None:
+    """Say what is wrong with some blobs, by digest, to all that has them.
+
+    Artifacts are FAILED, and so are their model versions that were READY. An upload that is OPEN looks again whether
+    its bytes are there. Raises Unavailable: something was made of them at this moment, and nothing is said.
+    """
+    there = await tx.nodes(sorted(found.uploads))
+    uploads = await tx.lock(sorted(there)) if there else {}
+    known = [Address(ARTIFACT.name, workspace, digest) for digest in sorted(found.manifests)]
+    artifacts = {node.props["digest"]: node for node in await tx.resolve(known) if node is not None}
+    if any(u.props["state"] == "COMPLETE" and u.props["digest"] not in artifacts for u in uploads.values()):
+        raise Unavailable("an upload was completed meanwhile; verify again", retry=True)
+    ids = sorted(node.id for node in artifacts.values())
+    if ids:
+        await tx.lock(ids)
+    updates = [Update(id, {"expiresAt": tx.now + OPEN_TIME}) for id, u in uploads.items() if u.props["state"] == "OPEN"]
+    for digest, node in artifacts.items():
+        problem = problem_of(found.manifests[digest], wrong)
+        updates.append(Update(node.id, {"verification": FAILED, "problem": problem, "verifiedAt": tx.now}))
+    owners = await all_links(tx, ids, Hop("HAS_ARTIFACT", "IN", "ModelVersion")) if ids else {}
+    versions = sorted({link.node.id for links in owners.values() for link in links})
+    for id, version in (await tx.lock(versions) if versions else {}).items():
+        if version.props.get("state") == "READY":
+            updates.append(Update(id, {"state": FAILED, "lostAt": tx.now}))
+    await tx.update(updates)
+
+
+def problem_of(manifest: Manifest, wrong: Mapping[str, str]) -> str:
+    """What is wrong with blobs, said of the files of a manifest."""
+    bad = [file for file in manifest.files if file.sha256 in wrong]
+    more = f" (and {len(bad) - _SAID:,} more: {listed([f.path for f in bad[_SAID:]])})" if len(bad) > _SAID else ""
+    return "; ".join(f"{file.path!r} {wrong[file.sha256]}" for file in bad[:_SAID]) + more
+
+
+async def doubted(
+    snapshot: Snapshot, storage: Storage, workspace: str, blobs: Collection[Blob]
+) -> tuple[list[Node], list[Node]]:
+    """The artifacts that are FAILED and have any of these blobs, and those of them whose bytes are all there."""
+    digests, found, whole = {blob.sha256 for blob in blobs}, list[Node](), list[Node]()
+    failed = All((made_since(workspace, 0), Prop("verification", "eq", FAILED)))
+    async for artifacts in pages(snapshot, ARTIFACT.name, failed, Order("createdAt")):
+        for artifact in artifacts:
+            manifest = await find_manifest(storage, workspace, artifact.props["digest"])
+            if manifest is None or digests.isdisjoint(file.sha256 for file in manifest.files):
+                continue
+            found.append(artifact)
+            needed = blobs_of(manifest)
+            if len(await storage.present(workspace, needed)) == len(needed):
+                whole.append(artifact)
+    return found, whole
+
+
+async def others_failed(tx: Transaction, version: str, but: Collection[str]) -> bool:
+    """Whether a version has FAILED artifacts beside these."""
+    links = (await all_links(tx, [version], Hop("HAS_ARTIFACT", "OUT", ARTIFACT.name))).get(version, [])
+    return any(_is_failed(link.node) for link in links if link.node.id not in but)
+
+
+async def lift(tx: Transaction, healed: Sequence[str]) -> None:
+    """Model versions are READY again that were lost with bytes of these artifacts, where all of theirs are well now."""
+    links = await all_links(tx, healed, Hop("HAS_ARTIFACT", "IN", "ModelVersion"))
+    lost = sorted({k.node.id for owned in links.values() for k in owned if k.node.props.get("lostAt")})
+    updates = list[Update]()
+    for id, version in (await tx.lock(lost) if lost else {}).items():
+        props: Mapping[str, Any] = version.props
+        if props.get("state") == FAILED and props.get("lostAt") and not await others_failed(tx, id, healed):
+            updates.append(Update(id, {"state": "READY", "lostAt": None}))
+    await tx.update(updates)
+
+
+def _is_failed(artifact: Node) -> bool:
+    return artifact.props.get("storage") == MANAGED and artifact.props.get("verification") == FAILED
