@@ -20,12 +20,13 @@ from storage.manifest import Manifest
 from tests.serving.faults import Faults
 
 RIGS: Final[Mapping[str, str]] = {
+    "torchserve": "tests.serving.torchserve_rig:TorchServeRig",
     "webhook": "tests.serving.webhook_rig:WebhookRig",
 }
 """A module and the rig in it, by name."""
 
 SECRET: Final = "the-secret-of-this-target-0123456789"
-"""What no message may hold. Every rig configures it as the secret of its target, where there is one."""
+"""What targets have for a secret, and addresses for a signature, unless a rig's platform makes its own."""
 
 
 class Rig(ABC):
@@ -46,6 +47,11 @@ class Rig(ABC):
     def __init__(self, home: Path) -> None:
         self.home = home
         self.faults = Faults()
+
+    @property
+    def secret(self) -> str:
+        """The secret of the target, in the environment as RIG_SECRET; no message may hold it."""
+        return SECRET
 
     @abstractmethod
     def start(self) -> None:
