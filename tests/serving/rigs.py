@@ -20,7 +20,9 @@ from storage.manifest import Manifest
 from tests.serving.faults import Faults
 
 RIGS: Final[Mapping[str, str]] = {
+    "mlserver": "tests.serving.open_inference_rigs:MLServerRig",
     "torchserve": "tests.serving.torchserve_rig:TorchServeRig",
+    "triton": "tests.serving.open_inference_rigs:TritonRig",
     "webhook": "tests.serving.webhook_rig:WebhookRig",
 }
 """A module and the rig in it, by name."""
