@@ -41,7 +41,7 @@ class Rig(ABC):
     """Whether it answers requests, so that it can be told which version does."""
     can_be_empty: ClassVar[bool] = True
     """Whether it can forget everything."""
-    patience: ClassVar[float] = 120.0
+    patience: ClassVar[float] = 60.0
     """Seconds for what was asked for to come true; nothing but a failing test waits so long."""
     pause: ClassVar[float] = 0.05
     """Seconds between two looks."""
