@@ -230,7 +230,8 @@ class FolderPlace(Place):
     async def names(self, path: str = "") -> list[str]:
         def names() -> list[str]:
             try:
-                return sorted(each.name for each in self._at(path).iterdir() if each.name != MARK)
+                folder = self._at(path) if path else self._root
+                return sorted(each.name for each in folder.iterdir() if each.name != MARK)
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
@@ -239,7 +240,7 @@ class FolderPlace(Place):
 
     async def remove(self, path: str) -> None:
         def remove() -> None:
-            target = self._at(check_path(path))
+            target = self._at(path)
             if target.is_file():
                 target.unlink(missing_ok=True)
             elif target.exists():
@@ -250,7 +251,7 @@ class FolderPlace(Place):
     def _at(self, path: str) -> Path:
         """Where a path is. Nothing on the way there may be a link, which could lead out of the folder."""
         place = self._root
-        for part in check_path(path).split("/") if path else ():
+        for part in check_path(path).split("/"):
             place /= part
             if place.is_symlink():
                 raise PreconditionFailed(f"{path} in the folder of the files is a link, and would lead elsewhere")
@@ -372,7 +373,7 @@ class ObjectPlace(Place):
     async def names(self, path: str = "") -> list[str]:
         def names() -> list[str]:
             try:
-                found = self._fs.ls(self._key(path), detail=False)
+                found = self._fs.ls(self._key(check_path(path) if path else ""), detail=False)
             except FileNotFoundError:
                 return []
             return sorted({each.rstrip("/").rpartition("/")[2] for each in found} - {MARK, ""})
