@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 from minio import Minio
 
-from lineal.errors import InvalidArgument, LinealError, PreconditionFailed, Unavailable
+from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFailed, Unavailable
 from serving.placing import MARK, Content, FolderPlace, Place, place_of, small
-from serving.port import File
+from serving.port import GUARD, File
 from serving.targets import read
 from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.serving.rigs import Source
@@ -269,3 +269,27 @@ async def test_a_small_file_is_read_and_a_large_one_refused() -> None:
     assert source == [b"", None]
     with pytest.raises(PreconditionFailed, match=r"model\.bin"):
         await small(Source(FILES), "model.bin", limit=10)
+
+
+async def test_who_lost_the_lease_changes_nothing_any_more(placed: tuple[Place, Reader]) -> None:
+    place, reader = placed
+    await place.put("m/1", Content(Source(FILES)))
+
+    def lost() -> None:
+        raise Conflict("the lease is somebody else's now")
+
+    token = GUARD.set(lost)
+    try:
+        for refused in (
+            place.put("m/1", Content(Source({"other": b"1"}))),
+            place.put("m/2", Content(Source(FILES))),
+            place.put_file("m/file", Content(Source({"one": b"1"}))),
+            place.write("m/file", b"1"),
+            place.remove("m/1"),
+        ):
+            with pytest.raises(Conflict):
+                await refused
+    finally:
+        GUARD.reset(token)
+    assert reader.files("m/1") == FILES
+    assert await place.names("m") == ["1"]

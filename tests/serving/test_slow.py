@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lineal.errors import PreconditionFailed
+from lineal.errors import PreconditionFailed, Unavailable
 from serving import slow
 from serving.slow import Slow
 
@@ -43,12 +43,32 @@ async def test_what_a_call_raised_is_told_to_who_asks_next_and_to_nobody_much_la
     for key in ("a", "b"):
         assert not await calls.call(key, fail, 0.01)
     go.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
     with pytest.raises(PreconditionFailed):
         await calls.call("a", work, 5)
     assert worked == []
-    await asyncio.sleep(0)
     monkeypatch.setattr(slow, "STALE", -1.0)
     assert await calls.call("b", work, 5)
+    assert worked == [1]
+    await calls.close()
+
+
+async def test_a_call_that_failed_while_nobody_waited_is_made_again() -> None:
+    calls, go, worked = Slow(), asyncio.Event(), list[int]()
+
+    async def fail() -> None:
+        await go.wait()
+        raise Unavailable("the server is away")
+
+    async def work() -> None:
+        worked.append(1)
+
+    assert not await calls.call("a", fail, 0.01)
+    go.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert await calls.call("a", work, 5)
     assert worked == [1]
     await calls.close()
 
