@@ -24,10 +24,10 @@ from storage.formats.machine import Machine
 from storage.formats.reading import HEAD, File, Stream, Unclear, Unreadable
 from storage.formats.symbols import WRAPPER, Global, Made, dtype_size
 
-_NAMED: Final = frozenset(
+NAMED: Final = frozenset(
     {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill", ".cloudpickle", ".npy", ".npz"}
 )
-_HARMLESS: Final = frozenset(
+HARMLESS: Final = frozenset(
     [
         ".txt",
         ".md",
@@ -96,12 +96,7 @@ _FRAMEWORKS: Final = {
 
 def named(file: File) -> bool:
     """Whether its name says that it is a pickle."""
-    return file.suffix in _NAMED
-
-
-def harmless(file: File) -> bool:
-    """Whether its name says that nobody loads it as a pickle."""
-    return file.suffix in _HARMLESS
+    return file.suffix in NAMED
 
 
 def claims(file: File) -> bool:

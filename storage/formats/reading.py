@@ -268,7 +268,7 @@ class File:
     @property
     def suffix(self) -> str:
         """From the last point of its name, in small letters."""
-        return "".join(self.name.rpartition(".")[1:]).lower() if "." in self.name else ""
+        return suffix(self.name)
 
     def stream(self) -> Stream:
         """Its bytes from the beginning."""
@@ -344,6 +344,12 @@ class File:
     def member(self, end: str) -> File | None:
         """The first member whose name ends so."""
         return next((each for each in self.members if ("/" + each.label.rpartition("!")[2]).endswith("/" + end)), None)
+
+
+def suffix(path: str) -> str:
+    """From the last point of a name, in small letters."""
+    name = path.rpartition("/")[2]
+    return "".join(name.rpartition(".")[1:]).lower() if "." in name else ""
 
 
 class _Raw(io.RawIOBase):
