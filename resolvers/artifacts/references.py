@@ -20,11 +20,12 @@ from typing import IO, Any, Final
 import orjson
 
 from graph import ontology, validation
-from graph.ontology import ARTIFACT
+from graph.ontology import ARTIFACT, MODEL_VERSION
 from graph.port import Graph, Hop, Node, Transaction, Update
 from lineal.errors import AlreadyExists, InvalidArgument, LinealError, PreconditionFailed, Unavailable
 from resolvers.artifacts.common import OWNERS, REFERENCED, found, listed
 from resolvers.artifacts.looking import artifact_props
+from resolvers.artifacts.policy import check_addition
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import command, procedure
@@ -86,6 +87,8 @@ async def _register(tx: Transaction, *, owner: str, uri: str, connector: str, na
         if link.edge.discriminator == name and link.node.id != artifact.id:
             msg = f"name: {owner} has another artifact called {name!r}; choose another name, or make a new version"
             raise AlreadyExists(msg, field="name")
+    if artifact.node is None and node.kind == MODEL_VERSION.name:
+        await check_addition(tx, owner, node.workspace, None, "to")
     if artifact.node is None:
         given = {} if media_type is None else properties(ARTIFACT, {"mediaType": media_type})
         props = {"uri": uri, "storage": REFERENCED, "connector": connector, "verification": "PENDING"}

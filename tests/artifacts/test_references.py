@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from graph.port import Hop, Node
-from lineal.errors import AlreadyExists, InvalidArgument, NotFound
+from lineal.errors import AlreadyExists, InvalidArgument, NotFound, PreconditionFailed
 from resolvers.artifacts import references
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.references import register_artifact, verify_referenced
@@ -224,3 +224,12 @@ async def test_no_address_is_given_for_what_lineal_does_not_keep(registry: Regis
         assert [each.file.sha256 for each in page.items] == ["", ""]
         with pytest.raises((NotFound, InvalidArgument)):
             await links(op, page.items)
+
+
+async def test_nothing_unsigned_is_added_by_reference_to_a_version_that_an_alias_leads_to(
+    registry: Registry, lake: Path
+) -> None:
+    made = await registry.version(aliases=["champion"])
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
+        await register(registry, made, f"{lake.as_uri()}/sales")
