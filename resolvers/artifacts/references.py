@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from heapq import nsmallest
 from itertools import islice
 from typing import IO, Any, Final
 
 import orjson
 
 from graph import ontology, validation
-from graph.ontology import ARTIFACT
+from graph.ontology import ARTIFACT, MODEL_VERSION
 from graph.port import Graph, Hop, Node, Transaction, Update
 from lineal.errors import AlreadyExists, InvalidArgument, LinealError, PreconditionFailed, Unavailable
 from resolvers.artifacts.common import OWNERS, REFERENCED, found, listed
 from resolvers.artifacts.looking import artifact_props
+from resolvers.artifacts.policy import check_addition
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import command, procedure
@@ -30,7 +34,7 @@ from resolvers.writing.draft import Draft
 from storage.connectors.backend import Entry
 from storage.connectors.connector import Connectors, Reference
 from storage.connectors.inventory import Drift, Inventory, drift, entries, take
-from storage.formats import Detected, detect
+from storage.formats import Detected, Verdict, detect, harmless, order
 from storage.port import Storage
 from storage.schemas import read_schema
 from storage.schemas.schema import Schema
@@ -41,6 +45,8 @@ PIECE: Final = 4 * 2**20
 """Bytes of a piece of an inventory, about."""
 LOOKED_AT: Final = 1_000
 """Files of a place that are looked into for formats, at most."""
+LOOKED_AT_DATA: Final = 100
+"""Of these, files whose names say that they are data, images and the like."""
 LOOK_SECONDS: Final = 60.0
 MAX_COLUMNS: Final = 1_000
 """Columns that become fields of a data set at once."""
@@ -81,6 +87,8 @@ async def _register(tx: Transaction, *, owner: str, uri: str, connector: str, na
         if link.edge.discriminator == name and link.node.id != artifact.id:
             msg = f"name: {owner} has another artifact called {name!r}; choose another name, or make a new version"
             raise AlreadyExists(msg, field="name")
+    if artifact.node is None and node.kind == MODEL_VERSION.name:
+        await check_addition(tx, owner, node.workspace, None, "to")
     if artifact.node is None:
         given = {} if media_type is None else properties(ARTIFACT, {"mediaType": media_type})
         props = {"uri": uri, "storage": REFERENCED, "connector": connector, "verification": "PENDING"}
@@ -116,7 +124,7 @@ async def verify_referenced(graph: Graph, storage: Storage, connectors: Connecto
             if artifact.props.get("inventory") is None:
                 await _keep(storage, artifact, inventory.digest, lines)
                 lines.seek(0)
-                contents, schema = await _look(reference, list(islice(entries(lines), LOOKED_AT)))
+                contents, schema = await _look(reference, lines)
                 props = _first(inventory, contents, schema)
             else:
                 schema, props = None, await _later(storage, artifact, inventory, lines)
@@ -159,31 +167,51 @@ async def _later(storage: Storage, artifact: Node, inventory: Inventory, lines: 
     return {"verification": "VERIFIED", "problem": None}
 
 
-async def _look(reference: Reference, files: Sequence[Entry]) -> tuple[Detected, Schema | None]:
-    """What some files say: the formats of models, and the columns of the first one that has any."""
-    source = await reference.source(files)
+async def _look(reference: Reference, lines: IO[bytes]) -> tuple[Detected, Schema | None]:
+    """What some files of an inventory say: the formats of models, and the columns of the first one that has any."""
+    data = await reference.source(islice(entries(lines), LOOKED_AT))
+    chosen, left = await asyncio.to_thread(_chosen, lines)
+    models = await reference.source(chosen)
+    schema: Schema | None = None
+    notes: list[str] = []
     try:
         async with asyncio.timeout(LOOK_SECONDS):
-            return await asyncio.to_thread(_looked, source)
+            schema = await asyncio.to_thread(_columns, data, notes)
+            contents = await asyncio.to_thread(detect, models)
     except TimeoutError:
-        source.reads_left = 0  # so that the thread ends at its next read
-        return Detected(notes=(f"looking into it took more than {LOOK_SECONDS:g} seconds",)), None
+        data.reads_left = models.reads_left = 0  # so that the thread ends at its next read
+        notes.append(f"looking into it took more than {LOOK_SECONDS:g} seconds")
+        return Detected(pickles=Verdict.UNSCANNED, notes=notes), schema
+    left += sum(not harmless(each.path) for each in chosen if each.path and each.path not in models.files)
+    if left:
+        notes.append(f"{left:,} files that may be pickles were not looked at")
+        contents = replace(contents, pickles=max(contents.pickles, Verdict.UNSCANNED, key=lambda one: one.rank))
+    return replace(contents, notes=[*contents.notes, *notes]), schema
 
 
-def _looked(source: Source) -> tuple[Detected, Schema | None]:
-    notes: list[str] = []
+def _chosen(lines: IO[bytes]) -> tuple[list[Entry], int]:
+    """The files that are looked into for models, and how many more there are that may be pickles."""
+    lines.seek(0)
+    chosen = nsmallest(LOOKED_AT, entries(lines), key=lambda entry: order(entry.path))
+    lines.seek(0)
+    count = sum(not harmless(entry.path) for entry in entries(lines))
+    few = islice((entry for entry in chosen if harmless(entry.path)), LOOKED_AT_DATA)
+    return [entry for entry in chosen if not harmless(entry.path)] + [*few], max(0, count - LOOKED_AT)
+
+
+def _columns(source: Source, notes: list[str]) -> Schema | None:
     for path in source.files:
         if any(part.startswith(("_", ".")) for part in path.split("/")):
             continue  # engines keep their own notes in such files
         try:
             if (schema := read_schema(source, path)) is not None:
-                return Detected(notes=tuple(notes)), schema
+                return schema
         except Unavailable:
             raise
         except LinealError as error:
             notes.append(error.message)
             break
-    return detect(source), None
+    return None
 
 
 def in_words(found: Drift) -> str:
@@ -213,11 +241,13 @@ async def _fields(tx: Transaction, artifact: str, schema: Schema) -> None:
         workspace = (await tx.nodes([dataset]))[dataset].workspace
         draft = Draft(tx)
         for ordinal, column in enumerate(schema.columns[:MAX_COLUMNS]):
-            name = column.name.strip()
-            if name and name not in names:
-                names.add(name)
-                props = {"type": column.type or "unknown", "ordinal": ordinal}
-                draft.create(ontology.FIELD, validation.name(name), workspace, container=dataset, props=props)
+            # A column may be called anything, a field may not.
+            with suppress(InvalidArgument):
+                name = validation.name(column.name.strip())
+                if name not in names:
+                    props = {"type": column.type or "unknown", "ordinal": ordinal}
+                    draft.create(ontology.FIELD, name, workspace, container=dataset, props=props)
+                    names.add(name)
         await draft.save()
 
 

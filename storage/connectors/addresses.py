@@ -23,7 +23,8 @@ _NEVER: Final = tuple(
         ipaddress.ip_network,
         (
             # Where clouds keep the credentials of the machine that asks for them.
-            *("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "fd00:ec2::/64", "fd20:ce::/64"),
+            *("169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32", "fd00:ec2::/64"),
+            "fd20:ce::/64",
             # Nowhere, everybody, reserved, and what is only meant on one link or site.
             *("0.0.0.0/8", "224.0.0.0/3", "fe80::/10", "fec0::/10", "ff00::/8"),
             # Addresses with one of version 4 inside: compatible and mapped, NAT64, Teredo, 6to4 and its relays.

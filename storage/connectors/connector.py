@@ -6,10 +6,11 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from lineal.errors import LimitExceeded, NotFound, Unavailable
+from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
 from storage.connectors import addresses
 from storage.connectors.backend import Backend, Entry, Failed
 from storage.connectors.config import ConnectorConfig
@@ -131,11 +132,18 @@ class Reference:
         return await self._ask(lambda backend: _read(backend, self.place.child(path), start, size))
 
     async def source(self, files: Iterable[Entry]) -> Source:
-        """These files of it for those who look into files from a thread; the file that it is has its own name there."""
+        """These files of it for those who look into files from a thread; the file that it is has its own name there.
+
+        Left out are those whose names are not read, as they could be taken for something else in a URI.
+        """
         backend = await self._ask(lambda backend: backend)
-        entries = list(files)
-        places = {entry.path or self.place.name: self.place.child(entry.path) for entry in entries}
-        return _ReferenceSource(backend, places, {entry.path or self.place.name: entry.size for entry in entries})
+        places: dict[str, Place] = {}
+        sizes: dict[str, int] = {}
+        for entry in files:
+            with suppress(InvalidArgument):
+                places[entry.path or self.place.name] = self.place.child(entry.path)
+                sizes[entry.path or self.place.name] = entry.size
+        return _ReferenceSource(backend, places, sizes)
 
     async def _ask(self, question: Callable[[Backend], T]) -> T:
         return await self._connectors.run(lambda: question(self._connectors.backend(self.config)))

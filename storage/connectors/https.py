@@ -98,6 +98,7 @@ class HttpsBackend(Backend):
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         page: list[Entry] = []
         folders = [""]
+        count = 0
         while folders:
             folder = folders.pop()
             if folder.count("/") > MAX_DEPTH:
@@ -106,6 +107,10 @@ class HttpsBackend(Backend):
                 path = "/".join(child.segments[len(place.segments) :])
                 if child.folder:
                     folders.append(path)
+                    count += 1
+                    if count > self.config.max_files:
+                        msg = f"{place.uri} has more than the {self.config.max_files:,} folders of its connector"
+                        raise LimitExceeded(msg)
                 elif entry := self.stat(child):
                     page.append(Entry(path, entry.size, entry.modified, entry.etag, entry.checksum))
                 if len(page) == _PAGE:

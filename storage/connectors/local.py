@@ -104,4 +104,9 @@ class LocalBackend(Backend):
 
 
 def _entry(path: str, found: os.stat_result) -> Entry:
-    return Entry(path, found.st_size, found.st_mtime_ns // 1_000, f"{found.st_mtime_ns:x}-{found.st_size:x}")
+    return Entry(path, found.st_size, found.st_mtime_ns // 1_000, _etag(found))
+
+
+def _etag(found: os.stat_result) -> str:
+    # Whoever writes can set back the time of the bytes, but not that of the last change to the file itself.
+    return f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ctime_ns:x}"

@@ -26,10 +26,10 @@ from storage.formats import (
     tensorflow,
 )
 from storage.formats.finding import Detected, Found, Import, Value, Verdict
-from storage.formats.reading import Budget, File, Unreadable
+from storage.formats.reading import Budget, File, Unreadable, suffix
 from storage.source import Source
 
-__all__ = ["Detected", "Import", "Value", "Verdict", "detect"]
+__all__ = ["Detected", "Import", "Value", "Verdict", "detect", "harmless", "order"]
 
 MAX_LOOKED_AT: Final = 1_000
 """Files whose first bytes are read. Of an artifact with more, those come first that a format knows by name."""
@@ -69,16 +69,26 @@ def detect(source: Source) -> Detected:
     found = Found()
     budget = Budget(source)
     files = [_file(budget, path) for path in source.files]
-    files.sort(key=lambda file: (pickles.harmless(file), not pickles.named(file), file.path.count("/"), file.path))
+    files.sort(key=lambda file: order(file.path))
     looked_at, left = files[:MAX_LOOKED_AT], files[MAX_LOOKED_AT:]
     for each in FORMATS:
         for file in looked_at:
             _look(each, file, found)
     if left:
         found.note(left[0].path, f"this file and {len(left) - 1:,} others were not looked at, as there are too many")
-        if not all(pickles.harmless(file) for file in left):
+        if not all(harmless(file.path) for file in left):
             found.pickle(Verdict.UNSCANNED)
     return found.done()
+
+
+def harmless(path: str) -> bool:
+    """Whether a file's name says that nobody loads it as a pickle."""
+    return suffix(path) in pickles.HARMLESS
+
+
+def order(path: str) -> tuple[bool, bool, int, str]:
+    """In which order files are looked at: those first that are loaded as pickles by their names."""
+    return harmless(path), suffix(path) not in pickles.NAMED, path.count("/"), path
 
 
 def _file(budget: Budget, path: str) -> File:

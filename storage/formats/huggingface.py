@@ -106,7 +106,7 @@ def _card(file: File, found: Found) -> None:
             results = line.startswith(b"model-index:")
         if not results:
             kept.append(line)
-    card = load(b"".join(kept))
+    card = load(b"".join(kept), file.budget)
     found.licence(card.get("license"))
     found.base_model(card.get("base_model"))
     found.dataset(card.get("datasets"))

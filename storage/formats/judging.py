@@ -1,6 +1,7 @@
 """How bad it is that a pickle imports something.
 
-What is known to only build data is SAFE: the classes of scikit-learn, NumPy's arrays, PyTorch's tensors and the like.
+What is known to only build data is SAFE, by its full name: scikit-learn's estimators, NumPy's arrays, PyTorch's tensors
+and the like. A module as a whole never is, as it has whatever it imports.
 What runs code or reaches files and the network is DANGEROUS: picklescan keeps the list of it, to which a few rows are
 added. All else is SUSPICIOUS, as nobody has looked at it.
 
@@ -14,18 +15,18 @@ from __future__ import annotations
 import _compat_pickle
 import io
 import logging
-import re
 import struct
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from picklescan.scanner import (
     SafetyLevel,
     scan_pickle_bytes,
 )
 
+from storage.formats.estimators import ESTIMATORS
 from storage.formats.finding import Verdict
-from storage.formats.symbols import COMPUTED, Global
+from storage.formats.symbols import COMPUTED, WRAPPER, Array, Global, Made
 
 _BUILTINS: Final = [
     "object",
@@ -97,6 +98,8 @@ _NUMPY_MODULES: Final = [
     "numpy._core.numeric",
 ]
 
+_SPARSE: Final = ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"]
+
 SAFE: Final[frozenset[str]] = frozenset(
     {f"builtins.{name}" for name in _BUILTINS}
     | {f"torch.{name}" for name in _DTYPES}
@@ -114,32 +117,24 @@ SAFE: Final[frozenset[str]] = frozenset(
     | {f"numpy.random._pickle.{name}" for name in ("__randomstate_ctor", "__generator_ctor", "__bit_generator_ctor")}
     | {f"numpy.random.{module}.{name}" for module, name in (
         ("_mt19937", "MT19937"), ("_pcg64", "PCG64"), ("_philox", "Philox"), ("_sfc64", "SFC64"),
-        ("mtrand", "RandomState"),
+        ("mtrand", "RandomState"), ("bit_generator", "SeedSequence"), ("bit_generator", "__pyx_unpickle_SeedSequence"),
     )}
     | {
         "_codecs.encode", "copyreg._reconstructor", "collections.OrderedDict", "collections.defaultdict",
         "collections.Counter", "collections.deque", "datetime.datetime", "datetime.date", "datetime.timedelta",
-        "datetime.timezone", "decimal.Decimal", "fractions.Fraction", "argparse.Namespace",
+        "datetime.timezone", "decimal.Decimal", "fractions.Fraction",
         "numpy.random.__RandomState_ctor", "numpy.ma.core.MaskedArray", "numpy.ma.core._mareconstruct",
+        "numpy.ma.MaskedArray", "numpy.mean",
         "joblib.numpy_pickle.NumpyArrayWrapper", "torch.nn.parameter.Parameter", "torch.serialization._get_layout",
         "torch.storage.UntypedStorage", "torch.storage.TypedStorage", "scipy.interpolate._interpolate.interp1d",
-        "lightgbm.basic.Booster", "xgboost.core.Booster", "catboost.core.CatBoostClassifier",
-        "catboost.core.CatBoostRegressor", "sklearn.utils._bunch.Bunch", "sklearn.utils.Bunch",
-        "sklearn._loss.loss.HalfBinomialLoss",
+        "scipy.interpolate._bsplines.BSpline", "scipy._lib.array_api_compat.numpy._aliases.asarray",
     }
+    | {f"scipy.sparse.{module}.{kind}_{what}" for kind in _SPARSE for module, what in (
+        (kind, "matrix"), (f"_{kind}", "matrix"), (f"_{kind}", "array"),
+    )}
+    | ESTIMATORS
 )  # fmt: skip
 """What only builds data, whatever it is called with."""
-
-_SAFE_CLASSES: Final = re.compile(
-    r"sklearn\.(?!(?:utils|externals|datasets|tests|conftest|_build_utils|experimental)\b)[\w.]+\.[A-Z]\w*"
-    r"|sklearn\.(?:_loss|metrics|neighbors|tree|ensemble|linear_model)\.[\w.]*__pyx_unpickle_\w+"
-    r"|sklearn\._loss\._loss\.Cy\w+"
-    r"|scipy\.sparse\.[\w.]*[a-z]{3}_(?:matrix|array)"
-    r"|xgboost\.sklearn\.XGB\w+|lightgbm\.sklearn\.LGBM\w+"
-    r"|__torch__(?:\.\w+)+",
-    re.ASCII,
-)
-"""Classes whose constructors only keep what they are given. Those of `__torch__` are a TorchScript archive's own."""
 
 _DANGEROUS_MODULES: Final = frozenset(
     [
@@ -253,6 +248,16 @@ _DANGEROUS: Final = frozenset({
 })  # fmt: skip
 
 
+def is_no_text(value: Any) -> bool:
+    """Whether an unpickler certainly refuses it as a name: a class, say, or a thing that is made of one."""
+    if isinstance(value, Global):
+        return severity(value) is Verdict.SAFE
+    if isinstance(value, Made):
+        maker = value.maker
+        return isinstance(maker, Global) and maker.name[:1].isupper() and (maker == WRAPPER or str(maker) in ESTIMATORS)
+    return value is None or isinstance(value, list | dict | tuple | int | float | bytes | Array)
+
+
 @lru_cache(maxsize=4_096)
 def severity(found: Global) -> Verdict:
     """What the import is: SAFE, SUSPICIOUS, DANGEROUS, or UNSCANNED where the name cannot be told."""
@@ -284,7 +289,7 @@ def _judged(found: Global) -> Verdict:
 
 def _plain(found: Global) -> Verdict:
     full = str(found)
-    if full in SAFE or _SAFE_CLASSES.fullmatch(full):
+    if full in SAFE:
         return Verdict.SAFE
     parts = found.module.split(".")[:16]
     if full in _DANGEROUS or any(".".join(parts[: i + 1]) in _DANGEROUS_MODULES for i in range(len(parts))):

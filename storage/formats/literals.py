@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from storage.formats.reading import Unreadable
+from storage.formats.reading import Unclear, Unreadable
 from storage.formats.symbols import UNKNOWN
+
+_PLAIN: Final = re.compile(rb"[+-]?[0-9]{1,40}L?")
+_NUMBER: Final = re.compile(rb"[\s+\-0-9a-fA-FxXoObBlL_]*")
 
 
 def decoded(data: Any, how: str) -> Any:
@@ -35,23 +39,34 @@ def unquoted(data: Any) -> Any:
 
 
 def number(data: Any) -> Any:
-    """What INT and LONG say in decimal digits: `01` and `00` are true and false."""
+    """What INT and LONG say: `01` and `00` are true and false. UNKNOWN where it is not in plain decimal digits."""
+    if data is UNKNOWN:
+        return UNKNOWN
     if data in {b"00", b"01"}:
         return data == b"01"
-    return parsed(data.rstrip(b"L"), int) if data is not UNKNOWN else UNKNOWN
+    if _PLAIN.fullmatch(data):
+        return int(data.rstrip(b"L"))
+    # C reads up to a zero, takes numbers to other bases, and an empty line for 0.
+    if not _NUMBER.fullmatch(data.split(b"\0")[0]):
+        raise Unreadable("the pickle has a number that is none")
+    return UNKNOWN
 
 
 def parsed(data: Any, what: Callable[[bytes], Any]) -> Any:
-    """What `what` makes of the bytes. Raises Unreadable."""
+    """What `what` makes of the bytes, of which C reads those up to a zero. Raises Unreadable."""
+    if data is UNKNOWN:
+        return UNKNOWN
     try:
-        return what(data)
+        return what(data.split(b"\0")[0])
     except (ValueError, TypeError) as error:
         raise Unreadable("the pickle has a number that is none") from error
 
 
 def key_of(data: Any) -> int:
-    """A key of the memo, in decimal digits."""
-    return int(parsed(data, int))
+    """A key of the memo, in decimal digits. Raises Unclear: it is too long for one."""
+    if (key := parsed(data, int)) is UNKNOWN:
+        raise Unclear("the pickle remembers by a key that is not read")
+    return int(key)
 
 
 def little(data: Any, *, signed: bool = False) -> Any:

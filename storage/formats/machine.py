@@ -3,6 +3,10 @@
 It keeps the stack and the memo of a real unpickler, but of symbols: what a pickle imports is a Global, what it calls
 is a Made. Nothing is imported, called or built. Bytes that do not matter are skipped, and how much is remembered is
 bounded; what was forgotten is UNKNOWN. The opcodes and their arguments come from the standard library's pickletools.
+
+Unpicklers differ, in C and in Python. Only what stops every one of them is Unreadable, and ends the walk; wherever one
+of them goes on, so does the machine. What is done with something UNKNOWN, or in a way that no pickler writes, is noted
+as a doubt: then there may be more to it than was seen.
 """
 
 from __future__ import annotations
@@ -11,19 +15,23 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, Final
 
+from lineal.errors import LimitExceeded
+from storage.formats.judging import is_no_text
 from storage.formats.literals import decoded, key_of, little, number, parsed, unquoted
-from storage.formats.reading import Budget, Stream, Unreadable
+from storage.formats.reading import Budget, Stream, Unclear, Unreadable
 from storage.formats.symbols import (
+    BIT_GENERATOR,
     COMPUTED,
+    DTYPE,
     MARK,
     UNKNOWN,
+    WRAPPER,
     Array,
     Global,
     Made,
     Persistent,
-    is_no_text,
-    is_wrapper,
     item_size,
+    wrapped_item_size,
 )
 
 MAX_REMEMBERED: Final = 200_000
@@ -32,25 +40,25 @@ MAX_THINGS: Final = 500_000
 """Tuples and calls that are remembered."""
 MAX_GLOBALS: Final = 10_000
 _MAX_TEXT: Final = 256
-_MAX_NESTED: Final = 8
 
 
 class Machine:
     """Goes through one pickle. With `joblib` it knows the arrays that joblib puts between the opcodes.
 
-    `globals` are the imports in order, `calls` how often something is called. `broken` says that a real unpickler
-    would have stopped with an error, `lost` that what follows could not be told: then there may be more imports.
+    `globals` are the imports in order, `calls` how often something is called, `persistent` what stands for things
+    outside. `broken` says that a real unpickler would have stopped with an error, `lost` that something was not
+    understood: then there may be more imports. `follows` says that another pickle came before.
     """
 
-    def __init__(self, stream: Stream, budget: Budget, *, joblib: bool = False, depth: int = 0) -> None:
+    def __init__(self, stream: Stream, budget: Budget, *, joblib: bool = False, follows: bool = False) -> None:
         self.stream, self.budget = stream, budget
-        self.joblib, self.depth = joblib, depth
+        self.joblib, self.follows = joblib, follows
         self.globals: dict[Global, None] = {}
         self.calls = 0
         self.broken = ""
         self.lost = ""
-        self.arrays = False
         self.models: list[Made] = []
+        self.persistent: list[Persistent] = []
         self.result: Any = UNKNOWN
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -58,17 +66,22 @@ class Machine:
         self._forgot_keys = False
         self._room = MAX_REMEMBERED
         self._things = MAX_THINGS
-        self._protocol = 0
+        self._frame = 0
 
     def run(self) -> Machine:
         """Go through the opcodes up to STOP, or to where a real unpickler would break."""
         try:
             while self._step():
                 pass
+        except (Unclear, LimitExceeded) as error:
+            self.doubt(str(error))
         except Unreadable as error:
-            self.broken = self.broken or str(error)
-            self.lost = self.lost or ("" if self.budget.steps >= 0 and self.budget.unpacked >= 0 else str(error))
+            self.broken = str(error)
         return self
+
+    def doubt(self, words: str) -> None:
+        """Note that something was not understood."""
+        self.lost = self.lost or words
 
     def _step(self) -> bool:
         self.budget.step()
@@ -82,7 +95,7 @@ class Machine:
             self.result = self.pop()
             return False
         _ACTIONS[opcode.name](self, self._argument(opcode))
-        return not self.lost
+        return True
 
     def _argument(self, opcode: pickletools.OpcodeInfo) -> Any:
         """The bytes of an opcode's argument; of those that do not matter UNKNOWN."""
@@ -90,8 +103,7 @@ class Machine:
             return b""
         size = opcode.arg.n
         if size == pickletools.UP_TO_NEWLINE:
-            line, whole = self.stream.line(_MAX_LINE)
-            return line if whole or opcode.name in {"GLOBAL", "INST"} else UNKNOWN
+            return self.line()
         if size < 0:
             size = int.from_bytes(self.stream.exactly(_LENGTHS[size]), "little")
         if size > _MAX_TEXT:
@@ -99,26 +111,32 @@ class Machine:
             return UNKNOWN
         return self.stream.exactly(size)
 
+    def line(self) -> Any:
+        """The bytes of a line; of a long one UNKNOWN."""
+        line, whole = self.stream.line(_MAX_LINE)
+        # Without an end the unpickler in Python takes a line for one, and cuts off its last character all the same.
+        return line[:-1] if whole else UNKNOWN
+
     # ── The stack ─────────────────────────────────────────────────────────────────────────────────
 
     def push(self, value: Any) -> None:
         """Put a value on the stack."""
         if len(self._stack) >= MAX_REMEMBERED:
-            raise Unreadable("the pickle piles up more values than are remembered")
+            raise Unclear("the pickle piles up more values than are remembered")
         self._stack.append(value)
 
     def pop(self) -> Any:
         """Take a value from the stack; where there is none, a real unpickler would break."""
-        if not self._stack or self._stack[-1] is MARK:
-            self.broken = self.broken or "the pickle takes from an empty stack"
-            return UNKNOWN
-        return self._stack.pop()
+        value = self.top()
+        del self._stack[-1]
+        self._taken(value)
+        return value
 
     def top(self) -> Any:
         """The value that is on the stack."""
-        value = self.pop()
-        self.push(value)
-        return value
+        if not self._stack or self._stack[-1] is MARK:
+            raise Unreadable("the pickle takes from an empty stack")
+        return self._stack[-1]
 
     def marked(self) -> list[Any]:
         """All values down to the last mark."""
@@ -126,14 +144,27 @@ class Machine:
             if self._stack[i] is MARK:
                 values = self._stack[i + 1 :]
                 del self._stack[i:]
+                for value in values if self.joblib else ():
+                    self._taken(value)
                 return values
-        self.broken = self.broken or "the pickle looks for a mark that is not there"
-        values, self._stack = self._stack, []
-        return values
+        raise Unreadable("the pickle looks for a mark that is not there")
 
     def discard(self) -> None:
         """Take all values down to the last mark, for nothing."""
         self.marked()
+
+    def _taken(self, value: Any) -> None:
+        # joblib puts the array in the place of its wrapper at once. One that goes elsewhere may come back later,
+        # by way of a function that gives what it was given, and nobody would know it.
+        if self.joblib and isinstance(value, Made) and value.maker == WRAPPER:
+            self.doubt("it has an array that is not where joblib puts it")
+
+    def pop_any(self) -> None:
+        """Take a value or a mark, whatever is on the stack."""
+        if self._stack and self._stack[-1] is MARK:
+            del self._stack[-1]
+        else:
+            self.pop()
 
     def keep(self, count: int) -> bool:
         """Whether containers may still remember so many values."""
@@ -142,98 +173,129 @@ class Machine:
 
     def memoize(self, key: int | None = None) -> None:
         """Remember what is on the stack."""
+        value = self.top()
         # Without a key it goes by how many keys there are, which cannot be told once some were forgotten.
         if key is None and self._forgot_keys:
-            self.lost = "it remembers more than is kept of it"
+            raise Unclear("it remembers more than is kept of it")
         full = len(self._memo) >= MAX_REMEMBERED
         self._forgot_keys = self._forgot_keys or (full and key is not None)
         key = self._memoized if key is None else key
         self._memoized += key not in self._memo
         if not full or key in self._memo:
-            self._memo[key] = self.top()
+            self._memo[key] = value
 
     def recall(self, key: int) -> None:
         """Put on the stack what was remembered."""
         if key not in self._memo and len(self._memo) < MAX_REMEMBERED:
-            self.broken = self.broken or "the pickle recalls what it did not remember"
-        self.push(self._memo.get(key, UNKNOWN))
+            if self.follows:
+                # Whoever loads it may use one memo for all.
+                raise Unclear("the pickle recalls what one before it remembered")
+            raise Unreadable("the pickle recalls what it did not remember")
+        value = self._memo.get(key, UNKNOWN)
+        self._taken(value)
+        self.push(value)
 
     def push_thing(self, thing: Any) -> None:
         """Put a tuple or a call on the stack, unless there were too many already."""
         self._things -= 1
-        self.push(thing if self._things >= 0 else UNKNOWN)
+        if self._things < 0:
+            self.doubt("it has more parts than are remembered")
+            thing = UNKNOWN
+        self.push(thing)
 
     # ── What a pickle does ────────────────────────────────────────────────────────────────────────
 
-    def protocol(self, version: int) -> None:
-        """The protocol, which says whether names of Python 2 are meant."""
-        self._protocol = version
+    def frame(self, size: Any) -> None:
+        """How many bytes the unpickler in Python takes out of the file at once."""
+        self._frame = self.stream.position + size
 
     def find(self, module: Any, name: Any) -> Any:
-        """An import. A name that is not known is told as `?`, one that a call gave as COMPUTED."""
+        """An import. A name that is not known is told as `?`, one that a call or an import gave as COMPUTED."""
         if is_no_text(module) or is_no_text(name):
             raise Unreadable("the pickle imports by a name that is no text")
-        if isinstance(module, Made) or isinstance(name, Made):
+        if isinstance(module, Made | Persistent | Global) or isinstance(name, Made | Persistent | Global):
             module = name = COMPUTED
         found = Global(module if isinstance(module, str) else "?", name if isinstance(name, str) else "?")
         self.globals.setdefault(found)
         if len(self.globals) > MAX_GLOBALS:
-            self.lost = "it imports more than is told of one pickle"
+            raise Unclear("it imports more than is told of one pickle")
         self.push(found)
         return found
 
-    def call(self, maker: Any, args: Any) -> None:
-        """A call of whatever was imported or made."""
+    def call(self, maker: Any, args: Any, *, new: bool = False) -> None:
+        """A call of whatever was imported or made; with `new` of its `__new__`."""
         self.calls += 1
+        if not isinstance(maker, Global):
+            self.doubt("it calls what is no import")
+        if maker == WRAPPER:
+            if not new or args != ():
+                self.doubt("it makes an array as joblib does not")
+        elif isinstance(args, tuple) and WRAPPER in args:
+            self.doubt("it hands over joblib's arrays")
         self.push_thing(Made(maker, args))
+
+    def called(self) -> None:
+        """What is on the stack is given something, which is a call if it was made. Nothing else has a say in it."""
+        self.calls += 1
+        if isinstance(self.top(), Global | Persistent) or self.top() is UNKNOWN:
+            self.doubt("it changes what it did not make")
 
     def build(self, state: Any) -> None:
         """Give a state to what is on the stack, which is a call as well where its class says how."""
-        self.calls += 1
         made = self.top()
+        self.called()
         if not isinstance(made, Made):
             return
-        if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict):
-            state = state[0]
+        if made.maker == WRAPPER:
+            if self.joblib:
+                self._array(made, state)
+            return
+        if isinstance(state, tuple) and len(state) == 2:
+            if made.maker != BIT_GENERATOR and not _only_attributes(state[1]):
+                self.doubt("it sets more than attributes")
+            state = state[0] if isinstance(state[0], dict) else state
         made.state = state
         if isinstance(state, dict) and "_sklearn_version" in state and len(self.models) < 1_000:
             self.models.append(made)
-        if is_wrapper(made):
-            self.arrays = True
-            if self.joblib:
-                self.pop()
-                self.push(self._array(state))
+        if made.maker == DTYPE and item_size(made) is None:
+            self.doubt("it has a type of NumPy's that is not known")
 
-    def _array(self, state: Any) -> Any:
+    def _array(self, wrapper: Made, state: Any) -> None:
         """Go past an array as joblib's `NumpyArrayWrapper.read_array` does, or through it where it is a pickle."""
-        state = state if isinstance(state, dict) else {}
-        size = item_size(state.get("dtype"))
-        shape = state.get("shape")
-        if size is None or not isinstance(shape, tuple) or len(shape) > 64:
-            self.lost = "it has an array of a type that is not known"
-            return UNKNOWN
+        size = wrapped_item_size(state)
+        # The array is read from the file, in which the unpickler in Python is at the end of its frame.
+        if size is None or wrapper.state is not None or self.stream.position < self._frame:
+            raise Unclear("it has an array that is not written as joblib does")
+        wrapper.state = state
         if size == 0:
-            return self._nested()
+            self._stack[-1] = self._nested()
+            return
         if state.get("numpy_array_alignment_bytes") is not None:
             self.stream.skip(self.stream.exactly(1)[0])
-        for each in shape:
-            if not isinstance(each, int) or each < 0:
-                raise Unreadable("it has an array of a shape that cannot be")
+        for each in state["shape"]:
             size *= each
+        if size > _MAX_ARRAY:
+            raise Unclear("it has an array that is larger than can be")
         self.stream.skip(size)
-        return Array(shape)
+        self._stack[-1] = Array(state["shape"])
 
     def _nested(self) -> Any:
-        if self.depth >= _MAX_NESTED:
-            self.lost = "its pickles are nested too deeply"
-            return UNKNOWN
-        inner = Machine(self.stream, self.budget, joblib=True, depth=self.depth + 1).run()
+        """What joblib has the standard library load: there, arrays are not known."""
+        inner = Machine(self.stream, self.budget).run()
         self.globals |= inner.globals
         self.calls += inner.calls
-        self.lost = inner.lost
+        if inner.lost:
+            raise Unclear(inner.lost)
         if inner.broken:
             raise Unreadable(inner.broken)
         return inner.result
+
+
+def _only_attributes(slots: Any) -> bool:
+    """Whether the second half of a state sets nothing that changes what a thing is, such as `__class__`."""
+    if isinstance(slots, dict):
+        return all(isinstance(key, str) and not key.startswith("__") for key in slots)
+    return not isinstance(slots, Made | Persistent) and slots is not UNKNOWN
 
 
 _OPCODES: Final = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
@@ -244,14 +306,15 @@ _LENGTHS: Final = {
     pickletools.TAKEN_FROM_ARGUMENT8U: 8,
 }
 _MAX_LINE: Final = 1_024
+_MAX_ARRAY: Final = 2**60
+
 # ── The opcodes ───────────────────────────────────────────────────────────────────────────────────
 
 _Action = Callable[[Machine, Any], None]
 
 
-def _global(machine: Machine, line: bytes) -> None:
-    module = decoded(line, "utf-8")
-    machine.find(module, decoded(machine.stream.line(_MAX_LINE)[0], "utf-8"))
+def _global(machine: Machine, line: Any) -> None:
+    machine.find(decoded(line, "utf-8"), decoded(machine.line(), "utf-8"))
 
 
 def _stack_global(machine: Machine, _: Any) -> None:
@@ -266,13 +329,19 @@ def _inst(machine: Machine, line: bytes) -> None:
 
 
 def _obj(machine: Machine, _: Any) -> None:
-    maker, *args = machine.marked() or [UNKNOWN]
-    machine.call(maker, tuple(args))
+    if not (values := machine.marked()):
+        raise Unreadable("the pickle takes from an empty stack")
+    machine.call(values[0], tuple(values[1:]))
 
 
 def _reduce(machine: Machine, _: Any) -> None:
     args, maker = machine.pop(), machine.pop()
     machine.call(maker, args)
+
+
+def _newobj(machine: Machine, _: Any) -> None:
+    args, maker = machine.pop(), machine.pop()
+    machine.call(maker, args, new=True)
 
 
 def _newobj_ex(machine: Machine, _: Any) -> None:
@@ -284,22 +353,25 @@ def _add(machine: Machine, values: list[Any]) -> None:
     target = machine.top()
     if isinstance(target, list):
         target.extend(values if machine.keep(len(values)) else ())
-    elif isinstance(target, Made):
-        machine.calls += 1
+    else:
+        machine.called()
 
 
 def _set(machine: Machine, values: list[Any]) -> None:
     target = machine.top()
+    if not isinstance(target, dict):
+        machine.called()
     if isinstance(target, Made):
-        machine.calls += 1
         target.items = {} if target.items is None else target.items
         target = target.items
-    if isinstance(target, dict) and machine.keep(len(values)):
-        target.update((key, value) for key, value in zip(values[::2], values[1::2], strict=False) if _hashes(key))
-
-
-def _hashes(key: Any) -> bool:
-    return isinstance(key, str | int)
+    if isinstance(target, dict):
+        kept = machine.keep(len(values))
+        for key, value in zip(values[::2], values[1::2], strict=False):
+            if kept and isinstance(key, str | int):
+                target[key] = value
+            else:
+                # Whoever asks this dictionary for something has to know that there was more.
+                target[UNKNOWN] = UNKNOWN
 
 
 def _set_item(machine: Machine, _: Any) -> None:
@@ -321,17 +393,21 @@ def _last(machine: Machine, count: int) -> None:
     _tuple(machine, [machine.pop() for _ in range(count)][::-1])
 
 
-def _pop(machine: Machine) -> None:
-    """POP takes a mark too, if that is what is on the stack."""
-    if machine._stack and machine._stack[-1] is MARK:
-        machine._stack.pop()
-    else:
-        machine.pop()
+def _persistent(machine: Machine, id: Any) -> None:
+    thing = Persistent(id)
+    machine.push_thing(thing)
+    if machine.top() is thing:
+        machine.persistent.append(thing)
+
+
+def _persistent_text(_machine: Machine, _: Any) -> None:
+    # The standard library resolves none, and PyTorch only tuples.
+    raise Unreadable("the pickle wants something from outside by a name that nobody knows")
 
 
 _ACTIONS: Final[dict[str, _Action]] = {
     "MARK": lambda machine, _: machine.push(MARK),
-    "POP": lambda machine, _: _pop(machine),
+    "POP": lambda machine, _: machine.pop_any(),
     "POP_MARK": lambda machine, _: machine.discard(),
     "DUP": lambda machine, _: machine.push(machine.top()),
     "NONE": lambda machine, _: machine.push(None),
@@ -387,14 +463,14 @@ _ACTIONS: Final[dict[str, _Action]] = {
     "INST": _inst,
     "OBJ": _obj,
     "REDUCE": _reduce,
-    "NEWOBJ": _reduce,
+    "NEWOBJ": _newobj,
     "NEWOBJ_EX": _newobj_ex,
     "BUILD": lambda machine, _: machine.build(machine.pop()),
     "EXT1": lambda machine, _: machine.find(None, None) and None,
     "EXT2": lambda machine, _: machine.find(None, None) and None,
     "EXT4": lambda machine, _: machine.find(None, None) and None,
-    "PERSID": lambda machine, data: machine.push_thing(Persistent(decoded(data, "ascii"))),
-    "BINPERSID": lambda machine, _: machine.push_thing(Persistent(machine.pop())),
-    "PROTO": lambda machine, data: machine.protocol(little(data)),
-    "FRAME": lambda _machine, _: None,
+    "PERSID": _persistent_text,
+    "BINPERSID": lambda machine, _: _persistent(machine, machine.pop()),
+    "PROTO": lambda _machine, _: None,
+    "FRAME": lambda machine, data: machine.frame(little(data)),
 }

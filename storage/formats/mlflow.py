@@ -8,9 +8,11 @@ import orjson
 import yaml
 
 from storage.formats.finding import MAX_VALUES, Found, Value, shape
-from storage.formats.reading import File, Unreadable
+from storage.formats.reading import Budget, File, Unreadable
 
 _MAX_YAML: Final = 512 * 2**10
+_STEPS: Final = 200
+"""What a part of YAML costs of a look's budget: each takes PyYAML some 40 microseconds."""
 _LIBRARIES: Final = {
     "sklearn": ("scikit-learn", "sklearn_version"), "pytorch": ("PyTorch", "pytorch_version"),
     "tensorflow": ("TensorFlow", "tf_version"), "keras": ("Keras", "keras_version"),
@@ -29,7 +31,12 @@ _LIBRARIES: Final = {
 class _Loader(yaml.BaseLoader):
     """Every scalar is a text: nothing is resolved, merged or built. Aliases are refused, as they multiply."""
 
+    def __init__(self, data: bytes, budget: Budget) -> None:
+        super().__init__(data)
+        self._budget = budget
+
     def compose_node(self, parent: Any, index: Any) -> Any:
+        self._budget.step(_STEPS)
         if self.check_event(yaml.AliasEvent):
             raise Unreadable("it has YAML aliases, which are not followed")
         return super().compose_node(parent, index)
@@ -42,7 +49,7 @@ def claims(file: File) -> bool:
 
 def read(file: File, found: Found) -> None:
     """Flavours with their libraries and versions, run, model, inputs and outputs."""
-    model = load(file.whole(_MAX_YAML))
+    model = load(file.whole(_MAX_YAML), file.budget)
     found.format("MLflow")
     found.version("MLflow", model.get("mlflow_version"))
     flavours = model.get("flavors")
@@ -84,10 +91,10 @@ def _value(column: dict[str, Any]) -> Value:
     return Value(name, str(column.get("type", ""))[:500])
 
 
-def load(data: bytes) -> dict[str, Any]:
-    """A YAML mapping, all of whose scalars are texts. Raises Unreadable: it is none."""
+def load(data: bytes, budget: Budget) -> dict[str, Any]:
+    """A YAML mapping, all of whose scalars are texts. Raises Unreadable: it is none, or has too many parts."""
     try:
-        value = yaml.load(data, Loader=_Loader)  # noqa: S506 - it builds texts, lists and mappings only
+        value = _Loader(data, budget).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise Unreadable("it is not YAML that can be read") from error
     if not isinstance(value, dict):

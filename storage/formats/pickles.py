@@ -1,25 +1,33 @@
 """Pickles, wherever they are: what they import, and what is known of the models in them.
 
-Looked into are files by name and by their first bytes: pickles of every protocol, joblib's with arrays in between,
-compressed ones, `.npy` and `.npz` with objects, members of zip and tar archives. Nothing is ever unpickled.
+A file is gone through as everything that a loader may take it for: as pickles, one after another, as joblib reads them
+with arrays in between, as a zip or tar archive, as NumPy's arrays, and as what it unpacks to. Nothing is unpickled.
+
+A file has no pickles (NONE) if every unpickler stops before it did anything. It is SAFE if all of it was understood,
+to the last byte, and imports only what is known to be safe. All else is UNSCANNED, or worse.
 """
 
 from __future__ import annotations
 
+import ast
+import pickletools
 import re
-from collections.abc import Iterable
+import sys
+import tarfile
+from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any, Final
 
 from storage.formats import judging
 from storage.formats.finding import Found, Import, Value, Verdict
 from storage.formats.machine import Machine
-from storage.formats.reading import File, Unreadable
-from storage.formats.symbols import Global, Made
+from storage.formats.reading import HEAD, File, Stream, Unclear, Unreadable
+from storage.formats.symbols import WRAPPER, Global, Made, dtype_size
 
-_NAMED: Final = frozenset(
+NAMED: Final = frozenset(
     {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill", ".cloudpickle", ".npy", ".npz"}
 )
-_HARMLESS: Final = frozenset(
+HARMLESS: Final = frozenset(
     [
         ".txt",
         ".md",
@@ -66,9 +74,19 @@ _HARMLESS: Final = frozenset(
     ]
 )
 _PROTOCOL: Final = re.compile(rb"\x80[\x00-\x05]")
-_TEXT: Final = re.compile(rb"[(\]}cI-NSVUXTFGiP).]")
+_OPCODES: Final = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
+_NOT_UNPACKED: Final = {b"\x04\x22\x4d\x18": "LZ4", b"\x28\xb5\x2f\xfd": "Zstandard", b"ZF": "an old joblib"}
+"""What loaders of pickles unpack by themselves, and nothing here does, by first bytes."""
+_LEGACY: Final = 0x1950A86A20F9469CFC6C
+_LEGACY_PICKLES: Final = 5
+_ITEM_SIZES: Final = {
+    "Float": 4, "Half": 2, "Double": 8, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1,
+    "Bool": 1, "ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1, "QInt32": 4,
+}  # fmt: skip
 _MAX_PICKLES: Final = 1_000
 _MAX_DEPTH: Final = 3
+_MAX_HEADER: Final = 10_000
+_MAX_PADDING: Final = 2**20
 _FRAMEWORKS: Final = {
     "sklearn": "scikit-learn", "torch": "PyTorch", "xgboost": "XGBoost", "lightgbm": "LightGBM",
     "catboost": "CatBoost", "transformers": "Transformers", "tensorflow": "TensorFlow", "keras": "Keras",
@@ -78,141 +96,239 @@ _FRAMEWORKS: Final = {
 
 def named(file: File) -> bool:
     """Whether its name says that it is a pickle."""
-    return file.suffix in _NAMED
-
-
-def harmless(file: File) -> bool:
-    """Whether its name says that nobody loads it as a pickle."""
-    return file.suffix in _HARMLESS
+    return file.suffix in NAMED
 
 
 def claims(file: File) -> bool:
     """By its name, or by first bytes that a pickle or what may hold one can have."""
     head = file.head
-    return bool(head) and (named(file) or _holds(file) or bool(_PROTOCOL.match(head)) or bool(_TEXT.match(head)))
+    return bool(head) and (named(file) or head[:1] in _OPCODES or _holds(file) or head.startswith(tuple(_NOT_UNPACKED)))
 
 
 def _holds(file: File) -> bool:
+    """Whether it may have pickles within, by its first bytes."""
     head = file.head
-    return head[:2] == b"PK" or head[:6] == b"\x93NUMPY" or head[257:262] == b"ustar" or file.unpacked() is not None
+    return head[:2] == b"PK" or head[:6] == b"\x93NUMPY" or _is_tar(head) or file.unpacked() is not None
 
 
 def read(file: File, found: Found) -> None:
     """Scan it, and everything in it."""
-    _scan(file, found, 0, sure=named(file) or bool(_PROTOCOL.match(file.head)))
+    _scan(file, found, 0, sure=_surely(file))
+
+
+def _surely(file: File) -> bool:
+    return named(file) or bool(_PROTOCOL.match(file.head))
 
 
 def _scan(file: File, found: Found, depth: int, *, sure: bool) -> None:
     if depth > _MAX_DEPTH:
-        raise Unreadable("its archives are nested too deeply")
+        raise Unclear("its archives are nested too deeply")
     head = file.head
-    if file.members:
-        for member in file.members:
-            _member(member, found, depth)
-        if not head.startswith(b"PK"):
-            _pickles(file, found, sure=sure)
-    elif head[257:262] == b"ustar":
+    for magic, name in _NOT_UNPACKED.items():
+        if head.startswith(magic):
+            raise Unclear(f"it is compressed by {name}, which is not looked into")
+    holds = _holds(file)
+    # A file can be an archive and a pickle all the same. Only a zip begins with what stops every unpickler.
+    if head[:2] != b"PK":
+        _pickles(file, found, sure=sure and not holds)
+    if holds or sure:
+        _within(file, found, depth, sure=sure)
+
+
+def _within(file: File, found: Found, depth: int, *, sure: bool) -> None:
+    """Scan what is in an archive, in arrays, or in what is compressed."""
+    head = file.head
+    inner = file.unpacked()
+    members = file.members
+    if head[:2] == b"PK" and not members and sure:
+        raise Unclear("it begins as an archive, and is none that is read")
+    script = any(member.label.endswith("/constants.pkl") for member in members)
+    for member in members:
+        _member(member, found, depth, script=script)
+    if _is_tar(head):
         for member in _tar(file):
             _member(member, found, depth)
     elif head[:6] == b"\x93NUMPY":
-        _npy(file, found)
-    elif (inner := file.unpacked()) is not None:
-        if inner.head[257:262] == b"ustar":
-            raise Unreadable("it is a compressed tar archive, which is not looked into")
-        _scan(inner, found, depth + 1, sure=sure or bool(_PROTOCOL.match(inner.head)))
-    else:
-        _pickles(file, found, sure=sure)
+        _arrays(file, found)
+    elif inner is not None:
+        if _is_tar(inner.head):
+            raise Unclear("it is a compressed tar archive, which is not looked into")
+        _scan(inner, found, depth + 1, sure=sure or _surely(inner))
 
 
-def _member(member: File, found: Found, depth: int) -> None:
+def _member(member: File, found: Found, depth: int, *, script: bool = False) -> None:
     """A member that cannot be read does not keep others from being scanned."""
     try:
         member.budget.step()
         probe = member.stream().read(1) and member.head
         if probe and claims(member):
-            _scan(member, found, depth + 1, sure=named(member) or bool(_PROTOCOL.match(member.head)))
+            if script and _PROTOCOL.match(member.head):
+                _pickles(member, found, sure=True, script=True)
+            else:
+                _scan(member, found, depth + 1, sure=_surely(member))
     except Unreadable as error:
         found.note(member.label, str(error))
         found.pickle(Verdict.UNSCANNED)
 
 
-def _tar(file: File) -> Iterable[File]:
-    """The members of a tar archive, as its headers of 512 bytes tell them."""
-    at = 0
-    while at + 512 <= file.size:
+# ── Archives and arrays ───────────────────────────────────────────────────────────────────────────
+
+
+def _is_tar(head: bytes) -> bool:
+    """Whether Python's tarfile takes it for one, which goes by a checksum alone."""
+    try:
+        tarfile.TarInfo.frombuf(head[:HEAD], "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError):
+        return False
+    return True
+
+
+def _tar(file: File) -> Iterator[File]:
+    """The members of a tar archive. Raises Unclear: readers may differ over where they are."""
+    raw = file.seekable()
+    end = 0
+    try:
+        with tarfile.open(fileobj=raw, mode="r:") as archive:
+            while (info := archive.next()) is not None:
+                file.budget.step(100)
+                if info.issparse() or (info.size and not info.isreg()):
+                    raise Unclear("it is a tar archive with a member that readers take differently")
+                start = file.start + info.offset_data
+                label = f"{file.label}!{info.name}"
+                yield File(file.budget, file.path, label, info.size, locate=lambda start=start: start)  # type: ignore[misc]
+                end = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    except (tarfile.TarError, ValueError, OverflowError, OSError, EOFError) as error:
+        raise Unclear("it is a tar archive that is broken") from error
+    rest = file.size - end
+    if not 0 <= rest <= _MAX_PADDING or file.at(end, rest).strip(b"\0"):
+        raise Unclear("it is a tar archive with more after its end")
+
+
+def _arrays(file: File, found: Found) -> None:
+    """NumPy's arrays, one after another: where its items are objects, an array is a pickle."""
+    if file.locate is None:
+        raise Unclear("it has packed arrays, which are not looked into")
+    start = 0
+    while start < file.size:
         file.budget.step(100)
-        header = file.at(at, 512)
-        digits = header[124:136].strip(b"\0 ")
-        if not header.strip(b"\0"):
+        rest = File(file.budget, file.path, file.label, file.size - start, locate=lambda at=start: file.start + at)  # type: ignore[misc]
+        header, begin = _header(rest)
+        if (size := dtype_size(header["descr"])) is None:
+            raise Unclear("it is an array of a type that is not known")
+        start += begin
+        if size == 0:
+            rest = File(file.budget, file.path, file.label, file.size - start, locate=lambda at=start: file.start + at)  # type: ignore[misc]
+            _pickles(rest, found, sure=True)
             return
-        if not re.fullmatch(rb"[0-7]+", digits):
-            raise Unreadable("it is a tar archive with a size that is not read")
-        size = int(digits, 8)
-        start = file.start + at + 512
-        name = header[:100].split(b"\0")[0].decode("utf-8", "replace")
-        yield File(file.budget, file.path, f"{file.label}!{name}", size, locate=lambda start=start: start)  # type: ignore[misc]
-        at += 512 + -(-size // 512) * 512
+        start += size * prod(header["shape"])
+    if start > file.size:
+        raise Unclear("it is an array that ends early")
 
 
-def _npy(file: File, found: Found) -> None:
-    """An array: a pickle where its items are objects. That is so if a text of its header may say `O`."""
+def _header(file: File) -> tuple[dict[str, Any], int]:
+    """What an array says of itself, and where its items begin."""
     stream = file.stream()
-    version = stream.exactly(8)[6]
-    size = int.from_bytes(stream.exactly(2 if version == 1 else 4), "little")
-    if size > 2**16:
-        raise Unreadable("its header is longer than NumPy reads")
-    header = stream.exactly(size)
-    texts = re.findall(rb"'[^']*'|\"[^\"]*\"", header)
-    if b"\\" in header or any(b"O" in each or b"object" in each for each in texts):
-        start = stream.position
-        if file.locate is None:
-            raise Unreadable("it is a packed array of objects, which is not looked into")
-        rest = File(file.budget, file.path, file.label, file.size - start, locate=lambda: file.start + start)
-        _pickles(rest, found, sure=bool(_PROTOCOL.match(rest.head)))
+    start = stream.exactly(8)
+    size = int.from_bytes(stream.exactly(2 if start[6] == 1 else 4), "little")
+    if start[:6] != b"\x93NUMPY" or size > _MAX_HEADER:
+        raise Unclear("it has something after an array that is none")
+    try:
+        header = ast.literal_eval(stream.exactly(size).decode("latin-1"))
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
+        raise Unclear("its header is not read") from error
+    if not (isinstance(header, dict) and header.keys() == {"descr", "fortran_order", "shape"}):
+        raise Unclear("its header is not read")
+    if not (isinstance(header["shape"], tuple) and all(type(each) is int and each >= 0 for each in header["shape"])):
+        raise Unclear("its header is not read")
+    return header, stream.position
 
 
-def _pickles(file: File, found: Found, *, sure: bool) -> None:
+# ── Pickles ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _pickles(file: File, found: Found, *, sure: bool, script: bool = False) -> None:
     """One pickle after another. Where it is not sure that it is one, it only counts if it does something."""
-    plain = _run(file, joblib=False)
-    machines = plain
-    if any(machine.arrays for machine in plain):
-        # joblib reads arrays where pickle itself would take them for opcodes. Both are what may happen.
-        machines = _run(file, joblib=True)
-    globals = {each: None for machine in [*plain, *machines] for each in machine.globals}
-    broken = next((machine.broken for machine in machines if machine.broken), "")
-    lost = next((machine.lost for machine in machines if machine.lost), "")
-    if not sure and (not globals or not any(machine.calls for machine in machines) or machines[0].broken):
+    machines = _run(file, joblib=False)
+    seen = {each: None for machine in machines for each in machine.globals}
+    if WRAPPER in seen:
+        # joblib reads arrays where the standard library takes them for opcodes. Both are what may happen.
+        plain, machines = machines, _run(file, joblib=True)
+        seen |= {each: None for machine in machines for each in machine.globals}
+        lost = [machine.lost for machine in plain]
+    else:
+        lost = []
+    trouble = [words for machine in machines for words in (machine.lost, machine.broken)]
+    trouble = [words for words in (*trouble, *lost) if words]
+    if not sure and not any(machine.calls or machine.lost for machine in machines) and not any(map(_exists, seen)):
         return
-    imports = [Import(str(each), judging.severity(each), file.label) for each in globals]
-    verdict = max([Verdict.SAFE, *(each.severity for each in imports)], key=lambda one: one.rank)
-    found.pickle(verdict, imports)
-    if lost or broken:
-        found.note(file.label, lost or broken)
+    imports = [Import(str(each), _severity(each, script=script), file.label) for each in seen]
+    found.pickle(max([Verdict.SAFE, *(each.severity for each in imports)], key=lambda one: one.rank), imports)
+    if trouble:
+        found.note(file.label, trouble[0])
         found.pickle(Verdict.UNSCANNED)
-    _tell(file, machines, list(globals), found)
+    _tell(file, machines, list(seen), found)
 
 
-def _run(file: File, *, joblib: bool) -> list[Machine]:
+def _exists(found: Global) -> bool:
+    """Whether importing it alone may do something. A list of words, `cat` and `dog`, is no import of `at.dog`."""
+    parts = found.module.split(".")
+    return all(part.isidentifier() for part in parts) and (
+        parts[0] in sys.stdlib_module_names or judging.severity(found) is Verdict.DANGEROUS
+    )
+
+
+def _severity(found: Global, *, script: bool) -> Verdict:
+    # A TorchScript archive brings its own types, which no Python imports.
+    return Verdict.SAFE if script and found.module.split(".")[0] == "__torch__" else judging.severity(found)
+
+
+def _run(file: File, *, joblib: bool) -> Sequence[Machine]:
     stream = file.stream()
     machines: list[Machine] = []
-    while len(machines) < _MAX_PICKLES:
-        machine = Machine(stream, file.budget, joblib=joblib).run()
-        machines.append(machine)
-        if machine.broken or machine.lost or not _PROTOCOL.match(stream.peek(2)):
-            return machines
-    machines[-1].lost = "it has more pickles than are scanned"
+    while not machines or stream.peek(1):
+        if len(machines) == _MAX_PICKLES:
+            machines[-1].doubt("it has more pickles than are scanned")
+            break
+        # Where joblib has arrays, nothing follows that is meant for those who do not know them.
+        follows = bool(machines) and not any(WRAPPER in machine.globals for machine in machines)
+        machines.append(Machine(stream, file.budget, joblib=joblib, follows=follows).run())
+        if machines[-1].lost or machines[-1].broken:
+            break
+        if len(machines) == _LEGACY_PICKLES and machines[0].result == _LEGACY:
+            if not _past_storages(machines, stream):
+                machines[-1].doubt("its tensors are not where the older layout of PyTorch puts them")
+            break
     return machines
+
+
+def _past_storages(machines: Sequence[Machine], stream: Stream) -> bool:
+    """Go past the tensors after PyTorch's older pickles: of each a number of 8 bytes, and its elements."""
+    keys = machines[-1].result
+    sizes: dict[Any, int] = {}
+    for thing in machines[3].persistent:
+        if isinstance(thing.id, tuple) and len(thing.id) >= 5 and isinstance(thing.id[2], str):
+            _, kind, key, _, count, *_ = thing.id
+            item = _ITEM_SIZES.get(str(kind).removeprefix("torch.").removesuffix("Storage"))
+            if item is None or not isinstance(count, int) or not 0 <= count < 2**60:
+                return False
+            sizes[key] = 8 + count * item
+    if not isinstance(keys, list) or any(key not in sizes for key in keys):
+        return False
+    try:
+        stream.skip(sum(sizes[key] for key in keys))
+    except Unreadable:
+        return False
+    return not stream.peek(1)
 
 
 # ── What is known of models ───────────────────────────────────────────────────────────────────────
 
 
-def _tell(file: File, machines: list[Machine], globals: list[Global], found: Found) -> None:
+def _tell(file: File, machines: Sequence[Machine], globals: list[Global], found: Found) -> None:
     for each in globals:
         if framework := _FRAMEWORKS.get(each.module.partition(".")[0]):
             found.framework(framework)
-    joblib = any(each.module.startswith("joblib.numpy_pickle") for each in globals)
-    found.format("joblib" if joblib or file.suffix == ".joblib" else "pickle")
+    found.format("joblib" if WRAPPER in globals or file.suffix == ".joblib" else "pickle")
     models = [model for machine in machines for model in machine.models]
     if models:
         _scikit_learn(models, found)

@@ -28,10 +28,15 @@ HEAD: Final = 512
 _FIRST: Final = 16 * 2**10
 _MOST: Final = 2**20
 _PIECE: Final = 64 * 2**10
+_DIRECTORY_OFFSET: Final = 6
 
 
 class Unreadable(Exception):
     """A file is not what it says, or asks for more than is given; the message says so in words."""
+
+
+class Unclear(Unreadable):
+    """What follows may be anything: a limit was met, or it is written in a way that is not followed."""
 
 
 class Budget:
@@ -43,16 +48,16 @@ class Budget:
         self.unpacked = MAX_UNPACKED
 
     def step(self, count: int = 1) -> None:
-        """Raises Unreadable: that was too much for one look."""
+        """Raises Unclear: that was too much for one look."""
         self.steps -= count
         if self.steps < 0:
-            raise Unreadable("it has too many parts to go through all of them")
+            raise Unclear("it has too many parts to go through all of them")
 
     def unpack(self, count: int) -> None:
-        """Raises Unreadable: that was too much for one look."""
+        """Raises Unclear: that was too much for one look."""
         self.unpacked -= count
         if self.unpacked < 0:
-            raise Unreadable("it unpacks to more than is looked into")
+            raise Unclear("it unpacks to more than is looked into")
 
 
 class Stream(ABC):
@@ -98,9 +103,9 @@ class Stream(ABC):
             self._jump(size - held)
 
     def line(self, keep: int) -> tuple[bytes, bool]:
-        r"""The bytes up to the next `\n`, of which `keep` are kept, and whether these are all of them.
+        r"""The bytes up to and with the next `\n`, or up to the end, and whether these are all of them.
 
-        Raises Unreadable: it ends before.
+        Of more than `keep` the rest is passed over.
         """
         kept = b""
         whole = True
@@ -109,8 +114,8 @@ class Stream(ABC):
             self._at = len(self._buffer)
             self._fill(1)
             if self._at == len(self._buffer):
-                raise Unreadable("it ends early")
-        kept, whole = self._keep(kept, end, keep, whole=whole)
+                return kept, whole
+        kept, whole = self._keep(kept, end + 1, keep, whole=whole)
         self._at = end + 1
         return kept, whole
 
@@ -143,10 +148,11 @@ class Stream(ABC):
 class _Region(Stream):
     """Bytes of a source's file, read ahead by more the longer it goes straight on."""
 
-    def __init__(self, source: Source, path: str, start: int, size: int) -> None:
+    def __init__(self, source: Source, path: str, start: int, size: int, known: bytes = b"") -> None:
         super().__init__()
         self._source, self._path = source, path
-        self._start, self._next, self._size = start, 0, size
+        self._start, self._next, self._size = start, len(known), size
+        self._buffer = known
         self._ahead = _FIRST
 
     def _more(self, size: int) -> bytes:
@@ -190,7 +196,8 @@ class _Unpacked(Stream):
             try:
                 data = self._unpacker.decompress(rest, max(size, _PIECE))
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
-                raise Unreadable("it does not unpack") from error
+                # Other readers give what comes before the error, or do not see it at all.
+                raise Unclear("it does not unpack") from error
             if data:
                 self._budget.unpack(len(data))
                 return data
@@ -261,13 +268,14 @@ class File:
     @property
     def suffix(self) -> str:
         """From the last point of its name, in small letters."""
-        return "".join(self.name.rpartition(".")[1:]).lower() if "." in self.name else ""
+        return suffix(self.name)
 
     def stream(self) -> Stream:
         """Its bytes from the beginning."""
         if self.unpack is not None:
             return self.unpack()
-        return _Region(self.budget.source, self.path, self.start, self.size)
+        # What was read already need not be read again.
+        return _Region(self.budget.source, self.path, self.start, self.size, self.__dict__.get("head", b""))
 
     @cached_property
     def head(self) -> bytes:
@@ -306,9 +314,16 @@ class File:
     def _unpack(self, start: Callable[[], _Unpacker]) -> Stream:
         return _Unpacked(self.stream(), start, self.budget)
 
+    def seekable(self) -> io.RawIOBase:
+        """It as the standard library's readers of archives want it. Raises Unreadable: it is packed."""
+        self.at(0, 0)
+        return _Raw(self)
+
     @cached_property
     def members(self) -> list[File]:
         """The files of a zip archive; none where it is no zip. Raises Unreadable: its directory is broken or huge."""
+        if self.locate is None and self.head[:2] == b"PK":
+            raise Unclear("it is an archive within what is packed, which is not looked into")
         if self.locate is None or self.size < 22:
             return []
         raw = _Raw(self)
@@ -317,6 +332,10 @@ class File:
                 return []
             with zipfile.ZipFile(raw) as archive:
                 infos = archive.infolist()
+                said = zipfile._EndRecData(raw)[_DIRECTORY_OFFSET]  # type: ignore[attr-defined]
+                if archive.start_dir != said:
+                    # Python takes the directory that lies before the end, others that at the offset.
+                    raise Unclear("it is an archive with something before it, which readers take differently")
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError) as error:
             raise Unreadable("its directory of files is broken") from error
         self.budget.step(len(infos))
@@ -325,6 +344,12 @@ class File:
     def member(self, end: str) -> File | None:
         """The first member whose name ends so."""
         return next((each for each in self.members if ("/" + each.label.rpartition("!")[2]).endswith("/" + end)), None)
+
+
+def suffix(path: str) -> str:
+    """From the last point of a name, in small letters."""
+    name = path.rpartition("/")[2]
+    return "".join(name.rpartition(".")[1:]).lower() if "." in name else ""
 
 
 class _Raw(io.RawIOBase):
@@ -353,7 +378,7 @@ class _Raw(io.RawIOBase):
         left = max(0, self._file.size - self._position)
         size = left if size < 0 else min(size, left)
         if size > MAX_DIRECTORY:
-            raise Unreadable("its directory of files is larger than what is read of one")
+            raise Unclear("its directory of files is larger than what is read of one")
         data = self._file.at(self._position, size) if size else b""
         self._position += size
         return data

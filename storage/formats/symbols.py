@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final
 
-_MAX_NESTED: Final = 8
+_MAX_NESTED: Final = 32
 COMPUTED: Final = "(computed)"
-"""The name of what is imported by a name that a call gave."""
+"""The name of what is imported by a name that a call or an import gave."""
 
 
 class _Symbol:
@@ -54,42 +55,93 @@ class Array:
     shape: Any
 
 
-_SIMPLE: Final = re.compile(r"[<>|=]?(?:([biufcmM])(\d{1,2})|\?|([SUVa])(\d{0,9}))")
+WRAPPER: Final = Global("joblib.numpy_pickle", "NumpyArrayWrapper")
+"""What stands for an array in joblib's pickles; its state is followed by the array's bytes."""
+DTYPE: Final = Global("numpy", "dtype")
+BIT_GENERATOR: Final = Global("numpy.random._pickle", "__bit_generator_ctor")
+"""What makes things whose state has two parts and only they can tell what these are."""
+_ARRAYS: Final = (Global("numpy", "ndarray"), Global("numpy", "memmap"))
+_WRAPPED: Final = frozenset({"subclass", "shape", "order", "dtype", "allow_mmap"})
+_ALIGNED: Final = _WRAPPED | {"numpy_array_alignment_bytes"}
+_TYPE: Final = re.compile(r"([biufcmMSUVO])(\d{1,9})")
+_DESCRIBED: Final = re.compile(r"[<>|=]?([biufcmMSUVO])(\d{1,9}|(?<=O))(?:\[\d{0,9}\w{1,9}\])?")
+_HAS_OBJECTS: Final = 1
 
 
-def is_no_text(value: Any) -> bool:
-    """Whether an unpickler certainly refuses it as a name. What a call gave may be a text, but not an estimator."""
-    if isinstance(value, Made):
-        maker = value.maker
-        return isinstance(maker, Global) and maker.module.startswith("sklearn.") and maker.name[:1].isupper()
-    return isinstance(value, list | dict | tuple | int | float | bytes)
-
-
-def is_wrapper(made: Made) -> bool:
-    """Whether joblib puts an array behind it."""
-    makers = [made.maker, *(made.args[:1] if isinstance(made.args, tuple) else ())]
-    return any(isinstance(each, Global) and each.name.endswith("NumpyArrayWrapper") for each in makers)
+def wrapped_item_size(state: Any) -> int | None:
+    """Bytes of an item of the array that comes after joblib's wrapper, as `item_size` has it."""
+    if not isinstance(state, dict) or state.keys() not in (_WRAPPED, _ALIGNED):
+        return None
+    shape, aligned = state["shape"], state.get("numpy_array_alignment_bytes")
+    if not (isinstance(shape, tuple) and len(shape) <= _MAX_NESTED and all(_is_size(each) for each in shape)):
+        return None
+    if state["subclass"] not in _ARRAYS or not (aligned is None or _is_size(aligned)):
+        return None
+    return item_size(state["dtype"])
 
 
 def item_size(dtype: Any, depth: int = 0) -> int | None:
-    """Bytes of an item of a pickled `numpy.dtype`; 0 where its items are objects, None where it cannot be told."""
-    args = dtype.args if isinstance(dtype, Made) else None
-    if not (isinstance(args, tuple) and args and isinstance(args[0], str)) or depth > _MAX_NESTED:
+    """Bytes of an item of a pickled `numpy.dtype`; 0 where its items are objects.
+
+    None where it is not written as NumPy writes it: its parts can contradict each other.
+    """
+    if not (isinstance(dtype, Made) and dtype.maker == DTYPE and isinstance(dtype.args, tuple) and dtype.args):
         return None
-    state = dtype.state if isinstance(dtype.state, tuple) else ()
-    flags = state[7] if len(state) > 7 else 0
-    if re.fullmatch(r"[<>|=]?O\d?", args[0]):
-        return 0
-    match = _SIMPLE.fullmatch(args[0])
-    if match is None or not isinstance(flags, int):
+    match = _TYPE.fullmatch(dtype.args[0]) if isinstance(dtype.args[0], str) else None
+    if match is None or not all(isinstance(each, int) for each in dtype.args[1:]) or depth > _MAX_NESTED:
         return None
-    # Bit 0 of the flags says that there are objects, whatever the type's own letter.
-    if flags & 1:
-        return 0
-    if match[1]:
-        return int(match[2]) if int(match[2]) <= 32 else None
-    if not match[3]:
-        return 1
-    if len(state) > 5 and isinstance(state[5], int) and state[5] > 0:
-        return int(state[5])
-    return int(match[4] or 0) * (4 if match[3] == "U" else 1) or None
+    size = int(match[2]) * (4 if match[1] == "U" else 1)
+    objects = _HAS_OBJECTS if match[1] == "O" else 0
+    if dtype.state is None:
+        return 0 if objects else size or None
+    if not (isinstance(dtype.state, tuple) and len(dtype.state) in (8, 9)):
+        return None
+    _, _, subarray, names, fields, said, _, flags, *_ = dtype.state
+    if fields is not None and match[1] == "V":
+        inner = [_field_size(each, size, depth) for each in fields.values()] if isinstance(fields, dict) else [None]
+        if None in inner or not isinstance(names, tuple) or set(names) != set(fields):
+            return None
+        objects = _HAS_OBJECTS if 0 in inner else 0
+    elif fields is not None or names is not None:
+        return None
+    fixed = match[1] not in "SUV"
+    if subarray is not None or said != (-1 if fixed else size) or not isinstance(flags, int):
+        return None
+    if flags & _HAS_OBJECTS != objects:
+        return None
+    return 0 if objects else size or None
+
+
+def dtype_size(description: Any, depth: int = 0) -> int | None:
+    """Bytes of an item of what an `.npy` says its type is; 0 where there are objects, None where it is not known."""
+    if isinstance(description, str):
+        match = _DESCRIBED.fullmatch(description)
+        if match is None:
+            return None
+        return 0 if match[1] == "O" else int(match[2]) * (4 if match[1] == "U" else 1) or None
+    if not isinstance(description, list) or not description or depth > _MAX_NESTED:
+        return None
+    total = 0
+    objects = False
+    for field in description:
+        if not (isinstance(field, tuple) and len(field) in (2, 3)):
+            return None
+        shape = field[2] if len(field) == 3 else ()
+        size = dtype_size(field[1], depth + 1)
+        if size is None or not (isinstance(shape, tuple) and all(type(each) is int and each >= 0 for each in shape)):
+            return None
+        objects = objects or size == 0
+        total += size * prod(shape)
+    return 0 if objects else total or None
+
+
+def _field_size(field: Any, whole: int, depth: int) -> int | None:
+    """The size of a field: a type and where it begins in an item of `whole` bytes."""
+    if not (isinstance(field, tuple) and len(field) in (2, 3) and _is_size(field[1])):
+        return None
+    size = item_size(field[0], depth + 1)
+    return size if size is not None and field[1] + size <= whole else None
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**63

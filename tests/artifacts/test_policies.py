@@ -84,6 +84,17 @@ async def test_a_policy_refuses_it_and_names_what_it_imports(registry: Registry,
     assert (await registry.node(version.id)).props["state"] == "PENDING"
 
 
+@pytest.mark.parametrize("begin", [b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x880", b"C\x01a0", b"\x8f0"])
+async def test_a_policy_refuses_it_wherever_it_hides(registry: Registry, begin: bytes) -> None:
+    await registry.set_workspace(picklePolicy="REFUSE_UNSAFE")
+    version = await registry.version()
+    files = {"pytorch_model.bin": begin + b"cos\nsystem\n(S'true'\ntR."}
+    upload = await registry.begin(version.id, files)
+    await registry.send(upload, files)
+    with pytest.raises(PreconditionFailed, match=r"os\.system in 'pytorch_model\.bin'"):
+        await registry.complete(upload)
+
+
 async def test_a_policy_lets_harmless_pickles_in(registry: Registry) -> None:
     await registry.set_workspace(picklePolicy="REFUSE_UNSAFE")
     _, artifact = await registry.push({"model.pkl": pickle.dumps({"weights": [1.0, 2.0]})})

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from graph.port import Hop, Node
-from lineal.errors import AlreadyExists, InvalidArgument, NotFound
+from lineal.errors import AlreadyExists, InvalidArgument, NotFound, PreconditionFailed
+from resolvers.artifacts import references
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.references import register_artifact, verify_referenced
 from resolvers.artifacts.verifying import request_verification
@@ -18,6 +19,8 @@ from resolvers.writing.workspaces import create_workspace
 from storage.connectors.config import read
 from storage.connectors.connector import Connectors
 from tests.artifacts.conftest import Registry
+
+HARM = b"cos\nsystem\n(S'true'\ntR."
 
 
 @pytest.fixture
@@ -125,6 +128,65 @@ async def test_its_files_are_listed_in_pages_without_addresses(registry: Registr
         assert [each.file.path for each in chosen.items] == ["year=2026/b.csv"]
 
 
+@pytest.mark.parametrize("header", ["a\x01b,c", "x" * 501 + ",c"])
+async def test_a_column_that_can_be_no_field_does_not_keep_others_from_being_one(
+    registry: Registry, lake: Path, header: str
+) -> None:
+    (lake / "sales" / "year=2025" / "a.csv").write_text(f"{header}\n1,2.5\n2,3.5\n")
+    owner = await version(registry)
+    artifact = await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
+    assert artifact.props["verification"] == "VERIFIED"
+    async with registry.operation() as op:
+        fields = await all_links(await op.snapshot(), [owner.container], Hop("PART_OF", "IN", "Field"))
+    assert [link.node.name for link in fields[owner.container]] == ["c"]
+
+
+@pytest.mark.parametrize("name", ["run#1.csv", "what?.csv", "a\\b.csv", "%2e.csv"])
+async def test_a_name_that_no_uri_can_have_is_listed_and_not_looked_into(
+    registry: Registry, lake: Path, name: str
+) -> None:
+    (lake / "sales" / "year=2025" / name).write_text("id\n1\n")
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert (artifact.props["verification"], artifact.props["fileCount"]) == ("VERIFIED", 3)
+    assert (artifact.props["pickles"], artifact.props["formats"]) == ("NONE", ["csv"])
+    (lake / "sales" / "year=2025" / "run#2.pkl").write_bytes(HARM)
+    again = await looked(
+        registry, await register(registry, await version(registry, "datasets:/b"), f"{lake.as_uri()}/sales")
+    )
+    assert again.props["pickles"] == "UNSCANNED"
+
+
+async def test_pickles_beside_data_are_scanned(registry: Registry, lake: Path) -> None:
+    (lake / "sales" / "zz.pkl").write_bytes(HARM)
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert (artifact.props["pickles"], artifact.props["formats"]) == ("DANGEROUS", ["pickle", "csv"])
+
+
+async def test_pickles_are_found_among_many_files_and_what_is_left_is_unscanned(
+    registry: Registry, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "LOOKED_AT", 5)
+    for number in range(9):
+        (lake / "sales" / f"a{number}.csv").write_text("id\n1\n")
+    (lake / "sales" / "zz.pkl").write_bytes(HARM)
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert artifact.props["pickles"] == "DANGEROUS"
+    (lake / "sales" / "zz.pkl").unlink()
+    for number in range(6):
+        (lake / "sales" / f"part-{number}").write_bytes(b"\0")
+    owner = await version(registry, "datasets:/b")
+    artifact = await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
+    assert (artifact.props["pickles"], artifact.props["formats"]) == ("UNSCANNED", ["csv"])
+
+
+async def test_a_look_that_took_too_long_leaves_pickles_unscanned(
+    registry: Registry, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "LOOK_SECONDS", 0)
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert (artifact.props["verification"], artifact.props["pickles"]) == ("VERIFIED", "UNSCANNED")
+
+
 async def test_registering_again_gives_the_same_artifact(registry: Registry, lake: Path) -> None:
     owner = await version(registry)
     one = await register(registry, owner, f"{lake.as_uri()}/sales")
@@ -162,3 +224,12 @@ async def test_no_address_is_given_for_what_lineal_does_not_keep(registry: Regis
         assert [each.file.sha256 for each in page.items] == ["", ""]
         with pytest.raises((NotFound, InvalidArgument)):
             await links(op, page.items)
+
+
+async def test_nothing_unsigned_is_added_by_reference_to_a_version_that_an_alias_leads_to(
+    registry: Registry, lake: Path
+) -> None:
+    made = await registry.version(aliases=["champion"])
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
+        await register(registry, made, f"{lake.as_uri()}/sales")

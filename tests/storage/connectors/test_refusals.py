@@ -16,6 +16,7 @@ from storage.connectors import https as web_module
 from storage.connectors.addresses import is_allowed, system
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.connector import Connectors, Reference
+from storage.connectors.places import Place, parse
 from tests.hdfs import HdfsServer
 from tests.storage.connectors.conftest import connector, loopback
 from tests.web import WebServer
@@ -25,6 +26,7 @@ from tests.web import WebServer
 PRIVATE = ["127.0.0.1", "127.8.8.8", "::1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd12:3456::1"]
 NEVER = [
     *("169.254.169.254", "169.254.1.1", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "0.0.0.0", "0.1.2.3"),
+    "168.63.129.16",
     *("224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "fe80::1", "fec0::1", "ff02::1", "ff0e::1"),
     # Version 4 within version 6: mapped, compatible, translated, NAT64, 6to4, Teredo.
     *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:8.8.8.8", "::127.0.0.1", "::ffff:0:7f00:1"),
@@ -200,6 +202,21 @@ async def test_an_index_page_lists_only_what_is_beneath_it(site: WebServer) -> N
     assert not any("secret" in path for path in site.requests)
 
 
+def test_folders_without_files_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = connector("https", "https://files.test/", options={"allow_private": True}, max_files=10)
+    backend = web_module.HttpsBackend(config, lambda _: ["127.0.0.1"])
+    asked = []
+
+    def links(folder: Place) -> list[Place]:
+        asked.append(folder)
+        return [parse(f"{folder.uri.rstrip('/')}/{i}/") for i in range(4)]
+
+    monkeypatch.setattr(backend, "_links", links)
+    with pytest.raises(LimitExceeded, match="10 folders"):
+        next(backend.pages(parse("https://files.test/")))
+    assert len(asked) <= 11
+
+
 async def test_an_index_page_has_a_limit(site: WebServer) -> None:
     site.files["/raw/"] = b"<a " * (web_module.MAX_INDEX // 2)
     site.headers = {"Content-Type": "text/html"}
@@ -297,6 +314,20 @@ async def test_links_to_folders_and_what_is_no_file_are_not_taken_for_files(fold
     (folder / "data" / "again").symlink_to(folder / "data")
     with at(folder, "data") as reference, pytest.raises(InvalidArgument, match="link to a folder"):
         [page async for page in reference.walk()]
+
+
+async def test_a_file_whose_time_was_set_back_is_another(folder: Path) -> None:
+    file = folder / "data" / "a.txt"
+    before = file.stat()
+    with at(folder, "data/a.txt") as reference:
+        first = await reference.stat()
+        file.write_bytes(bytes(before.st_size))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        second = await reference.stat()
+    assert first is not None
+    assert second is not None
+    assert (first.size, first.modified) == (second.size, second.modified)
+    assert first.etag != second.etag
 
 
 async def test_a_file_whose_name_is_not_utf8_is_named(folder: Path) -> None:

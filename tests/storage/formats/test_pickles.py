@@ -1,0 +1,457 @@
+"""Pickles that try to be taken for something else; and that nothing is ever loaded which the scan did not tell."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import pickle
+import pickletools
+import random
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, Self
+
+import pytest
+
+from storage.formats import Verdict, detect
+from storage.formats.finding import Detected
+from tests.conftest import SOAK
+from tests.storage.formats.test_formats import REAL, Memory
+
+HARM = b"cos\nsystem\n(S'true'\ntR."
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+MUTATIONS = 40_000 if SOAK else 500
+
+
+def scan(name: str, data: bytes) -> Detected:
+    """What is told of a file."""
+    return detect(Memory({name: data}))
+
+
+def text(value: str) -> bytes:
+    """The opcode that puts a text on the stack."""
+    return b"\x8c" + bytes([len(value)]) + value.encode()
+
+
+def imported(module: str, name: str) -> bytes:
+    """The opcodes that import something."""
+    return text(module) + text(name) + b"\x93"
+
+
+def wrapper(dtype: bytes, shape: int, state: bytes = b"") -> bytes:
+    """joblib's opcodes before an array; `state` are more items of the wrapper's state."""
+    made = imported("joblib.numpy_pickle", "NumpyArrayWrapper") + b")\x81}("
+    made += text("subclass") + imported("numpy", "ndarray") + text("order") + text("C") + text("allow_mmap") + b"\x89"
+    return made + text("shape") + b"K" + bytes([shape]) + b"\x85" + text("dtype") + dtype + state + b"ub"
+
+
+U1 = imported("numpy", "dtype") + text("u1") + b"\x85R"
+WRAPPED = b"\x80\x04" + wrapper(U1, 3) + b"abc."
+NAMESPACE = imported("argparse", "Namespace") + text("u1") + b"\x85\x81}" + text("hasobject") + b"\x88sb"
+FLAGS = (
+    imported("numpy", "dtype")
+    + text("O8")
+    + b"\x85R(K\x03"
+    + text("|")
+    + b"NNN"
+    + b"J\xff\xff\xff\xff" * 2
+    + b"K\x00tb"
+)
+SCALAR = imported("numpy.core.multiarray", "scalar")
+
+
+# ── Wherever it may be loaded ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("first", sorted(opcode.code.encode("latin-1") for opcode in pickletools.opcodes))
+def test_a_pickle_may_begin_with_any_opcode_under_any_name(first: bytes) -> None:
+    begin = {b"\x95": b"\x95" + struct.pack("<Q", 5) + b"N0", b"C": b"C\x01a0", b"B": b"B\x01\0\0\0a0", b"K": b"K\x010"}
+    data = begin.get(first, first + b"0") + HARM
+    imports, called = loaded(data)
+    found = scan("pytorch_model.bin", data)
+    if called:
+        assert found.pickles is not Verdict.NONE
+        assert imports <= {each.name for each in found.imports}
+
+
+@pytest.mark.parametrize("name", ["model.pt", "pytorch_model.bin"])
+def test_a_pickle_after_the_first_is_scanned_without_a_protocol_of_its_own(name: str) -> None:
+    assert scan(name, LEGACY + HARM).pickles is Verdict.DANGEROUS
+    assert scan(name, LEGACY + b"M\xe9\x03." * 3 + HARM).pickles is Verdict.DANGEROUS
+
+
+def test_what_follows_a_pickle_and_is_none_is_called_unscanned() -> None:
+    assert scan("model.pkl", pickle.dumps([1]) + b"\0").pickles is Verdict.UNSCANNED
+    assert scan("model.pkl", pickle.dumps([1]) * 3).pickles is Verdict.SAFE
+    assert scan("legacy.pth", REAL["legacy.pth"] + b"\0").pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.bin"])
+@pytest.mark.parametrize(
+    "data", [b"(" + b"N" * 200_001 + b"1" + HARM, b"N0" * 2_100_000 + HARM], ids=["stack", "steps"]
+)
+def test_a_limit_that_was_met_is_never_the_end_of_a_harmless_file(name: str, data: bytes) -> None:
+    assert scan(name, data).pickles is Verdict.UNSCANNED
+
+
+def tar(data: bytes, **changes: Any) -> bytes:
+    """A tar archive with a member."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        info = tarfile.TarInfo("model.pkl")
+        info.size = len(data)
+        for name, value in changes.items():
+            setattr(info, name, value)
+        archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def without_magic(archive: bytes) -> bytes:
+    """The same archive as tar wrote it in 1979."""
+    raw = bytearray(archive)
+    raw[257:265] = bytes(8)
+    raw[148:156] = b" " * 8
+    raw[148:156] = b"%06o\0 " % sum(raw[:512])
+    return bytes(raw)
+
+
+def test_a_file_that_is_an_archive_and_a_pickle_is_scanned_as_both() -> None:
+    body = b"\x80\x04B" + struct.pack("<I", 300)
+    body += b"a" * (124 - len(body)) + b"00000000000\0"
+    body += b"a" * (257 - len(body)) + b"ustar"
+    body += b"a" * (307 - len(body)) + b"0" + HARM
+    for name in ("model.pkl", "model.pt", "model.bin"):
+        assert scan(name, body.ljust(512, b"\0")).pickles is Verdict.DANGEROUS
+    assert scan("model.bin", HARM + zipped(b"data")).pickles is Verdict.DANGEROUS
+
+
+@pytest.mark.parametrize("name", ["model.tar", "model.pt", "weights"])
+def test_every_tar_that_python_reads_is_looked_into(name: str) -> None:
+    assert scan(name, tar(HARM)).pickles is Verdict.DANGEROUS
+    assert scan(name, without_magic(tar(HARM))).pickles is Verdict.DANGEROUS
+
+
+def test_a_tar_that_readers_take_differently_is_unscanned() -> None:
+    link = tarfile.TarInfo("a")
+    link.type, link.linkname, link.size = tarfile.SYMTYPE, "b", 1024
+    assert scan("a.tar", link.tobuf(tarfile.USTAR_FORMAT) + tar(HARM)).pickles is Verdict.UNSCANNED
+    assert scan("a.tar", tar(b"x", name="a.txt") + b"more").pickles is Verdict.UNSCANNED
+    assert scan("a.tar", tar(b"x", name="a.txt")).pickles is Verdict.NONE
+    assert scan("a.tar.gz", gzip.compress(without_magic(tar(HARM)))).pickles is Verdict.UNSCANNED
+
+
+def zipped(data: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip archive with a member."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("data.pkl", data)
+    return buffer.getvalue()
+
+
+def test_an_archive_within_what_is_packed_is_unscanned() -> None:
+    assert scan("a.zip", zipped(zipped(HARM), zipfile.ZIP_DEFLATED)).pickles is Verdict.UNSCANNED
+    assert scan("a.gz", gzip.compress(zipped(HARM))).pickles is Verdict.UNSCANNED
+    assert scan("a.zip", zipped(zipped(HARM))).pickles is Verdict.DANGEROUS
+
+
+def test_a_zip_with_two_directories_is_unscanned() -> None:
+    # Python takes the directory before the end, PyTorch the one at the offset that the end says.
+    evil, good = zipped(HARM), zipped(pickle.dumps([1] * 5, 0)[: len(HARM)].ljust(len(HARM), b"."))
+    assert scan("model.pt", evil[:-22] + good).pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize("name", ["model.joblib", "model.bin"])
+def test_what_others_unpack_and_the_scan_does_not_is_unscanned(name: str) -> None:
+    for data in (b"\x04\x22\x4d\x18" + HARM, b"\x28\xb5\x2f\xfd" + HARM, b"ZF0x1a" + HARM):
+        assert scan(name, data).pickles is Verdict.UNSCANNED
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**27}]
+    assert scan(name, lzma.compress(HARM, filters=filters)).pickles is Verdict.UNSCANNED
+    # Its checksum is wrong, which Python's gzip only says when the pickle has run.
+    assert scan(name, gzip.compress(HARM)[:-8] + bytes(8)).pickles is Verdict.UNSCANNED
+    assert scan(name, zlib.compress(HARM)).pickles is Verdict.DANGEROUS
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"I0x10\n0" + HARM, b"I1\0junk\n0" + HARM, b"I1\nq\x01Ig\n0" + HARM, b"(S'true'\nios\nsystem!"],
+    ids=["hexadecimal", "zero byte", "letters", "no end of line"],
+)
+def test_what_one_unpickler_reads_is_read_though_another_stops(data: bytes) -> None:
+    found = scan("weights.bin", data)
+    assert (found.pickles is not Verdict.NONE) == runs(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"channels:\n- conda-forge\n",
+        b"certifi\ncharset-normalizer\nnumpy",
+        b"cat\ndog\nbird\n",
+        b"iris\nsetosa\n",
+        b"# Card\n",
+        b"Copyright (c) 2020\n",
+        b"class A:\n    pass\n",
+        b"import os\nos.system('')\n",
+        b"GIF89a\x01\x02\0\0",
+        b"PAR1\x15\x04.N.",
+    ],
+)
+@pytest.mark.parametrize("name", ["notes.txt", "weights.bin"])
+def test_what_no_unpickler_gets_anywhere_with_has_no_pickles(name: str, data: bytes) -> None:
+    assert scan(name, data).pickles is Verdict.NONE
+
+
+# ── joblib's arrays ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_array_is_passed_over_where_joblib_wrote_it() -> None:
+    assert scan("model.joblib", WRAPPED).pickles is Verdict.SAFE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x04" + wrapper(NAMESPACE, len(HARM)) + HARM + b".",
+        b"\x80\x04" + b"N\x850" * 500_001 + wrapper(U1, 1) + b".0" + HARM,
+        # Twice the same key, of which the second is no text to the eye.
+        b"\x80\x04"
+        + wrapper(U1, 9, imported("builtins", "str") + text("dtype") + b"\x85R" + text("x"))
+        + b"B\xff\0\0\0abc."
+        + HARM,
+        # A function gives back what it was given, so that nobody sees that it is a wrapper.
+        b"\x80\x04"
+        + SCALAR
+        + imported("numpy", "dtype")
+        + text("O8")
+        + b"\x85R"
+        + wrapper(U1, 5)[:-1].replace(b"}(", b"\x86R}(", 1)
+        + b"bB\x40\0\0\0"
+        + HARM.ljust(64, b"N")
+        + b".",
+        # An instance becomes a wrapper by its class.
+        b"\x80\x04"
+        + imported("sklearn.svm._classes", "SVC")
+        + b")\x81N}"
+        + text("__class__")
+        + imported("joblib.numpy_pickle", "NumpyArrayWrapper")
+        + b"s\x86b.",
+        # What is read ahead in a frame is not read from where the array is.
+        b"\x80\x04\x95" + struct.pack("<Q", len(wrapper(U1, 3)) + 3) + wrapper(U1, 3) + b"abc.",
+        # A type whose flags say that there are no objects in it.
+        b"\x80\x04" + wrapper(FLAGS, 1) + b"12345678.",
+    ],
+    ids=["dtype", "too many parts", "computed key", "identity", "class", "frame", "flags"],
+)  # fmt: skip
+def test_an_array_that_is_not_as_joblib_writes_it_is_unscanned(data: bytes) -> None:
+    assert scan("model.joblib", data).pickles in {Verdict.UNSCANNED, Verdict.DANGEROUS}
+
+
+def test_in_objects_that_joblib_leaves_to_pickle_arrays_are_not_passed_over() -> None:
+    objects = imported("numpy", "dtype") + text("O8") + b"\x85R"
+    inner = b"\x80\x04" + wrapper(U1, len(HARM)) + HARM
+    found = scan("model.joblib", b"\x80\x04" + wrapper(objects, 1) + inner + b".")
+    assert found.pickles is Verdict.DANGEROUS
+
+
+# ── What is safe ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("sklearn.callback._transport", "Client"),
+        ("sklearn.linear_model._logistic", "Parallel"),
+        ("sklearn.pipeline", "Bunch"),
+        ("xgboost.core", "Booster"),
+        ("argparse", "Namespace"),
+        ("__torch__", "Model"),
+    ],
+)
+def test_a_name_is_safe_only_if_it_is_listed(module: str, name: str) -> None:
+    assert scan("model.pkl", b"\x80\x04" + imported(module, name) + b")\x81.").pickles is Verdict.SUSPICIOUS
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        imported("sklearn.svm._classes", "SVC") + b"}" + text("fit") + b"Nsb.",
+        imported("sklearn.svm._classes", "SVC") + b")\x81)R.",
+        imported("collections", "OrderedDict") + b")R" + b"(e)R.",
+    ],
+    ids=["a class is changed", "an instance is called", "a result is called"],
+)
+def test_what_no_pickler_writes_is_unscanned(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data).pickles is Verdict.UNSCANNED
+
+
+def test_a_name_that_a_name_gave_is_dangerous() -> None:
+    data = b"\x80\x04" + imported("string", "digits") + text("system") + b"\x93."
+    assert scan("model.pkl", data).pickles is Verdict.DANGEROUS
+
+
+# ── Mutations ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Inert:
+    """What a recording unpickler gives for whatever is imported: it takes everything and does nothing."""
+
+    made = 0
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        Inert.made += 1
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any) -> Inert:
+        return Inert()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, *_: Any) -> None:
+        """Nothing."""
+
+    extend = add = append
+
+
+class InC(pickle.Unpickler):
+    """The standard library's unpickler, which notes what it would import and imports nothing."""
+
+    seen: list[tuple[str, str]]
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.seen.append((module, name))
+        return Inert
+
+    def persistent_load(self, pid: Any) -> Any:
+        """PyTorch's way."""
+        assert isinstance(pid, tuple)
+        return object.__new__(Inert)
+
+
+class InPython(pickle._Unpickler):
+    """The same one, written in Python, on which joblib's stands."""
+
+    seen: list[tuple[str, str]]
+    find_class = InC.find_class
+    persistent_load = InC.persistent_load
+
+
+def loaded(data: bytes) -> tuple[set[str], bool]:
+    """What is imported when all pickles of a file are loaded, and whether anything is called then."""
+    seen: list[tuple[str, str]] = []
+    Inert.made = 0
+    for kind in (InC, InPython):
+        file = io.BytesIO(data)
+        for _ in range(5):
+            unpickler = kind(file)
+            unpickler.seen = seen
+            try:
+                unpickler.load()
+            except Exception:  # noqa: BLE001 - whatever a broken pickle makes of it
+                break
+    return {f"{module}.{name}" for module, name in seen}, Inert.made > 0
+
+
+def runs(data: bytes) -> bool:
+    """Whether loading a file calls what it imports."""
+    return loaded(data)[1]
+
+
+PARTS = [
+    *(HARM, HARM[:-1], b".", b"\x80\x04", b"N0", b"(S'a'\nios\nsystem\n", text("os"), text("system"), b"\x93", b"\x94"),
+    *(
+        b"R",
+        b"b",
+        b"\x81",
+        b"h\x00",
+        b"h\x01",
+        b"q\x00",
+        b"(",
+        b"t",
+        b"1",
+        b"2",
+        b"]",
+        b"}",
+        b")",
+        b"\x85",
+        b"\x86",
+        b"o",
+    ),
+    *(
+        b"e",
+        b"u",
+        b"s",
+        b"a",
+        b"K\x01",
+        b"I1\n",
+        b"I0x1\n",
+        b"p1\n",
+        b"g1\n",
+        b"\x95\x08\0\0\0\0\0\0\0",
+        b"B\x04\0\0\0",
+    ),
+    *(
+        b"C\x03",
+        b"Vo\\u0073\n",
+        b"L1L\n",
+        b"S'o\\x73'\n",
+        b"cos\nsystem",
+        b"\x82\x01",
+        b"\x8f",
+        b"\x90",
+        b"\x91",
+        b"\x92",
+    ),
+    *(b"\x98", b"Q", b"P1\n", b"\x8a\x01\x02", b"j\0\0\0\0"),
+]
+
+
+def mutations() -> Iterator[bytes]:
+    """Real pickles with bytes changed, cut out, put in and joined; and pickles of nothing but parts."""
+    chance = random.Random(1729)
+    real = [data for name, data in REAL.items() if name.endswith((".pkl", ".joblib")) and name.count(".") < 3]
+    real += [pickle.dumps({"a": [1, 2.5, "b"]}, protocol) for protocol in range(6)]
+    for number in range(MUTATIONS):
+        if number % 4 == 0:
+            yield b"".join(chance.choices(PARTS, k=chance.randint(1, 30)))
+            continue
+        data = bytearray(chance.choice(real))
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(data) + 1)
+            match chance.randrange(4):
+                case 0 if at < len(data):
+                    data[at] = chance.randrange(256)
+                case 1:
+                    data[at:at] = chance.choice(PARTS)
+                case 2:
+                    del data[at : at + chance.randint(1, 20)]
+                case _:
+                    data[at:] = chance.choice(PARTS) + chance.choice(real)[chance.randrange(200) :]
+        yield bytes(data)
+
+
+@pytest.mark.timeout(1_800)
+def test_nothing_is_imported_that_was_not_told() -> None:
+    for data in mutations():
+        imports, called = loaded(data)
+        source = Memory({"model.pkl": data})
+        found = detect(source)
+        assert source.reads_left >= 0
+        told = {each.name for each in found.imports}
+        if found.notes:
+            assert found.pickles in {Verdict.UNSCANNED, Verdict.DANGEROUS}, data
+        else:
+            assert imports <= told, data
+        hidden = scan("weights.bin", data)
+        if called and hidden.pickles is not Verdict.UNSCANNED:
+            assert hidden.pickles is not Verdict.NONE, data
