@@ -60,7 +60,9 @@ def _class(name: str) -> Any:
 RELOAD: Final = Method(
     MODEL_SERVICE, "HandleReloadConfigRequest", _class("ReloadConfigRequest"), _class("ReloadConfigResponse")
 )
-STATUS: Final = Method(MODEL_SERVICE, "GetModelStatus", _class("GetModelStatusRequest"), _class("GetModelStatusResponse"))
+STATUS: Final = Method(
+    MODEL_SERVICE, "GetModelStatus", _class("GetModelStatusRequest"), _class("GetModelStatusResponse")
+)
 METADATA: Final = Method(
     PREDICTION_SERVICE, "GetModelMetadata", _class("GetModelMetadataRequest"), _class("GetModelMetadataResponse")
 )
