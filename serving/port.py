@@ -7,12 +7,18 @@ between: a call that failed after it had its effect, a server that came back emp
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self
+
+from storage.configuration import Kind
+
+if TYPE_CHECKING:
+    from serving.targets import TargetConfig
 
 ROUNDING: Final = 1e-6
 
@@ -42,6 +48,14 @@ class Source(Protocol):
 
     async def link(self, file: File, seconds: int) -> str:
         """An address that gives one of them to whoever has it, for so long. Raises NotFound, Unavailable."""
+
+
+def tag_of(source: Source) -> str:
+    """What stands for the files of a version in names, labels and marks: 16 hexadecimal digits.
+
+    The same number may stand for other files tomorrow, where a deployment goes over to another model.
+    """
+    return hashlib.sha256((source.digest or source.uri).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,7 @@ class Seen:
     """A version as a platform has it.
 
     `weight` is None where the platform does not tell. `number` is None for one that is not of Lineal's making.
+    `tag` is what `tag_of` gave of its files, empty where the platform does not tell.
     """
 
     number: int | None
@@ -97,11 +112,12 @@ class Seen:
     weight: float | None = None
     replicas: int | None = None
     message: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a platform has under a name: nothing when `seen` is empty. `url` is where it answers, where that is known."""
+    """What a platform has under a name: nothing when `seen` is empty. `url` is where it answers, where known."""
 
     seen: tuple[Seen, ...] = ()
     url: str = ""
@@ -128,12 +144,17 @@ def fulfils(observed: Observed, desired: Desired) -> bool:
     """Whether a platform serves just what it shall: these versions, all ready, with these shares, and no other."""
     if not observed.settled or len(observed.seen) != len(desired.served):
         return False
-    wanted = {each.number: each.weight for each in desired.served}
-    return all(
-        each.state is State.READY
-        and each.number in wanted
-        and (each.weight is None or abs(each.weight - wanted[each.number]) < ROUNDING)
-        for each in observed.seen
+    wanted = {each.number: each for each in desired.served}
+    if {each.number for each in observed.seen} != set(wanted):
+        return False
+    return all(each.number is not None and _is(each, wanted[each.number]) for each in observed.seen)
+
+
+def _is(seen: Seen, wanted: Served) -> bool:
+    return (
+        seen.state is State.READY
+        and (seen.weight is None or abs(seen.weight - wanted.weight) < ROUNDING)
+        and (not seen.tag or seen.tag == tag_of(wanted.source))
     )
 
 
@@ -150,6 +171,18 @@ class Adapter(ABC):
     """The word in the configuration: torchserve, open-inference, …"""
     splits: ClassVar[bool]
     """Whether it divides requests among versions by weight."""
+    modes: ClassVar[tuple[str, ...]]
+    """How files can come to its servers, of serving.targets.MODES."""
+    options: ClassVar[Mapping[str, Kind]] = {}
+    """The options of such a target, and what each must be: a type, or one of some words."""
+    secrets: ClassVar[tuple[str, ...]] = ()
+    """The secrets of such a target."""
+    addressed: ClassVar[bool] = True
+    """Whether such a target has a `url`."""
+
+    @abstractmethod
+    def __init__(self, config: TargetConfig) -> None:
+        """Connects to nothing yet. Raises InvalidArgument, whose `field` is the key's path."""
 
     @abstractmethod
     def check(self, desired: Desired) -> None:

@@ -24,7 +24,7 @@ class AzureBackend(Backend):
         options = config.options
         self._sync = sync
         self._missing = ResourceNotFoundError
-        self._fs = adlfs.AzureBlobFileSystem(
+        self.fs = adlfs.AzureBlobFileSystem(
             account_name=options.get("account_name"),
             account_host=options.get("account_host"),
             tenant_id=options.get("tenant_id"),
@@ -41,7 +41,7 @@ class AzureBackend(Backend):
     def stat(self, place: Place) -> Entry | None:
         if not place.segments:
             return None
-        blob = self._fs.service_client.get_blob_client(_container(place), place.path)
+        blob = self.fs.service_client.get_blob_client(_container(place), place.path)
         with speaking_to(self.config, place):
             try:
                 found = self._ask(blob.get_blob_properties)
@@ -51,7 +51,7 @@ class AzureBackend(Backend):
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         beneath = f"{place.path}/" if place.segments else ""
-        container = self._fs.service_client.get_container_client(_container(place))
+        container = self.fs.service_client.get_container_client(_container(place))
         listed = container.list_blobs(name_starts_with=beneath, include=["metadata"], results_per_page=PAGE).by_page()
         while True:
             with speaking_to(self.config, place):
@@ -66,13 +66,13 @@ class AzureBackend(Backend):
     def read(self, place: Place, start: int, size: int) -> bytes:
         path = f"{_container(place)}/{place.path}"
         with speaking_to(self.config, place):
-            return bytes(self._ask(self._fs._cat_file, path, start=start, end=start + size))
+            return bytes(self._ask(self.fs._cat_file, path, start=start, end=start + size))
 
     def _ask(self, coroutine: Any, *arguments: Any, **named: Any) -> Any:
-        return self._sync(self._fs.loop, coroutine, *arguments, timeout=self.config.timeout, **named)
+        return self._sync(self.fs.loop, coroutine, *arguments, timeout=self.config.timeout, **named)
 
     def close(self) -> None:
-        self._ask(self._fs.service_client.close)
+        self._ask(self.fs.service_client.close)
 
 
 async def _next(pages: AsyncIterator[Any]) -> list[Any] | None:

@@ -71,7 +71,7 @@ class Connectors:
         """
         with self._opening:
             if config.name not in self._backends:
-                self._backends[config.name] = _opened(config, self._resolve)
+                self._backends[config.name] = opened(config, self._resolve)
             return self._backends[config.name]
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -174,7 +174,8 @@ def _read(backend: Backend, place: Place, start: int, size: int) -> bytes:
     return data
 
 
-def _opened(config: ConnectorConfig, resolve: addresses.Resolve) -> Backend:
+def opened(config: ConnectorConfig, resolve: addresses.Resolve = addresses.system) -> Backend:
+    """The store of a connector, connected to. Raises InvalidArgument, Unavailable, as `Connectors.backend`."""
     # Late, so that a connector needs the libraries of its own scheme only.
     match config.scheme:
         case "file":

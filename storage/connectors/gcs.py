@@ -39,7 +39,7 @@ class GcsBackend(Backend):
 
         self._sync = sync
         # Not gcsfs.GCSFileSystem, which first asks by gRPC what kind of bucket it is.
-        self._fs = gcsfs.core.GCSFileSystem(
+        self.fs = gcsfs.core.GCSFileSystem(
             project=options.get("project", ""),
             token="anon" if options.get("anon") else _credentials(config),
             endpoint_url=endpoint,
@@ -77,19 +77,19 @@ class GcsBackend(Backend):
         with speaking_to(self.config, place):
             return bytes(
                 self._sync(
-                    self._fs.loop, self._fs._cat_file, path, start=start, end=start + size, timeout=self.config.timeout
+                    self.fs.loop, self.fs._cat_file, path, start=start, end=start + size, timeout=self.config.timeout
                 )
             )
 
     def _get(self, path: str, **arguments: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._sync(
-            self._fs.loop, self._fs._call, "GET", path, json_out=True, timeout=self.config.timeout, **arguments
+            self.fs.loop, self.fs._call, "GET", path, json_out=True, timeout=self.config.timeout, **arguments
         )
         return found
 
     def close(self) -> None:
-        if self._fs.session is not None:
-            self._sync(self._fs.loop, self._fs.session.close)
+        if self.fs.session is not None:
+            self._sync(self.fs.loop, self.fs.session.close)
 
 
 def _credentials(config: ConnectorConfig) -> Any:

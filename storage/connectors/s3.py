@@ -26,7 +26,7 @@ class S3Backend(Backend):
         options = config.options
         client = {"region_name": options.get("region"), "verify": options.get("ca_file")}
         self._sync = sync
-        self._fs = s3fs.S3FileSystem(
+        self.fs = s3fs.S3FileSystem(
             anon=options.get("anon", False),
             key=config.secret("key"),
             secret=config.secret("secret"),
@@ -78,16 +78,16 @@ class S3Backend(Backend):
         path = f"{place.authority}/{place.path}"
         with speaking_to(self.config, place):
             data = self._sync(
-                self._fs.loop, self._fs._cat_file, path, start=start, end=start + size, timeout=self.config.timeout
+                self.fs.loop, self.fs._cat_file, path, start=start, end=start + size, timeout=self.config.timeout
             )
         return bytes(data)
 
     def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._sync(
-            self._fs.loop, self._fs._call_s3, method, timeout=self.config.timeout, **arguments
+            self.fs.loop, self.fs._call_s3, method, timeout=self.config.timeout, **arguments
         )
         return found
 
     def close(self) -> None:
-        if self._fs._s3 is not None:
-            self._fs.close_session(self._fs.loop, self._fs._s3)
+        if self.fs._s3 is not None:
+            self.fs.close_session(self.fs.loop, self.fs._s3)

@@ -1,0 +1,165 @@
+"""What can go wrong between an adapter and its platform, one call at a time."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+
+class Fault(Enum):
+    LOST = "the call is lost before it has an effect"
+    UNHEARD = "the call has its effect, and its answer is lost"
+    HANG = "the call has no effect, and is never answered"
+    TOLD = "the call has no effect, and the refusal repeats all that it said"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that an adapter made: `changes` says whether it is one that changes something there."""
+
+    what: str
+    changes: bool
+
+
+class Faults:
+    """Keeps count of the calls, and has one of them fail.
+
+    A stand-in asks `next` at each call, and does what it says. It may be asked from any thread.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.fired = False
+        """Whether the fault that was armed last has happened."""
+        self._armed: tuple[int, Fault, bool] | None = None
+        self._lock = threading.Lock()
+        self._release = threading.Event()
+
+    def arm(self, n: int, fault: Fault, *, changing: bool = True) -> None:
+        """Have the n-th call from now fail, counted from 1 among those that change something, or that do not."""
+        with self._lock:
+            self.fired = False
+            self._armed = (n, fault, changing)
+
+    def clear(self) -> None:
+        """No more faults, and calls that hang end."""
+        with self._lock:
+            self._armed = None
+            self.calls.clear()
+            self._release.set()
+            self._release = threading.Event()
+
+    @property
+    def changes(self) -> list[str]:
+        """The calls that would change something."""
+        with self._lock:
+            return [call.what for call in self.calls if call.changes]
+
+    def next(self, what: str, *, changes: bool) -> Fault | None:
+        """Take note of a call; the fault that it shall meet."""
+        with self._lock:
+            self.calls.append(Call(what, changes))
+            if self._armed is None or self._armed[2] is not changes:
+                return None
+            n, fault, _ = self._armed
+            self._armed = (n - 1, fault, changes) if n > 1 else None
+            self.fired = n == 1
+            return fault if n == 1 else None
+
+    def hang(self) -> None:
+        """Wait until `clear`."""
+        self._release.wait(120)
+
+
+class Proxy:
+    """Stands between a client of HTTP and its server, and lets calls fail as `faults` says."""
+
+    def __init__(self, port: int, faults: Faults, changes: Callable[[str, str], bool]) -> None:
+        """`changes` is asked by method and path."""
+        proxy = self
+
+        class Handler(_Handler):
+            owner = proxy
+
+        self.upstream = port
+        self.faults = faults
+        self.changes = changes
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.faults.clear()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self) -> None:
+        with suppress(ConnectionError):
+            super().handle_one_request()
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = self.path.partition("?")[0]
+        faults = self.owner.faults
+        fault = faults.next(f"{self.command} {self.path}", changes=self.owner.changes(self.command, path))
+        self.close_connection = True
+        match fault:
+            case Fault.LOST:
+                return
+            case Fault.HANG:
+                faults.hang()
+                return
+            case Fault.TOLD:
+                told = {"message": f"bad {self.path} {dict(self.headers)} {body.decode(errors='replace')}"}
+                self._answer(400, json.dumps(told).encode(), "application/json")
+                return
+        with suppress(OSError, http.client.HTTPException):
+            status, data, kind = self._forward(body)
+            if fault is not Fault.UNHEARD:
+                self._answer(status, data, kind)
+
+    def _forward(self, body: bytes) -> tuple[int, bytes, str]:
+        upstream = http.client.HTTPConnection("127.0.0.1", self.owner.upstream, timeout=120)
+        try:
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}
+            }
+            upstream.request(self.command, self.path, body or None, {**headers, "Connection": "close"})
+            answer = upstream.getresponse()
+            return answer.status, answer.read(), answer.headers.get("Content-Type", "")
+        finally:
+            upstream.close()
+
+    def _answer(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 - as the library wants them
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
