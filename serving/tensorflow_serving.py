@@ -193,14 +193,13 @@ class TensorFlowServing(Adapter):
         held = await self._held([other.name for other in others])
         entries = []
         for other in others:
-            ready = {each.number for each in other.served}
-            if self._place is not None:
-                tags = await self._tags(other.name, ready - held[other.name].listed)
-                ready = {
-                    each.number
-                    for each in other.served
-                    if tags.get(each.number, tag_of(each.source)) == tag_of(each.source)
-                }
+            loaded = held[other.name].listed
+            tags = await self._tags(other.name, {each.number for each in other.served} - loaded)
+            ready = {
+                each.number
+                for each in other.served
+                if self._place is None or each.number in loaded or tags[each.number] == tag_of(each.source)
+            }
             entries.append(self._entry(other, held[other.name], ready))
         return entries
 

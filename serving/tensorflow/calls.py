@@ -54,14 +54,12 @@ class Calls:
                 return {}
             raise self._error(error, STATUS) from None
         return {
-            each.version: (
-                VersionState(each.state),
-                self._cut(each.status.error_message or f"code {each.status.error_code}")
-                if each.status.error_code
-                else "",
-            )
-            for each in answer.model_version_status
+            each.version: (VersionState(each.state), self._why(each.status)) for each in answer.model_version_status
         }
+
+    def _why(self, status: Any) -> str:
+        """Why a version failed; empty where it did not."""
+        return self._cut(status.error_message or f"code {status.error_code}") if status.error_code else ""
 
     async def labelled(self, name: str, label: str) -> int:
         """The version that has a label. Raises NotLabelledError."""

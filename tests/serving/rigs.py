@@ -20,6 +20,7 @@ from storage.manifest import Manifest
 from tests.serving.faults import Faults
 
 RIGS: Final[Mapping[str, str]] = {
+    "tensorflow-serving": "tests.serving.tensorflow_rig:TensorFlowRig",
     "webhook": "tests.serving.webhook_rig:WebhookRig",
 }
 """A module and the rig in it, by name."""

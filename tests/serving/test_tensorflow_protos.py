@@ -36,7 +36,8 @@ def codes() -> descriptor_pb2.FileDescriptorProto:
 def descriptors(package: Path) -> descriptor_pb2.FileDescriptorSet:
     """What is needed of the package, each file after those that it imports.
 
-    Google's own files come with protobuf. The metadata's map of signatures is left out: it would bring all of TensorFlow's graphs with it.
+    Google's own files come with protobuf. The metadata's map of signatures is left out: it would bring all of
+    TensorFlow's graphs with it.
     """
     found: dict[str, descriptor_pb2.FileDescriptorProto] = {}
 
