@@ -40,6 +40,7 @@ from storage.connectors import config as connectors
 from storage.connectors.places import parse
 
 ADAPTERS: Final[Mapping[str, str]] = {
+    "kserve": "serving.kserve:KServe",
     "tensorflow-serving": "serving.tensorflow_serving:TensorFlowServing",
     "torchserve": "serving.torchserve:TorchServe",
     "open-inference": "serving.open_inference:OpenInference",

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final
 
 from lineal.errors import Unavailable
 from serving.checking import check_unsplit, check_words, default_of
-from serving.placing import Content, Place, place_of
+from serving.placing import Content, Place, keep_only, place_of
 from serving.port import NOTHING, Adapter, Desired, Observed, Seen, State, tag_of
 from serving.targets import TargetConfig, check_url
 from serving.tensorflow.calls import Calls, NotLabelledError
@@ -169,6 +169,7 @@ class TensorFlowServing(Adapter):
         ready = await self._bring(desired, held)
         entry = self._entry(desired, held, ready)
         if self._is_so(desired.name, entry, held):
+            await self._clear(desired, held)
             return
         entries = [entry, *await self._others(others)]
         await self._reload(desired.name, [each for each in entries if each is not None], held)
@@ -241,6 +242,11 @@ class TensorFlowServing(Adapter):
             if not new or not new <= set(await self._calls.status(name)):
                 raise
         self._told[name] = versions
+
+    async def _clear(self, desired: Desired, held: Held) -> None:
+        """Remove the files of versions that are neither served nor wanted."""
+        kept = {each.number for each in desired.served} | held.listed | held.numbers(VersionState.UNLOADING)
+        await keep_only(self._place, desired.name, {str(number) for number in kept})
 
     async def close(self) -> None:
         await self._calls.close()

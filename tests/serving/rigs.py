@@ -20,6 +20,7 @@ from storage.manifest import Manifest
 from tests.serving.faults import Faults
 
 RIGS: Final[Mapping[str, str]] = {
+    "kserve": "tests.serving.kserve_rig:KServeRig",
     "tensorflow-serving": "tests.serving.tensorflow_rig:TensorFlowRig",
     "webhook": "tests.serving.webhook_rig:WebhookRig",
 }
@@ -39,6 +40,8 @@ class Rig(ABC):
     """Whether it answers requests, so that it can be told which version does."""
     can_be_empty: ClassVar[bool] = True
     """Whether it can forget everything."""
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """What every deployment on it must say."""
     patience: ClassVar[float] = 120.0
     """Seconds for what was asked for to come true; nothing but a failing test waits so long."""
     pause: ClassVar[float] = 0.05
