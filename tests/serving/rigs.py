@@ -21,6 +21,7 @@ from tests.serving.faults import Faults
 
 RIGS: Final[Mapping[str, str]] = {
     "kserve": "tests.serving.kserve_rig:KServeRig",
+    "ray-serve": "tests.serving.ray_rig:RayRig",
     "tensorflow-serving": "tests.serving.tensorflow_rig:TensorFlowRig",
     "webhook": "tests.serving.webhook_rig:WebhookRig",
 }
