@@ -42,6 +42,7 @@ from storage.connectors.places import parse
 ADAPTERS: Final[Mapping[str, str]] = {
     "kserve": "serving.kserve:KServe",
     "ray-serve": "serving.ray_serve:RayServe",
+    "sagemaker": "serving.sagemaker:SageMaker",
     "tensorflow-serving": "serving.tensorflow_serving:TensorFlowServing",
     "torchserve": "serving.torchserve:TorchServe",
     "open-inference": "serving.open_inference:OpenInference",

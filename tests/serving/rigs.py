@@ -22,6 +22,7 @@ from tests.serving.faults import Faults
 RIGS: Final[Mapping[str, str]] = {
     "kserve": "tests.serving.kserve_rig:KServeRig",
     "ray-serve": "tests.serving.ray_rig:RayRig",
+    "sagemaker": "tests.serving.sagemaker_rig:SageMakerRig",
     "tensorflow-serving": "tests.serving.tensorflow_rig:TensorFlowRig",
     "webhook": "tests.serving.webhook_rig:WebhookRig",
 }
@@ -42,6 +43,7 @@ class Rig(ABC):
     can_be_empty: ClassVar[bool] = True
     """Whether it can forget everything."""
     settings: ClassVar[Mapping[str, Any]] = {}
+    resources: ClassVar[Mapping[str, Any]] = {}
     """What every deployment on it must say."""
     patience: ClassVar[float] = 120.0
     """Seconds for what was asked for to come true; nothing but a failing test waits so long."""

@@ -21,7 +21,7 @@ FAULTS = (Fault.LOST, Fault.UNHEARD, Fault.HANG)
 def desired(rig: Rig, name: str, weights: dict[int, float], *, revision: int = 1) -> Desired:
     """Versions by number, each answering its number, with these weights."""
     served = tuple(Served(number, weight, rig.source(number)) for number, weight in weights.items())
-    return Desired(name, revision, served, settings=rig.settings)
+    return Desired(name, revision, served, rig.resources, rig.settings)
 
 
 async def seen(adapter: Adapter, name: str) -> Observed:
@@ -144,7 +144,7 @@ async def test_rolling_back_gives_the_earlier_version_again(rig: Rig, adapter: A
 
 async def test_a_number_that_stands_for_other_files_now_gets_them(rig: Rig, adapter: Adapter, name: str) -> None:
     await settle(rig, adapter, desired(rig, name, {1: 1.0}))
-    other = Desired(name, 2, (Served(1, 1.0, rig.source(3)),), settings=rig.settings)
+    other = Desired(name, 2, (Served(1, 1.0, rig.source(3)),), rig.resources, rig.settings)
     await settle(rig, adapter, other)
     await answers(rig, name, 3)
 
@@ -252,7 +252,7 @@ async def test_a_version_that_cannot_come_up_is_told_and_the_one_before_goes_on_
         pytest.skip("nothing can fail to come up")
     good = desired(rig, name, {1: 1.0})
     await settle(rig, adapter, good)
-    bad = Desired(name, 2, (Served(2, 1.0, broken),), settings=rig.settings)
+    bad = Desired(name, 2, (Served(2, 1.0, broken),), rig.resources, rig.settings)
     end = time.monotonic() + rig.patience
     reason = ""
     while not reason:
