@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests import azurite, gcs, hdfs, minio, oidc, services
+from tests import azurite, gcs, hdfs, minio, mlserver, oidc, services, torchserve
 
 PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "Neo4j": services.neo4j_jars,
@@ -22,6 +22,8 @@ PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "Hadoop": hdfs.hadoop_jars,
     "fake-gcs-server": gcs.gcs_binary,
     "MinIO": minio.minio_binary,
+    "MLServer": mlserver.mlserver_python,
+    "TorchServe": torchserve.torchserve_python,
 }
 
 

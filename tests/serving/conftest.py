@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from serving.port import Adapter
-from tests.serving.rigs import RIGS, SECRET, Rig
+from tests.serving.rigs import RIGS, Rig
 from tests.serving.rigs import rig as make
 
 
@@ -26,7 +26,7 @@ def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def rig(started: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """Each platform in good order: each test that asks for it runs on all of them."""
-    monkeypatch.setenv("RIG_SECRET", SECRET)
+    monkeypatch.setenv("RIG_SECRET", started.secret)
     started.faults.clear()
     yield started
     started.faults.clear()

@@ -132,14 +132,14 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             case Fault.TOLD:
                 told = {"message": f"bad {self.path} {dict(self.headers)} {body.decode(errors='replace')}"}
-                self._answer(400, json.dumps(told).encode(), "application/json")
+                self._answer(400, json.dumps(told).encode(), {"Content-Type": "application/json"})
                 return
         with suppress(OSError, http.client.HTTPException):
-            status, data, kind = self._forward(body)
+            status, data, headers = self._forward(body)
             if fault is not Fault.UNHEARD:
-                self._answer(status, data, kind)
+                self._answer(status, data, headers)
 
-    def _forward(self, body: bytes) -> tuple[int, bytes, str]:
+    def _forward(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         upstream = http.client.HTTPConnection("127.0.0.1", self.owner.upstream, timeout=120)
         try:
             headers = {
@@ -147,15 +147,15 @@ class _Handler(BaseHTTPRequestHandler):
             }
             upstream.request(self.command, self.path, body or None, {**headers, "Connection": "close"})
             answer = upstream.getresponse()
-            return answer.status, answer.read(), answer.headers.get("Content-Type", "")
+            kept = ("Content-Type", "Content-Encoding", "Location", "Retry-After")
+            return answer.status, answer.read(), {name: answer.headers[name] for name in kept if name in answer.headers}
         finally:
             upstream.close()
 
-    def _answer(self, status: int, body: bytes, kind: str) -> None:
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
+        for name, value in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

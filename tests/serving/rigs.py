@@ -20,16 +20,20 @@ from storage.manifest import Manifest
 from tests.serving.faults import Faults
 
 RIGS: Final[Mapping[str, str]] = {
+    "bentoml": "tests.serving.bento_rig:BentoRig",
     "kserve": "tests.serving.kserve_rig:KServeRig",
+    "mlserver": "tests.serving.open_inference_rigs:MLServerRig",
     "ray-serve": "tests.serving.ray_rig:RayRig",
     "sagemaker": "tests.serving.sagemaker_rig:SageMakerRig",
     "tensorflow-serving": "tests.serving.tensorflow_rig:TensorFlowRig",
+    "torchserve": "tests.serving.torchserve_rig:TorchServeRig",
+    "triton": "tests.serving.open_inference_rigs:TritonRig",
     "webhook": "tests.serving.webhook_rig:WebhookRig",
 }
 """A module and the rig in it, by name."""
 
 SECRET: Final = "the-secret-of-this-target-0123456789"
-"""What no message may hold. Every rig configures it as the secret of its target, where there is one."""
+"""What targets have for a secret, and addresses for a signature, unless a rig's platform makes its own."""
 
 
 class Rig(ABC):
@@ -42,10 +46,12 @@ class Rig(ABC):
     """Whether it answers requests, so that it can be told which version does."""
     can_be_empty: ClassVar[bool] = True
     """Whether it can forget everything."""
+    beside: ClassVar[bool] = True
+    """Whether it can have versions beside each other."""
     settings: ClassVar[Mapping[str, Any]] = {}
     resources: ClassVar[Mapping[str, Any]] = {}
     """What every deployment on it must say."""
-    patience: ClassVar[float] = 120.0
+    patience: ClassVar[float] = 60.0
     """Seconds for what was asked for to come true; nothing but a failing test waits so long."""
     pause: ClassVar[float] = 0.05
     """Seconds between two looks."""
@@ -53,6 +59,11 @@ class Rig(ABC):
     def __init__(self, home: Path) -> None:
         self.home = home
         self.faults = Faults()
+
+    @property
+    def secret(self) -> str:
+        """The secret of the target, in the environment as RIG_SECRET; no message may hold it."""
+        return SECRET
 
     @abstractmethod
     def start(self) -> None:
