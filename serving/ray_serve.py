@@ -42,6 +42,8 @@ RUNNING: Final = "RUNNING"
 MAX_REPLICAS: Final = 10_000
 
 _STATES: Final = {RUNNING: State.READY, "DEPLOY_FAILED": State.FAILED}
+_ILL: Final = ("DEPLOY_FAILED", "UNHEALTHY")
+"""What a deployment in an application is, that knows better than the application why it fails."""
 _SHARED: Final = ("proxy_location", "http_options", "grpc_options", "target_capacity")
 """What a call says of the whole cluster: it is sent again as it is."""
 _NAME: Final = re.compile(r"(?P<name>[a-z][a-z0-9-]{0,62})\.(?P<number>[1-9][0-9]*)\.[0-9a-f]{12}")
@@ -222,7 +224,8 @@ def _application(name: str, told: Mapping[str, Any]) -> Application:
         config = {}
     deployments = (told.get("deployments") or {}).values()
     replicas = [each for deployment in deployments for each in deployment.get("replicas") or ()]
-    lines = str(told.get("message") or "").strip().splitlines()
+    messages = [each.get("message") for each in deployments if each.get("status") in _ILL]
+    lines = str(next(filter(None, messages), None) or told.get("message") or "").strip().splitlines()
     return Application(
         name,
         str(told["status"]),

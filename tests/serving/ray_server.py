@@ -114,16 +114,24 @@ def _answer(app: App) -> int | None:
 
 
 def _details(name: str, app: App) -> dict[str, Any]:
-    failed = 'Traceback (most recent call last):\n  File "app.py"\nValueError: there is no model'
+    failed = app.status == "DEPLOY_FAILED"
+    trace = 'The deployment failed to start 3 times in a row.\n  File "app.py"\nValueError: there is no model\n'
     replicas = [{"replica_id": "r1", "state": "RUNNING"}] if app.answers else []
     return {
         "name": name,
         "route_prefix": app.config.get("route_prefix"),
         "docs_path": None,
         "status": app.status,
-        "message": failed if app.status == "DEPLOY_FAILED" else "",
+        "message": "Failed to update the deployments ['Model']." if failed else "",
         "last_deployed_time_s": 1.0,
         "deployed_app_config": app.config if app.source == "declarative" else None,
         "source": app.source,
-        "deployments": {"Model": {"name": "Model", "status": "HEALTHY", "replicas": replicas}},
+        "deployments": {
+            "Model": {
+                "name": "Model",
+                "status": "DEPLOY_FAILED" if failed else "HEALTHY",
+                "message": trace if failed else "",
+                "replicas": replicas,
+            }
+        },
     }

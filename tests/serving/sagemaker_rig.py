@@ -11,12 +11,11 @@ from typing import Any, ClassVar
 import httpx
 
 from serving.port import Adapter, Desired, Served
-from tests.environments import environment
+from tests.moto import moto_python
 from tests.services import Server
 from tests.serving.faults import Proxy
 from tests.serving.rigs import Rig, Source, adapter
 
-MOTO = "moto[server,sagemaker]==5.2.5"
 REGION = "eu-central-1"
 IMAGE = {"image": "registry/sklearn:1"}
 INSTANCES = {"instance_type": "ml.m5.large"}
@@ -33,8 +32,7 @@ class MotoServer(Server):
         self.client = httpx.Client(verify=False, timeout=30)
 
     def prepare(self) -> tuple[list[str], dict[str, str]]:
-        python = environment("moto", MOTO)
-        return [str(python), "-P", str(Path(__file__).with_name("moto_server.py")), str(self.port)], {}
+        return [str(moto_python()), "-P", str(Path(__file__).with_name("moto_server.py")), str(self.port)], {}
 
     def answers(self) -> bool:
         try:

@@ -10,9 +10,9 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from serving.tensorflow import messages
-from tests.environments import environment, run
+from tests.environments import run
+from tests.tensorflow_api import tensorflow_api_python
 
-PACKAGE = "tensorflow-serving-api==2.21.0"
 WHERE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 ROOTS = ("tensorflow_serving/apis/model_service.proto", "tensorflow_serving/apis/get_model_metadata.proto")
 CODES = "tensorflow/core/protobuf/error_codes.proto"
@@ -67,6 +67,5 @@ def _file(package: Path, name: str) -> descriptor_pb2.FileDescriptorProto:
 
 @pytest.mark.services
 def test_the_descriptors_are_those_of_the_package() -> None:
-    python = environment("tensorflow-serving-api", "--no-deps", PACKAGE)
-    package = Path(run(python, WHERE, cwd=Path.cwd()).strip())
+    package = Path(run(tensorflow_api_python(), WHERE, cwd=Path.cwd()).strip())
     assert messages.DESCRIPTORS.read_bytes() == descriptors(package).SerializeToString(deterministic=True)
