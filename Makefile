@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PACKAGES := lineal schema gateway resolvers auth storage graph
+PACKAGES := lineal schema gateway resolvers auth serving storage graph
 # Without Java the tests of Neo4j skip, and what they cover is not covered.
 COVERED := $(shell command -v java >/dev/null && echo 90 || echo 75)
 UV ?= uv

@@ -2,15 +2,20 @@
 
     python -m bench.moving push|pull FOLDER ADDRESS THREADS                 LINEAL_URL, LINEAL_KEYS …
     python -m bench.moving plain-push|plain-pull FOLDER BUCKET THREADS      MINIO: its host and port
+    python -m bench.moving checked-push|checked-pull FOLDER BUCKET THREADS  as well
 
-ADDRESS is a model version. The answer is a JSON object: seconds in all, seconds of the transfer alone, bytes sent.
+ADDRESS is a model version. A checked way is the plain one with what it takes to know that the files are right: the
+SHA-256 of each before it goes, or after it came. The answer is a JSON object: seconds in all, seconds of the transfer
+alone, bytes sent.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,6 +55,30 @@ def pull(folder: Path, address: str, threads: int) -> dict[str, float]:
     return {"seconds": seconds, "transfer": seconds, "bytes": received.bytes_received}
 
 
+def checked_push(folder: Path, bucket: str, threads: int) -> dict[str, float]:
+    """Read every file for its digest, and put it."""
+    return _with_digests(folder, threads, lambda: plain_push(folder, bucket, threads), first=True)
+
+
+def checked_pull(folder: Path, bucket: str, threads: int) -> dict[str, float]:
+    """Get every object into a file, and read that for its digest."""
+    return _with_digests(folder, threads, lambda: plain_pull(folder, bucket, threads), first=False)
+
+
+def _with_digests(folder: Path, threads: int, move: Callable[[], dict[str, float]], *, first: bool) -> dict[str, float]:
+    began = time.perf_counter()
+    told = {} if first else move()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(_digest, (path for path in folder.rglob("*") if path.is_file())))
+    told = told or move()
+    return {**told, "seconds": time.perf_counter() - began}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def plain_push(folder: Path, bucket: str, threads: int) -> dict[str, float]:
     """Put every file, or the parts of a single one, in so many threads."""
     client, files = _client(), sorted(path for path in folder.rglob("*") if path.is_file())
@@ -83,7 +112,14 @@ def _client() -> Minio:
     return Minio(os.environ["MINIO"], ACCESS_KEY, SECRET_KEY, secure=False, region="us-east-1")
 
 
-WAYS = {"push": push, "pull": pull, "plain-push": plain_push, "plain-pull": plain_pull}
+WAYS = {
+    "push": push,
+    "pull": pull,
+    "plain-push": plain_push,
+    "plain-pull": plain_pull,
+    "checked-push": checked_push,
+    "checked-pull": checked_pull,
+}
 
 if __name__ == "__main__":
     way, place, where, count = sys.argv[1:]

@@ -178,6 +178,14 @@ RUN_STATES: Final = ("SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED")
 RUN_ENDED: Final = ("FINISHED", "FAILED", "KILLED")
 VISIBILITIES: Final = ("PUBLIC", "INTERNAL", "PRIVATE")
 ROLES: Final = ("VIEWER", "CONTRIBUTOR", "APPROVER", "OWNER")
+MARK_TYPES: Final = ("CONTAMINATED", "FORBIDDEN")
+NOTICE_TYPES: Final = ("CONTAMINATION", "DEPRECATION", "RETIREMENT", "APPROVAL", "VALIDATION", "DEPLOYMENT")
+APPROVAL_STATES: Final = ("OPEN", "APPROVED", "REJECTED", "WITHDRAWN", "EXPIRED", "USED")
+VALIDATION_STATES: Final = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
+PHASES: Final = ("PENDING", "ROLLING_OUT", "READY", "DRIFTED", "UNREACHABLE", "FAILED", "STOPPED")
+REVISION_STATES: Final = ("PENDING", "ROLLING_OUT", "VERIFIED", "FAILED", "REPLACED")
+REVISION_CAUSES: Final = ("DEPLOY", "CANARY", "PROMOTE", "ROLL_BACK", "STOP", "RECORDED")
+DRIFT_POLICIES: Final = ("REPAIR", "REPORT")
 
 # The tables read best as tables.
 # fmt: off
@@ -190,6 +198,7 @@ WORKSPACE = NodeKind(
         _p("picklePolicy", Type.STRING, "Which pickles are let in: all (ALLOW, also when absent), none that is DANGEROUS (REFUSE_DANGEROUS), or none that is not SAFE (REFUSE_UNSAFE).", values=("ALLOW", "REFUSE_DANGEROUS", "REFUSE_UNSAFE")),
         _p("signaturePolicy", Type.STRING, "Whether aliases and stages take versions with a VALID signature only (REQUIRED) or any (OPTIONAL, also when absent).", values=("OPTIONAL", "REQUIRED")),
         _p("retentionDays", Type.INT, "Days for which nobody can remove the bytes of a new artifact; none when absent.", least=0, most=36_500),
+        _p("stageScheme", Type.STRING, "The stage scheme that its models follow unless they say otherwise, by name; the standard one when absent."),
         _p("lineage", Type.STRING, "Whether walks of those who may not read it go through it (TRANSPARENT, also when absent) or stop before it (OPAQUE).", values=("TRANSPARENT", "OPAQUE")),
     ),
     is_global=True,
@@ -199,6 +208,9 @@ MODEL = NodeKind(
     "A named family of versions that solve one task.",
     (
         _p("task", Type.STRING, "What it is for: text-classification, embedding, …", filterable=True),
+        _p("stageScheme", Type.STRING, "The stage scheme that its versions follow, by name; that of the workspace when absent."),
+        _p("deprecatedAt", Type.TIME, "From when it is not to be used any more; its versions neither.", filterable=True, internal=True),
+        _p("deprecationReason", Type.TEXT, "Why.", internal=True),
         _p("lastNumber", Type.INT, "The highest version number ever given; numbers are never used again.", internal=True, least=0, most=MAX_NUMBER),
     ),
     parts=("ModelVersion",),
@@ -217,6 +229,9 @@ MODEL_VERSION = NodeKind(
         _p("sizeBytes", Type.INT, "Size in bytes, loaded.", filterable=True, least=0),
         _p("releasedAt", Type.TIME, "When its author published it.", filterable=True),
         _p("uri", Type.STRING, "Where its files are, when they are kept elsewhere."),
+        _p("deprecatedAt", Type.TIME, "From when it is not to be used any more.", filterable=True, internal=True),
+        _p("deprecationReason", Type.TEXT, "Why.", internal=True),
+        _p("retiredAt", Type.TIME, "When it was retired: nothing may serve it or be made from it any more.", filterable=True, internal=True),
     ),
     within="Model",
     orders=("number", "name", "createdAt", "updatedAt", "releasedAt", "parameterCount"),
@@ -289,14 +304,49 @@ DEPLOYMENT = NodeKind(
     (
         _p("state", Type.STRING, "What it is doing, in the words of its platform.", filterable=True),
         _p("uri", Type.STRING, "Where it answers."),
+        _p("managed", Type.BOOL, "Whether Lineal itself brings it about and watches it; else it is only recorded.", filterable=True, internal=True),
+        _p("phase", Type.STRING, "How far what is served is what it was told: PENDING, ROLLING_OUT, READY, DRIFTED (something else is served), UNREACHABLE (its platform does not answer), FAILED, STOPPED.", filterable=True, internal=True, values=PHASES),
+        _p("message", Type.TEXT, "What its platform says, or what went wrong.", internal=True),
+        _p("desiredRevision", Type.INT, "The number of the revision that it was told last.", internal=True, least=0, most=MAX_NUMBER),
+        _p("verifiedRevision", Type.INT, "The number of the last revision that was seen to be served as told.", internal=True, least=0, most=MAX_NUMBER),
+        _p("replicas", Type.INT, "How many replicas serve it, where the platform tells.", internal=True, least=0, most=MAX_NUMBER),
+        _p("driftPolicy", Type.STRING, "What is done about a change behind Lineal's back: it is undone (REPAIR, also when absent) or only told (REPORT).", values=DRIFT_POLICIES),
+        _p("progressSeconds", Type.INT, "How long a rollout may take before it has failed; 600 when absent.", least=1, most=86_400),
+        _p("platformName", Type.STRING, "What its platform knows it by.", internal=True),
     ),
 )
 DEPLOYMENT_REVISION = NodeKind(
     "DeploymentRevision", "dr", "deployments", DEPLOYMENT_READ,
-    "What a deployment was told to serve, and how, at one time.",
-    (_p("number", Type.INT, "Its number in the deployment, from 1.", filterable=True, required=True, internal=True, least=1, most=MAX_NUMBER),),
+    "What a deployment was told to serve, and how, at one time. It never changes, but for what came of it.",
+    (
+        _p("number", Type.INT, "Its number in the deployment, from 1.", filterable=True, required=True, internal=True, least=1, most=MAX_NUMBER),
+        _p("cause", Type.STRING, "What made it: DEPLOY, CANARY, PROMOTE, ROLL_BACK, STOP, or RECORDED by somebody else who brought it about.", filterable=True, internal=True, values=REVISION_CAUSES),
+        _p("reason", Type.TEXT, "Why, in the words of whoever asked; of an automatic rollback what went wrong.", internal=True),
+        _p("state", Type.STRING, "What came of it: PENDING, ROLLING_OUT, VERIFIED (it was seen to be served as told), FAILED, or REPLACED before either.", filterable=True, internal=True, values=REVISION_STATES),
+        _p("message", Type.TEXT, "Why it failed.", internal=True),
+        _p("restores", Type.INT, "The number of the revision that it goes back to.", internal=True, least=1, most=MAX_NUMBER),
+        _p("startedAt", Type.TIME, "When its rollout began.", internal=True),
+        _p("verifiedAt", Type.TIME, "When it was first seen to be served as told.", internal=True),
+        _p("resources", Type.JSON, "Replicas, memory and the like, in the words of the platform.", internal=True),
+        _p("settings", Type.JSON, "Anything else that the platform takes.", internal=True),
+        _p("overridden", Type.BOOL, "Whether it was let through although its gate said no.", filterable=True, internal=True),
+        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True),
+    ),
     within="Deployment",
     orders=("number", "createdAt", "updatedAt"),
+)
+DEPLOYMENT_EVENT = NodeKind(
+    "DeploymentEvent", "dt", "deployment-events", DEPLOYMENT_READ,
+    "Something that happened to a deployment: a phase that it came to, with what was seen.",
+    (
+        _p("phase", Type.STRING, "The phase that it came to.", filterable=True, required=True, internal=True, values=PHASES),
+        _p("message", Type.TEXT, "What was seen, or what went wrong.", internal=True),
+        _p("revisionNumber", Type.INT, "The number of the revision that it was about.", internal=True, least=0, most=MAX_NUMBER),
+        _p("seen", Type.JSON, "What the platform served: numbers of versions, their states, shares and replicas.", internal=True),
+        _p("holder", Type.STRING, "The process that saw it.", internal=True),
+        _p("epoch", Type.INT, "The epoch of the lease under which it acted.", internal=True, least=0),
+    ),
+    orders=("createdAt", "name", "updatedAt"),
 )
 ENVIRONMENT = NodeKind(
     "Environment", "en", "environments", DEPLOYMENT_READ,
@@ -308,6 +358,9 @@ SERVING_TARGET = NodeKind(
     (
         _p("platform", Type.STRING, "tensorflow-serving, torchserve, …", filterable=True),
         _p("uri", Type.STRING, "Its management address."),
+        _p("managed", Type.BOOL, "Whether Lineal is configured to act on it.", filterable=True, internal=True),
+        _p("reachable", Type.BOOL, "Whether it answered when it was last asked.", filterable=True, internal=True),
+        _p("message", Type.TEXT, "What went wrong when it was last asked.", internal=True),
     ),
 )
 ARTIFACT = NodeKind(
@@ -383,17 +436,101 @@ TEAM = NodeKind(
     ),
     is_global=True,
 )
+NOTICE = NodeKind(
+    "Notice", "no", "notices", ACTIVITY_READ,
+    "Something that the people who answer for a thing were told. It belongs to the workspace and the container of that.",
+    (
+        _p("type", Type.STRING, "What it is about: CONTAMINATION, DEPRECATION, RETIREMENT, APPROVAL, VALIDATION or DEPLOYMENT.", filterable=True, required=True, internal=True, values=NOTICE_TYPES),
+        _p("text", Type.TEXT, "What they were told.", required=True, internal=True),
+    ),
+    orders=("createdAt", "name", "updatedAt"),
+)
 COMMENT = NodeKind(
     "Comment", "co", "comments", ACTIVITY_READ,
     "What somebody said about something. It belongs to the workspace and the container of that.",
     (_p("text", Type.TEXT, "What was said, in Markdown. @name mentions a principal or a team.", required=True),),
 )
 
+STAGE_SCHEME = NodeKind(
+    "StageScheme", "ss", "schemes", MODEL_READ,
+    "The stages that versions move through, declared as data.",
+    (
+        _p("stages", Type.JSON, "The stages: {stages: [{name, mlflow, live, final}]}. `mlflow` is the stage of MLflow's four that it counts as; a version in a `live` one may be deployed to production; out of a `final` one there is no way but with an override.", required=True),
+        _p("moves", Type.JSON, "The moves that are allowed: {moves: [{from, to}]}, null for none; all when absent."),
+    ),
+)
+GATE = NodeKind(
+    "Gate", "ga", "gates", MODEL_READ,
+    "What must hold before a version comes to a stage, gets an alias, or is deployed to an environment.",
+    (
+        _p("stage", Type.STRING, "The stage that it guards.", filterable=True),
+        _p("alias", Type.STRING, "The alias that it guards.", filterable=True),
+        _p("environment", Type.STRING, "The environment that it guards, by name.", filterable=True),
+        _p("conditions", Type.JSON, "What must hold: {conditions: [{type, …}]}; see docs/lifecycle.md.", required=True),
+    ),
+)
+STAGE_MOVE = NodeKind(
+    "StageMove", "sm", "stage-moves", MODEL_READ,
+    "A version moved from one stage to another.",
+    (
+        _p("fromStage", Type.STRING, "The stage that it was in; absent for none.", filterable=True, internal=True),
+        _p("toStage", Type.STRING, "The stage that it came to; absent for none.", filterable=True, internal=True),
+        _p("reason", Type.TEXT, "Why, in the words of whoever moved it.", internal=True),
+        _p("overridden", Type.BOOL, "Whether it was let through although its gate said no.", filterable=True, internal=True),
+        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True),
+    ),
+    orders=("createdAt", "name", "updatedAt"),
+)
+APPROVAL = NodeKind(
+    "Approval", "ap", "approvals", MODEL_READ,
+    "A request that a version may come to a stage, get an alias, or be deployed to an environment, and what became of it.",
+    (
+        _p("state", Type.STRING, "OPEN until it is decided: APPROVED, REJECTED, WITHDRAWN, EXPIRED; USED once what it was for was done.", filterable=True, internal=True, values=APPROVAL_STATES),
+        _p("stage", Type.STRING, "The stage that it is for.", filterable=True, internal=True),
+        _p("alias", Type.STRING, "The alias that it is for.", filterable=True, internal=True),
+        _p("environment", Type.STRING, "The environment that it is for, by name.", filterable=True, internal=True),
+        _p("needed", Type.INT, "How many people must approve.", internal=True, least=1, most=100),
+        _p("role", Type.STRING, "The role that they need.", internal=True, values=ROLES),
+        _p("reason", Type.TEXT, "Why it is asked for.", internal=True),
+        _p("expiresAt", Type.TIME, "Until when it may be decided and used.", filterable=True, internal=True),
+    ),
+    orders=("createdAt", "name", "updatedAt"),
+)
+VALIDATION = NodeKind(
+    "Validation", "va", "validations", MODEL_READ,
+    "A check of a version that a worker takes, runs and reports on.",
+    (
+        _p("state", Type.STRING, "QUEUED, RUNNING while a worker has it, SUCCEEDED, FAILED or CANCELLED.", filterable=True, internal=True, values=VALIDATION_STATES),
+        _p("suite", Type.STRING, "What is to be run: workers say which suites they take.", filterable=True, internal=True),
+        _p("settings", Type.JSON, "What the worker is given beside it.", internal=True),
+        _p("attempts", Type.INT, "How often it was begun.", internal=True, least=0),
+        _p("maxAttempts", Type.INT, "How often it is begun at most.", internal=True, least=1, most=100),
+        _p("timeoutSeconds", Type.INT, "How long one attempt may take.", internal=True, least=1, most=604_800),
+        _p("worker", Type.STRING, "Who has it.", internal=True),
+        _p("epoch", Type.INT, "Counts who had it: a report of an earlier attempt is refused.", internal=True, least=0),
+        _p("leasedUntil", Type.TIME, "When it goes to another worker unless this one is heard of.", filterable=True, internal=True),
+        _p("deadline", Type.TIME, "When the attempt has taken too long.", internal=True),
+        _p("message", Type.TEXT, "What the worker said in the end.", internal=True),
+    ),
+    orders=("createdAt", "name", "updatedAt"),
+)
+MARK = NodeKind(
+    "Mark", "mk", "marks", DATASET_READ,
+    "A data set, or a version of one, is contaminated or forbidden, as long as the mark is on it.",
+    (
+        _p("type", Type.STRING, "CONTAMINATED or FORBIDDEN.", filterable=True, required=True, internal=True, values=MARK_TYPES),
+        _p("reason", Type.TEXT, "Why.", internal=True),
+        _p("liftedReason", Type.TEXT, "Why it was taken off.", internal=True),
+    ),
+    orders=("createdAt", "name", "updatedAt"),
+)
+
 NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     kind.name: kind
     for kind in (
         WORKSPACE, MODEL, MODEL_VERSION, DATASET, DATASET_VERSION, FIELD, EXPERIMENT, RUN, PIPELINE, EVALUATION,
-        DEPLOYMENT, DEPLOYMENT_REVISION, ENVIRONMENT, SERVING_TARGET, ARTIFACT, UPLOAD, CODE_REVISION, PRINCIPAL, TEAM, COMMENT,
+        DEPLOYMENT, DEPLOYMENT_REVISION, DEPLOYMENT_EVENT, ENVIRONMENT, SERVING_TARGET, ARTIFACT, UPLOAD, CODE_REVISION,
+        STAGE_SCHEME, GATE, STAGE_MOVE, APPROVAL, VALIDATION, MARK, PRINCIPAL, TEAM, COMMENT, NOTICE,
     )
 }
 
@@ -462,6 +599,9 @@ SPECIFIES = EdgeKind(
     "SPECIFIES", (("DeploymentRevision", "ModelVersion"),), "A revision asked for this version.",
     prov="specializationOf", properties=_WEIGHT, blocks=False,
 )
+EVENT_OF = EdgeKind(
+    "EVENT_OF", (("DeploymentEvent", "Deployment"),), "What it happened to.", exclusive=Exclusive.PER_SOURCE, blocks=False,
+)
 DEPLOYED_TO = EdgeKind(
     "DEPLOYED_TO", (("Deployment", "ServingTarget"),), "The platform it runs on.", exclusive=Exclusive.PER_SOURCE,
 )
@@ -483,6 +623,35 @@ ALIAS = EdgeKind(
 STAGE = EdgeKind(
     "STAGE", (("Model", "ModelVersion"),), "The stage that a version is in.",
     discriminator="name", exclusive=Exclusive.PER_TARGET, blocks=False,
+)
+MOVED = EdgeKind(
+    "MOVED", (("StageMove", "ModelVersion"),), "The version that moved.", exclusive=Exclusive.PER_SOURCE, blocks=False,
+)
+REQUESTS = EdgeKind(
+    "REQUESTS", (("Approval", "ModelVersion"),), "The version that approval is asked for.", blocks=False,
+)
+REVIEWER = EdgeKind(
+    "REVIEWER", (("Approval", "Principal"), ("Approval", "Team")), "Who is asked to decide.", blocks=False,
+)
+DECIDED_BY = EdgeKind(
+    "DECIDED_BY", (("Approval", "Principal"),), "Who decided, and how: APPROVE or REJECT.",
+    discriminator="decision", properties=(_p("comment", Type.TEXT, "What was said with it."),),
+    exclusive=Exclusive.PER_PAIR, blocks=False,
+)
+VALIDATES = EdgeKind(
+    "VALIDATES", (("Validation", "ModelVersion"), ("Validation", "DatasetVersion")),
+    "The version that is checked, and the data that it is checked on.", blocks=False,
+)
+REPORTED = EdgeKind(
+    "REPORTED", (("Validation", "Evaluation"),), "What came of it.", blocks=False,
+)
+MARKS = EdgeKind(
+    "MARKS", (("Mark", "Dataset"), ("Mark", "DatasetVersion")), "What is marked, while it is.",
+    exclusive=Exclusive.PER_SOURCE, blocks=False,
+)
+ACTS_FOR = EdgeKind(
+    "ACTS_FOR", (("Principal", "Principal"),), "The people who answer for a service account: what it does counts as done by them where two people are asked for.",
+    blocks=False,
 )
 SUPERSEDED_BY = EdgeKind(
     "SUPERSEDED_BY", (("Model", "Model"), ("ModelVersion", "ModelVersion")), "Use that one instead.", blocks=False,
@@ -506,6 +675,11 @@ ABOUT = EdgeKind(
     exclusive=Exclusive.PER_SOURCE, blocks=False,
 )
 MENTIONS = EdgeKind("MENTIONS", _pairs((COMMENT,), (PRINCIPAL, TEAM)), "Who is mentioned in a comment.", blocks=False)
+CONCERNS = EdgeKind(
+    "CONCERNS", _pairs((NOTICE,), NODE_KINDS.values()), "What a notice is about.",
+    exclusive=Exclusive.PER_SOURCE, blocks=False,
+)
+NOTIFIES = EdgeKind("NOTIFIES", _pairs((NOTICE,), (PRINCIPAL, TEAM)), "Who was told.", blocks=False)
 WATCHES = EdgeKind(
     "WATCHES", _pairs((PRINCIPAL,), NODE_KINDS.values()),
     "Who is notified of what happens to it; of a model, a data set or another container, to its parts too.", blocks=False,
@@ -529,12 +703,21 @@ EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
         SERVES,
         REVISION_OF,
         SPECIFIES,
+        EVENT_OF,
         DEPLOYED_TO,
         IN_ENVIRONMENT,
         HAS_ARTIFACT,
         UPLOAD_TO,
         ALIAS,
         STAGE,
+        MOVED,
+        REQUESTS,
+        REVIEWER,
+        DECIDED_BY,
+        VALIDATES,
+        REPORTED,
+        MARKS,
+        ACTS_FOR,
         SUPERSEDED_BY,
         OWNED_BY,
         MEMBER_OF,
@@ -542,6 +725,8 @@ EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
         SHARED_WITH,
         ABOUT,
         MENTIONS,
+        CONCERNS,
+        NOTIFIES,
         WATCHES,
     )
 }

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from graph.address import Address
+from lineal.errors import Conflict
 
 T = TypeVar("T")
 
@@ -548,6 +549,11 @@ class Lease:
     until: int
 
 
+def lost(lease: Lease) -> Conflict:
+    """What whoever writes under a lease gets that is not theirs any more."""
+    return Conflict(f"the lease {lease.name} of {lease.holder} (epoch {lease.epoch}) does not hold any more")
+
+
 # ── The verbs ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -785,6 +791,13 @@ class Transaction(Snapshot):
     @abstractmethod
     async def remember(self, key: str, hash: str, ids: Sequence[str]) -> None:
         """Note what `by` did under this key; forgets what is older than seven days."""
+
+    @abstractmethod
+    async def fence(self, lease: Lease) -> None:
+        """Go on only if this lease still holds; nobody else gets it before the commit.
+
+        Raises Conflict: it ran out, or another has it.
+        """
 
     @abstractmethod
     async def load(

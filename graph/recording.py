@@ -17,7 +17,7 @@ from graph.text import tokens
 GENESIS = "0" * 64
 """The hash before the first entry of a chain."""
 
-ADDRESSING = frozenset({"MENTIONS", "GRANTS", "MEMBER_OF"})
+ADDRESSING = frozenset({"MENTIONS", "NOTIFIES", "REVIEWER", "GRANTS", "MEMBER_OF"})
 """The kinds of edges that tell their target something: a change that links one addresses the target."""
 
 EdgeEnds = tuple[str, str, str, str]

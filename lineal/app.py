@@ -42,8 +42,11 @@ from resolvers.artifacts.references import verify_referenced
 from resolvers.artifacts.signatures import judge_again
 from resolvers.artifacts.verifying import verify_managed
 from resolvers.bytes import Bytes
+from resolvers.deploying.reconciling import Reconciler
+from resolvers.deploying.targets import Targets
 from resolvers.operation import Operation
 from schema.view import create_graphql_app
+from serving.targets import load as load_targets
 from storage.connectors.config import load
 from storage.connectors.connector import Connectors
 from storage.local import LocalStorage
@@ -160,6 +163,24 @@ def checking(graph: Graph, bytes_: Bytes) -> Check:
     return check
 
 
+def targets_of(settings: Settings) -> Targets:
+    """The serving targets of these settings. Raises InvalidArgument."""
+    return Targets(load_targets(settings.targets) if settings.targets else ())
+
+
+def reconciler(settings: Settings, graph: Graph, storage: Storage, targets: Targets) -> Reconciler:
+    """What drives serving targets to what deployments were told."""
+    return Reconciler(
+        graph,
+        storage,
+        targets,
+        by=named("serving").name,
+        holder=logging.accept_request_id(None),
+        every=settings.observe_seconds,
+        base=settings.base,
+    )
+
+
 def keeper(settings: Settings, graph: Graph, bytes_: Bytes) -> Keeper:
     """What looks after artifacts in the background."""
     return Keeper(
@@ -191,6 +212,7 @@ def create_app(
     recorder = Recorder(graph)
     storage = storage_of(settings)
     bytes_ = Bytes(storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings))
+    targets = targets_of(settings)
     resource = Resource(
         settings.identifier,
         servers=[issuer.url for issuer in settings.issuers],
@@ -207,6 +229,7 @@ def create_app(
             walk_limit=settings.max_walk,
             recorder=recorder,
             bytes=bytes_,
+            targets=targets,
             base=settings.base,
         )
 
@@ -231,10 +254,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with authenticator, recorder, storage, bytes_:
+        async with authenticator, recorder, storage, bytes_, targets:
             background = [
                 checkpointer(settings, graph, logging.accept_request_id(None)).run(),
                 keeper(settings, graph, bytes_).run(),
+                reconciler(settings, graph, storage, targets).run(),
             ]
             if not is_embedded(settings.graph):
                 background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())

@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import urllib3
-
 from lineal.errors import AlreadyExists, NotFound, PreconditionFailed, Unavailable
 from lineal.remote import Remote
-from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections
+from lineal.transfer import PAGE, ROUNDS, THREADS, BrokenError, Progress, Ranges
 from storage.manifest import File, Manifest
 from storage.port import CHUNK, PART
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-Seen = Callable[[bytes], None]
+Seen = Callable[[memoryview], None]
 """Is given the bytes that came, in order."""
 PARTIAL: Final = ".lineal-partial"
 """The folder in the destination that holds what has not been checked yet."""
@@ -59,15 +57,23 @@ class Pull:
     ) -> None:
         self._remote, self._to, self._threads, self._on_bytes = remote, to, threads, on_bytes
         self._partial = to / PARTIAL
-        self._http = connections(threads)
+        self._ranges = Ranges()
 
     def run(self, artifact: str, digest: str) -> Received:
         """Fetch what is not there yet, of the artifact of this id and manifest's digest.
 
         A file appears under its name once it was checked; what broke off goes on where it was. Raises what the server
         refuses, PreconditionFailed (bytes are not those of the manifest, naming the file), AlreadyExists (something
-        is in the place of a file), Unavailable.
+        is in the place of a file), Unavailable. Where the folder cannot be written, that is PreconditionFailed too.
         """
+        try:
+            return self._run(artifact, digest)
+        except OSError as error:
+            raise PreconditionFailed(f"{self._to}: cannot be written: {error.strerror or error}") from error
+        finally:
+            self._ranges.close()
+
+    def _run(self, artifact: str, digest: str) -> Received:
         self._to.mkdir(parents=True, exist_ok=True)
         received = Received(artifact=artifact, digest=digest)
         files: list[File] = []
@@ -173,11 +179,14 @@ class Pull:
         waiting = {start: pool.submit(part, start) for start in starts}
         try:
             # Each part is read for the digest while the next ones come.
-            with partial.open("rb") as source:
+            buffer = memoryview(bytearray(CHUNK))
+            with partial.open("rb", buffering=0) as source:
                 for start in range(0, file.size, PART):
                     came += waiting[start].result() if start in waiting else 0
-                    for _ in range(start, min(start + PART, file.size), CHUNK):
-                        digest.update(source.read(CHUNK))
+                    left = min(PART, file.size - start)
+                    while left and (size := source.readinto(buffer[: min(CHUNK, left)])):
+                        digest.update(buffer[:size])
+                        left -= size
         except BaseException:
             for each in waiting.values():
                 each.cancel()
@@ -192,19 +201,13 @@ class Pull:
         while size:
             came, problem = 0, ""
             try:
-                headers = {"range": f"bytes={start}-{start + size - 1}"}
-                response = self._http.request("GET", url, headers=headers, preload_content=False, retries=False)
-                with response:
-                    if response.status == 206:
-                        for data in response.stream(CHUNK, decode_content=False):
-                            sink.write(data)
-                            seen(data)
-                            came += len(data)
-                            self._on_bytes(len(data))
-                    else:
-                        problem = f"storage answered {response.status}"
-            except urllib3.exceptions.HTTPError as error:
-                problem = type(error).__name__
+                for data in self._ranges.read(url, start, size):
+                    sink.write(data)
+                    seen(data)
+                    came += len(data)
+                    self._on_bytes(len(data))
+            except BrokenError as error:
+                problem = str(error)
             sink.flush()
             start, size = start + came, size - came
             tries = 0 if came else tries + 1

@@ -102,6 +102,12 @@ class Settings(BaseSettings):
     connectors: Path | None = Field(
         None, description="TOML file of the connectors to data that stays where it is; see docs/connectors.md."
     )
+    targets: Path | None = Field(
+        None, description="TOML file of the serving platforms that Lineal deploys to; see docs/deployments.md."
+    )
+    observe_seconds: float = Field(
+        10.0, ge=1, description="Seconds between two looks at all that a serving platform serves."
+    )
     artifact_check_hours: float = Field(
         24.0,
         ge=0,

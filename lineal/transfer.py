@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import os
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import urllib3
 
@@ -17,11 +21,83 @@ ROUNDS: Final = 8
 PAGE: Final = 200
 """Files that are asked for at a time."""
 
+BUFFER: Final = 2**18
+"""Bytes that are read at a time."""
+SECONDS: Final = 60.0
+"""How long storage may be silent."""
+
 Progress = Callable[[int], None]
 """Hears how many bytes more have gone or come."""
 
 
 def connections(threads: int) -> urllib3.PoolManager:
     """Connections for so many threads."""
-    timeout = urllib3.Timeout(connect=10, read=60)
+    timeout = urllib3.Timeout(connect=10, read=SECONDS)
     return urllib3.PoolManager(num_pools=8, maxsize=threads + 2, timeout=timeout, blocksize=CHUNK)
+
+
+class Ranges:
+    """Reads ranges of what is at addresses, over connections that are kept. Close it in the end.
+
+    The bytes go from the system into a buffer and are not copied again, which clients of a higher level do twice or
+    more; beside SHA-256 that is most of what a pull costs.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[_Connection] = []
+        self._tls: ssl.SSLContext | None = None
+
+    def read(self, url: str, start: int, size: int) -> Iterator[memoryview]:
+        """So many bytes from `start`, or fewer where it breaks off; each piece is valid until the next is asked for.
+
+        Raises BrokenError: storage gave none, or the way to it broke.
+        """
+        parts, left = urlsplit(url), size
+        connection = self._taken(parts.scheme, parts.netloc)
+        try:
+            # The signature is over the address as it was written.
+            target, wanted = f"{parts.path}?{parts.query}", f"bytes={start}-{start + size - 1}"
+            connection.http.request("GET", target, headers={"range": wanted})
+            response = connection.http.getresponse()
+            if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+                raise BrokenError(f"storage answered {response.status}")
+            while left and (came := response.readinto(connection.buffer[:left])):
+                left -= came
+                yield connection.buffer[:came]
+        except (OSError, http.client.HTTPException) as error:
+            raise BrokenError(type(error).__name__) from error
+        finally:
+            # One that is not at the end of its answer cannot serve another request.
+            if left:
+                connection.http.close()
+            else:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        while self._idle:
+            self._idle.pop().http.close()
+
+    def _taken(self, scheme: str, place: str) -> _Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.place == (scheme, place):
+                return connection
+            connection.http.close()
+        if scheme == "https":
+            self._tls = self._tls or ssl.create_default_context()
+            made: http.client.HTTPConnection = http.client.HTTPSConnection(place, timeout=SECONDS, context=self._tls)
+        else:
+            made = http.client.HTTPConnection(place, timeout=SECONDS)
+        return _Connection((scheme, place), made, memoryview(bytearray(BUFFER)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    place: tuple[str, str]
+    http: http.client.HTTPConnection
+    buffer: memoryview
+
+
+class BrokenError(Exception):
+    """No bytes came, or not all of them; the message says why, without the address."""

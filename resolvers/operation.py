@@ -14,6 +14,7 @@ from auth.roles import Role, check_active, rights_of, view_of
 from graph.port import EVERYTHING, MAX_WALK, NOTHING, Access, Graph, Snapshot, Transaction, View, Work
 from lineal.errors import Unavailable
 from resolvers.bytes import Bytes
+from resolvers.deploying.targets import Targets
 from storage.port import Storage
 
 T = TypeVar("T")
@@ -26,8 +27,8 @@ class Operation:
     may see is looked up in the snapshot itself, so that a role taken away counts from the next request on, and
     what they may change in the transaction of the write. `address` is where they asked from, `request` the id
     that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
-    audited although it changes nothing, `bytes` is where artifacts are kept, and
-    `base` the address of this server, as the caller knows it.
+    audited although it changes nothing, `bytes` is where artifacts are kept, `targets` are the serving targets that
+    Lineal acts on, and `base` is the address of this server, as the caller knows it.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Operation:
         walk_limit: int = MAX_WALK,
         recorder: Recorder | None = None,
         bytes: Bytes | None = None,
+        targets: Targets | None = None,
         base: str = "",
     ) -> None:
         self.graph = graph
@@ -49,6 +51,7 @@ class Operation:
         self.walk_limit = walk_limit
         self.recorder = recorder
         self._bytes = bytes
+        self.targets = targets or Targets()
         self.base = base
         self.statements = 0
         self.access = Access()

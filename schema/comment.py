@@ -8,6 +8,16 @@ from schema.declare import edge, noun, prop
 from schema.node import Node
 
 
+@noun(ontology.NOTICE)
+class Notice(Node):
+    """A notice."""
+
+    type: str = prop()
+    text: str = prop()
+    concerns: Node | None = edge(ontology.CONCERNS, "OUT", "What it is about.")
+    notifies: Connection[Node] = edge(ontology.NOTIFIES, "OUT", "Who was told.")
+
+
 @noun(ontology.COMMENT)
 class Comment(Node):
     """A comment."""

@@ -13,6 +13,7 @@ from schema.scalars import BigInt
 if TYPE_CHECKING:
     from schema.artifact import Artifact
     from schema.evaluation import Evaluation
+    from schema.lifecycle import Mark, Validation
     from schema.model import ModelVersion
     from schema.run import Run
     from schema.upload import Upload
@@ -27,6 +28,7 @@ class Dataset(Node):
     license: str | None = prop()
     versions: Connection[DatasetVersion] = edge(ontology.VERSION_OF, "IN", "Its versions.")
     fields: Connection[Field] = edge(ontology.PART_OF, "IN", "Its columns or features.")
+    marks: Connection[Mark] = edge(ontology.MARKS, "IN", "The marks that are on it.")
     shared_with: Connection[Workspace] = edge(ontology.SHARED_WITH, "OUT", "The other workspaces that may read it.")
 
 
@@ -51,6 +53,8 @@ class DatasetVersion(Node):
     )
     read_by: Connection[Run] = edge(ontology.READ, "IN", "The runs that read it; the role is the edge's discriminator.")
     evaluations: Connection[Evaluation] = edge(ontology.EVALUATED_ON, "IN", "The evaluations that measured on it.")
+    validations: Connection[Validation] = edge(ontology.VALIDATES, "IN", "The validations on it.")
+    marks: Connection[Mark] = edge(ontology.MARKS, "IN", "The marks that are on it.")
     uploads: Connection[Upload] = edge(ontology.UPLOAD_TO, "IN", "Files on their way to it.")
     artifacts: Connection[Artifact] = edge(
         ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."

@@ -13,6 +13,7 @@ from schema.node import Node
 if TYPE_CHECKING:
     from schema.artifact import Artifact
     from schema.dataset import DatasetVersion
+    from schema.lifecycle import Validation
     from schema.model import ModelVersion
     from schema.run import Run
     from schema.upload import Upload
@@ -29,6 +30,7 @@ class Evaluation(Node):
         ontology.EVALUATED_ON, "OUT", "The data that the metrics were measured on."
     )
     run: Run | None = edge(ontology.PRODUCED_BY, "OUT", "The run that made it.")
+    validation: Validation | None = edge(ontology.REPORTED, "IN", "The validation that it came of.")
     uploads: Connection[Upload] = edge(ontology.UPLOAD_TO, "IN", "Files on their way to it.")
     artifacts: Connection[Artifact] = edge(
         ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from schema.dataset import DatasetVersion, Field
     from schema.deployment import Deployment, DeploymentRevision
     from schema.evaluation import Evaluation
+    from schema.lifecycle import Approval, StageMove, Validation
     from schema.run import Run
     from schema.upload import Upload
     from schema.workspace import Workspace
@@ -28,6 +29,9 @@ class Model(Node):
     """A model."""
 
     task: str | None = prop()
+    stage_scheme: str | None = prop()
+    deprecated_at: DateTime | None = prop()
+    deprecation_reason: str | None = prop()
     versions: Connection[ModelVersion] = edge(ontology.VERSION_OF, "IN", "Its versions.")
     aliases: Connection[ModelVersion] = edge(
         ontology.ALIAS, "OUT", "The versions that its aliases point to; the alias is the edge's discriminator."
@@ -55,6 +59,9 @@ class ModelVersion(Node):
     size_bytes: BigInt | None = prop()
     released_at: DateTime | None = prop()
     uri: str | None = prop()
+    deprecated_at: DateTime | None = prop()
+    deprecation_reason: str | None = prop()
+    retired_at: DateTime | None = prop()
     params: list[rows.Param] = rows.params()
     metrics: list[rows.Metric] | None = rows.metrics()
     model: Model | None = edge(ontology.VERSION_OF, "OUT", "The model that it is a version of.")
@@ -82,6 +89,9 @@ class ModelVersion(Node):
     artifacts: Connection[Artifact] = edge(
         ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."
     )
+    moves: Connection[StageMove] = edge(ontology.MOVED, "IN", "How it moved between stages.")
+    approvals: Connection[Approval] = edge(ontology.REQUESTS, "IN", "The approvals that were asked for it.")
+    validations: Connection[Validation] = edge(ontology.VALIDATES, "IN", "The validations of it.")
     aliases: list[str] = edge(ontology.ALIAS, "IN", "The aliases that point to it.")
     stage: str | None = edge(ontology.STAGE, "IN", "The stage that it is in.")
     superseded_by: Connection[ModelVersion] = edge(ontology.SUPERSEDED_BY, "OUT", "The versions to use instead.")

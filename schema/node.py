@@ -19,7 +19,7 @@ from schema.lineage import Lineage, downstream, upstream
 from schema.scalars import JSON, BigInt, DateTime
 
 if TYPE_CHECKING:
-    from schema.comment import Comment
+    from schema.comment import Comment, Notice
     from schema.people import Principal
     from schema.workspace import Workspace
 
@@ -134,6 +134,7 @@ class Node:
     )
     owners: Connection[Node] = edge(ontology.OWNED_BY, "OUT", "Who answers for it.")
     comments: Connection[Comment] = edge(ontology.ABOUT, "IN", "What was said about it.")
+    notices: Connection[Notice] = edge(ontology.CONCERNS, "IN", "What the people who answer for it were told.")
     watchers: Connection[Principal] = edge(ontology.WATCHES, "IN", "Who is notified of what happens to it.")
     upstream: Lineage | None = upstream()
     downstream: Lineage | None = downstream()

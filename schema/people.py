@@ -10,7 +10,8 @@ from schema.declare import edge, noun, prop
 from schema.node import Node
 
 if TYPE_CHECKING:
-    from schema.comment import Comment
+    from schema.comment import Comment, Notice
+    from schema.lifecycle import Approval
     from schema.workspace import Workspace
 
 
@@ -28,7 +29,14 @@ class Principal(Node):
     workspaces: Connection[Workspace] = edge(
         ontology.GRANTS, "IN", "The workspaces that it has a role in by itself; the role is the edge's discriminator."
     )
+    notified_of: Connection[Notice] = edge(ontology.NOTIFIES, "IN", "What it was told.")
     mentioned_in: Connection[Comment] = edge(ontology.MENTIONS, "IN", "The comments that mention it.")
+    acts_for: Connection[Principal] = edge(
+        ontology.ACTS_FOR, "OUT", "The people who answer for it, where it is a service account."
+    )
+    service_accounts: Connection[Principal] = edge(ontology.ACTS_FOR, "IN", "The service accounts that it answers for.")
+    reviews: Connection[Approval] = edge(ontology.REVIEWER, "IN", "The approvals that it is asked to decide.")
+    decided: Connection[Approval] = edge(ontology.DECIDED_BY, "IN", "The approvals that it decided.")
     watches: Connection[Node] = edge(ontology.WATCHES, "OUT", "What it watches.")
 
 
@@ -42,4 +50,6 @@ class Team(Node):
     workspaces: Connection[Workspace] = edge(
         ontology.GRANTS, "IN", "The workspaces that it has a role in; the role is the edge's discriminator."
     )
+    reviews: Connection[Approval] = edge(ontology.REVIEWER, "IN", "The approvals that it is asked to decide.")
+    notified_of: Connection[Notice] = edge(ontology.NOTIFIES, "IN", "What it was told.")
     mentioned_in: Connection[Comment] = edge(ontology.MENTIONS, "IN", "The comments that mention it.")

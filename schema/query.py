@@ -17,10 +17,11 @@ from schema.connection import After, Connection, First, Listing, Page, paging
 from schema.context import Info
 from schema.dataset import Dataset, DatasetVersion, Field
 from schema.declare import by_address, listing, root
-from schema.deployment import Deployment
+from schema.deployment import Deployment, Environment, ServingTarget
 from schema.enums import LineageDirection, NodeKind
 from schema.evaluation import Evaluation
 from schema.experiment import Experiment
+from schema.lifecycle import Approval, Gate, Mark, StageScheme, Validation
 from schema.lineage import AsOf, Depth, Edges, Kinds, Limit, Lineage, Paths, path_answer, values, walk_from
 from schema.model import Model, ModelVersion
 from schema.node import Change, Node
@@ -140,6 +141,10 @@ class Query:
     artifact: Artifact | None = by_address("An artifact by id or address; null when there is none.")
     upload: Upload | None = by_address("An upload by id or address; null when there is none.")
     deployment: Deployment | None = by_address("A deployment by id or address; null when there is none.")
+    stage_scheme: StageScheme | None = by_address("A stage scheme by id or address; null when there is none.")
+    gate: Gate | None = by_address("A gate by id or address; null when there is none.")
+    approval: Approval | None = by_address("An approval by id or address; null when there is none.")
+    validation: Validation | None = by_address("A validation by id or address; null when there is none.")
     workspaces: Connection[Workspace] = listing("Workspaces.")
     models: Connection[Model] = listing("Models.")
     model_versions: Connection[ModelVersion] = listing("Versions of all models.")
@@ -153,6 +158,13 @@ class Query:
     artifacts: Connection[Artifact] = listing("Artifacts.")
     uploads: Connection[Upload] = listing("Uploads, those that are over too.")
     deployments: Connection[Deployment] = listing("Deployments.")
+    environments: Connection[Environment] = listing("Environments.")
+    serving_targets: Connection[ServingTarget] = listing("Serving platforms.")
+    stage_schemes: Connection[StageScheme] = listing("Stage schemes; the standard one is not among them.")
+    gates: Connection[Gate] = listing("Gates.")
+    approvals: Connection[Approval] = listing("Approvals, those that are over too.")
+    validations: Connection[Validation] = listing("Validations, those that are over too.")
+    marks: Connection[Mark] = listing("Marks of data sets, those that were taken off too.")
     principal: Principal | None = by_address("A principal by id or address; null when there is none.")
     team: Team | None = by_address("A team by id or address; null when there is none.")
     principals: Connection[Principal] = listing("People and service accounts.")

@@ -10,13 +10,14 @@ from strawberry.schema.config import StrawberryConfig
 
 from schema.artifact import Artifact
 from schema.code import CodeRevision
-from schema.comment import Comment
+from schema.comment import Comment, Notice
 from schema.dataset import Dataset, DatasetVersion, Field
-from schema.deployment import Deployment, DeploymentRevision, Environment, ServingTarget
+from schema.deployment import Deployment, DeploymentEvent, DeploymentRevision, Environment, ServingTarget
 from schema.directives import SCOPE, RequiresScopes, Scope
 from schema.evaluation import Evaluation
 from schema.executing import LinealSchema
 from schema.experiment import Experiment
+from schema.lifecycle import Approval, Gate, Mark, StageMove, StageScheme, Validation
 from schema.limits import Limits
 from schema.model import Model, ModelVersion
 from schema.mutations import Mutation
@@ -36,10 +37,12 @@ TYPES: Final = (
         Dataset,
         DatasetVersion,
         Deployment,
+        DeploymentEvent,
         DeploymentRevision,
         Environment,
         Evaluation,
     ),
+    *(Approval, Gate, Mark, Notice, StageMove, StageScheme, Validation),
     *(Experiment, Field, Model, ModelVersion, Pipeline, Principal, Run, ServingTarget, Team, Upload, Workspace),
 )
 """Every kind's type: some are only reached through the interface."""

@@ -19,6 +19,7 @@ class Workspace(Node):
     pickle_policy: str = prop(absent="ALLOW")
     signature_policy: str = prop(absent="OPTIONAL")
     retention_days: BigInt | None = prop()
+    stage_scheme: str | None = prop()
     members: Connection[Node] = edge(
         ontology.GRANTS, "OUT", "The principals and teams that have a role in it; the role is the edge's discriminator."
     )

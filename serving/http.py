@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from lineal.errors import PreconditionFailed, Unavailable
+from serving.port import GUARD
 from serving.targets import TargetConfig
 from storage.configuration import wrong
 
@@ -88,6 +89,8 @@ class Http:
         `within` are the seconds for all of it, the target's timeout unless given. Raises Unavailable (the server is
         away, too busy, too slow, or failed), PreconditionFailed (it refuses, and says why).
         """
+        if method not in {"GET", "HEAD"}:
+            GUARD.get()()
         if json is not None:
             content = orjson.dumps(json)
         kind = {"Content-Type": "application/json"} if json is not None else {}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lineal.errors import InvalidArgument, LinealError, PreconditionFailed, Unavailable
-from serving.port import File, Source, tag_of
+from serving.port import GUARD, File, Source, tag_of
 from serving.targets import TargetConfig
 from storage.connectors.backend import speaking_to
 from storage.connectors.config import ConnectorConfig
@@ -76,7 +76,8 @@ class Content:
 class Place(ABC):
     """Where a target's servers read files. Paths are relative, with `/`.
 
-    Every method raises Unavailable when the place is away, and InvalidArgument for a path that leads outside.
+    Every method raises Unavailable when the place is away, and InvalidArgument for a path that leads outside. What
+    changes something asks serving.port.GUARD before it does.
     """
 
     seen_as: str
@@ -207,6 +208,7 @@ class FolderPlace(Place):
                     await receive(content, to, file, made, self._threads)
             more = {**content.more, MARK: content.tag.encode()}
             await self._run("written to", self._finish, made, more)
+            GUARD.get()()
             await self._run("written to", self._move, made, path)
         finally:
             await self._threads.run(lambda: shutil.rmtree(stage, ignore_errors=True))
@@ -220,6 +222,7 @@ class FolderPlace(Place):
             with _told("written to"):
                 await receive(content, to, file, stage / "made", self._threads)
             await self._run("written to", self._finish, stage / "made", {})
+            GUARD.get()()
             await self._run("written to", lambda: put(stage / "made" / to, self._at(path)))
         finally:
             await self._threads.run(lambda: shutil.rmtree(stage, ignore_errors=True))
@@ -233,12 +236,14 @@ class FolderPlace(Place):
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
 
+        GUARD.get()()
         await self._run("written to", write)
 
     async def names(self, path: str = "") -> list[str]:
         def names() -> list[str]:
             try:
-                return sorted(each.name for each in self._at(path).iterdir() if each.name != MARK)
+                folder = self._at(path) if path else self._root
+                return sorted(each.name for each in folder.iterdir() if each.name != MARK)
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
@@ -247,18 +252,19 @@ class FolderPlace(Place):
 
     async def remove(self, path: str) -> None:
         def remove() -> None:
-            target = self._at(check_path(path))
+            target = self._at(path)
             if target.is_file():
                 target.unlink(missing_ok=True)
             elif target.exists():
                 shutil.rmtree(self._set_aside(target), ignore_errors=True)
 
+        GUARD.get()()
         await self._run("written to", remove)
 
     def _at(self, path: str) -> Path:
         """Where a path is. Nothing on the way there may be a link, which could lead out of the folder."""
         place = self._root
-        for part in check_path(path).split("/") if path else ():
+        for part in check_path(path).split("/"):
             place /= part
             if place.is_symlink():
                 raise PreconditionFailed(f"{path} in the folder of the files is a link, and would lead elsewhere")
@@ -359,10 +365,12 @@ class ObjectPlace(Place):
         with tempfile.TemporaryDirectory(prefix="lineal-", ignore_cleanup_errors=True) as scratch:
             for to, file in files.items():
                 made = await receive(content, to, file, Path(scratch), self._threads)
+                GUARD.get()()
                 await self._run(self._send, made, f"{path}/{to}")
         for to, data in content.more.items():
             await self.write(f"{path}/{to}", data)
         wanted = {*files, *content.more, MARK}
+        GUARD.get()()
         await self._run(self._drop_others, path, wanted)
         await self.write(f"{path}/{MARK}", content.tag.encode())
 
@@ -372,15 +380,17 @@ class ObjectPlace(Place):
         to, file = _only(await content.files())
         with tempfile.TemporaryDirectory(prefix="lineal-", ignore_cleanup_errors=True) as scratch:
             made = await receive(content, to, file, Path(scratch), self._threads)
+            GUARD.get()()
             await self._run(self._send, made, path)
 
     async def write(self, path: str, data: bytes) -> None:
+        GUARD.get()()
         await self._run(lambda: self._fs.pipe_file(self._key(check_path(path)), data))
 
     async def names(self, path: str = "") -> list[str]:
         def names() -> list[str]:
             try:
-                found = self._fs.ls(self._key(path), detail=False)
+                found = self._fs.ls(self._key(check_path(path) if path else ""), detail=False)
             except FileNotFoundError:
                 return []
             return sorted({each.rstrip("/").rpartition("/")[2] for each in found} - {MARK, ""})
@@ -395,6 +405,7 @@ class ObjectPlace(Place):
                 with suppress(FileNotFoundError):
                     self._fs.rm_file(each)
 
+        GUARD.get()()
         await self._run(remove)
 
     def _send(self, made: Path, path: str) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from serving.targets import TargetConfig
 
 ROUNDING: Final = 1e-6
+
+GUARD: ContextVar[Callable[[], None]] = ContextVar("GUARD", default=lambda: None)
+"""What is called before each single call to a platform that may change something there, and raises to prevent it.
+
+Whoever acts under a lease sets it: so that who lost the lease in the middle of an `apply` makes no further call.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +42,13 @@ class File:
 class Source(Protocol):
     """The files of one model version, as Lineal keeps or knows them."""
 
-    digest: str
-    """The digest of the manifest: the same files have the same. Empty where Lineal does not keep them."""
-    uri: str
-    """Where they are, when they stay elsewhere; else empty."""
+    @property
+    def digest(self) -> str:
+        """The digest of the manifest: the same files have the same. Empty where Lineal does not keep them."""
+
+    @property
+    def uri(self) -> str:
+        """Where they are, when they stay elsewhere; else empty."""
 
     async def files(self) -> Sequence[File]:
         """All of them by path. Raises NotFound, Unavailable, PreconditionFailed (they stay elsewhere)."""

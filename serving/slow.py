@@ -10,8 +10,10 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Final
 
+from lineal.errors import PreconditionFailed
+
 STALE: Final = 300.0
-"""Seconds after which nobody wants to hear any more how a call ended."""
+"""Seconds after which nobody wants to hear any more that a call was refused."""
 
 
 class Slow:
@@ -22,10 +24,13 @@ class Slow:
         self._ended: dict[Hashable, float] = {}
 
     async def call(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> bool:
-        """Make a call, unless it is under way, and wait for it so long; whether it is done. Raises what it raises."""
+        """Make a call, unless it is under way, and wait for it so long; whether it is done. Raises what it raises.
+
+        One that ended after it was waited for is made again, unless the platform refused it: then that is told.
+        """
         now = asyncio.get_running_loop().time()
         for each, ended in list(self._ended.items()):
-            if now - ended > STALE:
+            if now - ended > STALE or not isinstance(self._calls[each].exception(), PreconditionFailed):
                 self._forget(each)
         if key not in self._calls:
             self._calls[key] = asyncio.create_task(make())

@@ -237,7 +237,7 @@ class TorchServe(Adapter):
         async def register() -> None:
             await self._put(desired.name, served, archive)
             # Registered already means that an earlier call got through: the next look tells what it brought.
-            await self._load("POST", "/models", params, served.number, accept=[409])
+            await self._load("POST", "/models", params, served.number, accept=[404, 409])
 
         return await self._slow.call(archive, register, self._config.timeout)
 
@@ -245,15 +245,18 @@ class TorchServe(Adapter):
         params = {"min_worker": workers, "max_worker": workers, "synchronous": "true"}
 
         async def scale() -> None:
-            await self._load("PUT", f"/models/{name}/{version}", params, version)
+            await self._load("PUT", f"/models/{name}/{version}", params, version, accept=[404])
 
         return await self._slow.call((name, version, workers), scale, self._config.timeout)
 
     async def _load(
-        self, method: str, path: str, params: Mapping[str, Any], version: object, accept: Collection[int] = ()
+        self, method: str, path: str, params: Mapping[str, Any], version: object, accept: Collection[int]
     ) -> None:
         """A call that is answered when workers are up. Raises PreconditionFailed: they do not come up."""
         answer = await self._http.call(method, path, params=params, accept=[*accept, 500], within=self._load_seconds)
+        if answer.status == 404:
+            msg = "TorchServe does not find what it was told of: the folder of the files must be its model store"
+            raise Unavailable(msg)
         if answer.status == 500:
             if _UNSTARTED in answer.reason():
                 msg = f"no worker of version {version} comes up: TorchServe's own log (model_log.log) says why"

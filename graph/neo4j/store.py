@@ -154,7 +154,7 @@ class Neo4jGraph(Graph):
                 yield Runner(begin, self._observer, tries=FIRST_TRIES if access == "READ" else 1)
         except asyncio.CancelledError as error:
             # The driver leaves a session open that is cancelled while it closes.
-            await session.__aexit__(type(error), error, None)
+            await session.__aexit__(type(error), error, None)  # type: ignore[no-untyped-call]
             raise
 
     @asynccontextmanager

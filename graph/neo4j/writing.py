@@ -25,7 +25,21 @@ from graph.neo4j.faults import Again
 from graph.neo4j.reading import RECORD, Reading
 from graph.neo4j.running import CURRENT, Runner, locked, store_time
 from graph.neo4j.where import Compiler
-from graph.port import CHUNK, EVERYTHING, Change, Chunk, Edge, EdgeMatch, Metric, Node, NodeRecord, Point, Remembered
+from graph.port import (
+    CHUNK,
+    EVERYTHING,
+    Change,
+    Chunk,
+    Edge,
+    EdgeMatch,
+    Lease,
+    Metric,
+    Node,
+    NodeRecord,
+    Point,
+    Remembered,
+    lost,
+)
 from graph.recording import ChangeLog, EdgeEnds, Series, Stored
 from graph.writing import Writing
 from lineal.errors import Conflict, NotFound
@@ -119,6 +133,17 @@ class Neo4jTransaction(Writing, Reading):
             RETURN count(*)""",
             by=self.by, key=key, hash=hash, ids=list(ids), now=self.now,
         )  # fmt: skip
+
+    async def fence(self, lease: Lease) -> None:
+        holds = await self._run(
+            "fence",
+            f"""OPTIONAL MATCH (l:Lease {{name: $name}}) {locked("l")}
+            {store_time("l")}
+            RETURN coalesce(l.holder = $holder AND l.epoch = $epoch AND l.until > now, false)""",
+            name=lease.name, holder=lease.holder, epoch=lease.epoch,
+        )  # fmt: skip
+        if not holds:
+            raise lost(lease)
 
     # Nodes ────────────────────────────────────────────────────────────────────────────────────────
 

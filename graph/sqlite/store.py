@@ -49,6 +49,7 @@ from graph.port import (
     Walk,
     Where,
     Work,
+    lost,
 )
 from graph.recording import ChangeLog, EdgeEnds, Series, Stored
 from graph.sqlite import auditing, migrations, seeing, walking
@@ -176,6 +177,12 @@ class SqliteTransaction(SqliteSnapshot, Writing):
 
     async def remember(self, key: str, hash: str, ids: Sequence[str]) -> None:
         await self._run(self._reader.remember, self.by, key, hash, ids, self.now)
+
+    async def fence(self, lease: Lease) -> None:
+        text = "SELECT 1 FROM lease WHERE name = ? AND holder = ? AND epoch = ? AND until > ?"
+        found = (lease.name, lease.holder, lease.epoch, time.time_ns() // 1000)
+        if not await self._run(self._reader.all, "fence", text, found):
+            raise lost(lease)
 
     async def _holders(self, keys: Sequence[str]) -> dict[str, str]:
         return await self._run(self._reader.holders, keys)

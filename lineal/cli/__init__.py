@@ -10,7 +10,7 @@ import sys
 import typer
 
 from lineal import __version__
-from lineal.cli import artifacts, asking, audit, moving, serving, signing, tokens, transferring
+from lineal.cli import artifacts, asking, audit, deploying, moving, serving, signing, tokens, transferring
 from lineal.cli.output import complain
 from lineal.errors import InvalidArgument, LinealError
 
@@ -38,6 +38,11 @@ app.command()(signing.sign)
 app.command()(signing.verify)
 app.command()(transferring.push)
 app.command()(transferring.pull)
+app.command()(deploying.deploy)
+app.command()(deploying.promote)
+app.command()(deploying.rollback)
+app.command()(deploying.stop)
+app.command()(deploying.status)
 app.command()(tokens.token)
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(audit.app, name="audit")

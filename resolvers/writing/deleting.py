@@ -47,8 +47,19 @@ class Deleted:
 Delete = Callable[..., Awaitable[Deleted]]
 
 
-def deleting(action: str, kind: NodeKind, field: str, needs: Role | None = Role.CONTRIBUTOR) -> Delete:
-    """A use case that deletes a node, which `field` of the input names, with its parts."""
+async def _anything(_tx: Transaction, _node: Node) -> None:
+    """Whatever it is, it may go."""
+
+
+def deleting(
+    action: str,
+    kind: NodeKind,
+    field: str,
+    needs: Role | None = Role.CONTRIBUTOR,
+    *,
+    first: Callable[[Transaction, Node], Awaitable[None]] = _anything,
+) -> Delete:
+    """A use case that deletes a node, which `field` of the input names, with its parts; `first` may refuse."""
 
     async def delete(op: Operation, *, address: str, revision: int | None = None) -> Deleted:
         """Leave tombstones and free the names. With `revision`, only if the node still has it.
@@ -61,6 +72,7 @@ def deleting(action: str, kind: NodeKind, field: str, needs: Role | None = Role.
             id = await find(tx, address, field, kind.name)
             node = (await tx.lock([id]))[id]
             await tx.update([Update(id, revision=revision)])
+            await first(tx, node)
             parts = await _parts(tx, node)
             await remove(tx, [node, *parts], field)
             return Deleted(node, len(parts))

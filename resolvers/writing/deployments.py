@@ -7,8 +7,8 @@ from typing import Any
 
 from graph import ontology, validation
 from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION
-from graph.port import Transaction
-from lineal.errors import InvalidArgument, LimitExceeded
+from graph.port import Node, Transaction
+from lineal.errors import InvalidArgument, LimitExceeded, PreconditionFailed
 from resolvers.writing.command import command
 from resolvers.writing.common import NOTHING, UNSET, NamedValue, Served, Unset, present
 from resolvers.writing.common import properties as settable
@@ -23,7 +23,16 @@ MAX_SERVED = 100
 ROUNDING = 1e-9
 
 rename_deployment = renaming("renameDeployment", DEPLOYMENT, "deployment")
-delete_deployment = deleting("deleteDeployment", DEPLOYMENT, "deployment")
+
+
+async def _stopped(_tx: Transaction, node: Node) -> None:
+    """Raises PreconditionFailed: Lineal would lose sight of what its platform goes on serving."""
+    if node.props.get("managed") and node.props.get("phase") != "STOPPED":
+        msg = f"deployment: {node.name!r} is {node.props.get('phase')}; stop it first, so that nothing goes on serving"
+        raise PreconditionFailed(msg, field="deployment")
+
+
+delete_deployment = deleting("deleteDeployment", DEPLOYMENT, "deployment", first=_stopped)
 
 
 @command("recordDeployment")
@@ -74,7 +83,8 @@ async def update_deployment(
 ) -> str:
     """Change a deployment. `serves` replaces all that it serves, and adds a revision if that is a change.
 
-    None takes environment or target away. Raises NotFound, Conflict, InvalidArgument.
+    None takes environment or target away. Raises NotFound, Conflict, InvalidArgument, PreconditionFailed (Lineal itself
+    brings it about: then only its properties can be changed so).
     """
     draft = Draft(tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
@@ -84,6 +94,10 @@ async def update_deployment(
     }
     served = _served(draft, () if serves is UNSET or serves is None else serves)
     await draft.find()
+    assert deployment.node is not None
+    if deployment.node.props.get("managed") and not (serves is UNSET and environment is UNSET and target is UNSET):
+        msg = f"deployment: {deployment.node.name!r} is brought about by Lineal; say what it serves with deploy"
+        raise PreconditionFailed(msg, field="deployment")
     draft.set(deployment.id, settable(DEPLOYMENT, properties), revision=revision)
     for edge, place in places.items():
         await lead_to(draft, edge, deployment, {} if place is None else {place.id: {}})

@@ -25,6 +25,7 @@ import strawberry
 from strawberry.types.base import get_object_definition
 
 from graph.ontology import NodeKind, Property, Type
+from resolvers.deploying.deploying import Deploying
 from resolvers.writing.command import MAX_KEY, BatchCommand, Command, Procedure
 from resolvers.writing.deleting import Delete
 from schema.context import Info
@@ -33,7 +34,7 @@ from schema.scalars import JSON, BigInt, DateTime
 
 T = TypeVar("T", bound=type)
 
-UseCase = Command[...] | BatchCommand[...] | Procedure[...]
+UseCase = Command[...] | BatchCommand[...] | Procedure[...] | Deploying[...]
 
 _TYPES: Final[Mapping[Type, Any]] = {
     Type.STRING: str,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
-from graph.port import Graph, Lease
+import pytest
+
+from graph.port import Graph, Lease, NewNode, Transaction
+from lineal.errors import Conflict
 from tests import building
 
 
@@ -46,6 +50,59 @@ async def test_a_lease_that_ran_out_goes_to_another_and_its_old_release_has_no_e
 async def test_of_many_who_claim_at_once_one_gets_it(graph: Graph) -> None:
     answers = await asyncio.gather(*(graph.claim("work", f"holder {n}", 60) for n in range(8)))
     assert sum(a is not None for a in answers) == 1
+
+
+async def write_under(graph: Graph, lease: Lease, name: str) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.fence(lease)
+        await tx.create([NewNode("Model", name, "default")])
+
+    await graph.write(work, by="test", action="test")
+
+
+async def test_who_holds_a_lease_writes_under_it(graph: Graph) -> None:
+    await write_under(graph, await claimed(graph, "a"), "m")
+    async with graph.snapshot() as snapshot:
+        assert len((await snapshot.find("Model")).items) == 1
+
+
+@pytest.mark.parametrize("wrong", ["ran out", "taken over", "given back", "another epoch", "unknown"])
+async def test_who_holds_a_lease_no_more_writes_nothing(graph: Graph, wrong: str) -> None:
+    lease = await claimed(graph, "a", 0.01 if wrong in {"ran out", "taken over"} else 60)
+    await asyncio.sleep(0.05)
+    if wrong == "taken over":
+        await claimed(graph, "b")
+    elif wrong == "given back":
+        await graph.release(lease)
+    elif wrong == "another epoch":
+        lease = replace(lease, epoch=lease.epoch - 1)
+    elif wrong == "unknown":
+        lease = replace(lease, name="nothing")
+    with pytest.raises(Conflict):
+        await write_under(graph, lease, "m")
+    async with graph.snapshot() as snapshot:
+        assert len((await snapshot.find("Model")).items) == 0
+
+
+async def test_a_lease_is_not_taken_over_before_a_write_under_it_is_committed(graph: Graph) -> None:
+    lease, fenced, go_on = await claimed(graph, "a", 0.5), asyncio.Event(), asyncio.Event()
+
+    async def work(tx: Transaction) -> None:
+        await tx.fence(lease)
+        fenced.set()
+        await go_on.wait()
+        await tx.create([NewNode("Model", "m", "default")])
+
+    writing = asyncio.create_task(graph.write(work, by="test", action="test"))
+    await fenced.wait()
+    taking = asyncio.create_task(graph.claim("work", "b", 60))
+    await asyncio.sleep(0.6)
+    assert not taking.done()
+    go_on.set()
+    await writing
+    taken = await taking
+    assert taken is not None
+    assert taken.epoch == lease.epoch + 1
 
 
 async def test_a_fenced_off_sequencer_gives_no_numbers(neo4j_graph: Graph) -> None:

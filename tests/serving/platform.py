@@ -47,6 +47,8 @@ class Platform:
         return known and fresh
 
     def tell(self, body: dict[str, Any]) -> None:
+        with self._kept.with_suffix(".told").open("a") as told:
+            told.write(f"{body['name']} {body['revision']}\n")
         there = self._deployments.setdefault(body["name"], {"served": []})
         there["wanted"], there["target"], there["settled"] = body["wanted"], body["served"], False
         up = {(each["number"], each["tag"]): each for each in there["served"]}
@@ -152,6 +154,12 @@ class PlatformServer(Server):
         self.url = f"http://127.0.0.1:{self.port}"
         self.kept = home / "deployments.json"
         self._key = key
+
+    def told(self) -> list[tuple[str, int]]:
+        """What it was told, in order: names and revisions."""
+        file = self.kept.with_suffix(".told")
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(name, int(revision)) for name, _, revision in (line.partition(" ") for line in lines)]
 
     def prepare(self) -> tuple[list[str], dict[str, str]]:
         command = [sys.executable, "-m", "tests.serving.platform", str(self.port), str(self.kept), self._key]

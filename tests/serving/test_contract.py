@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from lineal.errors import InvalidArgument, LinealError, PreconditionFailed, Unavailable
-from serving.port import NOTHING, Adapter, Desired, Observed, Served, State, fulfils
+from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFailed, Unavailable
+from serving.port import GUARD, NOTHING, Adapter, Desired, Observed, Served, State, fulfils
 from tests.serving.faults import Fault
 from tests.serving.rigs import SECRET, Rig
 
@@ -207,6 +207,24 @@ async def test_a_look_that_fails_is_told_and_changes_nothing(rig: Rig, name: str
         with pytest.raises(Unavailable):
             await adapter.apply(desired(rig, name, {1: 1.0}))
         assert rig.faults.changes == []
+
+
+async def test_who_lost_the_lease_makes_no_call_that_changes_anything(rig: Rig, adapter: Adapter, name: str) -> None:
+    await settle(rig, adapter, desired(rig, name, {1: 1.0}))
+    rig.faults.clear()
+
+    def lost() -> None:
+        raise Conflict("the lease is somebody else's now")
+
+    token = GUARD.set(lost)
+    try:
+        for wanted in (desired(rig, name, {2: 1.0}, revision=2), Desired(name, 2)):
+            with pytest.raises(Conflict):
+                await adapter.apply(wanted)
+    finally:
+        GUARD.reset(token)
+    assert rig.faults.changes == []
+    await answers(rig, name, 1)
 
 
 async def test_a_server_that_is_away_is_told_and_the_rollout_goes_on_when_it_is_back(

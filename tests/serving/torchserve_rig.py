@@ -72,9 +72,18 @@ class TorchServeRig(Rig):
         self.server.kill()
         self.server.start()
 
-    async def meddle(self, name: str) -> None:
+    def _management(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.secret}"}
-        async with httpx.AsyncClient(verify=False, base_url=self.server.management, headers=headers) as client:
+        return httpx.AsyncClient(verify=False, base_url=self.server.management, headers=headers)
+
+    async def register(self, file: str, name: str) -> None:
+        """Register an archive as somebody else would."""
+        params = {"url": file, "model_name": name, "initial_workers": "1", "synchronous": "true"}
+        async with self._management() as client:
+            (await client.post("/models", params=params, timeout=60)).raise_for_status()
+
+    async def meddle(self, name: str) -> None:
+        async with self._management() as client:
             (await client.put(f"/models/{name}/2/set-default", timeout=60)).raise_for_status()
             (await client.delete(f"/models/{name}/1", timeout=60)).raise_for_status()
 

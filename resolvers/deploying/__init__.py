@@ -1,0 +1,1 @@
+"""Deployments that Lineal brings about itself: what they shall serve, and the reconciler that sees to it."""

@@ -1,0 +1,179 @@
+"""What follows from what a platform is seen to serve: the next state of a deployment, a function of what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from resolvers.deploying.plans import Plan
+from serving.port import Desired, Observed, Seen, State, fulfils
+
+MAX_MESSAGE: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a deployment.
+
+    `deployment` and `revision` are the properties to set, None to remove one. `serving` are the shares of the
+    versions that are truly served, by id, or None where nothing is known of it. `act` is whether the platform is to be
+    told again; `rolls_back` whether the last good revision takes over. `noteworthy` is whether it is an event.
+    """
+
+    deployment: Mapping[str, Any] = field(default_factory=dict)
+    revision: Mapping[str, Any] = field(default_factory=dict)
+    serving: Mapping[str, float | None] | None = None
+    act: bool = False
+    rolls_back: bool = False
+    noteworthy: bool = False
+
+    @property
+    def phase(self) -> str:
+        """The phase that it comes to."""
+        return str(self.deployment["phase"])
+
+
+Known = Mapping[int, Sequence[tuple[str, str]]]
+"""The versions that a platform may have, by their number: id, and tag of the files."""
+
+
+def judge(
+    plan: Plan, desired: Desired, seen: Observed | None, now: int, trouble: str, *, known: Known, full: bool = True
+) -> Verdict:
+    """The next state.
+
+    `seen` is None where the platform did not answer, and `trouble` then says how; else `trouble` is what the platform
+    refused when it was last told. `full` is whether this is one of the looks that come every so often, which is when
+    what failed or drifted is tried again. `now` is in microseconds.
+    """
+    if seen is None:
+        return _told(plan, "UNREACHABLE", trouble, None, None, quiet=True)
+    serving = truly_served(seen, known)
+    if fulfils(seen, desired):
+        return _fulfilled(plan, desired, seen, serving, now)
+    state = plan.revision.props.get("state")
+    if state in {"PENDING", "ROLLING_OUT"}:
+        return _rolling(plan, desired, seen, serving, now=now, trouble=trouble)
+    if state == "FAILED":
+        told = _told(plan, "FAILED", str(plan.revision.props.get("message", "")), seen, serving)
+        # What was told last is still what is wanted, and whatever stood in its way may have gone.
+        return _acting(told, act=full)
+    repairs = plan.deployment.props.get("driftPolicy", "REPAIR") == "REPAIR"
+    told = _told(plan, "DRIFTED", trouble or _difference(seen, desired), seen, serving, quiet=True)
+    first = plan.deployment.props.get("phase") != "DRIFTED"
+    return _acting(told, act=repairs and (full or first))
+
+
+def truly_served(seen: Observed, known: Known) -> dict[str, float | None]:
+    """The shares of the versions that answer, by id, as far as they are known."""
+    return {
+        id: each.weight
+        for each in seen.seen
+        if each.state is State.READY and each.number is not None
+        for id in [next((id for id, tag in known.get(each.number, ()) if each.tag in {"", tag}), None)]
+        if id is not None
+    }
+
+
+def _fulfilled(plan: Plan, desired: Desired, seen: Observed, serving: Mapping[str, float | None], now: int) -> Verdict:
+    phase = "READY" if desired.served else "STOPPED"
+    weights = {each.version: each.weight for each in desired.served}
+    shares = {id: weights.get(id) if weight is None else weight for id, weight in serving.items()}
+    told = _told(plan, phase, seen.message, seen, shares)
+    verified = plan.revision.props.get("state") == "VERIFIED"
+    more = {"verifiedRevision": plan.number, **({"uri": seen.url} if seen.url else {})}
+    new = {name: value for name, value in more.items() if plan.deployment.props.get(name) != value}
+    return Verdict(
+        {**told.deployment, **new},
+        {} if verified else {"state": "VERIFIED", "verifiedAt": now, "message": None},
+        shares,
+        noteworthy=told.noteworthy or not verified,
+    )
+
+
+def _rolling(
+    plan: Plan, desired: Desired, seen: Observed, serving: Mapping[str, float | None], *, now: int, trouble: str
+) -> Verdict:
+    wanted = {each.number for each in desired.served}
+    failed = next(
+        (each.message or "it failed" for each in seen.seen if each.state is State.FAILED and each.number in wanted), ""
+    )
+    began = plan.revision.props.get("startedAt")
+    # Time in which the platform could not be reached is not the rollout's.
+    if began is None or plan.deployment.props.get("phase") == "UNREACHABLE":
+        began = now
+    late = now - began > plan.progress
+    problem = trouble or failed
+    if not problem and late:
+        problem = f"it was not served as told within {plan.progress // 1_000_000} s: {_difference(seen, desired)}"
+    if not problem:
+        told = _told(plan, "ROLLING_OUT", _difference(seen, desired), seen, serving, quiet=True)
+        return Verdict(
+            told.deployment, {"state": "ROLLING_OUT", "startedAt": began}, serving, True, False, told.noteworthy
+        )
+    backs = bool(plan.deployment.props.get("verifiedRevision")) and plan.revision.props.get("cause") not in {
+        "ROLL_BACK",
+        "STOP",
+    }
+    told = _told(plan, "FAILED", problem, seen, serving)
+    failure = {"state": "FAILED", "message": problem[:MAX_MESSAGE]}
+    return Verdict(told.deployment, failure, serving, rolls_back=backs, noteworthy=True)
+
+
+def _told(
+    plan: Plan,
+    phase: str,
+    message: str,
+    seen: Observed | None,
+    serving: Mapping[str, float | None] | None,
+    *,
+    quiet: bool = False,
+) -> Verdict:
+    """A phase, a message and the replicas; it is an event when the phase is another, or, unless quiet, the message."""
+    now = plan.deployment.props
+    text = message[:MAX_MESSAGE] or None
+    props: dict[str, Any] = {"phase": phase, "message": text}
+    if seen is not None:
+        props["replicas"] = seen.replicas
+    changed = {name for name, value in props.items() if now.get(name) != value}
+    noteworthy = "phase" in changed or ("message" in changed and not quiet)
+    return Verdict(props, serving=serving, noteworthy=noteworthy)
+
+
+def _acting(verdict: Verdict, *, act: bool) -> Verdict:
+    return Verdict(verdict.deployment, verdict.revision, verdict.serving, act, False, verdict.noteworthy)
+
+
+def _difference(seen: Observed, desired: Desired) -> str:
+    """What is served, and what shall be, in words."""
+    wanted = ", ".join(f"{each.number} ({each.weight:.0%})" for each in desired.served) or "nothing"
+    return f"{_list(seen)} is served, {wanted} shall be"
+
+
+def _list(seen: Observed) -> str:
+    return ", ".join(map(_one, seen.seen)) or "nothing"
+
+
+def _one(each: Seen) -> str:
+    number = "something else" if each.number is None else str(each.number)
+    share = "" if each.weight is None else f", {each.weight:.0%}"
+    return f"{number} ({each.state.value.lower()}{share})"
+
+
+def as_seen(seen: Observed | None) -> dict[str, Any] | None:
+    """What was seen, as an event keeps it."""
+    if seen is None:
+        return None
+    return {
+        "versions": [
+            {
+                "number": each.number,
+                "state": each.state.value,
+                "weight": each.weight,
+                "replicas": each.replicas,
+                "message": each.message[:200] or None,
+            }
+            for each in seen.seen[:100]
+        ]
+    }

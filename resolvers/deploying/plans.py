@@ -1,0 +1,110 @@
+"""What deployments were told last, read for many of them at once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION, SERVING_TARGET
+from graph.port import Hop, Link, Node, Order, Paging, Snapshot
+from resolvers.deploying.sources import Source, sources_of
+from resolvers.reading import all_links
+from serving.port import Desired, Served
+from storage.port import Storage
+
+PROGRESS_SECONDS: Final = 600
+"""How long a rollout may take, unless the deployment says otherwise."""
+
+ON_TARGET: Final = Hop("DEPLOYED_TO", "IN", DEPLOYMENT.name)
+TARGET: Final = Hop("DEPLOYED_TO", "OUT", SERVING_TARGET.name)
+REVISIONS: Final = Hop("REVISION_OF", "IN", DEPLOYMENT_REVISION.name)
+SPECIFIED: Final = Hop("SPECIFIES", "OUT", MODEL_VERSION.name)
+SERVED: Final = Hop("SERVES", "OUT", MODEL_VERSION.name)
+LATEST: Final = Order("number", descending=True)
+
+_UNUSABLE: Final = re.compile(r"[^a-z0-9-]+")
+_LONGEST: Final = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A deployment, the revision that it was told last, and the versions with their shares that this names.
+
+    `serving` are the versions that the graph says are served now, with their shares.
+    """
+
+    deployment: Node
+    revision: Node
+    versions: Sequence[tuple[Node, float]]
+    serving: Sequence[tuple[Node, float | None]]
+
+    @property
+    def name(self) -> str:
+        """What its platform knows it by."""
+        return str(self.deployment.props["platformName"])
+
+    @property
+    def number(self) -> int:
+        """The number of the revision."""
+        return int(self.revision.props["number"])
+
+    @property
+    def progress(self) -> int:
+        """Microseconds that a rollout may take."""
+        return int(self.deployment.props.get("progressSeconds", PROGRESS_SECONDS)) * 1_000_000
+
+    def desired(self, sources: Mapping[str, Source]) -> Desired:
+        """As its platform is told."""
+        served = (
+            Served(int(version.props["number"]), weight, sources[version.id], version.id)
+            for version, weight in self.versions
+        )
+        props = self.revision.props
+        return Desired(self.name, self.number, tuple(served), props.get("resources", {}), props.get("settings", {}))
+
+
+async def plans_of(snapshot: Snapshot, deployments: Sequence[Node]) -> list[Plan]:
+    """The plans of these, in three statements; those without a revision are left out."""
+    if not deployments:
+        return []
+    ids = [node.id for node in deployments]
+    latest = await snapshot.neighbours(ids, REVISIONS, order=LATEST, paging=Paging(first=1))
+    revisions = {id: page.items[0].node for id, page in latest.items() if page.items}
+    specified = await all_links(snapshot, [node.id for node in revisions.values()], SPECIFIED)
+    serving = await all_links(snapshot, ids, SERVED)
+    return [
+        Plan(
+            node,
+            revisions[node.id],
+            [(link.node, weight_of(link)) for link in specified.get(revisions[node.id].id, ())],
+            [(link.node, link.edge.props.get("weight")) for link in serving.get(node.id, ())],
+        )
+        for node in deployments
+        if node.id in revisions
+    ]
+
+
+async def sources(snapshot: Snapshot, plans: Sequence[Plan], storage: Storage, base: str) -> dict[str, Source]:
+    """The files of all versions of these plans, and of what is served now, by their ids, in one statement."""
+    versions = {version.id: version for plan in plans for version, _ in (*plan.versions, *plan.serving)}
+    return await sources_of(snapshot, list(versions.values()), storage, base) if versions else {}
+
+
+def weight_of(link: Link) -> float:
+    """The share on an edge; all of it where none is said."""
+    props: Mapping[str, Any] = link.edge.props
+    return float(props.get("weight", 1.0))
+
+
+def platform_name(workspace: str, name: str) -> str:
+    """What a platform knows a deployment by: 1 to 63 small letters, digits and hyphens, a letter first.
+
+    It is readable, and told from others by a part of a digest.
+    """
+    readable = _UNUSABLE.sub("-", f"{workspace}-{name}".lower()).strip("-")
+    digest = hashlib.sha256(f"{workspace}/{name}".encode()).hexdigest()[:8]
+    readable = readable if readable[:1].isalpha() else f"d-{readable}"
+    return f"{readable[: _LONGEST - 9].rstrip('-')}-{digest}"

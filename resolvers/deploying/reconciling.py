@@ -1,0 +1,366 @@
+"""The reconciler: drives serving targets to what deployments were told, and keeps in the graph what they truly serve.
+
+Any number of processes share the targets: whoever holds the lease of a target acts on it, alone. Nothing is remembered
+that is not in the graph, so another process goes on wherever this one stops. What is written is fenced by the lease,
+and so is each single call to a platform: who lost the lease in the middle makes no further one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from graph.address import Address
+from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION, SERVING_TARGET
+from graph.port import (
+    EVERYTHING,
+    All,
+    EdgeMatch,
+    Graph,
+    Lease,
+    NewEdge,
+    Node,
+    Paging,
+    Prop,
+    Snapshot,
+    Transaction,
+    Update,
+)
+from lineal.errors import Conflict, LinealError, PreconditionFailed, Unavailable
+from resolvers.deploying.deploying import note_event
+from resolvers.deploying.judging import Known, Verdict, as_seen, judge
+from resolvers.deploying.plans import ON_TARGET, SPECIFIED, TARGET, Plan, plans_of, sources, weight_of
+from resolvers.deploying.sources import Source, sources_of
+from resolvers.deploying.targets import Targets
+from resolvers.reading import all_links
+from resolvers.writing.draft import Draft
+from serving.port import GUARD, Adapter, Desired, Observed, tag_of
+from storage.port import Storage
+
+LEASE_SECONDS: Final = 10.0
+MARGIN_SECONDS: Final = 2.0
+"""How long before the end of a lease nothing more is begun under it."""
+POLL_SECONDS: Final = 1.0
+"""Between two looks for deployments that were told something."""
+ACTION: Final = "reconcile"
+
+_log = logging.getLogger("lineal.serving")
+
+
+class _Held:
+    """A lease, and until when it may be acted on by this process's own clock."""
+
+    def __init__(self, lease: Lease, until: float) -> None:
+        self.lease = lease
+        self.until = until
+        self.lost = False
+
+    def check(self) -> None:
+        """Raises Conflict: it does not hold any more, or not long enough to begin anything."""
+        if self.lost or time.monotonic() > self.until - MARGIN_SECONDS:
+            raise Conflict(f"the lease {self.lease.name} does not hold any more")
+
+
+@dataclass(slots=True)
+class _Look:
+    """What is known of some deployments at one moment."""
+
+    plans: Sequence[Plan]
+    desired: Mapping[str, Desired]
+    sources: Mapping[str, Source]
+    seen: Mapping[str, Observed] | None = None
+    trouble: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
+    """What a target refused, by the id of the deployment."""
+
+
+class Reconciler:
+    """Looks after the deployments on these targets.
+
+    `holder` is the name under which this process holds leases, `by` the one that its writes are recorded under; `every`
+    is the number of seconds between two looks at all that a target serves; `base` is this server's address.
+    """
+
+    def __init__(
+        self, graph: Graph, storage: Storage, targets: Targets, *, by: str, holder: str, every: float, base: str
+    ) -> None:
+        self._graph, self._storage, self._targets = graph, storage, targets
+        self._by, self._holder, self._every, self._base = by, holder, every, base
+        self._others: dict[str, dict[str, Desired]] = {}
+        """What is wanted of each target besides, as of the last full look, by the id of the deployment."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        if not self._targets.names:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
+            for name in self._targets.names:
+                group.create_task(self._look_after(name))
+
+    # ── When to look ──────────────────────────────────────────────────────────────────────────────
+
+    async def _watch(self) -> None:
+        """Wake those who look after targets on which something waits to be done; one statement where nothing does."""
+        waiting = All((Prop("managed", "eq", True), Prop("phase", "in", ["PENDING", "ROLLING_OUT"])))
+        while True:
+            try:
+                async with self._graph.snapshot(EVERYTHING) as snapshot:
+                    page = await snapshot.find(DEPLOYMENT.name, waiting, paging=Paging(first=500))
+                    places = await all_links(snapshot, [node.id for node in page.items], TARGET) if page.items else {}
+                for name in {link.node.name for links in places.values() for link in links}:
+                    self._targets.wake(name)
+            except LinealError as error:
+                _log.warning("deployments wait: %s", error.message)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _look_after(self, target: str) -> None:
+        """Hold the lease of a target as long as it can be had, and look at it then."""
+        while True:
+            try:
+                began = time.monotonic()
+                lease = await self._graph.claim(f"target {target}", self._holder, LEASE_SECONDS)
+                if lease is not None:
+                    async with self._holding(_Held(lease, began + LEASE_SECONDS)) as held:
+                        await self._act(target, held)
+            except Conflict as error:
+                _log.info("target %s: %s", target, error.message)
+            except LinealError as error:
+                _log.warning("target %s waits: %s", target, error.message)
+            except Exception:  # noqa: BLE001 - a defect met on one target must not end what is done about the others
+                _log.exception("target %s: a defect", target)
+            await asyncio.sleep(random.uniform(0.5, 1.0) * LEASE_SECONDS / 3)  # noqa: S311 - it spreads tries, it hides nothing
+
+    @asynccontextmanager
+    async def _holding(self, held: _Held) -> AsyncIterator[_Held]:
+        """Renew a lease meanwhile, and give it back; every call to a platform is held to it."""
+
+        async def renew() -> None:
+            while not held.lost:
+                await asyncio.sleep(LEASE_SECONDS / 4)
+                began = time.monotonic()
+                with suppress(Unavailable):
+                    lease = await self._graph.claim(held.lease.name, self._holder, LEASE_SECONDS)
+                    if lease is None or lease.epoch != held.lease.epoch:
+                        held.lost = True
+                    else:
+                        held.until = began + LEASE_SECONDS
+
+        renewing = asyncio.create_task(renew())
+        guarded = GUARD.set(held.check)
+        try:
+            yield held
+        finally:
+            GUARD.reset(guarded)
+            renewing.cancel()
+            await asyncio.wait([renewing])
+            with suppress(LinealError):
+                await self._graph.release(held.lease)
+
+    async def _act(self, target: str, held: _Held) -> None:
+        """Look at a target again and again, for as long as the lease holds."""
+        changed, due = self._targets.changed(target), 0.0
+        adapter = self._targets.adapter(target)
+        while True:
+            held.check()
+            changed.clear()
+            full = time.monotonic() >= due
+            if full:
+                due = time.monotonic() + self._every
+            await self._round(target, adapter, held, full=full)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                    await changed.wait()
+
+    # ── One look ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _round(self, target: str, adapter: Adapter, held: _Held, *, full: bool) -> None:
+        """Look at all deployments of a target, or at those that wait, write what follows, and act."""
+        look = await self._read(target, full=full)
+        if full:
+            self._others[target] = dict(look.desired)
+        else:
+            self._others.setdefault(target, {}).update(look.desired)
+        if not look.plans:
+            return
+        try:
+            look.seen = await adapter.observe([plan.name for plan in look.plans])
+        except Unavailable as error:
+            look.trouble = error.message
+        verdicts = await self._settle(look, held, full=full)
+        acting = [plan for plan in look.plans if verdicts[plan.deployment.id].act]
+        for plan in acting:
+            id = plan.deployment.id
+            others = [each for other, each in self._others[target].items() if other != id and each.served]
+            try:
+                await adapter.apply(look.desired[id], others)
+            except Unavailable as error:
+                _log.info("target %s: %s", target, error.message)
+                break
+            except PreconditionFailed as error:
+                look.refused[id] = error.message
+        if look.refused:
+            refused = [plan for plan in look.plans if plan.deployment.id in look.refused]
+            await self._settle(
+                _Look(refused, look.desired, look.sources, look.seen, refused=look.refused), held, full=False
+            )
+
+    async def _read(self, target: str, *, full: bool) -> _Look:
+        async with self._graph.snapshot(EVERYTHING) as snapshot:
+            found = await self._deployments(snapshot, target)
+            active = [node for node in found if full or node.props.get("phase") in {"PENDING", "ROLLING_OUT"}]
+            plans = await plans_of(snapshot, active)
+            files = await sources(snapshot, plans, self._storage, self._base)
+        watched = [plan for plan in plans if plan.deployment.props.get("phase") != "STOPPED"]
+        return _Look(watched, {plan.deployment.id: plan.desired(files) for plan in plans}, files)
+
+    async def _deployments(self, snapshot: Snapshot, target: str) -> list[Node]:
+        """The managed deployments on the target of this name, in all workspaces."""
+        page = await snapshot.find(SERVING_TARGET.name, All((Prop("name", "eq", target), Prop("managed", "eq", True))))
+        links = await all_links(snapshot, [node.id for node in page.items], ON_TARGET) if page.items else {}
+        found = [link.node for each in links.values() for link in each if link.node.props.get("managed")]
+        return [node for node in found if self._targets.serves(target, node.workspace)]
+
+    async def _settle(self, look: _Look, held: _Held, *, full: bool) -> dict[str, Verdict]:
+        """What becomes of each deployment, written in one transaction; by its id."""
+        now = time.time_ns() // 1_000
+        known = await self._known(look)
+        verdicts = {
+            plan.deployment.id: judge(
+                plan,
+                look.desired[plan.deployment.id],
+                None if look.seen is None else look.seen[plan.name],
+                now,
+                look.refused.get(plan.deployment.id, look.trouble),
+                known=known[plan.deployment.id],
+                full=full,
+            )
+            for plan in look.plans
+        }
+        changing = [plan for plan in look.plans if _changes(plan, verdicts[plan.deployment.id])]
+        if changing:
+
+            async def work(tx: Transaction) -> None:
+                await tx.fence(held.lease)
+                await self._write(tx, changing, verdicts, look, held.lease)
+
+            await self._graph.write(work, by=self._by, action=ACTION)
+        return verdicts
+
+    async def _known(self, look: _Look) -> dict[str, Known]:
+        """The versions that a platform may have of each deployment, by number; earlier ones are looked for."""
+        known: dict[str, dict[int, list[tuple[str, str]]]] = {}
+        unknown: dict[str, set[int]] = {}
+        for plan in look.plans:
+            mine = known.setdefault(plan.deployment.id, {})
+            for version, _ in (*plan.versions, *plan.serving):
+                mine.setdefault(int(version.props["number"]), []).append((version.id, tag_of(look.sources[version.id])))
+            seen = () if look.seen is None else look.seen[plan.name].seen
+            if numbers := {each.number for each in seen if each.number is not None} - mine.keys():
+                unknown[plan.deployment.id] = numbers
+        if unknown:
+            async with self._graph.snapshot(EVERYTHING) as snapshot:
+                for id, numbers in unknown.items():
+                    model = _model(next(plan for plan in look.plans if plan.deployment.id == id))
+                    if model is not None:
+                        found = await _numbered(snapshot, model, numbers)
+                        files = await sources_of(snapshot, found, self._storage, self._base)
+                        for node in found:
+                            entry = (node.id, tag_of(files[node.id]))
+                            known[id].setdefault(int(node.props["number"]), []).append(entry)
+        return dict(known)
+
+    # ── What is written ───────────────────────────────────────────────────────────────────────────
+
+    async def _write(
+        self, tx: Transaction, plans: Sequence[Plan], verdicts: Mapping[str, Verdict], look: _Look, lease: Lease
+    ) -> None:
+        nodes = await tx.lock([plan.deployment.id for plan in plans])
+        draft = Draft(tx)
+        ends, links, updates = list[EdgeMatch](), list[NewEdge](), list[Update]()
+        for plan in plans:
+            node, verdict = nodes[plan.deployment.id], verdicts[plan.deployment.id]
+            if node.props.get("desiredRevision") != plan.number:
+                # It was told something else since it was read: that is looked at next.
+                continue
+            updates.append(Update(node.id, verdict.deployment))
+            if verdict.revision:
+                updates.append(Update(plan.revision.id, verdict.revision))
+            if verdict.serving is not None:
+                now = {version.id: weight for version, weight in plan.serving}
+                for id in now.keys() - verdict.serving.keys():
+                    ends.append(EdgeMatch("SERVES", node.id, id))
+                for id, weight in verdict.serving.items():
+                    if id not in now or now[id] != weight:
+                        ends += [EdgeMatch("SERVES", node.id, id)] if id in now else []
+                        links.append(NewEdge("SERVES", node.id, id, props={} if weight is None else {"weight": weight}))
+            if verdict.noteworthy:
+                seen = as_seen(None if look.seen is None else look.seen.get(plan.name))
+                about = {"seen": seen, "holder": lease.holder, "epoch": lease.epoch}
+                message = verdict.deployment.get("message")
+                note_event(
+                    draft,
+                    node,
+                    verdict.phase,
+                    plan.number,
+                    message,
+                    **{n: v for n, v in about.items() if v is not None},
+                )
+            if verdict.rolls_back:
+                updates += await _back(tx, draft, node, plan, verdict)
+        await tx.update(updates)
+        if ends:
+            await tx.unlink(ends)
+        await tx.link(links)
+        await draft.save()
+
+
+async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> list[Update]:
+    """Add a revision that restores the last good one. The updates of the deployment."""
+    good = Address(DEPLOYMENT_REVISION.name, node.workspace, node.name, str(node.props["verifiedRevision"]))
+    (revision,) = await tx.resolve([good])
+    assert revision is not None
+    restored = (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])
+    number = plan.number + 1
+    reason = f"revision {plan.number} failed: {verdict.deployment.get('message')}"
+    props = {
+        "cause": "ROLL_BACK",
+        "state": "PENDING",
+        "reason": reason,
+        "restores": int(revision.props["number"]),
+        **{name: revision.props[name] for name in ("resources", "settings") if name in revision.props},
+    }
+    made = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=props)
+    for link in restored:
+        draft.link("SPECIFIES", made, link.node.id, props={"weight": weight_of(link)})
+    note_event(draft, node, "PENDING", number, reason)
+    return [Update(node.id, {"desiredRevision": number, "phase": "PENDING", "message": reason})]
+
+
+def _changes(plan: Plan, verdict: Verdict) -> bool:
+    """Whether anything of a verdict is not in the graph yet."""
+    deployment = any(plan.deployment.props.get(name) != value for name, value in verdict.deployment.items())
+    revision = any(plan.revision.props.get(name) != value for name, value in verdict.revision.items())
+    now = {version.id: weight for version, weight in plan.serving}
+    serving = verdict.serving is not None and dict(verdict.serving) != now
+    return deployment or revision or serving or verdict.rolls_back
+
+
+def _model(plan: Plan) -> str | None:
+    """The id of the model whose versions a deployment serves."""
+    return next((version.container for version, _ in (*plan.versions, *plan.serving)), None)
+
+
+async def _numbered(snapshot: Snapshot, model: str, numbers: set[int]) -> list[Node]:
+    nodes = await snapshot.nodes([model])
+    if model not in nodes:
+        return []
+    owner = nodes[model]
+    wanted = [Address(MODEL_VERSION.name, owner.workspace, owner.name, str(number)) for number in sorted(numbers)]
+    return [node for node in await snapshot.resolve(wanted) if node is not None]

@@ -1,0 +1,1 @@
+"""Deployments that Lineal brings about."""

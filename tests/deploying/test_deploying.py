@@ -1,0 +1,290 @@
+"""Deploying for real: what is told comes true on a platform, and the graph says what is truly served."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from lineal.errors import Conflict, InvalidArgument, LimitExceeded, LinealError, NotFound, PreconditionFailed
+from resolvers.deploying.deploying import canary, deploy, promote, roll_back, stop_deployment
+from resolvers.deploying.targets import Targets
+from resolvers.operation import Operation
+from resolvers.writing.deployments import delete_deployment, update_deployment
+from tests.deploying.conftest import Shop
+
+SEARCH = "deployments:/search"
+
+
+async def test_a_version_that_is_deployed_answers_and_lineage_knows(shop: Shop) -> None:
+    version = await shop.version("7")
+    async with shop.looking_after():
+        told = await shop.deploy(version, environment="production", reason="first")
+        assert (told.props["phase"], told.props["desiredRevision"]) == ("PENDING", 1)
+        ready = await shop.comes_to("READY", 1)
+    assert ready.props["verifiedRevision"] == 1
+    assert await shop.predict() == 7
+    assert await shop.serves() == {"1": 1.0}
+    assert await shop.affected(version) == ["search"]
+    assert await shop.events() == [("PENDING", 1), ("ROLLING_OUT", 1), ("READY", 1)]
+    revision = await shop.node(f"{SEARCH}/1")
+    assert (revision.props["cause"], revision.props["state"]) == ("DEPLOY", "VERIFIED")
+
+
+async def test_rolling_back_is_one_call_and_every_moment_is_remembered(shop: Shop) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    async with shop.looking_after():
+        await shop.deploy(one)
+        await shop.comes_to("READY", 1)
+        first = time.time_ns() // 1_000
+        await shop.deploy(two)
+        await shop.comes_to("READY", 2)
+        assert await shop.predict() == 2
+        second = time.time_ns() // 1_000
+        await shop.do(roll_back, address=SEARCH, reason="two is worse")
+        await shop.comes_to("READY", 3)
+    assert await shop.predict() == 1
+    assert await shop.serves() == {"1": 1.0}
+    revision = await shop.node(f"{SEARCH}/3")
+    assert (revision.props["cause"], revision.props["restores"]) == ("ROLL_BACK", 1)
+    for version, moments in ((one, [True, False, True]), (two, [False, True, False])):
+        found = [await shop.affected(version, as_of) for as_of in (first, second, None)]
+        assert [each == ["search"] for each in found] == moments
+
+
+async def test_a_canary_goes_beside_and_is_promoted(shop: Shop) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    async with shop.looking_after():
+        await shop.deploy(one)
+        await shop.comes_to("READY", 1)
+        await shop.do(canary, address=SEARCH, version=two.id, weight=0.25)
+        await shop.comes_to("READY", 2)
+        assert await shop.serves() == {"1": 0.75, "2": 0.25}
+        assert [await shop.predict(number=number) for number in (1, 2)] == [1, 2]
+        await shop.do(promote, address=SEARCH)
+        await shop.comes_to("READY", 3)
+    assert await shop.serves() == {"2": 1.0}
+    assert await shop.predict() == 2
+
+
+async def test_a_rollout_that_fails_goes_back_by_itself(shop: Shop) -> None:
+    good, bad = await shop.version("1"), await shop.version("cannot be loaded")
+    async with shop.looking_after():
+        await shop.deploy(good)
+        await shop.comes_to("READY", 1)
+        await shop.deploy(bad)
+        await shop.comes_to("READY", 3)
+    assert await shop.predict() == 1
+    failed, back = await shop.node(f"{SEARCH}/2"), await shop.node(f"{SEARCH}/3")
+    assert (failed.props["state"], back.props["cause"], back.props["restores"]) == ("FAILED", "ROLL_BACK", 1)
+    assert "cannot load" in failed.props["message"]
+    assert failed.props["message"] in back.props["reason"]
+
+
+async def test_a_first_rollout_that_fails_has_nothing_to_go_back_to(shop: Shop) -> None:
+    bad, good = await shop.version("cannot be loaded"), await shop.version("2")
+    async with shop.looking_after():
+        await shop.deploy(bad)
+        node = await shop.comes_to("FAILED", 1)
+        assert "cannot load" in node.props["message"]
+        assert await shop.serves() == {}
+        await shop.deploy(good)
+        await shop.comes_to("READY", 2)
+    assert await shop.predict() == 2
+
+
+async def test_a_platform_that_is_away_holds_nobody_up_and_time_does_not_run_meanwhile(shop: Shop) -> None:
+    version = await shop.version("1")
+    shop.platform.kill()
+    async with shop.looking_after():
+        await shop.deploy(version, progress_seconds=2)
+        await shop.comes_to("UNREACHABLE", 1)
+        await asyncio.sleep(2.5)
+        assert (await shop.node(f"{SEARCH}/1")).props["state"] == "PENDING"
+        shop.platform.start()
+        await shop.comes_to("READY", 1)
+    assert await shop.predict() == 1
+
+
+async def test_a_platform_that_comes_back_empty_is_told_again(shop: Shop) -> None:
+    version = await shop.version("1")
+    async with shop.looking_after():
+        await shop.deploy(version)
+        await shop.comes_to("READY", 1)
+        shop.platform.kill()
+        await shop.comes_to("UNREACHABLE", 1)
+        assert await shop.serves() == {"1": 1.0}, "nobody knows that it is not"
+        shop.platform.kept.unlink()
+        shop.platform.start()
+        await shop.comes_to("READY", 1)
+    assert await shop.predict() == 1
+    assert "DRIFTED" in [phase for phase, _ in await shop.events()]
+
+
+async def test_a_change_behind_lineals_back_is_undone(shop: Shop) -> None:
+    version = await shop.version("1")
+    async with shop.looking_after():
+        name = (await shop.deploy(version)).props["platformName"]
+        await shop.comes_to("READY", 1)
+        await shop.awaited(lambda: meddled(shop, name))
+        await shop.awaited(lambda: drifted(shop))
+        await shop.comes_to("READY", 1)
+    assert await shop.predict() == 1
+
+
+async def test_a_change_behind_lineals_back_is_only_told_where_that_is_wanted(shop: Shop) -> None:
+    version = await shop.version("1")
+    async with shop.looking_after():
+        name = (await shop.deploy(version, drift_policy="REPORT")).props["platformName"]
+        await shop.comes_to("READY", 1)
+        await shop.awaited(lambda: meddled(shop, name))
+        node = await shop.comes_to("DRIFTED", 1)
+        assert node.props["message"] == "nothing is served, 1 (100%) shall be"
+        assert await shop.serves() == {}
+        await asyncio.sleep(1)
+        assert (await shop.node()).props["phase"] == "DRIFTED"
+
+
+async def meddled(shop: Shop, name: str) -> bool:
+    import httpx
+
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{shop.platform.url}/meddle/{name}", content=b"", timeout=30)
+    return answer.is_success
+
+
+async def drifted(shop: Shop) -> bool:
+    return "DRIFTED" in [phase for phase, _ in await shop.events()]
+
+
+async def test_what_is_stopped_is_served_no_more_and_can_begin_again(shop: Shop) -> None:
+    version = await shop.version("1")
+    async with shop.looking_after():
+        await shop.deploy(version)
+        await shop.comes_to("READY", 1)
+        await shop.do(stop_deployment, address=SEARCH, reason="no traffic")
+        await shop.comes_to("STOPPED", 2)
+        assert await shop.predict() is None
+        assert await shop.serves() == {}
+        await shop.do(roll_back, address=SEARCH)
+        await shop.comes_to("READY", 3)
+    assert await shop.predict() == 1
+
+
+async def test_what_is_told_meanwhile_takes_the_place_of_a_rollout(shop: Shop) -> None:
+    versions = [await shop.version(str(number)) for number in (1, 2, 3)]
+    for version in versions:
+        await shop.deploy(version)
+    async with shop.looking_after():
+        await shop.comes_to("READY", 3)
+    assert await shop.predict() == 3
+    states = [(await shop.node(f"{SEARCH}/{number}")).props["state"] for number in (1, 2, 3)]
+    assert states == ["REPLACED", "REPLACED", "VERIFIED"]
+
+
+async def test_deployments_of_one_name_in_two_workspaces_do_not_meet(shop: Shop) -> None:
+    from resolvers.writing.workspaces import create_workspace
+
+    async with shop.operation() as op:
+        await create_workspace.once(op, None, name="vision")
+    here, there = await shop.version("1"), await shop.version("2", "models:/vision:ranker")
+    async with shop.looking_after():
+        await shop.deploy(here)
+        await shop.deploy(there, workspace="vision")
+        await shop.comes_to("READY")
+        await shop.comes_to("READY", address="deployments:/vision:search")
+    other = await shop.node("deployments:/vision:search")
+    assert (await shop.predict(), await shop.predict(other.props["platformName"])) == (1, 2)
+
+
+# ── What is refused ───────────────────────────────────────────────────────────────────────────────
+
+
+async def refused(shop: Shop, use_case: Any, error: type[LinealError], field: str | None, **given: Any) -> LinealError:
+    with pytest.raises(error) as caught:
+        await shop.do(use_case, **given)
+    assert caught.value.field == field
+    return caught.value
+
+
+async def test_what_cannot_be_served_is_refused_and_nothing_is_left_of_it(shop: Shop) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    other, waiting = await shop.version("3", "models:/other"), await shop.registry.version()
+    where = {"name": "search", "target": "farm"}
+
+    def serves(*items: Any) -> Any:
+        return {"serves": [{"version": version.id, "weight": weight} for version, weight in items], **where}
+
+    cases: list[tuple[type[LinealError], str, Any]] = [
+        (InvalidArgument, "serves", serves()),
+        (InvalidArgument, "serves", serves((one, 0.5), (two, 0.4))),
+        (InvalidArgument, "serves[1].weight", serves((one, 1), (two, None))),
+        (InvalidArgument, "serves[0].weight", serves((one, 2))),
+        (InvalidArgument, "serves[1].version", serves((one, 0.5), (one, 0.5))),
+        (PreconditionFailed, "serves", serves((one, 0.5), (other, 0.5))),
+        (PreconditionFailed, "serves[0].version", serves((waiting, 1))),
+        (InvalidArgument, "target", {**serves((one, 1)), "target": "nowhere"}),
+        (InvalidArgument, "target", {**serves((one, 1)), "target": None}),
+        (InvalidArgument, "driftPolicy", {**serves((one, 1)), "drift_policy": "SOMETIMES"}),
+        (LimitExceeded, "reason", {**serves((one, 1)), "reason": "x" * 2001}),
+        (NotFound, "serves[0].version", {"serves": [{"version": "models:/unknown/1"}], **where}),
+    ]
+    for error, field, given in cases:
+        await refused(shop, deploy, error, field, **given)
+    assert await shop.registry.gone(SEARCH)
+
+
+async def test_a_deployment_stays_where_it_is_and_what_is_only_recorded_is_left_alone(shop: Shop) -> None:
+    from resolvers.writing.deployments import record_deployment
+
+    version = await shop.version("1")
+    await shop.deploy(version, environment="staging")
+    await refused(
+        shop, deploy, PreconditionFailed, "environment", name="search", serves=[{"version": version.id}],
+        environment="production",
+    )  # fmt: skip
+    async with shop.operation() as op:
+        await record_deployment.once(op, None, name="elsewhere", serves=[{"version": version.id}])
+    await refused(shop, deploy, PreconditionFailed, "deployment", name="elsewhere", serves=[{"version": version.id}])
+    await refused(shop, promote, PreconditionFailed, "deployment", address=SEARCH)
+    await refused(shop, roll_back, PreconditionFailed, "deployment", address=SEARCH)
+    await refused(shop, roll_back, NotFound, "to", address=SEARCH, to=9)
+    await refused(shop, canary, InvalidArgument, "version", address=SEARCH, version=version.id)
+
+
+async def test_what_lineal_brings_about_is_not_recorded_otherwise_nor_deleted_while_it_serves(shop: Shop) -> None:
+    version = await shop.version("1")
+    await shop.deploy(version)
+    await refused(shop, update_deployment, PreconditionFailed, "deployment", address=SEARCH, serves=[])
+    async with shop.operation() as op:
+        with pytest.raises(PreconditionFailed, match="stop it first"):
+            await delete_deployment(op, address=SEARCH)
+    await shop.do(update_deployment, address=SEARCH, properties={"driftPolicy": "REPORT"})
+    async with shop.looking_after():
+        await shop.do(stop_deployment, address=SEARCH)
+        await shop.comes_to("STOPPED")
+    async with shop.operation() as op:
+        await delete_deployment(op, address=SEARCH)
+    assert await shop.registry.gone(SEARCH)
+
+
+async def test_a_workspace_uses_the_targets_that_are_for_it(shop: Shop) -> None:
+    version = await shop.version("1")
+    async with Operation(shop.registry.graph, bytes=shop.registry.reach, targets=Targets()) as op:
+        with pytest.raises(InvalidArgument, match="no target 'farm' is configured"):
+            await deploy.once(op, None, name="search", target="farm", serves=[{"version": version.id}])
+
+
+async def test_a_key_deploys_once(shop: Shop) -> None:
+    version = await shop.version("1")
+    given: Any = {"name": "search", "target": "farm", "serves": [{"version": version.id}]}
+    for _ in range(2):
+        async with shop.operation() as op:
+            node = await deploy.once(op, "key", **given)
+        assert node is not None
+        assert node.props["desiredRevision"] == 1
+    async with shop.operation() as op:
+        with pytest.raises(Conflict):
+            await deploy.once(op, "key", **{**given, "reason": "another"})

@@ -1,0 +1,139 @@
+"""lineal deploy, promote, rollback, stop and status, against a Lineal and a platform that run as processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.lineal.test_transferring import Desk
+from tests.running import LinealServer
+from tests.services import free_port
+from tests.serving.platform import PlatformServer
+from tests.serving.rigs import SECRET
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformServer]:
+    """A platform, running."""
+    with PlatformServer(tmp_path_factory.mktemp("platform"), SECRET) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, platform: PlatformServer) -> Iterator[LinealServer]:
+    """A Lineal that has the platform as its target `farm`."""
+    home = tmp_path_factory.mktemp("lineal")
+    (home / "models").mkdir()
+    (home / "targets.toml").write_text(f"""
+[targets.farm]
+platform = "webhook"
+url = "{platform.url}/deployments"
+workspaces = "*"
+secrets = {{ key_file = "{home / "secret"}" }}
+files = {{ mode = "folder", path = "{home / "models"}" }}
+""")
+    (home / "secret").write_text(SECRET)
+    with LinealServer(home, free_port(), (), targets=str(home / "targets.toml"), observe_seconds="1") as server:
+        yield server
+
+
+@pytest.fixture
+def desk(server: LinealServer, nowhere: Path) -> Desk:
+    """Somebody on the machine of the server."""
+    return Desk(server, nowhere)
+
+
+def pushed(desk: Desk, model: str, answer: str) -> str:
+    """The address of a new version that answers so."""
+    told = desk.told("push", str(desk.write(answer=answer.encode())), model)
+    return str(told["version"])
+
+
+def answers(desk: Desk, platform: PlatformServer, name: str) -> int | None:
+    query = "query One($of: ID!) { deployment(address: $of) { platformName } }"
+    found = _ask(desk, query, of=f"deployments:/{name}")["deployment"]["platformName"]
+    answer: int | None = httpx.get(f"{platform.url}/predict/{found}", timeout=30).json()["answer"]
+    return answer
+
+
+def _ask(desk: Desk, query: str, **variables: Any) -> dict[str, Any]:
+    token = desk.run("token").stdout.strip()
+    data: dict[str, Any] = desk.server.ask(token, query=query, **variables).json()["data"]
+    return data
+
+
+def test_from_a_push_to_a_rollback(desk: Desk, platform: PlatformServer) -> None:
+    one, two = pushed(desk, "ranker", "1"), pushed(desk, "ranker", "2")
+    ready = desk.told("deploy", one, "farm", "--environment", "staging", "--reason", "the first")
+    assert (ready["address"], ready["phase"], ready["verifiedRevision"]) == ("deployments:/ranker", "READY", 1)
+    assert answers(desk, platform, "ranker") == 1
+    desk.told("deploy", two, "farm", "--canary", "--weight", "0.5")
+    (row,) = desk.told("status", "ranker")["deployments"]
+    assert {edge["node"]["address"]: edge["weight"] for edge in row["serves"]["edges"]} == {one: 0.5, two: 0.5}
+    desk.told("promote", "ranker")
+    assert answers(desk, platform, "ranker") == 2
+    back = desk.told("rollback", "ranker", "--reason", "two is worse")
+    assert (back["phase"], back["desiredRevision"]) == ("READY", 4)
+    desk.told("rollback", "ranker", "--to", "1")
+    assert answers(desk, platform, "ranker") == 1
+    assert desk.told("stop", "deployments:/ranker")["phase"] == "STOPPED"
+    assert answers(desk, platform, "ranker") is None
+
+
+def test_status_is_a_table_of_all_deployments(desk: Desk) -> None:
+    version = pushed(desk, "shown", "1")
+    desk.told("deploy", version, "farm", "--name", "shown-here")
+    lines = desk.run("status").stdout.splitlines()
+    assert lines[0].split() == [
+        "deployment",
+        "phase",
+        "serves",
+        "replicas",
+        "revision",
+        "environment",
+        "target",
+        "message",
+    ]
+    (row,) = [line.split() for line in lines if line.startswith("deployments:/shown-here")]
+    assert row[:3] == ["deployments:/shown-here", "READY", version]
+    assert "farm" in row
+
+
+def test_what_fails_says_so_and_ends_with_one(desk: Desk) -> None:
+    good, bad = pushed(desk, "fragile", "1"), pushed(desk, "fragile", "nonsense")
+    desk.told("deploy", good, "farm")
+    done = desk.run("deploy", bad, "farm", "--format", "json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["phase"] == "READY"
+    assert "revision 2 of deployments:/fragile failed" in done.stderr
+
+
+def test_who_does_not_wait_is_told_what_shall_be(desk: Desk) -> None:
+    version = pushed(desk, "patient", "1")
+    told = desk.told("deploy", version, "farm", "--no-wait")
+    assert told["desiredRevision"] == 1
+    assert told["phase"] in {"PENDING", "ROLLING_OUT", "READY"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (["deploy", "models:/unknown/1", "farm"], 1, "there is no 'models:/unknown/1'"),
+        (["deploy", "models:/ranker/1", "farm", "--weight", "0.5"], 2, "goes with --canary"),
+        (["deploy", "models:/ranker/1", "nowhere", "--name", "new"], 2, "no target 'nowhere' is configured"),
+        (["rollback", "unknown"], 1, "there is no Deployment"),
+        (["status", "unknown"], 1, "there is no 'deployments:/unknown'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(desk: Desk, arguments: list[str], code: int, why: str) -> None:
+    pushed(desk, "ranker", "1")
+    returned, said = desk.refused(*arguments)
+    assert returned == code
+    assert why in said
