@@ -17,6 +17,7 @@ from storage.sigv4 import signed_headers
 PAGES: Final = 100
 """Pages of a listing that are read."""
 
+_LOOKS: Final = ("Describe", "List")
 _LATER: Final = ("Throttling", "ThrottlingException", "RequestTimeout", "ServiceUnavailable", "InternalFailure")
 _MISSING: Final = ("Could not find", "does not exist")
 _THERE: Final = ("Cannot create already existing", "already exists")
@@ -73,7 +74,9 @@ class Calls:
             service="sagemaker",
             at=time.time(),
         )
-        return await self._http.call("POST", "/", content=content, headers=headers, accept={400})
+        return await self._http.call(
+            "POST", "/", content=content, headers=headers, accept={400}, looks=action.startswith(_LOOKS)
+        )
 
     def _error(self, action: str, answer: Answer) -> Unavailable | PreconditionFailed:
         kind, reason = _refusal(answer)

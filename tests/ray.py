@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,19 +64,9 @@ class RayCluster(Server):
             "object-store-memory": 100_000_000,
             "temp-dir": self._scratch.name,
         }
-        command = [
-            str(ray_python()),
-            "-m",
-            "ray.scripts.scripts",
-            "start",
-            "--head",
-            "--block",
-            "--disable-usage-stats",
-        ]
-        return [*command, *(f"--{name}={value}" for name, value in options.items())], {
-            "PYTHONPATH": str(self.home),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }
+        command = [str(ray_python()), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        return [*command, *arguments], {"PYTHONPATH": str(self.home), "RAY_USAGE_STATS_ENABLED": "0"}
 
     def answers(self) -> bool:
         try:
@@ -82,5 +75,20 @@ class RayCluster(Server):
             return False
 
     def stop(self) -> None:
+        started = _descendants(self._process.pid) if self._process is not None else []
         super().stop()
+        for pid in started:
+            # Some of what it started does not notice that it is gone.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._scratch.cleanup()
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that these started, where the system tells."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, children.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found

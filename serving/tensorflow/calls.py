@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import grpc
 
 from lineal.errors import PreconditionFailed, Unavailable
+from serving.port import GUARD
 from serving.targets import TargetConfig
 from serving.tensorflow.messages import METADATA, RELOAD, STATUS, Method, VersionState
 from storage.configuration import wrong
@@ -76,6 +77,7 @@ class Calls:
     async def reload(self, models: Sequence[Mapping[str, Any]], seconds: float) -> None:
         """Replace the list of models. Raises Unavailable (also where models do not come up), PreconditionFailed."""
         request = RELOAD.request(config={"model_config_list": {"config": models}})
+        GUARD.get()()
         # An empty list is one that is there: without it, the server takes no action.
         request.config.model_config_list.SetInParent()
         try:
