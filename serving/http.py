@@ -83,13 +83,14 @@ class Http:
         headers: Mapping[str, str] | None = None,
         accept: Collection[int] = (),
         within: float | None = None,
+        looks: bool = False,
     ) -> Answer:
-        """The answer, when its status is 2xx or one of `accept`.
+        """The answer, when its status is 2xx or one of `accept`. One that `looks` changes nothing, whatever its method.
 
         `within` are the seconds for all of it, the target's timeout unless given. Raises Unavailable (the server is
         away, too busy, too slow, or failed), PreconditionFailed (it refuses, and says why).
         """
-        if method not in {"GET", "HEAD"}:
+        if method not in {"GET", "HEAD"} and not looks:
             GUARD.get()()
         if json is not None:
             content = orjson.dumps(json)

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +131,14 @@ def place_of(config: TargetConfig) -> Place | None:
         case "object":
             return ObjectPlace(config)
     return None
+
+
+async def keep_only(place: Place | None, folder: str, names: Collection[str]) -> None:
+    """Remove from a folder all but these; nothing where files are not placed."""
+    if place is not None:
+        for each in await place.names(folder):
+            if each not in names:
+                await place.remove(f"{folder}/{each}")
 
 
 async def small(source: Source, path: str, limit: int = 2**20) -> bytes | None:

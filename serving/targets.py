@@ -40,8 +40,13 @@ from storage.connectors import config as connectors
 from storage.connectors.places import parse
 
 ADAPTERS: Final[Mapping[str, str]] = {
-    "torchserve": "serving.torchserve:TorchServe",
+    "bentoml": "serving.bentoml:BentoML",
+    "kserve": "serving.kserve:KServe",
     "open-inference": "serving.open_inference:OpenInference",
+    "ray-serve": "serving.ray_serve:RayServe",
+    "sagemaker": "serving.sagemaker:SageMaker",
+    "tensorflow-serving": "serving.tensorflow_serving:TensorFlowServing",
+    "torchserve": "serving.torchserve:TorchServe",
     "webhook": "serving.webhook:Webhook",
 }
 """The platforms: a module, and the adapter in it."""

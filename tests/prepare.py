@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests import azurite, gcs, hdfs, minio, mlserver, oidc, services, torchserve
+from tests import azurite, gcs, hdfs, minio, mlserver, moto, oidc, ray, services, tensorflow_api, torchserve
 
 PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "Neo4j": services.neo4j_jars,
@@ -23,6 +23,9 @@ PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "fake-gcs-server": gcs.gcs_binary,
     "MinIO": minio.minio_binary,
     "MLServer": mlserver.mlserver_python,
+    "moto": moto.moto_python,
+    "Ray": ray.ray_python,
+    "TensorFlow Serving's API": tensorflow_api.tensorflow_api_python,
     "TorchServe": torchserve.torchserve_python,
 }
 

@@ -83,7 +83,7 @@ class Proxy:
     """Stands between a client of HTTP and its server, and lets calls fail as `faults` says."""
 
     def __init__(self, port: int, faults: Faults, changes: Callable[[str, str], bool]) -> None:
-        """`changes` is asked by method and path."""
+        """`changes` is asked by method and path; by the action in the path's place where a header names one (AWS)."""
         proxy = self
 
         class Handler(_Handler):
@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = self.path.partition("?")[0]
+        path = self.headers.get("X-Amz-Target") or self.path.partition("?")[0]
         faults = self.owner.faults
         fault = faults.next(f"{self.command} {self.path}", changes=self.owner.changes(self.command, path))
         self.close_connection = True

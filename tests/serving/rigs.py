@@ -20,7 +20,12 @@ from storage.manifest import Manifest
 from tests.serving.faults import Faults
 
 RIGS: Final[Mapping[str, str]] = {
+    "bentoml": "tests.serving.bento_rig:BentoRig",
+    "kserve": "tests.serving.kserve_rig:KServeRig",
     "mlserver": "tests.serving.open_inference_rigs:MLServerRig",
+    "ray-serve": "tests.serving.ray_rig:RayRig",
+    "sagemaker": "tests.serving.sagemaker_rig:SageMakerRig",
+    "tensorflow-serving": "tests.serving.tensorflow_rig:TensorFlowRig",
     "torchserve": "tests.serving.torchserve_rig:TorchServeRig",
     "triton": "tests.serving.open_inference_rigs:TritonRig",
     "webhook": "tests.serving.webhook_rig:WebhookRig",
@@ -41,6 +46,11 @@ class Rig(ABC):
     """Whether it answers requests, so that it can be told which version does."""
     can_be_empty: ClassVar[bool] = True
     """Whether it can forget everything."""
+    beside: ClassVar[bool] = True
+    """Whether it can have versions beside each other."""
+    settings: ClassVar[Mapping[str, Any]] = {}
+    resources: ClassVar[Mapping[str, Any]] = {}
+    """What every deployment on it must say."""
     patience: ClassVar[float] = 60.0
     """Seconds for what was asked for to come true; nothing but a failing test waits so long."""
     pause: ClassVar[float] = 0.05

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from minio.credentials.credentials import Credentials
 from minio.signer import presign_v4
 
-from storage.sigv4 import MAX_SECONDS, presigned
+from storage.sigv4 import MAX_SECONDS, presigned, signed_headers
 
 # The example of "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)".
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -77,3 +77,35 @@ def test_a_session_token_is_in_the_address_and_signed() -> None:
 
 def test_no_address_is_good_for_longer_than_s3_allows() -> None:
     assert sign("https://a/b", seconds=10**9)["X-Amz-Expires"] == str(MAX_SECONDS)
+
+
+def signed(credentials: Credentials, body: bytes = b"", **headers: str) -> dict[str, str]:
+    """The headers of the published example of a request to a service."""
+    return signed_headers(
+        "GET",
+        "https://iam.amazonaws.com/?Action=ListUsers&Version=2010-05-08",
+        headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", **headers},
+        body=body,
+        credentials=credentials,
+        region="us-east-1",
+        service="iam",
+        at=datetime(2015, 8, 30, 12, 36, tzinfo=UTC).timestamp(),
+    )
+
+
+def test_the_published_example_of_a_signed_request_has_its_signature() -> None:
+    there = signed(Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"))
+    assert there["X-Amz-Date"] == "20150830T123600Z"
+    assert there["Authorization"] == (
+        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, "
+        "SignedHeaders=content-type;host;x-amz-date, "
+        "Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
+    )
+
+
+def test_the_body_and_the_session_are_signed_in() -> None:
+    one = signed(EXAMPLE)
+    assert one["Authorization"] != signed(EXAMPLE, b"{}")["Authorization"]
+    session = signed(Credentials(EXAMPLE.access_key, EXAMPLE.secret_key, "session"))
+    assert session["X-Amz-Security-Token"] == "session"
+    assert "x-amz-security-token" in session["Authorization"]
