@@ -22,6 +22,7 @@ from lineal import errors
 from lineal.cli import app
 from lineal.settings import Settings
 from schema.sdl import build_schema
+from serving.targets import ADAPTERS, adapter_of
 
 HERE = Path(__file__).parent
 
@@ -220,6 +221,30 @@ def _page(title: str, *parts: str) -> str:
     return f"# {title}\n\n<!-- written by docs/generate.py -->\n\n" + "\n".join(f"{part.rstrip()}\n" for part in parts)
 
 
+def platforms() -> str:
+    """Every serving platform: what its adapter says of itself, and what a target of it may have."""
+    return _page(
+        "Serving platforms",
+        "What a target of each platform may have in the TOML file of [targets](deployments.md#targets), and how Lineal "
+        "uses it.",
+        *(_platform(name) for name in ADAPTERS),
+    )
+
+
+def _platform(name: str) -> str:
+    adapter = adapter_of(name)
+    module = inspect.getdoc(inspect.getmodule(adapter)) or ""
+    splits = "by weight" if adapter.splits else "not: one version has all requests that name none"
+    rows = [
+        ("files", ", ".join(f"`{mode}`" for mode in adapter.modes)),
+        ("splits traffic", splits),
+        ("options", ", ".join(f"`{option}`" for option in adapter.options) or "none"),
+        ("secrets", ", ".join(f"`{secret}_env` or `{secret}_file`" for secret in adapter.secrets) or "none"),
+    ]
+    table = "\n".join(["| | |", "|---|---|", *(f"| {title} | {value} |" for title, value in rows)])
+    return f"## {name}\n\n{table}\n\n```text\n{module}\n```\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "logical-model.md": logical_model,
     "errors.md": error_codes,
@@ -227,6 +252,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands,
     "graphql.md": root_fields,
     "scopes.md": scopes,
+    "platforms.md": platforms,
 }
 
 
