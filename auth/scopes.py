@@ -161,6 +161,7 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     "*.upstream": needs("lineage:read"),
     "*.downstream": needs("lineage:read"),
     "*.metrics": needs("metrics:read"),
+    "Evaluation.slices": needs("metrics:read"),
     "*.history": needs("model:read"),
     "*.changes": needs("activity:read"),
     "Upload.missing": needs("artifact:write"),
@@ -193,6 +194,8 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     **_all(writing("Pipeline"), "createPipeline updatePipeline renamePipeline deletePipeline"),
     **_all(writing("Run"), "recordRun updateRun renameRun deleteRun logMetrics logParams"),
     **_all(writing("Evaluation"), "recordEvaluation updateEvaluation deleteEvaluation"),
+    **_all(writing("Validation") & needs("dataset:read"), "requestValidation leaseValidation reportValidation"),
+    **_all(writing("Validation"), "heartbeatValidation cancelValidation"),
     **_all(writing("Deployment"), "recordDeployment updateDeployment renameDeployment deleteDeployment"),
     **_all(writing("Model") & needs("lifecycle:approve"), "setStage"),
     **_all(writing("Model", "ModelVersion"), "supersede"),
@@ -222,7 +225,7 @@ The name of a workspace is open: it is part of every address.
 OPEN_TYPES: Final = frozenset(
     {
         *("Viewer", "ViewerRole", "Notification", "AuditEntry"),
-        *("PageInfo", "Tag", "Param", "Metric", "MetricPoint", "Change", "Moment", "KindCount"),
+        *("PageInfo", "Tag", "Param", "Metric", "MetricPoint", "EvaluationSlice", "Change", "Moment", "KindCount"),
         *("Lineage", "LineageNode", "LineageEdge", "LineagePath", "LineageHop", "Paths"),
         *("VersionComparison", "ComparedParam", "ComparedMetric", "ComparedArtifact", "ComparedInput"),
         *("ArtifactFile", "MissingFile", "SendRequest", "Header"),

@@ -16,6 +16,7 @@ from schema.mutations.importing import ImportMutations
 from schema.mutations.lifecycle import LifecycleMutations
 from schema.mutations.models import ModelMutations
 from schema.mutations.runs import RunMutations
+from schema.mutations.validations import ValidationMutations
 from schema.mutations.workspaces import WorkspaceMutations
 
 
@@ -30,5 +31,6 @@ class Mutation(
     ImportMutations,
     CollaborationMutations,
     ArtifactMutations,
+    ValidationMutations,
 ):
     """The root of all writing."""
