@@ -83,8 +83,8 @@ class Affected:
 async def last_marked(op: Operation, marks: Sequence[Node]) -> dict[str, Marked]:
     """What each of these marks is on, or was on last; those of which that is hidden or deleted are missing."""
     found = await (await op.snapshot()).history([mark.id for mark in marks], MARKS, paging=Paging(first=1))
-    last = {mark: found[mark.id].items[0] for mark in marks if mark.id in found and found[mark.id].items}
-    return {mark.id: Marked(mark, link.node, link.edge.since, link.edge.until) for mark, link in last.items()}
+    last = [(mark, link) for mark in marks if mark.id in found for link in found[mark.id].items]
+    return {mark.id: Marked(mark, link.node, link.edge.since, link.edge.until) for mark, link in last}
 
 
 async def marked(

@@ -87,7 +87,7 @@ async def tell_downstream(tx: Transaction, news: News) -> int:
         for each, ids in some:
             thing, id = each.thing, new_id(NOTICE.prefix)
             what = news.named(name) if thing.id in open_ else news.unnamed
-            props = {"type": news.type, "text": f"{what} {_consequence(each, news.about)}"}
+            props = {"type": news.type, "text": f"{_sentence(what)} {_consequence(each, news.about)}"}
             nodes.append(NewNode(NOTICE.name, id, thing.workspace, thing.container, props, id))
             edges += [NewEdge("CONCERNS", id, thing.id), NewEdge("BECAUSE_OF", id, news.cause.id)]
             edges += [NewEdge("NOTIFIES", id, person) for person in ids]
@@ -138,6 +138,10 @@ async def _open_to(tx: Transaction, about: Node, things: Sequence[Node]) -> set[
     for some in batched(near, _BATCH):
         shared |= {id for id, links in (await all_links(tx, some, Hop("SHARED_WITH", "OUT"))).items() if links}
     return set(near) - shared
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _consequence(each: Concerned, about: Node) -> str:

@@ -11,7 +11,7 @@ from auth.caller import Caller, named
 from auth.scopes import SCOPES
 from graph.port import Graph, NewEdge, NewNode, Node
 from lineal.errors import AlreadyExists, Forbidden, InvalidArgument, NotFound, PreconditionFailed
-from resolvers.activity import notifications
+from resolvers.activity import Notification, notifications
 from resolvers.lifecycle.marked import affected, last_marked, marked
 from resolvers.lifecycle.marking import mark_dataset, unmark
 from resolvers.operation import Operation
@@ -89,11 +89,16 @@ async def world(graph: Graph) -> World:
     return World(graph, dataset, bert, tiny, search)
 
 
-async def heard(graph: Graph, name: str) -> list[str]:
-    """What somebody's notifications say was done."""
+async def inbox(graph: Graph, name: str) -> list[Notification]:
+    """Somebody's notifications of what use cases did."""
     await building.sequenced(graph)
     async with Operation(graph, caller=Caller(f"corp:{name}", SCOPES_OF_ALL)) as op:
-        return [item.change.action for item in (await notifications(op)).items]
+        return [item for item in (await notifications(op)).items if item.change.by != building.BY]
+
+
+async def heard(graph: Graph, name: str) -> list[str]:
+    """What somebody's notifications say was done."""
+    return [item.change.action for item in await inbox(graph, name)]
 
 
 MARK: Any = {"address": "datasets:/clinic:patients", "reason": "it has the test set of NQ"}
@@ -119,7 +124,7 @@ async def test_a_notice_names_the_data_set_only_where_its_readers_may_know_it(wo
     await mark_dataset(op, **MARK)
     texts = {name: notice.props["text"] for name, notice in (await world.notices()).items()}
     assert texts == {
-        "bert": "datasets:/clinic:patients was marked CONTAMINATED: it has the test set of NQ Versions of this model "
+        "bert": "datasets:/clinic:patients was marked CONTAMINATED: it has the test set of NQ. Versions of this model "
         "that came of it: 1, 2.",
         "tiny": "A data set was marked CONTAMINATED. Versions of this model that came of it: 1.",
         "search": "A data set was marked CONTAMINATED. This deployment serves what came of it.",
@@ -146,6 +151,10 @@ async def test_a_data_set_of_a_public_workspace_is_named_everywhere(world: World
 async def test_whoever_is_told_has_a_notification_as_far_as_they_may_see_the_thing(world: World, op: Operation) -> None:
     await mark_dataset(op, **MARK)
     assert [await heard(world.graph, name) for name in ("bob", "cid", "dan")] == [["markDataset"]] * 3
+    (item,) = await inbox(world.graph, "dan")
+    notices = await world.notices()
+    assert {id for id, *_ in item.data["created"]} == {notices["tiny"].id, notices["search"].id}
+    assert {edge[1] for edge in item.data["linked"]} == {"CONCERNS", "NOTIFIES"}
 
 
 async def test_an_owner_without_a_role_where_the_thing_is_hears_nothing(world: World, op: Operation) -> None:

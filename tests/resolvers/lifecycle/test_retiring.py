@@ -50,14 +50,14 @@ class TestDeprecation:
     async def test_owners_and_watchers_down_the_lineage_are_told(self, desk: Desk, op: Operation) -> None:
         await deprecate(op, address=OLD, reason="too slow")
         assert await notices(desk) == {
-            "tiny": "models:/bert/1 was deprecated: too slow Versions of this model that came of it: 1.",
-            "search": "models:/bert/1 was deprecated: too slow This deployment serves what came of it.",
+            "tiny": "models:/bert/1 was deprecated: too slow. Versions of this model that came of it: 1.",
+            "search": "models:/bert/1 was deprecated: too slow. This deployment serves what came of it.",
         }
 
     async def test_the_owners_of_the_thing_itself_are_told_too(self, desk: Desk, op: Operation) -> None:
         await lifecycle.set_owners(op, address="models:/bert", owners=["teams:/nlp"], create=True)
         await deprecate(op, address="models:/bert", reason="too slow")
-        assert (await notices(desk))["bert"] == "models:/bert was deprecated: too slow That is this model."
+        assert (await notices(desk))["bert"] == "models:/bert was deprecated: too slow. That is this model."
 
     async def test_it_can_be_taken_back(self, desk: Desk, op: Operation) -> None:
         await deprecate(op, address="models:/bert", reason="too slow")
@@ -120,8 +120,8 @@ class TestRetirement:
     async def test_force_goes_past_what_depends_on_it_and_tells_them(self, desk: Desk, op: Operation) -> None:
         await retire(op, version=OLD, reason="it leaks", force=True)
         assert await notices(desk) == {
-            "tiny": "models:/bert/1 was retired by force: it leaks Versions of this model that came of it: 1.",
-            "search": "models:/bert/1 was retired by force: it leaks This deployment serves what came of it.",
+            "tiny": "models:/bert/1 was retired by force: it leaks. Versions of this model that came of it: 1.",
+            "search": "models:/bert/1 was retired by force: it leaks. This deployment serves what came of it.",
         }
         with pytest.raises(InvalidArgument) as error:
             await retire(op, version="models:/bert/2", reason=" ", force=True)
