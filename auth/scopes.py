@@ -158,6 +158,7 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     "Query.paths": needs("lineage:read"),
     "Query.compareVersions": needs("model:read"),
     "VersionComparison.artifacts": needs("artifact:read"),
+    "ComparedEvaluation.dataset": needs("dataset:read"),
     "*.upstream": needs("lineage:read"),
     "*.downstream": needs("lineage:read"),
     "*.metrics": needs("metrics:read"),
@@ -239,7 +240,7 @@ OPEN_TYPES: Final = frozenset(
         *("VersionComparison", "ComparedParam", "ComparedMetric", "ComparedArtifact", "ComparedInput"),
         *("MarkMoment", "Affected"),
         *("ArtifactFile", "MissingFile", "SendRequest", "Header"),
-        "ComparedInputs",
+        *("ComparedInputs", "ComparedEvaluation", "ComparedEvaluationMetric", "MetricDelta"),
     }
 )
 """Types whose plain fields are as open as what led to them; so are those of kinds, payloads, pages and connections."""
