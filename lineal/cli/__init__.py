@@ -10,7 +10,7 @@ import sys
 import typer
 
 from lineal import __version__
-from lineal.cli import artifacts, asking, audit, moving, serving, signing, tokens, transferring, validating
+from lineal.cli import artifacts, asking, audit, ending, moving, serving, signing, tokens, transferring, validating
 from lineal.cli.output import complain
 from lineal.errors import InvalidArgument, LinealError
 
@@ -39,6 +39,9 @@ app.command()(signing.verify)
 app.command()(transferring.push)
 app.command()(transferring.pull)
 app.command()(validating.validate)
+app.command()(ending.retire)
+app.command()(ending.mark)
+app.command()(ending.unmark)
 app.command()(tokens.token)
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(audit.app, name="audit")
