@@ -27,6 +27,8 @@ ADDRESSES: Final = {
     "Deployment": "deployments:/",
     "Artifact": "artifacts:/",
     "Upload": "uploads:/",
+    "Validation": "validations:/",
+    "Mark": "marks:/",
     "Principal": "principals:/",
     "Team": "teams:/",
 }
