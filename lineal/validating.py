@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 from lineal.errors import Conflict, Forbidden, InvalidArgument, LinealError, NotFound, PreconditionFailed, Unavailable
 from lineal.kept import kept
@@ -69,7 +68,6 @@ class Worker:
     def __init__(self, remote: Remote, orders: Orders, say: Say = lambda _: None) -> None:
         self._remote, self._orders, self._say = remote, orders, say
         self._stop = threading.Event()
-        self._key = uuid4().hex
 
     def stop(self) -> None:
         """Stop: what is being run is ended, and given back."""
@@ -100,12 +98,8 @@ class Worker:
 
     def _lease(self) -> dict[str, Any] | None:
         orders = self._orders
-        # The same key until there is an answer: a validation whose lease got lost on its way comes again.
         asked = {"suites": list(orders.suites), "worker": orders.name, "seconds": orders.lease}
-        answer = self._remote.ask(LEASE, input={**asked, "idempotencyKey": self._key})["leaseValidation"]
-        taken: dict[str, Any] | None = answer["validation"]
-        if taken is not None:
-            self._key = uuid4().hex
+        taken: dict[str, Any] | None = self._remote.ask(LEASE, input=asked)["leaseValidation"]["validation"]
         return taken
 
 
@@ -143,11 +137,10 @@ class Attempt:
         if self._lost is not None:
             self._say(f"not ours any more: {self._lost.message}")
             return None
-        if self._stop.is_set():
-            return self._report({"success": False, "retry": True, "message": STOPPED})
         if ended is None or ended.code is None:
             took = f"it took longer than {self._taken['timeoutSeconds']} seconds"
-            return self._report({"success": False, "retry": True, "message": took})
+            why = STOPPED if self._stop.is_set() else took
+            return self._report({"success": False, "retry": True, "message": why})
         try:
             found = read_report(folder / "report.json", folder)
         except InvalidArgument as error:

@@ -84,6 +84,9 @@ async def lease_validation(
 
     It is then this worker's for so many seconds, and longer with each heartbeat. None where nothing waits. Raises
     InvalidArgument.
+
+    It takes no idempotency key: an answer that is given again could be of an attempt that is another worker's by now,
+    with that one's epoch. A lease whose answer got lost ends by itself.
     """
     if not 1 <= len(suites) <= MAX_SUITES:
         raise InvalidArgument(f"suites: has {len(suites)} entries; 1 to {MAX_SUITES} are allowed", field="suites")

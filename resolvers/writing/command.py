@@ -178,9 +178,7 @@ def _remembering(
     async def work(tx: Transaction) -> list[str]:
         if (before := await tx.recall(key)) is None:
             ids = await body(tx)
-            # Where there was nothing to do there is nothing to give again either.
-            if ids:
-                await tx.remember(key, digest, ids)
+            await tx.remember(key, digest, ids)
             return ids
         if before.hash != digest:
             msg = f"idempotencyKey: {key!r} was used with other input before; a new input needs a new key"

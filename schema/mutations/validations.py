@@ -42,7 +42,6 @@ class LeaseValidationInput:
     suites: list[str] = need(f"The suites that it takes, 1 to {validating.MAX_SUITES}.")
     worker: str = need("What it is called: for people, nothing depends on it.")
     seconds: int = may(_SECONDS, validating.DEFAULT_LEASE)
-    idempotency_key: str | None = key()
 
 
 @takes("A worker that is still at it.")
