@@ -682,6 +682,10 @@ CONCERNS = EdgeKind(
     "CONCERNS", _pairs((NOTICE,), NODE_KINDS.values()), "What a notice is about.",
     exclusive=Exclusive.PER_SOURCE, blocks=False,
 )
+BECAUSE_OF = EdgeKind(
+    "BECAUSE_OF", _pairs((NOTICE,), (MARK, MODEL, MODEL_VERSION)), "What happened somewhere else that made it a notice: a mark, a version that was retired.",
+    exclusive=Exclusive.PER_SOURCE, blocks=False,
+)
 NOTIFIES = EdgeKind("NOTIFIES", _pairs((NOTICE,), (PRINCIPAL, TEAM)), "Who was told.", blocks=False)
 WATCHES = EdgeKind(
     "WATCHES", _pairs((PRINCIPAL,), NODE_KINDS.values()),
@@ -729,6 +733,7 @@ EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
         ABOUT,
         MENTIONS,
         CONCERNS,
+        BECAUSE_OF,
         NOTIFIES,
         WATCHES,
     )

@@ -738,6 +738,8 @@ class Transaction(Snapshot):
     now: int
     """The store's time, which everything in this transaction is stamped with."""
     by: str
+    rights: Rights
+    """What may be changed."""
 
     @abstractmethod
     def guard(self, view: View, rights: Rights) -> None:

@@ -1,16 +1,20 @@
-"""Model versions side by side: parameters, metrics, inputs, artifacts.
+"""Model versions side by side: parameters, metrics, inputs, artifacts, and what they came to on the same data.
 
-A version's own rows are merged with those of the run that produced it; its own win.
+A version's own rows are merged with those of the run that produced it; its own win. The first of the versions is the
+champion: what the others differ from.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from graph.port import Hop, Link, Metric, Node, Snapshot
+from graph.naming import addresses
+from graph.port import MAX_PAGE, Hop, Link, Metric, Node, Order, Paging, Snapshot
 from lineal.errors import InvalidArgument
+from resolvers.lifecycle.evaluating import parts_of
 from resolvers.operation import Operation
 from resolvers.reading import all_links, find_all
 
@@ -22,6 +26,9 @@ PRODUCER = Hop("PRODUCED_BY", "OUT", "Run")
 OWN_INPUTS = (Hop("TRAINED_ON", "OUT"), Hop("USES", "OUT"), Hop("DERIVED_FROM", "OUT"))
 RUN_INPUTS = Hop("READ", "OUT")
 ARTIFACTS = Hop("HAS_ARTIFACT", "OUT")
+EVALUATIONS = Hop("EVALUATES", "IN", "Evaluation")
+EVALUATED_ON = Hop("EVALUATED_ON", "OUT", "DatasetVersion")
+LATEST = Order("createdAt", descending=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,32 @@ class OwnMetric(NamedTuple):
 
     owner: str
     metric: Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """How a value differs from the champion's; `relative` is None where that is zero, infinite or NaN."""
+
+    absolute: float
+    relative: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A metric of evaluations, of all the data or of a slice, in each of the versions."""
+
+    name: str
+    slice: str | None
+    values: Sequence[OwnMetric | None]
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OnData:
+    """What the versions came to on one data-set version; the latest evaluation that has a metric says it."""
+
+    dataset: Node
+    metrics: Sequence[Measured]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +131,47 @@ async def compare_versions(op: Operation, versions: Sequence[str]) -> Comparison
             [_merged(named, of) for of in sources], lambda node: str(node.props.get("digest", node.id))
         ),
     )
+
+
+async def compare_evaluations(op: Operation, versions: Sequence[Node]) -> list[OnData]:
+    """What versions came to on each data-set version that one of them was evaluated on, by (address, id).
+
+    Of each version its latest 500 evaluations are looked at.
+    """
+    snapshot = await op.snapshot()
+    ids = [node.id for node in versions]
+    pages = await snapshot.neighbours(ids, EVALUATIONS, order=LATEST, paging=Paging(MAX_PAGE))
+    evaluations = {id: [link.node.id for link in page.items][::-1] for id, page in pages.items()}
+    every = list(dict.fromkeys(own for of in evaluations.values() for own in of))
+    if not every:
+        return []
+    data: dict[str, Node] = {}
+    on: dict[str, set[str]] = {}
+    for own, links in (await all_links(snapshot, every, EVALUATED_ON)).items():
+        data |= {link.node.id: link.node for link in links}
+        on[own] = {link.node.id for link in links}
+    found = await snapshot.metrics(every)
+    rows = {own: {m.name: OwnMetric(own, m) for m in metrics} for own, metrics in found.items()}
+    names = await addresses(snapshot, data.values())
+    result = []
+    for dataset in sorted(data, key=lambda own: (names[own], own)):
+        columns = [_merged(rows, [own for own in evaluations.get(id, ()) if dataset in on.get(own, ())]) for id in ids]
+        compared = _side_by_side(columns, lambda own: _figure(own.metric.value))
+        measured = [Measured(*parts_of(row.name), row.values, row.same) for row in compared]
+        measured.sort(key=lambda row: (row.name, row.slice or ""))
+        result.append(OnData(data[dataset], measured))
+    return result
+
+
+def deltas(values: Sequence[OwnMetric | None]) -> list[Delta | None]:
+    """How each value differs from the first; None where it or the first is missing."""
+    champion = values[0]
+    if champion is None:
+        return [None] * len(values)
+    first = champion.metric.value
+    differs = [None if own is None else own.metric.value - first for own in values]
+    usable = math.isfinite(first) and first != 0
+    return [None if d is None else Delta(d, d / abs(first) if usable else None) for d in differs]
 
 
 def _merged(rows: Mapping[str, Mapping[str, T]], owners: Iterable[str]) -> dict[str, T]:

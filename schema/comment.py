@@ -15,6 +15,9 @@ class Notice(Node):
     type: str = prop()
     text: str = prop()
     concerns: Node | None = edge(ontology.CONCERNS, "OUT", "What it is about.")
+    because_of: Node | None = edge(
+        ontology.BECAUSE_OF, "OUT", "What happened somewhere else that made it a notice; null where you may not see it."
+    )
     notifies: Connection[Node] = edge(ontology.NOTIFIES, "OUT", "Who was told.")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graph import ontology
-from schema.connection import Connection
+from schema.connection import Connection, Page
 from schema.declare import edge, noun, prop
+from schema.marks import MarkMoment, mark_history
 from schema.node import Node
 from schema.scalars import BigInt
 
@@ -29,6 +30,7 @@ class Dataset(Node):
     versions: Connection[DatasetVersion] = edge(ontology.VERSION_OF, "IN", "Its versions.")
     fields: Connection[Field] = edge(ontology.PART_OF, "IN", "Its columns or features.")
     marks: Connection[Mark] = edge(ontology.MARKS, "IN", "The marks that are on it.")
+    mark_history: Page[MarkMoment] | None = mark_history()
     shared_with: Connection[Workspace] = edge(ontology.SHARED_WITH, "OUT", "The other workspaces that may read it.")
 
 
@@ -55,6 +57,7 @@ class DatasetVersion(Node):
     evaluations: Connection[Evaluation] = edge(ontology.EVALUATED_ON, "IN", "The evaluations that measured on it.")
     validations: Connection[Validation] = edge(ontology.VALIDATES, "IN", "The validations on it.")
     marks: Connection[Mark] = edge(ontology.MARKS, "IN", "The marks that are on it.")
+    mark_history: Page[MarkMoment] | None = mark_history()
     uploads: Connection[Upload] = edge(ontology.UPLOAD_TO, "IN", "Files on their way to it.")
     artifacts: Connection[Artifact] = edge(
         ontology.HAS_ARTIFACT, "OUT", "Its files; the name is the edge's discriminator."

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     class WorkspaceRole(Enum):
         """A role in a workspace."""
 
+    class MarkType(Enum):
+        """What a mark says."""
+
     class PrincipalType(Enum):
         """Whether a principal is a person."""
 
@@ -81,6 +84,14 @@ else:
             ("CONTRIBUTOR", "CONTRIBUTOR", "Writes."),
             ("APPROVER", "APPROVER", "Moves versions between stages."),
             ("OWNER", "OWNER", "Gives roles, shares, administers, and reads the audit."),
+        ),
+    )
+    MarkType = described(
+        "MarkType",
+        "What a mark says of a data set.",
+        (
+            ("CONTAMINATED", "CONTAMINATED", "What is in it must not have been learned from: test data, for one."),
+            ("FORBIDDEN", "FORBIDDEN", "It may not be used: its licence, or the law, says no."),
         ),
     )
     PrincipalType = described(

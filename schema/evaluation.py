@@ -25,6 +25,7 @@ class Evaluation(Node):
 
     params: list[rows.Param] = rows.params()
     metrics: list[rows.Metric] | None = rows.metrics()
+    slices: list[rows.EvaluationSlice] | None = rows.slices()
     evaluates: Connection[ModelVersion] = edge(ontology.EVALUATES, "OUT", "The model versions whose metrics these are.")
     evaluated_on: Connection[DatasetVersion] = edge(
         ontology.EVALUATED_ON, "OUT", "The data that the metrics were measured on."

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from graph import ontology
 from schema.connection import Connection
 from schema.declare import edge, noun, prop
+from schema.marks import Affected, MarkMoment, affected, moment
 from schema.node import Node
 from schema.scalars import JSON, BigInt, DateTime
 
 if TYPE_CHECKING:
+    from schema.comment import Notice
     from schema.evaluation import Evaluation
     from schema.model import ModelVersion
     from schema.people import Principal
@@ -94,3 +96,6 @@ class Mark(Node):
     reason: str | None = prop()
     lifted_reason: str | None = prop()
     marks: Connection[Node] = edge(ontology.MARKS, "OUT", "What is marked, while it is.")
+    caused_notices: Connection[Notice] = edge(ontology.BECAUSE_OF, "IN", "What people were told because of it.")
+    moment: MarkMoment | None = moment()
+    affected: Affected | None = affected()

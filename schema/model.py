@@ -15,6 +15,7 @@ from schema.scalars import JSON, BigInt, DateTime
 if TYPE_CHECKING:
     from schema.artifact import Artifact
     from schema.code import CodeRevision
+    from schema.comment import Notice
     from schema.dataset import DatasetVersion, Field
     from schema.deployment import Deployment, DeploymentRevision
     from schema.evaluation import Evaluation
@@ -42,6 +43,7 @@ class Model(Node):
     shared_with: Connection[Workspace] = edge(ontology.SHARED_WITH, "OUT", "The other workspaces that may read it.")
     superseded_by: Connection[Model] = edge(ontology.SUPERSEDED_BY, "OUT", "The models to use instead.")
     supersedes: Connection[Model] = edge(ontology.SUPERSEDED_BY, "IN", "The models that it is to be used instead of.")
+    caused_notices: Connection[Notice] = edge(ontology.BECAUSE_OF, "IN", "What people were told because of it.")
     history: Page[Moment] | None = history("How its aliases and stages moved, the latest first.")
 
 
@@ -98,4 +100,5 @@ class ModelVersion(Node):
     supersedes: Connection[ModelVersion] = edge(
         ontology.SUPERSEDED_BY, "IN", "The versions that it is to be used instead of."
     )
+    caused_notices: Connection[Notice] = edge(ontology.BECAUSE_OF, "IN", "What people were told because of it.")
     history: Page[Moment] | None = history("Which aliases pointed to it and which stages it was in, the latest first.")

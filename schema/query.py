@@ -23,6 +23,7 @@ from schema.evaluation import Evaluation
 from schema.experiment import Experiment
 from schema.lifecycle import Approval, Gate, Mark, StageScheme, Validation
 from schema.lineage import AsOf, Depth, Edges, Kinds, Limit, Lineage, Paths, path_answer, values, walk_from
+from schema.marks import MarkMoment, marked
 from schema.model import Model, ModelVersion
 from schema.node import Change, Node
 from schema.people import Principal, Team
@@ -165,6 +166,8 @@ class Query:
     approvals: Connection[Approval] = listing("Approvals, those that are over too.")
     validations: Connection[Validation] = listing("Validations, those that are over too.")
     marks: Connection[Mark] = listing("Marks of data sets, those that were taken off too.")
+    mark: Mark | None = by_address("A mark by id or address; null when there is none.")
+    marked: Page[MarkMoment] | None = marked()
     principal: Principal | None = by_address("A principal by id or address; null when there is none.")
     team: Team | None = by_address("A team by id or address; null when there is none.")
     principals: Connection[Principal] = listing("People and service accounts.")

@@ -8,6 +8,7 @@ import strawberry
 
 from graph import port
 from lineal.errors import InvalidArgument
+from resolvers.lifecycle.evaluating import by_slice
 from resolvers.reading import bounded
 from schema.connection import Page, PageInfo, decode_cursor, page_info
 from schema.context import Info
@@ -79,7 +80,7 @@ async def _series(
         raise InvalidArgument(msg, field="after")
     # A chunk may be partly read already, and the next one tells whether there is more.
     chunks = 3
-    found = await info.context.loaders.points(cursor[0] - 1 if cursor else -1, chunks).load((root.owner, root.name))
+    found = await info.context.loaders.points(cursor[0] - 1 if cursor else -1, chunks).load((root.owner, root.stored))
     info.context.hold(min(first, sum(len(chunk.points) for chunk in found)))
     return Series(found, chunks, first, cursor)
 
@@ -99,16 +100,26 @@ class Metric:
 
 
 class Owned:
-    """A metric with its owner, as resolvers give it."""
+    """A metric with its owner, as resolvers give it; `name` is shown instead of the one that it is stored under."""
 
-    __slots__ = ("_metric", "owner")
+    __slots__ = ("_metric", "name", "owner", "stored")
 
-    def __init__(self, owner: str, metric: port.Metric) -> None:
+    def __init__(self, owner: str, metric: port.Metric, name: str | None = None) -> None:
         self.owner = owner
+        self.stored = metric.name
+        self.name = metric.name if name is None else name
         self._metric = metric
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._metric, name)
+
+
+@strawberry.type(description="Metrics of one part of the data that an evaluation was made on.")
+class EvaluationSlice:
+    """A slice."""
+
+    name: str = strawberry.field(description="Which part, as in country=DE.")
+    metrics: list[Metric] | None = strawberry.field(description="Its metrics, by name.")
 
 
 async def _rows(
@@ -135,6 +146,15 @@ async def _metrics(root: port.Node, info: Info, names: Names = None) -> list[Met
     return [Owned(root.id, metric) for metric in found]  # type: ignore[misc]
 
 
+async def _slices(root: port.Node, info: Info) -> list[EvaluationSlice] | None:
+    found: list[port.Metric] = await info.context.loaders.metrics(None).load(root.id)
+    info.context.hold(len(found))
+    return [
+        EvaluationSlice(name=slice, metrics=[Owned(root.id, metric, name) for name, metric in of])  # type: ignore[misc]
+        for slice, of in by_slice(found).items()
+    ]
+
+
 def _names(names: list[str] | None) -> tuple[str, ...] | None:
     if names is None:
         return None
@@ -155,3 +175,11 @@ def params() -> Any:
 def metrics() -> Any:
     """The field `metrics`."""
     return strawberry.field(resolver=_metrics, description="Its metrics, by name.")
+
+
+def slices() -> Any:
+    """The field `slices`."""
+    return strawberry.field(
+        resolver=_slices,
+        description="Its metrics on parts of the data, by part. Among its metrics they are called auc{country=DE}.",
+    )

@@ -10,7 +10,19 @@ import sys
 import typer
 
 from lineal import __version__
-from lineal.cli import artifacts, asking, audit, deploying, moving, serving, signing, tokens, transferring
+from lineal.cli import (
+    artifacts,
+    asking,
+    audit,
+    deploying,
+    ending,
+    moving,
+    serving,
+    signing,
+    tokens,
+    transferring,
+    validating,
+)
 from lineal.cli.output import complain
 from lineal.errors import InvalidArgument, LinealError
 
@@ -43,6 +55,10 @@ app.command()(deploying.promote)
 app.command()(deploying.rollback)
 app.command()(deploying.stop)
 app.command()(deploying.status)
+app.command()(validating.validate)
+app.command()(ending.retire)
+app.command()(ending.mark)
+app.command()(ending.unmark)
 app.command()(tokens.token)
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(audit.app, name="audit")

@@ -31,12 +31,15 @@ MAX_KEY: Final = 255
 class Command(Generic[P]):
     """A use case that writes one node, or changes it, and answers with the node as it then is.
 
-    Its body gets the transaction and keyword arguments, and returns the node's id. The answer is None where
-    the caller may write such a node but not read it.
+    Its body gets the transaction and keyword arguments, and returns the node's id, or None where there was nothing to
+    do. The answer is None then, and where the caller may write such a node but not read it.
     """
 
     def __init__(
-        self, action: str, body: Callable[Concatenate[Transaction, P], Awaitable[str]], needs: Needs = Role.CONTRIBUTOR
+        self,
+        action: str,
+        body: Callable[Concatenate[Transaction, P], Awaitable[str | None]],
+        needs: Needs = Role.CONTRIBUTOR,
     ) -> None:
         self.action = action
         self._body = body
@@ -55,10 +58,11 @@ class Command(Generic[P]):
         """
 
         async def work(tx: Transaction) -> list[str]:
-            return [await self._body(tx, *args, **kwargs)]
+            id = await self._body(tx, *args, **kwargs)
+            return [] if id is None else [id]
 
-        (node,) = await _run(op, self.action, key, kwargs, work, needs=self._needs)
-        return node
+        nodes = await _run(op, self.action, key, kwargs, work, needs=self._needs)
+        return nodes[0] if nodes else None
 
 
 class BatchCommand(Generic[P]):
@@ -118,7 +122,7 @@ def _shown(node: Node | None) -> Node:
 
 def command(
     action: str, needs: Needs = Role.CONTRIBUTOR
-) -> Callable[[Callable[Concatenate[Transaction, P], Awaitable[str]]], Command[P]]:
+) -> Callable[[Callable[Concatenate[Transaction, P], Awaitable[str | None]]], Command[P]]:
     """Make a function of a transaction that returns an id into a use case. `action` is what its Change says."""
     return lambda body: Command(action, body, needs)
 

@@ -101,6 +101,15 @@ class ArtifactFile(TypedDict):
     mediaType: NotRequired[str | None]
 
 
+class Report(TypedDict):
+    """The report of an evaluation: a file, known by digest, or else by where it is."""
+
+    uri: NotRequired[str | None]
+    digest: NotRequired[str | None]
+    sizeBytes: NotRequired[int | None]
+    mediaType: NotRequired[str | None]
+
+
 class Served(TypedDict):
     """A model version that a deployment serves, with its share of the traffic, from 0 to 1."""
 

@@ -15,7 +15,7 @@ from resolvers.writing.common import properties as settable
 from resolvers.writing.deleting import deleting
 from resolvers.writing.draft import Draft, Reference
 from resolvers.writing.nodes import renaming
-from resolvers.writing.story import lead_to, next_revision, owned
+from resolvers.writing.story import lead_to, next_revision, owned, refuse_retired
 
 MAX_SERVED = 100
 """Versions that one deployment may serve at a time."""
@@ -50,7 +50,7 @@ async def record_deployment(
     """Record a deployment, with its first revision when it serves something.
 
     Environment and target are made when they are unknown. Raises InvalidArgument, NotFound (each naming
-    the place in the input), AlreadyExists.
+    the place in the input), AlreadyExists, PreconditionFailed (a version is retired).
     """
     draft = Draft(tx)
     props = settable(DEPLOYMENT, present(properties))
@@ -61,6 +61,7 @@ async def record_deployment(
     served = _served(draft, serves)
     await draft.find()
     _refuse_twice(served)
+    refuse_retired(version for version, _ in served)
     if served:
         for version, weight in served:
             draft.link("SERVES", id, version, props=weight)
@@ -83,8 +84,8 @@ async def update_deployment(
 ) -> str:
     """Change a deployment. `serves` replaces all that it serves, and adds a revision if that is a change.
 
-    None takes environment or target away. Raises NotFound, Conflict, InvalidArgument, PreconditionFailed (Lineal itself
-    brings it about: then only its properties can be changed so).
+    None takes environment or target away. Raises NotFound, Conflict, InvalidArgument, PreconditionFailed (a
+    version was retired; Lineal itself brings the deployment about: then only its properties can be changed so).
     """
     draft = Draft(tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
@@ -103,6 +104,7 @@ async def update_deployment(
         await lead_to(draft, edge, deployment, {} if place is None else {place.id: {}})
     if serves is not UNSET:
         _refuse_twice(served)
+        refuse_retired(version for version, _ in served)
         if await lead_to(draft, "SERVES", deployment, {version.id: props for version, props in served}):
             _specify(draft, deployment.id, deployment.workspace, await next_revision(draft, deployment), served)
     await draft.save()

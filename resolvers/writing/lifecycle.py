@@ -15,7 +15,7 @@ from resolvers.writing.command import command
 from resolvers.writing.common import NamedValue, label, rows
 from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import find
-from resolvers.writing.story import lead_to
+from resolvers.writing.story import lead_to, refuse_retired
 
 ALL_KINDS: Final = tuple(ontology.NODE_KINDS)
 OWNABLE: Final = tuple(dict.fromkeys(source for source, _ in ontology.OWNED_BY.ends))
@@ -28,7 +28,7 @@ MAX_SUCCESSORS: Final = 100
 async def set_alias(tx: Transaction, *, model: str, name: str, version: str) -> str:
     """Let a name of the model point to this version from now on; the version is the answer.
 
-    Raises NotFound, InvalidArgument (a version of another model), PreconditionFailed (it is not signed).
+    Raises NotFound, InvalidArgument (a version of another model), PreconditionFailed (it is retired, or not signed).
     """
     draft = Draft(tx)
     owner, meant = draft.want(model, "model", "Model"), draft.want(version, "version", "ModelVersion")
@@ -39,6 +39,7 @@ async def set_alias(tx: Transaction, *, model: str, name: str, version: str) -> 
     if meant.node is None or meant.node.container != owner.id:
         msg = f"version: {version!r} is no version of {model!r}; an alias points to one of its own"
         raise InvalidArgument(msg, field="version")
+    refuse_retired([meant])
     await check_signed(tx, meant.id, node.workspace)
     (now,) = await tx.resolve([Address("ModelVersion", node.workspace, node.name, alias=name)])
     if now is None or now.id != meant.id:
@@ -121,21 +122,23 @@ async def supersede(tx: Transaction, *, address: str, by: str | None) -> str:
     new = None if by is None else draft.want(by, "by", old.address.kind)
     await draft.find()
     if new is not None:
-        await _refuse_circle(tx, old.id, new.id)
+        await refuse_circle(tx, old.id, new.id, "by")
     await lead_to(draft, "SUPERSEDED_BY", old, {} if new is None else {new.id: {}})
     await draft.save()
     return old.id
 
 
-async def _refuse_circle(tx: Transaction, old: str, new: str) -> None:
+async def refuse_circle(tx: Transaction, old: str, new: str, field: str) -> None:
     """Raises PreconditionFailed: what shall come after leads back to what it comes after."""
     level, seen = {new}, {new}
     for _ in range(MAX_SUCCESSORS):
         if old in level:
-            raise PreconditionFailed("by: is itself superseded, in the end, by what it would supersede", field="by")
+            raise PreconditionFailed(
+                f"{field}: is itself superseded, in the end, by what it would supersede", field=field
+            )
         found = await tx.neighbours(sorted(level), Hop("SUPERSEDED_BY", "OUT"), paging=Paging(MAX_PAGE))
         level = {link.node.id for page in found.values() for link in page.items} - seen
         if not level:
             return
         seen |= level
-    raise PreconditionFailed(f"by: a row of successors may have at most {MAX_SUCCESSORS} steps", field="by")
+    raise PreconditionFailed(f"{field}: a row of successors may have at most {MAX_SUCCESSORS} steps", field=field)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graph import validation
 from graph.ontology import ARTIFACT, CODE_REVISION, NodeKind
 from graph.port import EVERYTHING, MAX_PAGE, Hop, Order, Paging
-from lineal.errors import InvalidArgument
+from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.writing.common import (
     ArtifactFile,
     Code,
@@ -29,11 +29,12 @@ def made_by(draft: Draft, made: str, run: str | None) -> None:
         draft.link("PRODUCED_BY", made, draft.want(run, "run", "Run"))
 
 
-def derived(draft: Draft, made: str, kind: NodeKind, parents: Sequence[Parent]) -> None:
+def derived(draft: Draft, made: str, kind: NodeKind, parents: Sequence[Parent]) -> list[Reference]:
     """The versions that it was made from."""
-    for i, parent in enumerate(parents):
-        source = draft.want(parent["version"], f"parents[{i}].version", kind.name)
+    sources = [draft.want(parent["version"], f"parents[{i}].version", kind.name) for i, parent in enumerate(parents)]
+    for parent, source in zip(parents, sources, strict=True):
         draft.link("DERIVED_FROM", made, source, parent.get("relation"))
+    return sources
 
 
 def built_from(draft: Draft, made: str, code: Code | None, workspace: str) -> None:
@@ -82,6 +83,14 @@ def owned(
         params=rows(params, "params"),
         points=points(metrics, draft.tx.now),
     )
+
+
+def refuse_retired(references: Iterable[Reference]) -> None:
+    """Raises PreconditionFailed: one of these versions, which shall be used, is retired."""
+    for reference in references:
+        if reference.node is not None and "retiredAt" in reference.node.props:
+            msg = f"{reference.field}: {str(reference.address)!r} is retired; nothing may serve it or be made from it"
+            raise PreconditionFailed(msg, field=reference.field)
 
 
 async def next_version(draft: Draft, model: Reference) -> int:

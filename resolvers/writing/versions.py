@@ -26,7 +26,7 @@ from resolvers.writing.common import properties as settable
 from resolvers.writing.deleting import deleting
 from resolvers.writing.draft import Draft, Reference
 from resolvers.writing.nodes import updating
-from resolvers.writing.story import built_from, derived, files, made_by, next_version, owned
+from resolvers.writing.story import built_from, derived, files, made_by, next_version, owned, refuse_retired
 
 update_model_version = updating("updateModelVersion", MODEL_VERSION, "version")
 delete_model_version = deleting("deleteModelVersion", MODEL_VERSION, "version")
@@ -60,7 +60,7 @@ async def create_model_version(
 
     `inputs` become what the run read; without a run, what the version was trained on. `uses` are fields.
     The state is READY unless given. Raises InvalidArgument, NotFound (each naming the place in the
-    input), AlreadyExists, PreconditionFailed (a cycle).
+    input), AlreadyExists, PreconditionFailed (a cycle, or a parent that is retired).
     """
     draft = Draft(tx)
     version = new_id(MODEL_VERSION.prefix)
@@ -68,10 +68,11 @@ async def create_model_version(
     owner = draft.want(model, "model", "Model", create=create_model)
     made_by(draft, version, run)
     _learned_from(draft, version, run, inputs)
-    derived(draft, version, MODEL_VERSION, parents)
+    sources = derived(draft, version, MODEL_VERSION, parents)
     for i, field in enumerate(uses):
         draft.link("USES", version, draft.want(field, f"uses[{i}]", "Field"))
     await draft.find()
+    refuse_retired(sources)
     built_from(draft, version, code, owner.workspace)
     files(draft, version, artifacts, owner.workspace)
     await draft.find()

@@ -14,8 +14,11 @@ from schema.mutations.datasets import DatasetMutations
 from schema.mutations.deployments import DeploymentMutations
 from schema.mutations.importing import ImportMutations
 from schema.mutations.lifecycle import LifecycleMutations
+from schema.mutations.marking import MarkMutations
 from schema.mutations.models import ModelMutations
+from schema.mutations.retiring import RetirementMutations
 from schema.mutations.runs import RunMutations
+from schema.mutations.validations import ValidationMutations
 from schema.mutations.workspaces import WorkspaceMutations
 
 
@@ -30,5 +33,8 @@ class Mutation(
     ImportMutations,
     CollaborationMutations,
     ArtifactMutations,
+    ValidationMutations,
+    RetirementMutations,
+    MarkMutations,
 ):
     """The root of all writing."""

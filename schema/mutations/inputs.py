@@ -96,3 +96,17 @@ class ArtifactInput:
 class ServedInput:
     version: strawberry.ID = need(f"The model version: {ADDRESS_DOC} models:/name/3 or models:/name@champion.")
     weight: float | None = may("Its share of the traffic, from 0 to 1.")
+
+
+@takes("Metrics of one part of the data.")
+class SliceInput:
+    name: str = need("Which part, as in country=DE: printable characters without { and }.")
+    metrics: list[MetricInput] = need("Its metrics.")
+
+
+@takes("The report of an evaluation. The same digest, or without one the same uri, is the same artifact.")
+class ReportInput:
+    uri: str | None = may(ARTIFACT.by_name["uri"].doc)
+    digest: str | None = may(ARTIFACT.by_name["digest"].doc)
+    size_bytes: BigInt | None = may(ARTIFACT.by_name["sizeBytes"].doc)
+    media_type: str | None = may(ARTIFACT.by_name["mediaType"].doc)

@@ -7,6 +7,7 @@ from typing import Final
 import strawberry
 
 from graph import ontology
+from resolvers.lifecycle.evaluating import MAX_SLICES
 from resolvers.writing import evaluations, runs
 from schema.evaluation import Evaluation
 from schema.experiment import Experiment
@@ -29,8 +30,10 @@ from schema.mutations.inputs import (
     CodeInput,
     MetricInput,
     ParamInput,
+    ReportInput,
     RunOutputInput,
     RunReadInput,
+    SliceInput,
     TagInput,
 )
 from schema.pipeline import Pipeline
@@ -120,9 +123,11 @@ class RecordEvaluationInput:
     create_dataset: bool = may("Register the data set if it is not known.", False)
     run: strawberry.ID | None = may("The run that measured it: an id, or an address such as runs:/name.")
     metrics: list[MetricInput] = many("Its metrics.")
+    slices: list[SliceInput] = many(f"Its metrics on parts of the data, at most {MAX_SLICES} parts.")
     params: list[ParamInput] = many("Its parameters.")
     tags: list[TagInput] = many("Its tags.")
     artifacts: list[ArtifactInput] = many("Its files.")
+    report: ReportInput | None = may("Its report; it becomes the artifact called report.")
     idempotency_key: str | None = key()
 
 

@@ -250,6 +250,52 @@ async def test_versions_are_compared_side_by_side_with_own_rows_before_those_of_
     }
 
 
+async def test_challengers_are_compared_with_the_champion_on_the_same_data(ask: Asked) -> None:
+    for number, auc in ((1, 0.5), (2, 0.75)):
+        await ask(
+            """mutation($version: ID!, $auc: MetricValue!) { recordEvaluation(input: {
+              version: $version, dataset: "datasets:/nq/v1", metrics: [{name: "auc", value: $auc}],
+              slices: [{name: "country=DE", metrics: [{name: "auc", value: 0}]}]
+            }) { evaluation { slices { name metrics { name value series { nodes { value } } } } } } }""",
+            version=f"models:/bert/{number}",
+            auc=auc,
+        )
+    data = await ask("""{ compareVersions(versions: ["models:/bert/1", "models:/bert/2"]) {
+      evaluations { dataset { address } metrics {
+        name slice same values { name value } deltas { absolute relative }
+      } }
+    } }""")
+    zero = {"absolute": 0.0, "relative": None}
+    assert data["compareVersions"]["evaluations"] == [
+        {
+            "dataset": {"address": "datasets:/nq/v1"},
+            "metrics": [
+                {
+                    "name": "auc",
+                    "slice": None,
+                    "same": False,
+                    "values": [{"name": "auc", "value": 0.5}, {"name": "auc", "value": 0.75}],
+                    "deltas": [{"absolute": 0.0, "relative": 0.0}, {"absolute": 0.25, "relative": 0.5}],
+                },
+                {
+                    "name": "auc",
+                    "slice": "country=DE",
+                    "same": True,
+                    "values": [{"name": "auc", "value": 0.0}] * 2,
+                    "deltas": [zero, zero],
+                },
+            ],
+        }
+    ]
+    slices = await ask(
+        "{ evaluations(first: 1) { nodes { slices { name metrics { name series { nodes { value } } } } } } }"
+    )
+    (evaluation,) = slices["evaluations"]["nodes"]
+    assert evaluation["slices"] == [
+        {"name": "country=DE", "metrics": [{"name": "auc", "series": {"nodes": [{"value": 0.0}]}}]}
+    ]
+
+
 async def test_a_comparison_takes_two_to_twenty_different_versions(ask: Asked) -> None:
     text = "query($versions: [ID!]!) { compareVersions(versions: $versions) { versions { id } } }"
     one = await ask.refused(text, versions=["models:/bert/1"])

@@ -43,7 +43,8 @@ PLAIN: Final = frozenset(SCOPES) - {ADMIN}
 
 # The ends of edges whose fields are of the interface, and of those that give names: all of one scope, or null.
 ENDS: Final = {
-    **dict.fromkeys(("owners", "members", "mentions"), "workspace:read"),
+    **dict.fromkeys(("owners", "members", "mentions", "reviewers", "notifies"), "workspace:read"),
+    "marks": "dataset:read",
     **dict.fromkeys(("aliases", "stage"), "model:read"),
 }
 
@@ -72,7 +73,7 @@ def _ways(type_: str, field: str) -> Ways:
     if type_.endswith(("Connection", "Page")) or (type_.endswith("Edge") and type_ != "LineageEdge"):
         return FREE
     ways = _table(FIELDS, f"{type_}.{field}")
-    given = get_named_type(TYPES[type_].fields[field].type).name.removesuffix("Connection")
+    given = get_named_type(TYPES[type_].fields[field].type).name.removesuffix("Connection").removesuffix("Page")
     if given in NODE_KINDS:
         ways = _both(ways, frozenset({frozenset({NODE_KINDS[given].scope})}))
     elif field in ENDS and type_ in {"Node", *NODE_KINDS}:

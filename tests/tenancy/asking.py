@@ -12,7 +12,7 @@ from tests.tenancy.generating import ROLES, TEXT
 from tests.tenancy.happening import PAGE, Happenings
 from tests.tenancy.listing import Lists
 from tests.tenancy.model import SCOPE_OF, marks
-from tests.tenancy.questions import Question, enums, quoted
+from tests.tenancy.questions import Question, enums, moment, quoted
 from tests.tenancy.relations import NESTED
 from tests.tenancy.walking import Walks
 
@@ -27,6 +27,8 @@ ADDRESSES: Final = {
     "Deployment": "deployments:/",
     "Artifact": "artifacts:/",
     "Upload": "uploads:/",
+    "Validation": "validations:/",
+    "Mark": "marks:/",
     "Principal": "principals:/",
     "Team": "teams:/",
 }
@@ -61,6 +63,7 @@ class Asker(Lists, Walks, Happenings):
             (self.audited, 4),
             (self.viewer, 1),
             (self.moved, 1),
+            (self.marked, 1),
         )
         make = self.rng.choices([make for make, _ in sorts], [weight for _, weight in sorts])[0]
         return make()
@@ -129,6 +132,23 @@ class Asker(Lists, Walks, Happenings):
             assert (it["workspace"] is not None) is seen
 
         return Question(text, inner=("workspace:read", *needs), check=check)
+
+    def marked(self) -> Question:
+        """What is marked, or was at a time."""
+        at = self.rng.choice([None, *self.times])
+        on = {e.source: e for e in self.world.open if e.kind == "MARKS" and self.eyes.sees(e.target)}
+        there = [n for n in self.eyes.of_kind("Mark") if n.id in on and (at is None or on[n.id].since <= at)]
+        there.sort(key=lambda n: (n.created_at, n.id))
+        when = "" if at is None else f", asOf: {quoted(moment(at))}"
+
+        def check(it: Any) -> None:
+            assert [(n["mark"]["id"], n["of"]["id"]) for n in it["nodes"]] == [(n.id, on[n.id].target) for n in there]
+
+        return Question(
+            f"{{ it: marked(first: 500{when}) {{ nodes {{ mark {{ id }} of {{ id name }} }} }} }}",
+            ("dataset:read",),
+            check=check,
+        )
 
     def viewer(self) -> Question:
         """Who the caller is."""

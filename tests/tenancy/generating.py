@@ -97,6 +97,8 @@ class World:
             await self._write(*(self._new(kind) for _ in range(count)))
         for kind, count in (("Artifact", 4), ("Upload", 4), ("CodeRevision", 3)):
             await self._write(*(self._new(kind) for _ in range(count)))
+        for kind, count in (("Validation", 4), ("Mark", 3)):
+            await self._write(*(self._new(kind) for _ in range(count)))
         for part, whole, edge in (
             ("ModelVersion", "Model", "VERSION_OF"),
             ("DatasetVersion", "Dataset", "VERSION_OF"),
@@ -119,6 +121,10 @@ class World:
         if kind == "Upload":
             state = self.rng.choice(("OPEN", "COMPLETE"))
             props |= {"state": state, "digest": self.mark(), "artifactName": self.mark()}
+        if kind == "Validation":
+            props |= {"state": self.rng.choice(("QUEUED", "RUNNING")), "suite": self.mark(), "worker": self.mark()}
+        if kind == "Mark":
+            props |= {"type": self.rng.choice(ontology.MARK_TYPES), "reason": self.mark()}
         if kind == "CodeRevision":
             props |= {"repository": self.mark(), "commit": self.mark()}
         if whole is not None:
@@ -159,7 +165,7 @@ class World:
             for source, target in ontology.EDGE_KINDS[kind].ends:
                 if source in self.made and target in self.made and source not in {"Field", "Comment"}:
                     await self._try(self._edge(kind, source, target))
-        for kind in ("DEPLOYED_TO", "IN_ENVIRONMENT", "SPECIFIES"):
+        for kind in ("VALIDATES", "REPORTED", "MARKS", "DEPLOYED_TO", "IN_ENVIRONMENT", "SPECIFIES"):
             for ends in ontology.EDGE_KINDS[kind].ends:
                 for _ in range(4):
                     await self._try(self._edge(kind, *ends))
@@ -189,6 +195,7 @@ class World:
             await self._link(
                 NewEdge("ABOUT", comment.id, node.id), NewEdge("MENTIONS", comment.id, mentioned.id), by=by.name
             )
+        await self._told(sayable)
         await self._watched(about, 12)
         for node in self.rng.sample([n for n in about if n.kind != "Workspace"], 6):
             await self._do(lambda tx, own=node.id: tx.update([Update(own, {"description": self._text()})]), "update")
@@ -201,6 +208,17 @@ class World:
         for kind in ("ModelVersion", "Run", "Deployment"):
             node = self._any(kind)
             await self._do(lambda tx, own=node.id: tx.remove([own]), "remove")
+
+    async def _told(self, things: Sequence[Node]) -> None:
+        """Notices, each because of something that may be somewhere else."""
+        for node in self.rng.sample(things, 8):
+            props = {"type": self.rng.choice(ontology.NOTICE_TYPES), "text": self.mark()}
+            (notice,) = await self._write(NewNode("Notice", self.mark(), node.workspace, node.container, props))
+            await self._link(
+                NewEdge("CONCERNS", notice.id, node.id),
+                NewEdge("BECAUSE_OF", notice.id, self._any("Mark", "Model", "ModelVersion").id),
+                NewEdge("NOTIFIES", notice.id, self._any("Principal", "Team").id),
+            )
 
     async def _watched(self, things: Sequence[Node], count: int) -> None:
         watches = {(self._any("Principal").id, n.id) for n in self.rng.sample(things, count)}

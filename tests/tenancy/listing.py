@@ -30,6 +30,8 @@ LISTS: Final = {
     "Deployment": "deployments",
     "Artifact": "artifacts",
     "Upload": "uploads",
+    "Validation": "validations",
+    "Mark": "marks",
     "Principal": "principals",
     "Team": "teams",
 }

@@ -29,7 +29,9 @@ SCOPE_OF = {
     **dict.fromkeys(("Deployment", "DeploymentRevision", "Environment", "ServingTarget"), "deployment:read"),
     **dict.fromkeys(("Workspace", "Principal", "Team"), "workspace:read"),
     **dict.fromkeys(("Artifact", "Upload"), "artifact:read"),
-    "Comment": "activity:read",
+    "Validation": "model:read",
+    "Mark": "dataset:read",
+    **dict.fromkeys(("Comment", "Notice"), "activity:read"),
 }
 LINEAGE = ("READ", "PRODUCED_BY", "DERIVED_FROM", "TRAINED_ON", "USES", "BUILT_FROM", "SERVES")
 WALKABLE = (*LINEAGE, "EVALUATES", "EVALUATED_ON")

@@ -65,6 +65,11 @@ MUTATIONS = (
     'addComment(input: {about: "MODEL", text: "x"}) { comment { id } }',
     'watch(input: {node: "MODEL"}) { node { id } }',
     'setTags(input: {node: "MODEL", tags: [{name: "a", value: "b"}]}) { node { id } }',
+    'requestValidation(input: {version: "VERSION", suite: "s"}) { validation { id } }',
+    'deprecate(input: {node: "MODEL", reason: "x"}) { node { id } }',
+    'deprecate(input: {node: "OWNMODEL", reason: "x", successor: "MODEL"}) { node { id } }',
+    'retire(input: {version: "VERSION", reason: "x"}) { version { id } }',
+    'recordEvaluation(input: {version: "VERSION"}) { evaluation { id } }',
     'recordRun(input: {name: "r", inputs: [{address: "VERSION"}]}) { run { id } }',
 )
 """Writes to something hidden, and to one's own with something hidden in it."""
