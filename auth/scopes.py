@@ -31,7 +31,8 @@ SCOPES: Final[Mapping[str, str]] = {
     "dataset:write": "Write data sets, their versions and fields.",
     "artifact:write": "Write what is known of files, and send their bytes.",
     "deployment:write": "Write deployments, environments and serving targets.",
-    "lifecycle:approve": "Move versions between stages.",
+    "lifecycle:approve": "Move versions between stages, and decide on approvals.",
+    "lifecycle:override": "Let a version through although its gate says no.",
     "activity:write": "Comment, watch things, and mark notifications as read.",
     "workspace:admin": "Create and change workspaces, their members and what is shared with them.",
     "directory:write": "Provision principals and teams (SCIM 2.0).",
@@ -157,6 +158,10 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     "Query.lineage": needs("lineage:read"),
     "Query.paths": needs("lineage:read"),
     "Query.compareVersions": needs("model:read"),
+    "Query.checkGate": needs("model:read"),
+    "GateCondition.figures": needs("metrics:read"),
+    "StageMove.verdict": needs("metrics:read"),
+    "DeploymentRevision.verdict": needs("metrics:read"),
     "VersionComparison.artifacts": needs("artifact:read"),
     "*.upstream": needs("lineage:read"),
     "*.downstream": needs("lineage:read"),
@@ -174,6 +179,7 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     **_all(writing("Workspace"), "grantRole revokeRole"),
     **_all(writing("Model", "Dataset") & needs("workspace:read"), "shareWith unshare"),
     **_all(needs("workspace:read", "directory:write"), "registerPrincipal deactivatePrincipal reactivatePrincipal"),
+    **_all(needs("workspace:read", "directory:write"), "setActsFor"),
     **_all(needs("workspace:read", "directory:write"), "createTeam renameTeam deleteTeam"),
     **_all(needs("workspace:read", "directory:write"), "addTeamMembers removeTeamMembers"),
     **_all(writing("Comment"), "addComment updateComment deleteComment"),
@@ -195,6 +201,10 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     **_all(writing("Evaluation"), "recordEvaluation updateEvaluation deleteEvaluation"),
     **_all(writing("Deployment"), "recordDeployment updateDeployment renameDeployment deleteDeployment"),
     **_all(writing("Model") & needs("lifecycle:approve"), "setStage"),
+    **_all(writing("StageScheme"), "declareStageScheme deleteStageScheme"),
+    **_all(writing("Gate"), "declareGate updateGate deleteGate"),
+    **_all(writing("Approval"), "requestApproval withdrawApproval"),
+    **_all(needs("model:read", "lifecycle:approve"), "approve reject"),
     **_all(writing("Model", "ModelVersion"), "supersede"),
     **_all(_ANYTHING, "setTags deleteTags setOwners recordLineage"),
 }
@@ -213,6 +223,8 @@ INPUTS: Final[Mapping[str, Requirement]] = {
     "*Filter.workspace": OPEN,
     "ModelVersionFilter.framework": OPEN,
     "CreateModelVersionInput.stage": needs("lifecycle:approve"),
+    "SetStageInput.override": needs("lifecycle:override"),
+    "SetAliasInput.override": needs("lifecycle:override", "lifecycle:approve"),
 }
 """What an input's field needs when it is given; other fields of filters need what the field of their name needs.
 
@@ -224,6 +236,7 @@ OPEN_TYPES: Final = frozenset(
         *("Viewer", "ViewerRole", "Notification", "AuditEntry"),
         *("PageInfo", "Tag", "Param", "Metric", "MetricPoint", "Change", "Moment", "KindCount"),
         *("Lineage", "LineageNode", "LineageEdge", "LineagePath", "LineageHop", "Paths"),
+        *("GateVerdict", "GateCondition", "GateFigure"),
         *("VersionComparison", "ComparedParam", "ComparedMetric", "ComparedArtifact", "ComparedInput"),
         *("ArtifactFile", "MissingFile", "SendRequest", "Header"),
         "ComparedInputs",
@@ -236,6 +249,7 @@ OPEN_FIELDS: Final = frozenset(
         *("Query.node", "Query.nodes", "Query.search", "Query.viewer"),
         "Metric.series",
         *("Lineage.roots", "LineageNode.node", "ComparedInput.container", "ComparedInputs.nodes"),
+        "GateCondition.nodes",
         *("*Payload.node", "*Payload.nodes"),
     }
 )

@@ -34,6 +34,10 @@ class Guarding(Primitives):
         self._rights = rights
 
     @property
+    def rights(self) -> Rights:
+        return self._rights
+
+    @property
     def _guarded(self) -> bool:
         return not (self.view.whole and self._rights.whole)
 
