@@ -43,8 +43,8 @@ class Moment:
         description="Whether it was let through although its gate said no; null where no move was kept."
     )
     move: Annotated[StageMove, strawberry.lazy("schema.lifecycle")] | None = strawberry.field(
-        description="The move that brought it about. Every one of a stage is kept; of an alias those that a gate guards, "
-        "and those with a reason."
+        description="The move that brought it about. Every one of a stage is kept; of an alias those that a gate "
+        "guards, and those with a reason."
     )
 
 
@@ -81,7 +81,7 @@ class Moments:
         """Look up the moves that brought them about, all at once."""
         ids = [str(link.edge.props["move"]) for link in self.links if "move" in link.edge.props]
         moves = dict(zip(ids, await info.context.loaders.nodes().load_many(ids), strict=True)) if ids else {}
-        self.nodes = [_moment(link, self.subject, moves.get(link.edge.props.get("move"))) for link in self.links]
+        self.nodes = [_moment(link, self.subject, moves.get(link.edge.props.get("move", ""))) for link in self.links]
 
 
 def _moment(link: port.Link, subject: port.Node, move: port.Node | None) -> Any:

@@ -59,11 +59,15 @@ class _State(Prop):
         return "EXPIRED" if over else state
 
 
+def _state() -> Any:
+    return _State()
+
+
 @noun(ontology.APPROVAL)
 class Approval(Node):
     """An approval."""
 
-    state: str | None = _State()
+    state: str | None = _state()
     stage: str | None = prop()
     alias: str | None = prop()
     environment: str | None = prop()
