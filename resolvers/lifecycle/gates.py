@@ -82,7 +82,7 @@ async def pass_gate(
     override without a reason), Conflict (an approval was used for something else at the same moment).
     """
     target = target_of(stage=stage, alias=alias, environment=environment)
-    _check_override(tx, override)
+    check_override(tx, override)
     target = await spelled(tx, version, target)
     case = Case(tx, version, target, tx.now)
     verdict = await judge(case, workspace, override)
@@ -129,7 +129,8 @@ def unguarded(tx: Transaction) -> Iterator[None]:
         tx.guard(view, rights)
 
 
-def _check_override(tx: Transaction, override: str | None) -> None:
+def check_override(tx: Transaction, override: str | None) -> None:
+    """Raises InvalidArgument (no reason), Forbidden (no scope): whoever writes may override nothing so."""
     if override is None:
         return
     if not override.strip():

@@ -16,6 +16,7 @@ DAY: Final = 86_400_000_000
 """Microseconds in a day."""
 
 INCOMPLETE: Final = "what it came from could not be looked through whole"
+NO_FIGURES: Final = "there are no figures to compare"
 
 
 class Judge:
@@ -62,7 +63,7 @@ class Judge:
                 return Finding(condition.first, said, [rule.reference])
         pairs = await self._figures(condition, dataset, champion)
         if not pairs:
-            return Finding(False, "there are no figures to compare", [rule.metric])
+            return Finding(False, NO_FIGURES, [sliced(rule.metric, dict(condition.slice))])
         return _compared(condition, pairs, champion)
 
     async def _figures(
@@ -235,5 +236,5 @@ def _compared(
         words.append(Threshold(name, rule.op, rule.number, rule.reference, other).words(value, limit))
     if missing or not names:
         lacking = missing or [sliced(rule.metric, dict(condition.slice))]
-        return Finding(False, "there are no figures to compare", lacking, words, shown)
+        return Finding(False, NO_FIGURES, lacking, words, shown)
     return Finding(met, "the threshold is met" if met else "the threshold is not met", (), words, shown)

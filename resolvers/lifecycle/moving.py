@@ -14,10 +14,9 @@ from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.artifacts.common import workspace_property
 from resolvers.artifacts.policy import check_signed
 from resolvers.lifecycle.findings import Told, Verdict, kept_view, tell
-from resolvers.lifecycle.gates import OVERRIDDEN, pass_gate
+from resolvers.lifecycle.gates import OVERRIDDEN, check_override, pass_gate
 from resolvers.lifecycle.schemes import NONE, Schemes
 from resolvers.reading import all_links
-from resolvers.writing.command import OVERRIDING
 
 MAX_KEPT: Final = 50_000
 """Bytes of a verdict that are kept."""
@@ -54,6 +53,7 @@ class Mover:
             if text is not None and len(text) > MAX_REASON:
                 msg = f"{field}: has {len(text)} characters; at most {MAX_REASON} are allowed"
                 raise InvalidArgument(msg, field=field)
+        check_override(tx, override)
         self.tx = tx
         self.reason = reason
         self.override = override
@@ -121,7 +121,7 @@ class Mover:
         scheme = await self.schemes.of(model)
         if scheme.allows(before, after):
             return False
-        if self.override is not None and self.tx.rights.holds(OVERRIDING):
+        if self.override is not None:
             self.tx.action = OVERRIDDEN
             return True
         ways = scheme.ways(before)

@@ -30,7 +30,8 @@ def registering(action: str, kind: NodeKind, needs: Needs = Role.CONTRIBUTOR) ->
     ) -> str:
         """Register it. Raises AlreadyExists (the name is taken), NotFound (the workspace), InvalidArgument."""
         draft = Draft(tx)
-        id = draft.create(kind, validation.name(name), workspace, props=settable(kind, present(properties)))
+        place = ontology.GLOBAL if kind.is_global else workspace
+        id = draft.create(kind, validation.name(name), place, props=settable(kind, present(properties)))
         owned(draft, id, tags=tags)
         await draft.save()
         return id

@@ -126,7 +126,7 @@ class World:
 
     async def begin(self) -> None:
         """Make the model and the data set."""
-        self.model, self.versions = await building.model(self.graph, "m", versions=3, workspace=PLACE)
+        self.model, self.versions = await building.model(self.graph, "m", versions=3, workspace=PLACE, lastNumber=3)
         self.dataset, self.data = await building.dataset(self.graph, "nq", "v1", "v2", workspace=PLACE)
 
     def version(self, number: int) -> Node:
