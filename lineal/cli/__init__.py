@@ -10,7 +10,7 @@ import sys
 import typer
 
 from lineal import __version__
-from lineal.cli import artifacts, asking, audit, moving, serving, signing, tokens, transferring
+from lineal.cli import artifacts, asking, audit, gating, moving, serving, signing, tokens, transferring
 from lineal.cli.output import complain
 from lineal.errors import InvalidArgument, LinealError
 
@@ -38,6 +38,8 @@ app.command()(signing.sign)
 app.command()(signing.verify)
 app.command()(transferring.push)
 app.command()(transferring.pull)
+app.command()(gating.gate)
+app.command()(gating.stage)
 app.command()(tokens.token)
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(audit.app, name="audit")

@@ -320,9 +320,10 @@ async def test_no_other_way_leads_around_the_approval(desk: Desk) -> None:
         with pytest.raises(PreconditionFailed, match="nobody has asked for approval"):
             await desk.house.do(BOB, use_case, **given)
     request = await desk.ask(version, BOB)
+    importing: Any = record_lineage
     forged = {"from": request.id, "kind": "DECIDED_BY", "to": House.of(DAN), "discriminator": "APPROVE"}
     with pytest.raises(InvalidArgument):
-        await desk.house.do(BOB, record_lineage, edges=[forged])
+        await desk.house.do(BOB, importing, edges=[forged])
     await desk.stuck(version)
 
 
@@ -421,7 +422,7 @@ async def test_whoever_does_not_see_the_model_finds_no_request_for_it(desk: Desk
         (request_approval, {"version": version.id, "alias": "a"}),
     ):
         with pytest.raises(LinealError) as error:
-            await desk.house.do(stranger, use_case, **given)  # type: ignore[arg-type]
+            await desk.house.do(stranger, use_case, **given)
         assert error.value.code == "NOT_FOUND"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from graph.ids import new_id
-from graph.port import Edge
+from graph.port import Edge, EdgeMatch, NewNode
 from lineal.errors import InvalidArgument
 from resolvers.lifecycle import conditions, thresholds
 from tests import building
@@ -66,7 +66,7 @@ async def sliced(world: World) -> None:
 
 async def produced(world: World) -> None:
     """A run made the version, and both have figures."""
-    run = (await building.create(world.graph, building.NewNode("Run", new_id("ru"), PLACE)))[0]
+    run = (await building.create(world.graph, NewNode("Run", new_id("ru"), PLACE)))[0]
     await world.link("PRODUCED_BY", world.version(1), run)
     await world.log(run.id, auc=0.7, f1=0.6)
     await world.log(world.version(1).id, auc=0.8)
@@ -83,7 +83,7 @@ async def based(world: World, license: str | None, data: str | None = None) -> N
 
 async def trained(world: World, marked: str | None, type: str = "FORBIDDEN") -> None:
     """Version 1 learned from v1 and uses a field; something may have a mark on it."""
-    (column,) = await building.create(world.graph, building.NewNode("Field", "question", PLACE, world.dataset.id))
+    (column,) = await building.create(world.graph, NewNode("Field", "question", PLACE, world.dataset.id))
     other, _ = await building.dataset(world.graph, "other", "v1", workspace=PLACE)
     await world.link("TRAINED_ON", world.version(1), world.data[0], "train")
     await world.link("USES", world.version(2), column)
@@ -266,7 +266,7 @@ async def test_a_mark_on_the_data_of_a_field_counts_and_lifting_it_ends_that(hou
     await trained(world, None)
     mark = await world.mark(world.dataset, "CONTAMINATED")
     assert not (await house.check(ANN, world.version(2))).met
-    await building.unlink(world.graph, building.EdgeMatch("MARKS", mark.id))
+    await building.unlink(world.graph, EdgeMatch("MARKS", mark.id))
     assert (await house.check(ANN, world.version(2))).met
 
 

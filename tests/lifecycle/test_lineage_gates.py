@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from graph.address import parse
-from graph.port import NewEdge, NewNode
+from graph.port import EdgeMatch, NewEdge, NewNode
 from lineal.errors import PreconditionFailed
 from resolvers.lifecycle import case
 from resolvers.lifecycle.findings import METRICS
@@ -51,7 +51,7 @@ async def test_forbidden_data_sixteen_hops_away_is_found_until_the_mark_is_lifte
     mark = await world.mark(world.data[0] if marked == "version" else world.dataset, "FORBIDDEN")
     with pytest.raises(PreconditionFailed, match="FORBIDDEN"):
         await house.do(BOB, set_stage, version=chain[0].id, stage="Production")
-    await building.unlink(world.graph, building.EdgeMatch("MARKS", mark.id))
+    await building.unlink(world.graph, EdgeMatch("MARKS", mark.id))
     await house.do(BOB, set_stage, version=chain[0].id, stage="Production")
     assert await house.stage(chain[0]) == "Production"
 

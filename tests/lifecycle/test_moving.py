@@ -211,12 +211,13 @@ async def test_a_new_version_may_come_through_the_gate_with_what_it_brings(house
 
 async def test_an_import_moves_versions_of_the_model_alone_and_once(house: House, world: World) -> None:
     other = await house.do(ANN, create_model_version, model=f"models:/{PLACE}:other", create_model=True)
-    edge = {"from": world.model.id, "kind": "STAGE", "discriminator": "staging"}
+    edge: dict[str, Any] = {"from": world.model.id, "kind": "STAGE", "discriminator": "staging"}
     error = await refused(house, BOB, record_lineage, edges=[{**edge, "to": other.id}])
     assert error.field == "edges[0].to"
     for _ in range(2):
         async with Operation(house.graph, caller=BOB) as op:
-            await record_lineage(op, edges=[{**edge, "to": world.version(1).id, "since": 5}])
+            again: Any = {**edge, "to": world.version(1).id, "since": 5}
+            await record_lineage(op, edges=[again])
     (link,) = await house.links(world.version(1).id, "STAGE", "IN")
     assert (link.edge.discriminator, link.edge.since) == ("Staging", 5)
     assert len(await house.moves(world.version(1))) == 1
