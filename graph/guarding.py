@@ -23,7 +23,7 @@ class Guarding(Primitives):
     """
 
     def __init__(self) -> None:
-        self._rights = EVERY_RIGHT
+        self.rights = EVERY_RIGHT
         self._kinds: dict[str, str] = {}
         self._homes: dict[str, str] = {}
         self._born: set[str] = set()
@@ -31,15 +31,11 @@ class Guarding(Primitives):
 
     def guard(self, view: View, rights: Rights) -> None:
         self.show(view)
-        self._rights = rights
-
-    @property
-    def rights(self) -> Rights:
-        return self._rights
+        self.rights = rights
 
     @property
     def _guarded(self) -> bool:
-        return not (self.view.whole and self._rights.whole)
+        return not (self.view.whole and self.rights.whole)
 
     async def lock(self, ids: Sequence[str]) -> dict[str, Node]:
         found = await self._locked(ids)
@@ -73,11 +69,11 @@ class Guarding(Primitives):
             self._permit_workspace(self._homes[id])
 
     def _permit_kind(self, kind: str) -> None:
-        if self._rights.kinds is not None and kind not in self._rights.kinds:
+        if self.rights.kinds is not None and kind not in self.rights.kinds:
             raise Forbidden(f"a {kind} is not among what you may write", kind=kind)
 
     def _permit_workspace(self, name: str) -> None:
-        rights = self._rights
+        rights = self.rights
         if rights.workspaces is None or name in rights.workspaces:
             return
         msg = f"workspace {name!r}: needs the role {rights.role} there"
@@ -126,11 +122,11 @@ class Guarding(Primitives):
             self._born.add(node.id)
             self._learn(node)
         made = {node.workspace for node in nodes if node.kind == ontology.WORKSPACE.name}
-        view, rights = self.view, self._rights
+        view, rights = self.view, self.rights
         if made and view.workspaces is not None:
             self.show(replace(view, workspaces=view.workspaces | made))
         if made and rights.workspaces is not None:
-            self._rights = replace(rights, workspaces=rights.workspaces | made)
+            self.rights = replace(rights, workspaces=rights.workspaces | made)
 
     # What messages may name ───────────────────────────────────────────────────────────────────────
 

@@ -744,13 +744,10 @@ class Transaction(Snapshot):
     now: int
     """The store's time, which everything in this transaction is stamped with."""
     by: str
+    rights: Rights
+    """What may be changed."""
     action: str
     """What its Change says was done, where that is more than the write was begun for; else empty."""
-
-    @property
-    @abstractmethod
-    def rights(self) -> Rights:
-        """What may be changed in it, and what whoever writes holds."""
 
     @abstractmethod
     def guard(self, view: View, rights: Rights) -> None:

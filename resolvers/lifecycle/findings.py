@@ -8,11 +8,15 @@ from typing import Any, Final
 
 from graph import ontology
 from graph.naming import addresses
-from graph.port import Node, Snapshot, View
+from graph.port import EVERYTHING, Node, Snapshot, Transaction, View
+from graph.recording import canonical
 from resolvers.lifecycle.targets import Target
 
 METRICS: Final = "metrics:read"
 """The scope that figures need."""
+
+MAX_KEPT: Final = 50_000
+"""Bytes of a verdict that are kept."""
 
 SHOWN: Final = 10
 """Nodes that a sentence names."""
@@ -116,6 +120,33 @@ def kept_view(workspace: str) -> View:
     """What everybody sees who may read a model: what is kept of a verdict is for all of them."""
     kinds = frozenset(kind.name for kind in ontology.NODE_KINDS.values() if kind.scope == ontology.MODEL_READ)
     return View(frozenset({workspace}), kinds=kinds)
+
+
+async def keep(tx: Transaction, verdict: Verdict, workspace: str) -> dict[str, Any]:
+    """What is kept of a verdict with what it let through: `overridden` and `verdict`, where there is something to say.
+
+    `workspace` is that of the version: whoever may read it reads this.
+    """
+    if not verdict.gated:
+        return {}
+    told = await tell(tx.seeing(EVERYTHING), verdict.found, kept_view(workspace), figures=True)
+    kept: dict[str, Any] = {"met": verdict.met, "conditions": _fitting(told)}
+    if not verdict.overridden:
+        return {"verdict": kept}
+    return {"overridden": True, "verdict": {"override": verdict.override, **kept}}
+
+
+def _fitting(told: Sequence[Told]) -> list[dict[str, Any]]:
+    """As much of what was found as is kept, what is not met first: what was asked is in the gate."""
+    kept: list[dict[str, Any]] = []
+    room = MAX_KEPT
+    for each in sorted(told, key=lambda each: each.met):
+        plain = {name: value for name, value in each.plain().items() if name != "condition"}
+        room -= len(canonical(plain))
+        if room < 0:
+            break
+        kept.append(plain)
+    return kept
 
 
 async def tell(whole: Snapshot, found: Sequence[Found], view: View, *, figures: bool) -> list[Told]:

@@ -200,16 +200,16 @@ def _is_allowed(condition: Licensed, license: str | None) -> bool:
 def _names(condition: Measured, figures: Mapping[str, Metric]) -> list[tuple[str, str]]:
     """The metrics to compare, by their names on the one side and the other; none where figures are missing."""
     rule, slice = condition.threshold, dict(condition.slice)
-    if EVERY not in slice.values():
-        name = sliced(rule.metric, slice)
-        return [(name, sliced(rule.other, slice))] if name in figures else []
+    if not slice:
+        return [(rule.metric, rule.other)] if rule.metric in figures else []
     pairs = []
     for name in sorted(figures):
         found = unsliced(name)
         if found is None or found[0] != rule.metric or found[1].keys() != slice.keys():
             continue
         if all(value in {EVERY, found[1][key]} for key, value in slice.items()):
-            pairs.append((name, sliced(rule.other, found[1])))
+            # As it is written here: whoever records a slice puts its parts in any order, but in one.
+            pairs.append((name, rule.other + name.removeprefix(rule.metric)))
     return pairs
 
 

@@ -9,17 +9,13 @@ from typing import Any, Final
 from graph.ids import new_id
 from graph.ontology import STAGE_MOVE
 from graph.port import EVERYTHING, EdgeMatch, Hop, NewEdge, NewNode, Node, Transaction
-from graph.recording import canonical
 from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.artifacts.common import workspace_property
 from resolvers.artifacts.policy import check_signed
-from resolvers.lifecycle.findings import Told, Verdict, kept_view, tell
+from resolvers.lifecycle.findings import Verdict, keep
 from resolvers.lifecycle.gates import OVERRIDDEN, check_override, pass_gate
 from resolvers.lifecycle.schemes import NONE, Schemes
 from resolvers.reading import all_links
-
-MAX_KEPT: Final = 50_000
-"""Bytes of a verdict that are kept."""
 
 MAX_REASON: Final = 10_000
 """Characters in a reason."""
@@ -88,6 +84,7 @@ class Mover:
         await self._save()
 
     async def _point(self, wish: Wish, model: Node, alias: str, meant: str | None) -> None:
+        _refuse_retired(wish)
         await self._check_signed(wish)
         if meant == wish.version.id:
             return
@@ -102,7 +99,10 @@ class Mover:
     async def _move(self, wish: Wish, model: Node, before: str | None) -> None:
         after = None
         if wish.stage is not None:
-            after = (await self.schemes.of(model)).stage(wish.stage, wish.field).name
+            stage = (await self.schemes.of(model)).stage(wish.stage, wish.field)
+            after = stage.name
+            if stage.live:
+                _refuse_retired(wish)
             await self._check_signed(wish)
         if before == after:
             return
@@ -143,19 +143,11 @@ class Mover:
     async def _event(self, wish: Wish, verdict: Verdict | None, facts: dict[str, Any], *, forced: bool = False) -> str:
         """What is kept of a move: its id."""
         version = wish.version
-        overridden = forced or bool(verdict and verdict.overridden)
-        kept: dict[str, Any] = {}
-        if verdict is not None and verdict.gated:
-            told = await tell(self.tx.seeing(EVERYTHING), verdict.found, kept_view(version.workspace), figures=True)
-            kept = {"met": verdict.met, "conditions": _fitting(told)}
-        if overridden:
-            kept["override"] = self.override
-        props = {
-            **facts,
-            "reason": self.reason or (self.override if overridden else None),
-            "overridden": overridden or None,
-            "verdict": kept or None,
-        }
+        kept = {} if verdict is None else await keep(self.tx, verdict, version.workspace)
+        if forced:
+            kept = {"overridden": True, "verdict": {"override": self.override, **kept.get("verdict", {})}}
+        reason = self.reason or (self.override if kept.get("overridden") else None)
+        props = {**facts, "reason": reason, **kept}
         id = new_id(STAGE_MOVE.prefix)
         self._moves.append(NewNode(STAGE_MOVE.name, id, version.workspace, version.container, props, id))
         self._opens.append(NewEdge("MOVED", id, version.id))
@@ -172,17 +164,11 @@ class Mover:
         await self.tx.link(self._opens)
 
 
-def _fitting(told: Sequence[Told]) -> list[dict[str, Any]]:
-    """As much of what was found as is kept, what is not met first: what was asked is in the gate."""
-    kept: list[dict[str, Any]] = []
-    room = MAX_KEPT
-    for each in sorted(told, key=lambda each: each.met):
-        plain = {name: value for name, value in each.plain().items() if name != "condition"}
-        room -= len(canonical(plain))
-        if room < 0:
-            break
-        kept.append(plain)
-    return kept
+def _refuse_retired(wish: Wish) -> None:
+    """Raises PreconditionFailed: the version is retired."""
+    if "retiredAt" in wish.version.props:
+        msg = f"{wish.field}: version {wish.version.name} is retired; nothing may serve it or be made from it"
+        raise PreconditionFailed(msg, field=wish.field)
 
 
 async def archive_others(mover: Mover, version: Node, stage: str) -> None:

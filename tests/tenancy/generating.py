@@ -97,6 +97,8 @@ class World:
             await self._write(*(self._new(kind) for _ in range(count)))
         for kind, count in (("Artifact", 4), ("Upload", 4), ("CodeRevision", 3)):
             await self._write(*(self._new(kind) for _ in range(count)))
+        for kind, count in (("StageScheme", 3), ("Gate", 4), ("StageMove", 5), ("Approval", 5)):
+            await self._write(*(self._new(kind) for _ in range(count)))
         for part, whole, edge in (
             ("ModelVersion", "Model", "VERSION_OF"),
             ("DatasetVersion", "Dataset", "VERSION_OF"),
@@ -119,6 +121,14 @@ class World:
         if kind == "Upload":
             state = self.rng.choice(("OPEN", "COMPLETE"))
             props |= {"state": state, "digest": self.mark(), "artifactName": self.mark()}
+        if kind == "StageScheme":
+            props["stages"] = {"stages": [{"name": self.mark(), "mlflow": "None", "live": False, "final": False}]}
+        if kind == "Gate":
+            props |= {"alias": self.mark(), "conditions": {"conditions": [{"type": "verified"}]}}
+        if kind == "StageMove":
+            props |= {"toStage": self.mark(), "reason": self.mark(), "verdict": {"met": True}}
+        if kind == "Approval":
+            props |= {"state": self.rng.choice(("OPEN", "USED")), "alias": self.mark(), "reason": self.mark()}
         if kind == "CodeRevision":
             props |= {"repository": self.mark(), "commit": self.mark()}
         if whole is not None:
@@ -159,6 +169,10 @@ class World:
             for source, target in ontology.EDGE_KINDS[kind].ends:
                 if source in self.made and target in self.made and source not in {"Field", "Comment"}:
                     await self._try(self._edge(kind, source, target))
+        for kind in ("MOVED", "REQUESTS", "REVIEWER", "DECIDED_BY", "ACTS_FOR"):
+            for ends in ontology.EDGE_KINDS[kind].ends:
+                for _ in range(4):
+                    await self._try(self._edge(kind, *ends))
         for kind in ("DEPLOYED_TO", "IN_ENVIRONMENT", "SPECIFIES"):
             for ends in ontology.EDGE_KINDS[kind].ends:
                 for _ in range(4):
