@@ -28,6 +28,8 @@ LISTS: Final = {
     "Pipeline": "pipelines",
     "Evaluation": "evaluations",
     "Deployment": "deployments",
+    "Environment": "environments",
+    "ServingTarget": "servingTargets",
     "StageScheme": "stageSchemes",
     "Gate": "gates",
     "Approval": "approvals",

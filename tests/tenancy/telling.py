@@ -12,7 +12,7 @@ from tests.tenancy.model import Eyes, marks
 OWN: Final = {"pr": {"directory", "inbox"}, "te": {"directory"}}
 """What is kept of people and teams and told to admins alone, by the beginnings of ids."""
 
-ADDRESSING: Final = ("MENTIONS", "GRANTS", "MEMBER_OF")
+ADDRESSING: Final = ("MENTIONS", "NOTIFIES", "REVIEWER", "GRANTS", "MEMBER_OF")
 
 
 class Telling:
