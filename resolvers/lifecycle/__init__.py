@@ -1,1 +1,4 @@
-"""What decides of versions: the stages that they move through, the gates on the way, and who lets them pass."""
+"""What decides of versions and data: stages, gates, approvals, validations, marks, retirement.
+
+Use cases like those of `resolvers.writing`, which they build on; the rest is one module for each of them.
+"""
