@@ -79,10 +79,12 @@ def rights_of(caller: Caller, access: Access, needed: Role | None) -> Rights:
     Without a needed role the write is not held to workspaces, only to what the caller sees, and to kinds; that of
     a bounded token stays in its workspaces all the same, and makes no other.
     """
-    kinds = None if caller.admin else writable_kinds(caller.scopes)
+    kinds, scopes = (None, None) if caller.admin else (writable_kinds(caller.scopes), caller.scopes)
     if needed is None and kinds is not None and caller.bounded:
-        return Rights(frozenset({GLOBAL, *(caller.workspaces or ())}), kinds - {WORKSPACE.name}, Role.OWNER.name)
+        return Rights(
+            frozenset({GLOBAL, *(caller.workspaces or ())}), kinds - {WORKSPACE.name}, Role.OWNER.name, scopes
+        )
     if needed is None or caller.admin or caller.workspaces is None:
-        return Rights(kinds=kinds)
+        return Rights(kinds=kinds, scopes=scopes)
     held = {name for name, role in roles_of(caller, access).items() if role >= needed}
-    return Rights(frozenset(held), kinds, needed.name)
+    return Rights(frozenset(held), kinds, needed.name, scopes)

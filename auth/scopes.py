@@ -31,8 +31,8 @@ SCOPES: Final[Mapping[str, str]] = {
     "dataset:write": "Write data sets, their versions and fields.",
     "artifact:write": "Write what is known of files, and send their bytes.",
     "deployment:write": "Write deployments, environments and serving targets.",
-    "lifecycle:approve": "Move versions between stages.",
-    "lifecycle:override": "Go on although a gate says no, with a reason.",
+    "lifecycle:approve": "Move versions between stages, and decide on approvals.",
+    "lifecycle:override": "Let a version through although its gate says no.",
     "activity:write": "Comment, watch things, and mark notifications as read.",
     "workspace:admin": "Create and change workspaces, their members and what is shared with them.",
     "directory:write": "Provision principals and teams (SCIM 2.0).",
@@ -158,6 +158,10 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     "Query.lineage": needs("lineage:read"),
     "Query.paths": needs("lineage:read"),
     "Query.compareVersions": needs("model:read"),
+    "Query.checkGate": needs("model:read"),
+    "GateCondition.figures": needs("metrics:read"),
+    "StageMove.verdict": needs("metrics:read"),
+    "DeploymentRevision.verdict": needs("metrics:read"),
     "VersionComparison.artifacts": needs("artifact:read"),
     "ComparedEvaluation.dataset": needs("dataset:read"),
     "*.upstream": needs("lineage:read"),
@@ -183,6 +187,7 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     **_all(writing("Workspace"), "grantRole revokeRole"),
     **_all(writing("Model", "Dataset") & needs("workspace:read"), "shareWith unshare"),
     **_all(needs("workspace:read", "directory:write"), "registerPrincipal deactivatePrincipal reactivatePrincipal"),
+    **_all(needs("workspace:read", "directory:write"), "setActsFor"),
     **_all(needs("workspace:read", "directory:write"), "createTeam renameTeam deleteTeam"),
     **_all(needs("workspace:read", "directory:write"), "addTeamMembers removeTeamMembers"),
     **_all(writing("Comment"), "addComment updateComment deleteComment"),
@@ -210,6 +215,10 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     **_all(writing("Model") & needs("lifecycle:approve"), "retire"),
     **_all(writing("Deployment"), "recordDeployment updateDeployment renameDeployment deleteDeployment"),
     **_all(writing("Model") & needs("lifecycle:approve"), "setStage"),
+    **_all(writing("StageScheme"), "declareStageScheme deleteStageScheme"),
+    **_all(writing("Gate"), "declareGate updateGate deleteGate"),
+    **_all(writing("Approval"), "requestApproval withdrawApproval"),
+    **_all(needs("model:read", "lifecycle:approve"), "approve reject"),
     **_all(writing("Model", "ModelVersion"), "supersede"),
     **_all(_ANYTHING, "setTags deleteTags setOwners recordLineage"),
 }
@@ -228,6 +237,8 @@ INPUTS: Final[Mapping[str, Requirement]] = {
     "*Filter.workspace": OPEN,
     "ModelVersionFilter.framework": OPEN,
     "CreateModelVersionInput.stage": needs("lifecycle:approve"),
+    "SetStageInput.override": needs("lifecycle:override"),
+    "SetAliasInput.override": needs("lifecycle:override", "lifecycle:approve"),
 }
 """What an input's field needs when it is given; other fields of filters need what the field of their name needs.
 
@@ -239,6 +250,7 @@ OPEN_TYPES: Final = frozenset(
         *("Viewer", "ViewerRole", "Notification", "AuditEntry"),
         *("PageInfo", "Tag", "Param", "Metric", "MetricPoint", "EvaluationSlice", "Change", "Moment", "KindCount"),
         *("Lineage", "LineageNode", "LineageEdge", "LineagePath", "LineageHop", "Paths"),
+        *("GateVerdict", "GateCondition", "GateFigure"),
         *("VersionComparison", "ComparedParam", "ComparedMetric", "ComparedArtifact", "ComparedInput"),
         *("MarkMoment", "Affected"),
         *("ArtifactFile", "MissingFile", "SendRequest", "Header"),
@@ -252,6 +264,7 @@ OPEN_FIELDS: Final = frozenset(
         *("Query.node", "Query.nodes", "Query.search", "Query.viewer"),
         "Metric.series",
         *("Lineage.roots", "LineageNode.node", "ComparedInput.container", "ComparedInputs.nodes"),
+        "GateCondition.nodes",
         *("*Payload.node", "*Payload.nodes"),
     }
 )

@@ -33,6 +33,7 @@ class Editing(Guarding):
     def __init__(self, by: str) -> None:
         super().__init__()
         self.by = by
+        self.action = ""
         self.log = ChangeLog()
         self._tails: set[str] = set()
         self._heads: set[str] = set()

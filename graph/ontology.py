@@ -474,8 +474,9 @@ GATE = NodeKind(
 )
 STAGE_MOVE = NodeKind(
     "StageMove", "sm", "stage-moves", MODEL_READ,
-    "A version moved from one stage to another.",
+    "A version moved from one stage to another, or got an alias that is guarded by a gate.",
     (
+        _p("alias", Type.STRING, "The alias that it got, of a move that is of no stage.", filterable=True, internal=True),
         _p("fromStage", Type.STRING, "The stage that it was in; absent for none.", filterable=True, internal=True),
         _p("toStage", Type.STRING, "The stage that it came to; absent for none.", filterable=True, internal=True),
         _p("reason", Type.TEXT, "Why, in the words of whoever moved it.", internal=True),
@@ -496,6 +497,7 @@ APPROVAL = NodeKind(
         _p("role", Type.STRING, "The role that they need.", internal=True, values=ROLES),
         _p("reason", Type.TEXT, "Why it is asked for.", internal=True),
         _p("expiresAt", Type.TIME, "Until when it may be decided and used.", filterable=True, internal=True),
+        _p("basis", Type.STRING, "What was to be approved, as a digest: what the gates asked for, and the files of the version. Once either is another, it no longer counts.", internal=True),
     ),
     orders=("createdAt", "name", "updatedAt"),
 )
@@ -546,6 +548,7 @@ def _pairs(sources: Iterable[NodeKind], targets: Iterable[NodeKind]) -> tuple[tu
 
 
 _WEIGHT: Final = (_p("weight", Type.FLOAT, "Share of the traffic, from 0 to 1."),)
+_MOVE: Final = (_p("move", Type.STRING, "The move that brought it about, by id.", internal=True),)
 
 VERSION_OF = EdgeKind(
     "VERSION_OF", (("ModelVersion", "Model"), ("DatasetVersion", "Dataset")),
@@ -621,11 +624,11 @@ UPLOAD_TO = EdgeKind(
 )
 ALIAS = EdgeKind(
     "ALIAS", (("Model", "ModelVersion"),), "A name that points to one version of the model at a time.",
-    discriminator="name", exclusive=Exclusive.PER_SOURCE_AND_NAME, blocks=False,
+    discriminator="name", properties=_MOVE, exclusive=Exclusive.PER_SOURCE_AND_NAME, blocks=False,
 )
 STAGE = EdgeKind(
     "STAGE", (("Model", "ModelVersion"),), "The stage that a version is in.",
-    discriminator="name", exclusive=Exclusive.PER_TARGET, blocks=False,
+    discriminator="name", properties=_MOVE, exclusive=Exclusive.PER_TARGET, blocks=False,
 )
 MOVED = EdgeKind(
     "MOVED", (("StageMove", "ModelVersion"),), "The version that moved.", exclusive=Exclusive.PER_SOURCE, blocks=False,
@@ -638,7 +641,11 @@ REVIEWER = EdgeKind(
 )
 DECIDED_BY = EdgeKind(
     "DECIDED_BY", (("Approval", "Principal"),), "Who decided, and how: APPROVE or REJECT.",
-    discriminator="decision", properties=(_p("comment", Type.TEXT, "What was said with it."),),
+    discriminator="decision",
+    properties=(
+        _p("comment", Type.TEXT, "What was said with it.", internal=True),
+        _p("teams", Type.STRINGS, "The teams that the token of whoever decided said they are in.", internal=True),
+    ),
     exclusive=Exclusive.PER_PAIR, blocks=False,
 )
 VALIDATES = EdgeKind(

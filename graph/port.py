@@ -267,11 +267,17 @@ class Rights:
     workspaces: frozenset[str] | None = None
     kinds: frozenset[str] | None = None
     role: str = ""
+    scopes: frozenset[str] | None = None
+    """What whoever writes holds, for rules that a store does not know (None: every scope)."""
 
     @property
     def whole(self) -> bool:
         """Whether everything may be changed."""
         return self.workspaces is None and self.kinds is None
+
+    def holds(self, scope: str) -> bool:
+        """Whether whoever writes holds a scope."""
+        return self.scopes is None or scope in self.scopes
 
 
 EVERY_RIGHT: Final = Rights()
@@ -574,6 +580,10 @@ class Snapshot(ABC):
         """See as this view from now on. The moment stays."""
 
     @abstractmethod
+    def seeing(self, view: View) -> Snapshot:
+        """The same moment on the same connection, as another view sees it; this one sees as before."""
+
+    @abstractmethod
     async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
         """What the graph says of the principal of this name, and of teams by name that it is in besides.
 
@@ -618,9 +628,18 @@ class Snapshot(ABC):
 
     @abstractmethod
     async def history(
-        self, ids: Sequence[str], hop: Hop, *, discriminator: str | None = None, paging: Paging = Paging()
+        self,
+        ids: Sequence[str],
+        hop: Hop,
+        *,
+        discriminator: str | None = None,
+        at: int | None = None,
+        paging: Paging = Paging(),
     ) -> dict[str, Page[Link]]:
-        """For each id, all edges of the hop, ended ones too: the latest first, then by (discriminator, node id)."""
+        """For each id, all edges of the hop, ended ones too: the latest first, then by (discriminator, node id).
+
+        With `at`, only those that were true at that time.
+        """
 
     @abstractmethod
     async def rows(
@@ -740,6 +759,8 @@ class Transaction(Snapshot):
     by: str
     rights: Rights
     """What may be changed."""
+    action: str
+    """What its Change says was done, where that is more than the write was begun for; else empty."""
 
     @abstractmethod
     def guard(self, view: View, rights: Rights) -> None:

@@ -95,7 +95,7 @@ class Writing(Editing):
     async def finish(self, id: str, action: str, request: str, origin: Origin) -> None:
         """Write the Change, if anything changed."""
         if data := self.log.data():
-            change = Change(id, self.now, self.by, action, request, data, origin)
+            change = Change(id, self.now, self.by, self.action or action, request, data, origin)
             await self._insert_change(change, self.log)
 
 

@@ -14,10 +14,14 @@ from schema.enums import EdgeKind
 from schema.scalars import DateTime
 
 if TYPE_CHECKING:
+    from schema.lifecycle import StageMove
     from schema.model import ModelVersion
 
 KINDS: Final = (ontology.ALIAS.name, ontology.STAGE.name)
 
+At = Annotated[
+    DateTime | None, strawberry.argument(description="Only what was true at this time: what was in production then.")
+]
 Named = Annotated[str | None, strawberry.argument(description="Only the alias or stage of this name.")]
 
 
@@ -32,6 +36,16 @@ class Moment:
     )
     since: DateTime = strawberry.field(description="From when.")
     until: DateTime | None = strawberry.field(description="Until when, exclusively; null while it holds.")
+    by: str | None = strawberry.field(description="Who brought it about, where that was kept as a move.")
+    reason: str | None = strawberry.field(description="Why, in their words.")
+    from_: str | None = strawberry.field(name="from", description="The stage that the version came from.")
+    overridden: bool | None = strawberry.field(
+        description="Whether it was let through although its gate said no; null where no move was kept."
+    )
+    move: Annotated[StageMove, strawberry.lazy("schema.lifecycle")] | None = strawberry.field(
+        description="The move that brought it about. Every one of a stage is kept; of an alias those that a gate "
+        "guards, and those with a reason."
+    )
 
 
 class Moments:
@@ -51,7 +65,9 @@ class Moments:
         for _, cursor, which in merged[:first]:
             places[which] = cursor
             cursors.append([None if place is None else encode_cursor(place) for place in places])
-        self.nodes = [_moment(link, subject) for link, _, _ in merged[:first]]
+        self.links = [link for link, _, _ in merged[:first]]
+        self.subject = subject
+        self.nodes: list[Any] = []
         more = len(merged) > first or any(page.has_next for page in pages)
         started = any(part.after for part in asked)
         self.page_info = PageInfo(
@@ -61,20 +77,34 @@ class Moments:
             end_cursor=encode_cursor(cursors[-1]) if cursors else None,
         )
 
+    async def tell(self, info: Info) -> None:
+        """Look up the moves that brought them about, all at once."""
+        ids = [str(link.edge.props["move"]) for link in self.links if "move" in link.edge.props]
+        moves = dict(zip(ids, await info.context.loaders.nodes().load_many(ids), strict=True)) if ids else {}
+        self.nodes = [_moment(link, self.subject, moves.get(link.edge.props.get("move", ""))) for link in self.links]
 
-def _moment(link: port.Link, subject: port.Node) -> Any:
+
+def _moment(link: port.Link, subject: port.Node, move: port.Node | None) -> Any:
     version: Any = link.node if subject.kind == ontology.MODEL.name else subject
     edge = link.edge
+    kept: Any = move
     return Moment(
         kind=EdgeKind(edge.kind),
         name=edge.discriminator,
         version=version,
         since=DateTime(edge.since),
         until=None if edge.until is None else DateTime(edge.until),
+        by=None if move is None else move.created_by,
+        reason=None if move is None else move.props.get("reason"),
+        from_=None if move is None else move.props.get("fromStage"),
+        overridden=None if move is None else bool(move.props.get("overridden")),
+        move=kept,
     )
 
 
-async def _history(root: port.Node, info: Info, name: Named = None, first: First = 50, after: After = None) -> Any:
+async def _history(
+    root: port.Node, info: Info, name: Named = None, at: At = None, first: First = 50, after: After = None
+) -> Any:
     starts = decode_cursor(after, length=len(KINDS)) or (None,) * len(KINDS)
     if not all(start is None or isinstance(start, str) for start in starts):
         msg = f"after: must be a cursor that this history gave, not {after!r}"
@@ -84,9 +114,11 @@ async def _history(root: port.Node, info: Info, name: Named = None, first: First
     pages = []
     for kind, part in zip(KINDS, asked, strict=True):
         hop = port.Hop(kind, "OUT", "ModelVersion") if of_model else port.Hop(kind, "IN", "Model")
-        pages.append(await info.context.loaders.history(hop, name, part).load(root.id))
+        pages.append(await info.context.loaders.history(hop, name, at, part).load(root.id))
     info.context.hold(sum(len(page.items) for page in pages))
-    return Moments(pages, asked, first, root)
+    moments = Moments(pages, asked, first, root)
+    await moments.tell(info)
+    return moments
 
 
 def history(description: str) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from graph import ontology
+from resolvers.lifecycle.standing import UNDECIDED, expired
 from schema.connection import Connection
-from schema.declare import edge, noun, prop
+from schema.declare import Prop, edge, noun, prop
 from schema.marks import Affected, MarkMoment, affected, moment
 from schema.node import Node
 from schema.scalars import JSON, BigInt, DateTime
@@ -40,6 +42,7 @@ class Gate(Node):
 class StageMove(Node):
     """A move between stages."""
 
+    alias: str | None = prop()
     from_stage: str | None = prop()
     to_stage: str | None = prop()
     reason: str | None = prop()
@@ -48,11 +51,25 @@ class StageMove(Node):
     version: ModelVersion | None = edge(ontology.MOVED, "OUT", "The version that moved.")
 
 
+class _State(Prop):
+    """The state of an approval: what is past its time has expired, whether anybody noticed or not."""
+
+    def get_result(self, source: Any, info: Any, args: Any, kwargs: Any) -> Any:
+        """The state as it is now."""
+        state = super().get_result(source, info, args, kwargs)
+        over = state in UNDECIDED and expired(source, time.time_ns() // 1_000)
+        return "EXPIRED" if over else state
+
+
+def _state() -> Any:
+    return _State()
+
+
 @noun(ontology.APPROVAL)
 class Approval(Node):
     """An approval."""
 
-    state: str | None = prop()
+    state: str | None = _state()
     stage: str | None = prop()
     alias: str | None = prop()
     environment: str | None = prop()

@@ -98,15 +98,17 @@ class Loaders:
 
         return self._loader(("discriminators", hop), load)
 
-    def history(self, hop: Hop, discriminator: str | None, paging: Paging) -> DataLoader[str, Page[Link]]:
+    def history(
+        self, hop: Hop, discriminator: str | None, at: int | None, paging: Paging
+    ) -> DataLoader[str, Page[Link]]:
         """A page of all edges, ended ones too, for each id."""
 
         async def load(ids: list[str]) -> list[Page[Link]]:
             snapshot = await self._op.snapshot()
-            pages = await snapshot.history(ids, hop, discriminator=discriminator, paging=paging)
+            pages = await snapshot.history(ids, hop, discriminator=discriminator, at=at, paging=paging)
             return [pages.get(id) or Page() for id in ids]
 
-        return self._loader(("history", hop, discriminator, paging), load)
+        return self._loader(("history", hop, discriminator, at, paging), load)
 
     def rows(self, table: Literal["tags", "params"], names: tuple[str, ...] | None) -> DataLoader[str, dict[str, str]]:
         """Tags or parameters of each id."""

@@ -114,10 +114,9 @@ async def _moments_of(
 ) -> Page[MarkMoment] | None:
     asked = paging(first, after)
     hop = port.Hop(marking.MARKS.edge, "IN", "Mark")
-    page = await info.context.loaders.history(hop, None, asked).load(root.id)
+    page = await info.context.loaders.history(hop, None, as_of, asked).load(root.id)
     info.context.hold(len(page.items))
-    moments = [marking.Marked(link.node, root, link.edge.since, link.edge.until) for link in page.items]
-    nodes = [_moment(found) for found in moments if as_of is None or found.at(as_of)]
+    nodes = [_moment(marking.Marked(link.node, root, link.edge.since, link.edge.until)) for link in page.items]
     answer: Any = Rows(nodes, page_info(page.cursors, page.has_next, after is not None))
     return answer  # type: ignore[no-any-return]
 

@@ -30,6 +30,7 @@ from schema.people import Principal, Team
 from schema.pipeline import Pipeline
 from schema.run import Run
 from schema.upload import Upload
+from schema.verdict import GateVerdict, verdict
 from schema.viewer import Viewer, viewer
 from schema.workspace import Workspace
 
@@ -164,6 +165,7 @@ class Query:
     stage_schemes: Connection[StageScheme] = listing("Stage schemes; the standard one is not among them.")
     gates: Connection[Gate] = listing("Gates.")
     approvals: Connection[Approval] = listing("Approvals, those that are over too.")
+    check_gate: GateVerdict | None = verdict()
     validations: Connection[Validation] = listing("Validations, those that are over too.")
     marks: Connection[Mark] = listing("Marks of data sets, those that were taken off too.")
     mark: Mark | None = by_address("A mark by id or address; null when there is none.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +44,7 @@ from graph.port import (
     Page,
     Paging,
     Paths,
+    Snapshot,
     View,
     Walk,
     Where,
@@ -94,6 +96,11 @@ class Reading(Auditing):
     def show(self, view: View) -> None:
         self._view = view
         self._known = {id: node for id, node in self._known.items() if view.shows(node)}
+
+    def seeing(self, view: View) -> Snapshot:
+        other = copy(self)
+        other.show(view)
+        return other
 
     async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
         body, params = seeing.access_text(principal, teams)
@@ -196,10 +203,19 @@ class Reading(Auditing):
         )
 
     async def history(
-        self, ids: Sequence[str], hop: Hop, *, discriminator: str | None = None, paging: Paging = Paging()
+        self,
+        ids: Sequence[str],
+        hop: Hop,
+        *,
+        discriminator: str | None = None,
+        at: int | None = None,
+        paging: Paging = Paging(),
     ) -> dict[str, Page[Link]]:
         q = Compiler(self._view)
         named = "" if discriminator is None else f" AND r.disc = {q.add(discriminator)}"
+        if at is not None:
+            then = q.add(at)
+            named += f" AND r.since <= {then} AND r.until > {then}"
         match = f"MATCH {hop_pattern(hop, 's', 'r', 'n')} WHERE r.since <= at AND {q.visible('n')}{named}"
         asked = _Links("history", hop, match, "r.since", Order("createdAt", descending=True), ("r.disc", "n.id"))
         return await self._links(q, ids, asked, paging, lambda v, link: (v, link.edge.discriminator, link.node.id))

@@ -168,9 +168,13 @@ class Reader:
         tests = [sql.live("e"), sql.exists("n"), sql.visible("n"), f"({sql.where(hop.kind, where)})"]
         return self._links("neighbours", sql, ids, hop, tests, (value, order, ("n.id", "e.disc")), paging)
 
-    def history(self, ids: Sequence[str], hop: Hop, discriminator: str | None, paging: Paging) -> dict[str, Page[Link]]:
+    def history(
+        self, ids: Sequence[str], hop: Hop, discriminator: str | None, at: int | None, paging: Paging
+    ) -> dict[str, Page[Link]]:
         sql = Compiler(self.view)
         tests = [sql.visible("n")]
+        if at is not None:
+            tests.append(sql.live("e", at))
         if discriminator is not None:
             tests.append(f"e.disc = {sql.add(discriminator)}")
         latest = ("e.since", Order("createdAt", descending=True), ("e.disc", "n.id"))

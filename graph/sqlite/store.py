@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -88,6 +89,12 @@ class SqliteSnapshot(Auditing):
     def show(self, view: View) -> None:
         self._reader.view = view
 
+    def seeing(self, view: View) -> Snapshot:
+        other = copy(self)
+        other._reader = copy(self._reader)
+        other.show(view)
+        return other
+
     async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
         return await self._run(seeing.access, self._reader, principal, teams)
 
@@ -117,9 +124,15 @@ class SqliteSnapshot(Auditing):
         return await self._run(self._reader.neighbours, ids, hop, where, order, paging)
 
     async def history(
-        self, ids: Sequence[str], hop: Hop, *, discriminator: str | None = None, paging: Paging = Paging()
+        self,
+        ids: Sequence[str],
+        hop: Hop,
+        *,
+        discriminator: str | None = None,
+        at: int | None = None,
+        paging: Paging = Paging(),
     ) -> dict[str, Page[Link]]:
-        return await self._run(self._reader.history, ids, hop, discriminator, paging)
+        return await self._run(self._reader.history, ids, hop, discriminator, at, paging)
 
     async def rows(
         self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None

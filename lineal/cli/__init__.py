@@ -16,6 +16,7 @@ from lineal.cli import (
     audit,
     deploying,
     ending,
+    gating,
     moving,
     serving,
     signing,
@@ -59,6 +60,8 @@ app.command()(validating.validate)
 app.command()(ending.retire)
 app.command()(ending.mark)
 app.command()(ending.unmark)
+app.command()(gating.gate)
+app.command()(gating.stage)
 app.command()(tokens.token)
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(audit.app, name="audit")

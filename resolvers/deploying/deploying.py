@@ -23,6 +23,8 @@ from resolvers.deploying.plans import (
     weight_of,
 )
 from resolvers.deploying.sources import FILES, NoFiles, refuse_unfit
+from resolvers.lifecycle.findings import keep
+from resolvers.lifecycle.gates import pass_gate
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import Command
@@ -353,7 +355,7 @@ async def _revise(call: Call, node: Node, told: Told) -> str:
     op.targets.config(target.name, node.workspace, environment)
     await _refuse_unfit(tx, told)
     op.targets.adapter(target.name).check(_desired(node, told))
-    verdict = await _pass_gate(tx, op, node, environment, told)
+    verdict = await _pass_gates(tx, node, environment, told)
     number = int(node.props.get("desiredRevision", 0)) + 1
     draft = Draft(tx)
     if number > 1:
@@ -421,6 +423,26 @@ async def _refuse_unfit(tx: Transaction, told: Told) -> None:
         refuse_unfit(version, links.get(version.id, ()), field)
 
 
-async def _pass_gate(tx: Transaction, op: Operation, node: Node, environment: str | None, told: Told) -> dict[str, Any]:
-    """What the environment's gate says of the versions, to be kept with the revision. Raises PreconditionFailed."""
-    return {}
+async def _pass_gates(tx: Transaction, node: Node, environment: str | None, told: Told) -> dict[str, Any]:
+    """What the environment's gates say of the versions, to be kept with the revision. Raises what `pass_gate` raises.
+
+    What is restored was let through before, and is not asked for again.
+    """
+    if environment is None or told.cause == "ROLL_BACK":
+        return {}
+    kept: dict[str, Any] = {}
+    for i, (version, _) in enumerate(told.served):
+        verdict = await pass_gate(
+            tx,
+            version,
+            environment=environment,
+            workspace=node.workspace,
+            override=told.override,
+            field=f"serves[{i}].version",
+        )
+        for name, value in (await keep(tx, verdict, version.workspace)).items():
+            if name == "verdict":
+                kept.setdefault(name, {})[version.id] = value
+            else:
+                kept[name] = value
+    return kept

@@ -12,9 +12,10 @@ from typing import Final
 from auth.roles import Role
 from graph.guarding import HIDDEN
 from graph.naming import addresses
-from graph.port import EVERYTHING, EdgeMatch, Hop, NewEdge, Node, Transaction, Update, View
+from graph.port import EVERYTHING, EdgeMatch, Hop, Node, Transaction, Update, View
 from lineal.errors import PreconditionFailed
 from resolvers.lifecycle.marking import checked_reason
+from resolvers.lifecycle.moving import Mover
 from resolvers.lifecycle.telling import News, listed, tell_downstream
 from resolvers.reading import all_links
 from resolvers.writing.command import command
@@ -104,19 +105,13 @@ async def retire(tx: Transaction, *, version: str, reason: str, force: bool = Fa
     await tx.update([Update(id, {"retiredAt": tx.now})])
     # Whoever goes on by an alias shall hear that there is nothing, and not be given what nothing may serve.
     await tx.unlink([EdgeMatch("ALIAS", node.container, id)])
-    await _to_final_stage(tx, node)
+    await Mover(tx, reason=reason).force(node, RETIRED)
     how = "retired by force" if message else "retired"
     await tell_downstream(
         tx,
         News("RETIREMENT", node, node, lambda name: f"{name} was {how}: {reason}", f"A model version was {how}."),
     )
     return id
-
-
-async def _to_final_stage(tx: Transaction, version: Node) -> None:
-    """Put a version into the stage Retired, out of the one that it is in. It needs no signature for that."""
-    await tx.unlink([EdgeMatch("STAGE", version.container, version.id)])
-    await tx.link([NewEdge("STAGE", version.container, version.id, RETIRED)])
 
 
 async def _dependants(tx: Transaction, version: Node) -> str:

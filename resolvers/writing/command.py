@@ -24,6 +24,9 @@ None: no role at all; what the caller sees, and what the use case itself looks a
 APPROVING: Final = "lifecycle:approve"
 """The scope that whoever acts as an approver needs."""
 
+OVERRIDING: Final = "lifecycle:override"
+"""The scope that whoever lets a version through needs where its gate says no."""
+
 MAX_KEY: Final = 255
 """Characters in an idempotency key."""
 

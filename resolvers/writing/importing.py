@@ -7,6 +7,7 @@ named, one to create, to update, to set rows, to link.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NotRequired, TypedDict
 
 from auth.roles import Role
@@ -15,23 +16,37 @@ from graph.address import parse
 from graph.editing import MAX_DISCRIMINATOR
 from graph.ids import kind_of
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind
-from graph.port import MAX_PAGE, Hop, NewEdge, Paging, Point, Transaction
+from graph.port import MAX_PAGE, Hop, NewEdge, Node, Paging, Point, Transaction
 from lineal.errors import InvalidArgument, LimitExceeded, PreconditionFailed
+from resolvers.lifecycle.moving import Mover, Wish
+from resolvers.lifecycle.schemes import role_for
 from resolvers.writing.command import batch_command
-from resolvers.writing.common import MetricPoint, NamedValue, points, present, properties, rows
+from resolvers.writing.common import MetricPoint, NamedValue, label, points, present, properties, rows
 from resolvers.writing.draft import Draft, Reference
 
 MAX_ITEMS: Final = 10_000
 """Nodes and edges in one call."""
 
+MOVING: Final = (ontology.ALIAS, ontology.STAGE)
+"""Kinds of edges that, while they are open, say where a version is: what was, is only told."""
+
 CHUNKS: Final = 10
 """Chunks of a series that are read at a time."""
 
-KNOWN: Final = tuple(kind for kind in NODE_KINDS if kind not in {"Workspace", "Comment"})
+DECIDED: Final = frozenset({"StageScheme", "Gate", "StageMove", "Approval", "Validation", "Mark", "Notice"})
+"""Kinds that decide of versions, or tell who decided: nobody writes these by another way than their own mutations."""
+
+KNOWN: Final = tuple(kind for kind in NODE_KINDS if kind not in {"Workspace", "Comment", "DeploymentEvent", *DECIDED})
 """Kinds that an importer may write; a workspace is made on purpose, and comments are somebody's."""
 
-REFUSED: Final = frozenset({"GRANTS", "SHARED_WITH", "ABOUT", "MENTIONS", "WATCHES"})
-"""Edges that no importer may record: who may see what, and who said or watches what, have mutations of their own."""
+REFUSED: Final = frozenset(
+    {
+        *("GRANTS", "SHARED_WITH", "ABOUT", "MENTIONS", "WATCHES", "ACTS_FOR", "EVENT_OF"),
+        *("MOVED", "REQUESTS", "REVIEWER", "DECIDED_BY", "VALIDATES", "REPORTED", "MARKS", "CONCERNS", "NOTIFIES"),
+    }
+)
+"""Edges that no importer may record: who may see what, who said or watches what, and what was decided, have mutations
+of their own."""
 
 
 class ImportedNode(TypedDict):
@@ -64,9 +79,10 @@ ImportedEdge = TypedDict(
 """An edge to record; `until` says that it has ended. Its ends are in the same call, or in the store."""
 
 
-def _needed(*, edges: Sequence[ImportedEdge] = (), **_: Any) -> Role:
-    """Whoever puts a version into a stage approves it."""
-    return Role.APPROVER if any(edge["kind"] == "STAGE" for edge in edges) else Role.CONTRIBUTOR
+def _needed(*, nodes: Sequence[ImportedNode] = (), edges: Sequence[ImportedEdge] = (), **_: Any) -> Role:
+    """Whoever puts a version into a stage approves it; which stages there are is for owners to say."""
+    role = max((role_for(node.get("properties") or {}) for node in nodes), default=Role.CONTRIBUTOR)
+    return max(role, Role.APPROVER) if any(edge["kind"] == "STAGE" for edge in edges) else role
 
 
 @batch_command("recordLineage", needs=_needed)
@@ -83,8 +99,7 @@ async def record_lineage(
         raise LimitExceeded(f"nodes, edges: {count} in one call; at most {MAX_ITEMS} are allowed", field="nodes")
     draft = Draft(tx)
     named = [_named(draft, item, f"nodes[{i}]") for i, item in enumerate(nodes)]
-    for i, joined in enumerate(edges):
-        _joined(draft, joined, f"edges[{i}]")
+    joined = [_joined(draft, item, f"edges[{i}]") for i, item in enumerate(edges)]
     await draft.find()
     _refuse_twice(named)
     new_points = await _new_points(tx, named, nodes)
@@ -97,10 +112,41 @@ async def record_lineage(
             params=rows(item.get("params", ()), "params", f"nodes[{i}]."),
             points=new_points.get(reference.id, ()),
         )
-    _check_pairs(draft.edges(), len(edges))
+    _check_pairs(draft.edges(), [i for i, moving in enumerate(joined) if moving is None])
     await _raise_numbers(draft, named)
     await draft.save()
+    await _move(tx, [moving for moving in joined if moving is not None])
     return [reference.id for reference in named]
+
+
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """An open edge of a stage or an alias: it is no mere record, but moves a version."""
+
+    model: Reference
+    version: Reference
+    kind: EdgeKind
+    name: str
+    field: str
+    since: int | None
+
+    def wish(self, version: Node) -> Wish:
+        """What is wished for the version, now that it is found."""
+        stage, alias = (self.name, None) if self.kind is ontology.STAGE else (None, self.name)
+        return Wish(version, stage, alias, self.field, self.since)
+
+
+async def _move(tx: Transaction, moving: Sequence[_Moving]) -> None:
+    """Let versions come to their stages and aliases, by the one way that there is."""
+    found = await tx.nodes([each.version.id for each in moving]) if moving else {}
+    wishes = []
+    for each in moving:
+        version = found[each.version.id]
+        if version.container != each.model.id:
+            msg = f"{each.version.field}: {str(each.version.address)!r} is no version of {str(each.model.address)!r}"
+            raise InvalidArgument(msg, field=each.version.field)
+        wishes.append(each.wish(version))
+    await Mover(tx, replace=False)(wishes)
 
 
 def _named(draft: Draft, item: ImportedNode, at: str) -> Reference:
@@ -119,7 +165,8 @@ def _named(draft: Draft, item: ImportedNode, at: str) -> Reference:
     return draft.expect(Reference(field, address, KNOWN, create=True, props=props))
 
 
-def _joined(draft: Draft, item: ImportedEdge, at: str) -> None:
+def _joined(draft: Draft, item: ImportedEdge, at: str) -> _Moving | None:
+    """Have an edge recorded, or say how it moves a version."""
     kind = EDGE_KINDS.get(item["kind"])
     if kind is None:
         msg = f"{at}.kind: there is no edge kind {item['kind']!r}; the kinds are {', '.join(EDGE_KINDS)}"
@@ -136,8 +183,13 @@ def _joined(draft: Draft, item: ImportedEdge, at: str) -> None:
     if until is not None and not (now if since is None else since) <= until <= now:
         msg = f"{at}.until: must not be before `since` (now, unless given), nor in the future"
         raise InvalidArgument(msg, field=f"{at}.until")
-    props = validation.properties(kind, present(item.get("properties") or {}), field=f"{at}.properties")
+    given = present(item.get("properties") or {})
+    props = validation.properties(kind, given, internal=False, field=f"{at}.properties")
+    if kind in MOVING and until is None:
+        field = f"{at}.discriminator"
+        return _Moving(source, target, kind, label(discriminator or "", field), field, since)
     draft.link(kind.name, source, target, discriminator, props=props, since=since, until=until)
+    return None
 
 
 def _check_discriminator(kind: EdgeKind, given: str | None, field: str) -> None:
@@ -152,9 +204,9 @@ def _check_discriminator(kind: EdgeKind, given: str | None, field: str) -> None:
         raise InvalidArgument(f"{field}: {problem}", field=field)
 
 
-def _check_pairs(edges: Sequence[NewEdge], count: int) -> None:
+def _check_pairs(edges: Sequence[NewEdge], places: Sequence[int]) -> None:
     """Raises InvalidArgument: an edge kind that does not join these two kinds, or a part of something else."""
-    for i, edge in enumerate(edges[:count]):
+    for i, edge in zip(places, edges, strict=False):
         source, target = kind_of(edge.source), kind_of(edge.target)
         assert source is not None
         assert target is not None

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from auth.roles import Role
 from graph import ontology
-from graph.address import Address
-from graph.port import MAX_PAGE, EdgeMatch, Hop, NewEdge, Paging, Transaction
+from graph.port import MAX_PAGE, EdgeMatch, Hop, Paging, Transaction
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
-from resolvers.artifacts.policy import check_signed
+from resolvers.lifecycle.moving import Mover, Wish, archive_others
 from resolvers.writing.command import command
 from resolvers.writing.common import NamedValue, label, rows
 from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import find
-from resolvers.writing.story import lead_to, refuse_retired
+from resolvers.writing.story import lead_to
 
 ALL_KINDS: Final = tuple(ontology.NODE_KINDS)
 OWNABLE: Final = tuple(dict.fromkeys(source for source, _ in ontology.OWNED_BY.ends))
@@ -24,27 +23,28 @@ MAX_SUCCESSORS: Final = 100
 """How long a row of successors may be."""
 
 
-@command("setAlias")
-async def set_alias(tx: Transaction, *, model: str, name: str, version: str) -> str:
+def _pointing(*, override: str | None = None, **_: Any) -> Role:
+    """Whoever lets a version through although its gate says no approves it."""
+    return Role.CONTRIBUTOR if override is None else Role.APPROVER
+
+
+@command("setAlias", needs=_pointing)
+async def set_alias(
+    tx: Transaction, *, model: str, name: str, version: str, reason: str | None = None, override: str | None = None
+) -> str:
     """Let a name of the model point to this version from now on; the version is the answer.
 
-    Raises NotFound, InvalidArgument (a version of another model), PreconditionFailed (it is retired, or not signed).
+    Raises NotFound, InvalidArgument (a version of another model), PreconditionFailed (it is not signed, or a gate of
+    the alias says no: see resolvers.lifecycle.gates.pass_gate), Forbidden.
     """
     draft = Draft(tx)
     owner, meant = draft.want(model, "model", "Model"), draft.want(version, "version", "ModelVersion")
     await draft.find()
     name = label(name, "name")
-    # The version too: no files come to it between the look at its signatures and the commit.
-    node = (await tx.lock([owner.id, meant.id]))[owner.id]
     if meant.node is None or meant.node.container != owner.id:
         msg = f"version: {version!r} is no version of {model!r}; an alias points to one of its own"
         raise InvalidArgument(msg, field="version")
-    refuse_retired([meant])
-    await check_signed(tx, meant.id, node.workspace)
-    (now,) = await tx.resolve([Address("ModelVersion", node.workspace, node.name, alias=name)])
-    if now is None or now.id != meant.id:
-        await tx.unlink([EdgeMatch("ALIAS", owner.id, discriminator=name)])
-        await tx.link([NewEdge("ALIAS", owner.id, meant.id, name)])
+    await Mover(tx, reason=reason, override=override)([Wish(meant.node, alias=name, field="version")])
     return meant.id
 
 
@@ -58,23 +58,29 @@ async def delete_alias(tx: Transaction, *, model: str, name: str) -> str:
 
 
 @command("setStage", needs=Role.APPROVER)
-async def set_stage(tx: Transaction, *, version: str, stage: str | None) -> str:
-    """Put a version into a stage, out of the one that it is in; None takes it out. Raises NotFound, InvalidArgument."""
+async def set_stage(
+    tx: Transaction,
+    *,
+    version: str,
+    stage: str | None,
+    reason: str | None = None,
+    override: str | None = None,
+    archive_existing: bool = False,
+) -> str:
+    """Put a version into a stage, out of the one that it is in; None takes it out.
+
+    `archive_existing` moves other versions out of that stage, to where the scheme archives them. Raises NotFound,
+    InvalidArgument (a stage that the model's scheme does not have), PreconditionFailed (no such move, or a gate says
+    no: see resolvers.lifecycle.gates.pass_gate), Forbidden.
+    """
     draft = Draft(tx)
     meant = draft.want(version, "version", "ModelVersion")
     await draft.find()
     assert meant.node is not None
-    model = meant.node.container
-    await tx.lock([model, meant.id])
-    found = await tx.neighbours([meant.id], Hop("STAGE", "IN", "Model"), paging=Paging(first=1))
-    now = next((link.edge.discriminator for link in found[meant.id].items), None)
-    after = None if stage is None else label(stage, "stage")
-    if after is not None:
-        await check_signed(tx, meant.id, meant.node.workspace)
-    if now != after:
-        await tx.unlink([EdgeMatch("STAGE", model, meant.id)])
-        if after is not None:
-            await tx.link([NewEdge("STAGE", model, meant.id, after)])
+    mover = Mover(tx, reason=reason, override=override)
+    await mover([Wish(meant.node, stage)])
+    if archive_existing and stage is not None:
+        await archive_others(mover, meant.node, stage)
     return meant.id
 
 

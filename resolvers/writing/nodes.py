@@ -39,10 +39,10 @@ def registering(action: str, kind: NodeKind, needs: Needs = Role.CONTRIBUTOR) ->
     return register
 
 
-def updating(action: str, kind: NodeKind, field: str) -> Command[...]:
+def updating(action: str, kind: NodeKind, field: str, needs: Needs = Role.CONTRIBUTOR) -> Command[...]:
     """A use case that changes properties of a node, which `field` of the input names."""
 
-    @command(action)
+    @command(action, needs)
     async def update(
         tx: Transaction, *, address: str, properties: Mapping[str, Any] = NOTHING, revision: int | None = None
     ) -> str:

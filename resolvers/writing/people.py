@@ -8,7 +8,7 @@ from typing import Any, Final
 from graph import ontology, validation
 from graph.ontology import PRINCIPAL, TEAM
 from graph.port import EdgeMatch, Hop, NewEdge, Paging, Transaction, Update
-from lineal.errors import LimitExceeded
+from lineal.errors import InvalidArgument, LimitExceeded
 from resolvers.operation import Operation
 from resolvers.writing.command import Command, command
 from resolvers.writing.common import present
@@ -17,9 +17,12 @@ from resolvers.writing.deleting import Deleted, remove
 from resolvers.writing.draft import Draft
 from resolvers.writing.members import check_owned, owned_by
 from resolvers.writing.nodes import find, registering, renaming
+from resolvers.writing.story import lead_to
 
 MAX_MEMBERS: Final = 10_000
 """People in one team."""
+MAX_PEOPLE: Final = 100
+"""People who answer for one service account."""
 
 create_team = registering("createTeam", TEAM, needs=None)
 rename_team = renaming("renameTeam", TEAM, "team", needs=None)
@@ -105,3 +108,24 @@ async def _found(tx: Transaction, team: str, members: Sequence[str]) -> tuple[st
     who = [draft.want(member, f"members[{i}]", PRINCIPAL.name) for i, member in enumerate(members)]
     await draft.find()
     return place.id, list(dict.fromkeys(reference.id for reference in who))
+
+
+@command("setActsFor", needs=None)
+async def set_acts_for(tx: Transaction, *, address: str, people: Sequence[str]) -> str:
+    """Say who answers for a service account: exactly these people.
+
+    What it does counts as theirs where four eyes are asked for; what it did while others answered for it counts as
+    those others' still. Raises NotFound, InvalidArgument (too many, or the account itself).
+    """
+    if len(people) > MAX_PEOPLE:
+        raise InvalidArgument(f"people: has {len(people)} entries; at most {MAX_PEOPLE} are allowed", field="people")
+    draft = Draft(tx)
+    account = draft.want(address, "principal", PRINCIPAL.name)
+    meant = [draft.want(text, f"people[{i}]", PRINCIPAL.name) for i, text in enumerate(people)]
+    await draft.find()
+    for i, person in enumerate(meant):
+        if person.id == account.id:
+            raise InvalidArgument(f"people[{i}]: nobody answers for themselves", field=f"people[{i}]")
+    await lead_to(draft, "ACTS_FOR", account, {person.id: {} for person in meant})
+    await draft.save()
+    return account.id

@@ -9,7 +9,7 @@ from auth.roles import Role
 from graph.ids import new_id
 from graph.ontology import MODEL_VERSION
 from graph.port import Transaction
-from resolvers.artifacts.policy import check_signed
+from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.writing.command import command
 from resolvers.writing.common import (
     NOTHING,
@@ -24,7 +24,7 @@ from resolvers.writing.common import (
 )
 from resolvers.writing.common import properties as settable
 from resolvers.writing.deleting import deleting
-from resolvers.writing.draft import Draft, Reference
+from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import updating
 from resolvers.writing.story import built_from, derived, files, made_by, next_version, owned, refuse_retired
 
@@ -54,13 +54,15 @@ async def create_model_version(
     tags: Sequence[NamedValue] = (),
     aliases: Sequence[str] = (),
     stage: str | None = None,
+    reason: str | None = None,
     artifacts: Sequence[ArtifactFile] = (),
 ) -> str:
     """Register a version of a model, with the next number, and all that is known of where it came from.
 
     `inputs` become what the run read; without a run, what the version was trained on. `uses` are fields.
-    The state is READY unless given. Raises InvalidArgument, NotFound (each naming the place in the
-    input), AlreadyExists, PreconditionFailed (a cycle, or a parent that is retired).
+    `reason` is why it comes to its stage and gets its aliases. The state is READY unless given. Raises
+    InvalidArgument, NotFound (each naming the place in the input), AlreadyExists, PreconditionFailed (a cycle, a
+    parent that is retired, or a gate of the stage or an alias says no).
     """
     draft = Draft(tx)
     version = new_id(MODEL_VERSION.prefix)
@@ -79,10 +81,14 @@ async def create_model_version(
     number = await next_version(draft, owner)
     draft.create(MODEL_VERSION, str(number), owner.workspace, container=owner.id, props=props, id=version)
     owned(draft, version, tags=tags, params=params, metrics=metrics)
-    if aliases or stage is not None:
-        await check_signed(tx, version, owner.workspace, "aliases" if aliases else "stage")
-    _called(draft, owner, version, aliases, stage)
+    names = dict.fromkeys(label(alias, f"aliases[{i}]") for i, alias in enumerate(aliases))
     await draft.save()
+    if names or stage is not None:
+        made = (await tx.nodes([version]))[version]
+        wishes = [Wish(made, alias=name, field="aliases") for name in names]
+        if stage is not None:
+            wishes.append(Wish(made, stage))
+        await Mover(tx, reason=reason)(wishes)
     return version
 
 
@@ -94,13 +100,3 @@ def _learned_from(draft: Draft, version: str, run: str | None, inputs: Sequence[
             draft.link("TRAINED_ON", version, read, item.get("role"))
         else:
             draft.link("READ", reader, read, item.get("role"))
-
-
-def _called(draft: Draft, model: Reference, version: str, aliases: Sequence[str], stage: str | None) -> None:
-    """Its aliases, taken from the versions that have them, and its stage."""
-    for name in dict.fromkeys(label(alias, f"aliases[{i}]") for i, alias in enumerate(aliases)):
-        if model.node is not None:
-            draft.end("ALIAS", model, discriminator=name)
-        draft.link("ALIAS", model, version, name)
-    if stage is not None:
-        draft.link("STAGE", model, version, label(stage, "stage"))

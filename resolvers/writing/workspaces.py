@@ -7,7 +7,18 @@ from typing import Any, Final
 
 from auth.roles import Role
 from graph import ontology, validation
-from graph.ontology import ARTIFACT, CODE_REVISION, COMMENT, ENVIRONMENT, NODE_KINDS, SERVING_TARGET, UPLOAD, WORKSPACE
+from graph.ontology import (
+    APPROVAL,
+    ARTIFACT,
+    CODE_REVISION,
+    COMMENT,
+    ENVIRONMENT,
+    NODE_KINDS,
+    SERVING_TARGET,
+    STAGE_MOVE,
+    UPLOAD,
+    WORKSPACE,
+)
 from graph.port import EVERY_RIGHT, EVERYTHING, Node, Paging, Prop, Transaction, Update
 from lineal.errors import PreconditionFailed
 from resolvers.operation import Operation
@@ -19,7 +30,7 @@ from resolvers.writing.deleting import MAX_PARTS, Deleted, remove
 from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import find
 
-SHARED: Final = (ENVIRONMENT, SERVING_TARGET, ARTIFACT, UPLOAD, CODE_REVISION)
+SHARED: Final = (ENVIRONMENT, SERVING_TARGET, ARTIFACT, UPLOAD, CODE_REVISION, STAGE_MOVE, APPROVAL)
 """Kinds that appear when something names them: they keep no workspace alive, and go with it."""
 
 HELD: Final = tuple(k for k in NODE_KINDS.values() if not (k.is_global or k.within or k in (*SHARED, COMMENT)))

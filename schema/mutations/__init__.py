@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import strawberry
 
+from schema.mutations.approvals import ApprovalMutations
 from schema.mutations.artifacts import ArtifactMutations
 from schema.mutations.collaboration import CollaborationMutations
 from schema.mutations.datasets import DatasetMutations
 from schema.mutations.deployments import DeploymentMutations
+from schema.mutations.gates import GateMutations
 from schema.mutations.importing import ImportMutations
 from schema.mutations.lifecycle import LifecycleMutations
 from schema.mutations.marking import MarkMutations
@@ -30,6 +32,8 @@ class Mutation(
     RunMutations,
     DeploymentMutations,
     LifecycleMutations,
+    GateMutations,
+    ApprovalMutations,
     ImportMutations,
     CollaborationMutations,
     ArtifactMutations,

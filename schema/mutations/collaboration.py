@@ -92,6 +92,14 @@ class RemoveTeamMembersInput:
     members: list[strawberry.ID] = need("The principals: ids or addresses.")
 
 
+@takes("Who answers for a service account.")
+class SetActsForInput:
+    address: strawberry.ID = PRINCIPAL.address
+    people: list[strawberry.ID] = need(
+        f"All of them, at most {people.MAX_PEOPLE}: ids, or addresses such as principals:/ann."
+    )
+
+
 @takes("Something to say about something.")
 class AddCommentInput:
     about: strawberry.ID = need(_NODE + " About a comment, it is a reply.")
@@ -150,6 +158,13 @@ class CollaborationMutations:
     )
     reactivate_principal = does(
         people.reactivate_principal, ReactivatePrincipalInput, "Lets a principal in again.", PRINCIPAL.answer
+    )
+    set_acts_for = does(
+        people.set_acts_for,
+        SetActsForInput,
+        "Says which people answer for a service account. What it does counts as done by them where four eyes are asked "
+        "for.",
+        PRINCIPAL.answer,
     )
     create_team = does(people.create_team, CreateTeamInput, "Creates a team.", TEAM.answer)
     rename_team = renames(people.rename_team, TEAM)

@@ -14,6 +14,11 @@ from schema.node import Node
 
 _MODEL: Final = "The model: an id, or an address such as models:/name."
 _NODE: Final = "Anything: an id, or an address such as models:/name/3."
+_REASON: Final = "Why, for the history."
+_OVERRIDE: Final = (
+    "Why it shall be done although a gate says no, or the stage scheme has no such move. It stands out in history and "
+    "audit."
+)
 _ANSWER: Final = Answer("node", Node, "What it was done to, as it now is.")
 
 
@@ -22,6 +27,8 @@ class SetAliasInput:
     model: strawberry.ID = need(_MODEL)
     name: str = need("The alias, as in models:/name@champion.")
     version: strawberry.ID = need("The version of that model: an id, or an address such as models:/name/3.")
+    reason: str | None = may(_REASON, None)
+    override: str | None = may(_OVERRIDE, None)
 
 
 @takes("An alias to take away.")
@@ -33,7 +40,15 @@ class DeleteAliasInput:
 @takes("The stage that a model version shall be in.")
 class SetStageInput:
     version: strawberry.ID = VERSION.address
-    stage: str | None = need("The stage: Staging, Production, Archived, or any other word; null takes it out.")
+    stage: str | None = need(
+        "The stage, one of the model's stage scheme, whatever the case: Staging, Production, Archived, Deprecated or "
+        "Retired unless another scheme holds; null takes it out."
+    )
+    reason: str | None = may(_REASON, None)
+    override: str | None = may(_OVERRIDE, None)
+    archive_existing: bool = may(
+        "Move other versions of the model out of that stage, to the stage where the scheme archives them.", False
+    )
 
 
 @takes("Tags to set.")

@@ -50,7 +50,8 @@ class CreateModelVersionInput:
     metrics: list[MetricInput] = many("Its metrics.")
     tags: list[TagInput] = many("Its tags.")
     aliases: list[str] = many("Aliases of the model that point to it from now on.")
-    stage: str | None = may("The stage that it is in.")
+    stage: str | None = may("The stage that it is in, one of the model's stage scheme, whatever the case.")
+    reason: str | None = may("Why it comes to its stage and gets its aliases, for the history.")
     artifacts: list[ArtifactInput] = many("Its files.")
     idempotency_key: str | None = key()
 

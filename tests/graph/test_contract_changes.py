@@ -34,6 +34,15 @@ async def test_a_change_tells_who_did_what_to_what(graph: Graph) -> None:
     }
 
 
+async def test_a_write_may_say_that_it_was_more_than_it_was_begun_for(graph: Graph) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.create([NewNode("Model", "m", "default")])
+        tx.action = "exceptional"
+
+    await graph.write(work, by="ada", action="usual")
+    assert [change.action for change in await building.sequenced(graph)] == ["exceptional"]
+
+
 async def test_edges_in_a_change_are_named_source_kind_target_discriminator(graph: Graph) -> None:
     model, (version,) = await building.model(graph, "m", versions=1)
     await building.link(graph, NewEdge("ALIAS", model.id, version.id, "live"))

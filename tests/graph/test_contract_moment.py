@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from graph.port import Closure, Direction, EdgeMatch, Graph, Hop, NewEdge, NewNode, Node, Snapshot, Update, Walk
+from graph.port import (
+    EVERYTHING,
+    Closure,
+    Direction,
+    EdgeMatch,
+    Graph,
+    Hop,
+    NewEdge,
+    NewNode,
+    Node,
+    Rights,
+    Snapshot,
+    Transaction,
+    Update,
+    View,
+    Walk,
+)
 from tests import building
 
 SERVED = Hop("SERVES", "IN")
@@ -91,3 +107,28 @@ async def test_a_read_after_a_write_sees_it(graph: Graph) -> None:
     for n in range(5):
         (model,) = await building.create(graph, NewNode("Model", f"m{n}", "default"))
         assert await building.node(graph, model.id) == model
+
+
+async def test_another_view_of_the_same_moment_leaves_the_first_one_as_it_is(graph: Graph) -> None:
+    version, old = await a_served_version(graph)
+    narrow = View(kinds=frozenset({"ModelVersion"}))
+    async with graph.snapshot(narrow) as snapshot:
+        assert await snapshot.nodes([old.id]) == {}
+        fresh = await meanwhile(graph, version, old)
+        whole = snapshot.seeing(EVERYTHING)
+        assert set(await whole.nodes([old.id, fresh.id, version.id])) == {old.id, version.id}
+        assert await served_by(whole, version) == {old.id}
+        assert set(await snapshot.nodes([old.id, version.id])) == {version.id}
+        assert whole.seeing(narrow).view == snapshot.view == narrow
+
+
+async def test_another_view_of_a_transaction_sees_what_it_wrote(graph: Graph) -> None:
+    async def work(tx: Transaction) -> tuple[set[str], set[str]]:
+        tx.guard(View(kinds=frozenset({"Model"})), Rights())
+        made = await tx.create([NewNode("Model", "m", "default"), NewNode("Run", "r", "default")])
+        ids = [node.id for node in made]
+        shown = await tx.nodes(ids), await tx.seeing(EVERYTHING).nodes(ids), await tx.nodes(ids)
+        assert set(shown[0]) == set(shown[2])
+        return {node.kind for node in shown[0].values()}, {node.kind for node in shown[1].values()}
+
+    assert await graph.write(work, by="t", action="write") == ({"Model"}, {"Model", "Run"})

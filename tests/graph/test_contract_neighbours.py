@@ -106,6 +106,10 @@ async def test_history_has_ended_edges_too_the_latest_first(graph: Graph) -> Non
         assert ended.since < ended.until <= everything[1].edge.since
         live = (await snapshot.history([model.id], hop, discriminator="live", paging=Paging(1)))[model.id]
         assert ([i.node.id for i in live.items], live.has_next) == ([two.id], True)
+        for edge in (everything[1].edge, everything[2].edge):
+            then = (await snapshot.history([model.id], hop, discriminator="live", at=edge.since))[model.id].items
+            assert [(i.node.id, i.edge) for i in then] == [(edge.target, edge)]
+        assert not (await snapshot.history([model.id], hop, at=building.LONG_AGO))[model.id].items
         now = (await snapshot.neighbours([model.id], hop))[model.id].items
         assert {(i.node.id, i.edge.discriminator) for i in now} == {(two.id, "live"), (one.id, "next")}
 

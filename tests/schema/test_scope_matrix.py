@@ -44,8 +44,8 @@ PLAIN: Final = frozenset(SCOPES) - {ADMIN}
 # The ends of edges whose fields are of the interface, and of those that give names: all of one scope, or null.
 ENDS: Final = {
     **dict.fromkeys(("owners", "members", "mentions", "reviewers", "notifies"), "workspace:read"),
-    "marks": "dataset:read",
     **dict.fromkeys(("aliases", "stage"), "model:read"),
+    "marks": "dataset:read",
 }
 
 Ways = frozenset[frozenset[str]]

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from graph import ontology
 from graph.ids import new_id
 from graph.port import Node
-from tests.tenancy.generating import ROLES, TEXT
+from tests.tenancy.generating import ALIASES, CONDITIONS, ROLES, TEXT
 from tests.tenancy.happening import PAGE, Happenings
 from tests.tenancy.listing import Lists
 from tests.tenancy.model import SCOPE_OF, marks
@@ -25,6 +25,9 @@ ADDRESSES: Final = {
     "Pipeline": "pipelines:/",
     "Evaluation": "evaluations:/",
     "Deployment": "deployments:/",
+    "StageScheme": "schemes:/",
+    "Gate": "gates:/",
+    "Approval": "approvals:/",
     "Artifact": "artifacts:/",
     "Upload": "uploads:/",
     "Validation": "validations:/",
@@ -57,6 +60,7 @@ class Asker(Lists, Walks, Happenings):
             (self.walked_from_node, 2),
             (self.paths, 3),
             (self.compared, 2),
+            (self.gated, 3),
             (self.changed, 3),
             (self.activity, 4),
             (self.notified, 3),
@@ -188,6 +192,29 @@ class Asker(Lists, Walks, Happenings):
             assert it["totalCount"] == len(there)
 
         return Question(text, check=check)
+
+    def gated(self) -> Question:
+        """What the gates of an alias say of a version, whose ancestors may be hidden."""
+        version = self.rng.choice(self.world.of_kind("ModelVersion"))
+        alias = self.rng.choice(ALIASES)
+        inside = "met conditions { met detail hidden gate { id } nodes { id } }"
+        text = f"{{ it: checkGate(version: {quoted(version.id)}, alias: {quoted(alias)}) {{ {inside} }} }}"
+        if not self.eyes.sees(version.id):
+            return Question(text, ("model:read",), asked=version.id, absent=self._absent(version.id))
+        gates = [
+            gate
+            for gate in self.world.of_kind("Gate")
+            if (gate.workspace, gate.props["alias"]) == (version.workspace, alias)
+        ]
+
+        def check(it: Any) -> None:
+            assert len(it["conditions"]) == len(gates) * len(CONDITIONS)
+            assert it["met"] is all(each["met"] for each in it["conditions"])
+            named = {each["gate"]["id"] for each in it["conditions"] if each["gate"]}
+            assert named == {gate.id for gate in gates if self.eyes.sees(gate.id)}
+            assert all(self.eyes.sees(node["id"]) for each in it["conditions"] for node in each["nodes"])
+
+        return Question(text, ("model:read",), check=check)
 
     def moved(self) -> Question:
         """Which versions a model's aliases and stages pointed to."""

@@ -21,6 +21,12 @@ from tests.tenancy.model import SCOPE_OF, WALKABLE, Dump
 COLOURS: Final = ("red", "green", "blue")
 RATES: Final = ("0.1", "0.2")
 ALIASES: Final = ("champion", "next")
+CONDITIONS: Final = (
+    {"type": "license", "allowed": ["none of them"], "datasets": True},
+    {"type": "verified"},
+    {"type": "threshold", "metric": "auc >= 0.6"},
+)
+"""What every gate asks for: things that are named for not being so."""
 ROLES: Final = ("VIEWER", "CONTRIBUTOR", "APPROVER", "OWNER")
 SCOPES: Final = tuple(sorted({*SCOPE_OF.values(), "lineage:read", "metrics:read", "audit:read"}))
 PARAMETERS: Final = ("ModelVersion", "Run", "Evaluation")
@@ -99,6 +105,8 @@ class World:
             await self._write(*(self._new(kind) for _ in range(count)))
         for kind, count in (("Validation", 4), ("Mark", 3)):
             await self._write(*(self._new(kind) for _ in range(count)))
+        for kind, count in (("StageScheme", 3), ("Gate", 8), ("StageMove", 5), ("Approval", 5)):
+            await self._write(*(self._new(kind) for _ in range(count)))
         for part, whole, edge in (
             ("ModelVersion", "Model", "VERSION_OF"),
             ("DatasetVersion", "Dataset", "VERSION_OF"),
@@ -125,6 +133,14 @@ class World:
             props |= {"state": self.rng.choice(("QUEUED", "RUNNING")), "suite": self.mark(), "worker": self.mark()}
         if kind == "Mark":
             props |= {"type": self.rng.choice(ontology.MARK_TYPES), "reason": self.mark()}
+        if kind == "StageScheme":
+            props["stages"] = {"stages": [{"name": self.mark(), "mlflow": "None", "live": False, "final": False}]}
+        if kind == "Gate":
+            props |= {"alias": self.rng.choice(ALIASES), "conditions": {"conditions": list(CONDITIONS)}}
+        if kind == "StageMove":
+            props |= {"toStage": self.mark(), "reason": self.mark(), "verdict": {"met": True}}
+        if kind == "Approval":
+            props |= {"state": self.rng.choice(("OPEN", "USED")), "alias": self.mark(), "reason": self.mark()}
         if kind == "CodeRevision":
             props |= {"repository": self.mark(), "commit": self.mark()}
         if whole is not None:
@@ -165,7 +181,8 @@ class World:
             for source, target in ontology.EDGE_KINDS[kind].ends:
                 if source in self.made and target in self.made and source not in {"Field", "Comment"}:
                     await self._try(self._edge(kind, source, target))
-        for kind in ("VALIDATES", "REPORTED", "MARKS", "DEPLOYED_TO", "IN_ENVIRONMENT", "SPECIFIES"):
+        decided = ("MOVED", "REQUESTS", "REVIEWER", "DECIDED_BY", "ACTS_FOR", "VALIDATES", "REPORTED", "MARKS")
+        for kind in (*decided, "DEPLOYED_TO", "IN_ENVIRONMENT", "SPECIFIES"):
             for ends in ontology.EDGE_KINDS[kind].ends:
                 for _ in range(4):
                     await self._try(self._edge(kind, *ends))

@@ -25,6 +25,7 @@ SCOPE_OF = {
     **dict.fromkeys(
         ("Model", "ModelVersion", "Experiment", "Run", "Pipeline", "Evaluation", "CodeRevision"), "model:read"
     ),
+    **dict.fromkeys(("StageScheme", "Gate", "StageMove", "Approval"), "model:read"),
     **dict.fromkeys(("Dataset", "DatasetVersion", "Field"), "dataset:read"),
     **dict.fromkeys(("Deployment", "DeploymentRevision", "Environment", "ServingTarget"), "deployment:read"),
     **dict.fromkeys(("Workspace", "Principal", "Team"), "workspace:read"),

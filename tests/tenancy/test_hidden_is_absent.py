@@ -48,6 +48,7 @@ OF_MODELS = (
     'modelVersion(address: "models:/secret:NAME@best") { id }',
     'model(address: "models:/secret:NAME", asOf: "2999-01-01T00:00:00Z") { id }',
     'compareVersions(versions: ["OWN", "VERSION"]) { versions { id } }',
+    'checkGate(version: "VERSION", stage: "Production") { met conditions { detail } }',
     'models(where: {ids: ["MODEL"]}) { totalCount nodes { id } }',
     'models(where: {name: {eq: "NAME"}}) { totalCount nodes { id } }',
     'runs(where: {readsModels: {name: {eq: "1"}, ids: ["VERSION"]}}) { totalCount }',
@@ -70,6 +71,8 @@ MUTATIONS = (
     'deprecate(input: {node: "OWNMODEL", reason: "x", successor: "MODEL"}) { node { id } }',
     'retire(input: {version: "VERSION", reason: "x"}) { version { id } }',
     'recordEvaluation(input: {version: "VERSION"}) { evaluation { id } }',
+    'setStage(input: {version: "VERSION", stage: "Production"}) { version { id } }',
+    'requestApproval(input: {version: "VERSION", stage: "Production"}) { approval { id } }',
     'recordRun(input: {name: "r", inputs: [{address: "VERSION"}]}) { run { id } }',
 )
 """Writes to something hidden, and to one's own with something hidden in it."""
