@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from auth.caller import named
-from bench import artifacts, audit, tokens
+from bench import artifacts, audit, deploying, tokens
 from bench.families import Graph as Families
 from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
@@ -156,7 +156,7 @@ async def measure(name: str, large: Graph, small: Graph, families: Families, few
     )
 
 
-async def run(nodes: int, rounds: int, stores: Sequence[str], scale: float) -> None:
+async def run(nodes: int, rounds: int, stores: Sequence[str], scale: float, deployments: float) -> None:
     """Both stores, one after the other."""
     families, few = grown(nodes, PLANTED), grown(2_000, [PLANTED[1]])
     async with AsyncExitStack() as stack:
@@ -169,11 +169,20 @@ async def run(nodes: int, rounds: int, stores: Sequence[str], scale: float) -> N
             small = await stack.enter_async_context(SqliteGraph(home / "small.db"))
             await measure("SQLite", large, small, families, few, rounds=rounds)
             await audit.measure(console, small, rounds)
+            counter = deploying.Counter()
+            farm: Graph = await stack.enter_async_context(SqliteGraph(home / "farm.db", observer=counter))
+            await farm.migrate()
+            await deploying.measure(console, farm, counter, name="SQLite", home=home, scale=deployments)
         if "neo4j" in stores:
             servers = [stack.enter_context(Neo4jServer(home / name)) for name in ("large", "small")]
             graphs = [await stack.enter_async_context(Neo4jGraph(server.url)) for server in servers]
             await measure("Neo4j", graphs[0], graphs[1], families, few, rounds=rounds)
             await audit.measure(console, graphs[1], rounds)
+            counter = deploying.Counter()
+            server = stack.enter_context(Neo4jServer(home / "farm"))
+            farm = await stack.enter_async_context(Neo4jGraph(server.url, observer=counter))
+            await farm.migrate()
+            await deploying.measure(console, farm, counter, name="Neo4j", home=home, scale=deployments)
 
 
 def main() -> None:
@@ -183,8 +192,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--stores", nargs="+", default=["sqlite", "neo4j"], choices=["sqlite", "neo4j"])
     parser.add_argument("--artifacts", type=float, default=1.0, help="sizes of artifacts times this; 0 leaves them out")
+    parser.add_argument("--deployments", type=float, default=1.0, help="deployments times this")
     asked = parser.parse_args()
-    asyncio.run(run(asked.nodes, asked.rounds, asked.stores, asked.artifacts))
+    asyncio.run(run(asked.nodes, asked.rounds, asked.stores, asked.artifacts, asked.deployments))
 
 
 if __name__ == "__main__":

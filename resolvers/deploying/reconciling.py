@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from graph.address import Address
-from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION, SERVING_TARGET
+from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION, NOTICE, SERVING_TARGET
 from graph.port import (
     EVERYTHING,
     All,
     EdgeMatch,
     Graph,
+    Hop,
     Lease,
     NewEdge,
     Node,
@@ -314,6 +315,8 @@ class Reconciler:
                 )
             if verdict.rolls_back:
                 updates += await _back(tx, draft, node, plan, verdict)
+            if verdict.revision.get("state") == "FAILED":
+                await _tell_owners(tx, draft, node, plan, verdict)
         await tx.update(updates)
         if ends:
             await tx.unlink(ends)
@@ -341,6 +344,20 @@ async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: 
         draft.link("SPECIFIES", made, link.node.id, props={"weight": weight_of(link)})
     note_event(draft, node, "PENDING", number, reason)
     return [Update(node.id, {"desiredRevision": number, "phase": "PENDING", "message": reason})]
+
+
+async def _tell_owners(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> None:
+    """Tell who answers for a deployment that a rollout failed; its watchers hear of every change anyway."""
+    owners = (await all_links(tx, [node.id], Hop("OWNED_BY", "OUT"))).get(node.id, [])
+    if owners:
+        after = "; it goes back to what was served before" if verdict.rolls_back else ""
+        text = f"Revision {plan.number} of {node.name} failed{after}: {verdict.revision.get('message')}"
+        notice = draft.create(
+            NOTICE, None, node.workspace, container=node.id, props={"type": "DEPLOYMENT", "text": text}
+        )
+        draft.link("CONCERNS", notice, node.id)
+        for owner in owners:
+            draft.link("NOTIFIES", notice, owner.node.id)
 
 
 def _changes(plan: Plan, verdict: Verdict) -> bool:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from graph.port import Hop
 from lineal.errors import Conflict, InvalidArgument, LimitExceeded, LinealError, NotFound, PreconditionFailed
 from resolvers.deploying.deploying import canary, deploy, promote, roll_back, stop_deployment
 from resolvers.deploying.targets import Targets
 from resolvers.operation import Operation
+from resolvers.reading import all_links
 from resolvers.writing.deployments import delete_deployment, update_deployment
+from resolvers.writing.lifecycle import set_owners
 from tests.deploying.conftest import Shop
 
 SEARCH = "deployments:/search"
@@ -81,6 +84,20 @@ async def test_a_rollout_that_fails_goes_back_by_itself(shop: Shop) -> None:
     assert (failed.props["state"], back.props["cause"], back.props["restores"]) == ("FAILED", "ROLL_BACK", 1)
     assert "cannot load" in failed.props["message"]
     assert failed.props["message"] in back.props["reason"]
+
+
+async def test_who_answers_for_a_deployment_is_told_that_a_rollout_failed(shop: Shop) -> None:
+    bad = await shop.version("cannot be loaded")
+    await shop.deploy(bad)
+    await shop.do(set_owners, address=SEARCH, owners=["principals:/bob"], create=True)
+    async with shop.looking_after():
+        await shop.comes_to("FAILED", 1)
+    bob = await shop.node("principals:/bob")
+    async with shop.registry.graph.snapshot() as snapshot:
+        links = (await all_links(snapshot, [bob.id], Hop("NOTIFIES", "IN", "Notice")))[bob.id]
+    (notice,) = [link.node for link in links]
+    assert notice.props["type"] == "DEPLOYMENT"
+    assert "Revision 1 of search failed" in notice.props["text"]
 
 
 async def test_a_first_rollout_that_fails_has_nothing_to_go_back_to(shop: Shop) -> None:
