@@ -49,6 +49,7 @@ class DeploymentRevision(Node):
     reason: str | None = prop()
     state: str | None = prop()
     message: str | None = prop()
+    canary: int | None = prop()
     restores: int | None = prop()
     started_at: DateTime | None = prop()
     verified_at: DateTime | None = prop()

@@ -272,7 +272,7 @@ class FolderPlace(Place):
 
     def _stage(self) -> Path:
         """A folder of one's own on the same file system; what others gave up on goes."""
-        incoming = self._root / MARK
+        incoming = self._at(MARK)
         incoming.mkdir(parents=True, exist_ok=True)
         for each in incoming.iterdir():
             with suppress(OSError):

@@ -76,6 +76,9 @@ from serving.port import NOTHING, Adapter, Desired, Observed, Seen, Served, Stat
 from serving.targets import MODES, TargetConfig
 from storage.configuration import wrong
 
+MAX_NUMBER: Final = 2**31 - 1
+NAMES_AT_ONCE: Final = 40
+"""Deployments that are asked about in one request: addresses must not grow without end."""
 MAX_SERVED: Final = 100
 """Versions that one deployment may be seen to have."""
 
@@ -100,11 +103,11 @@ class Webhook(Adapter):
 
     async def observe(self, names: Collection[str]) -> Mapping[str, Observed]:
         there = await self._there(names)
-        return {name: _observed(there[name]) if name in there else NOTHING for name in names}
+        return {name: self._observed(there[name]) if name in there else NOTHING for name in names}
 
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:  # noqa: ARG002 - one at a time
         there = (await self._there([desired.name])).get(desired.name, {})
-        observed = _observed(there) if there else NOTHING
+        observed = self._observed(there) if there else NOTHING
         wanted = _fingerprint(desired)
         told = there.get("wanted", _fingerprint(Desired(desired.name, 0))) == wanted
         if told and fulfils(observed, desired):
@@ -124,6 +127,13 @@ class Webhook(Adapter):
         await self._http.call("POST", "", content=content, headers=self._signed(content))
 
     async def _there(self, names: Collection[str]) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        ordered = sorted(names)
+        for start in range(0, len(ordered), NAMES_AT_ONCE):
+            found |= await self._some(ordered[start : start + NAMES_AT_ONCE])
+        return found
+
+    async def _some(self, names: Collection[str]) -> Mapping[str, Any]:
         query = urlencode([("name", name) for name in sorted(names)])
         target = f"{urlsplit(self._config.url).path or '/'}?{query}"
         answer = await self._http.call("GET", f"?{query}", headers=self._signed(target.encode()))
@@ -175,6 +185,41 @@ class Webhook(Adapter):
             "webhook-signature": f"v1,{base64.b64encode(signature).decode()}",
         }
 
+    def _observed(self, there: Mapping[str, Any]) -> Observed:
+        """What the service says of one deployment, without secrets. Raises Unavailable: that was not agreed on."""
+        try:
+            return Observed(
+                tuple(self._seen(each) for each in there.get("served", [])[:MAX_SERVED]),
+                self._address(str(there.get("url") or "")),
+                self._said(there.get("message")),
+                bool(there.get("settled", True)),
+            )
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            msg = f"what the service says of its deployments is not understood ({type(error).__name__})"
+            raise Unavailable(msg) from None
+
+    def _seen(self, each: Mapping[str, Any]) -> Seen:
+        weight = each.get("weight")
+        return Seen(
+            _number(each.get("number")),
+            State(each["state"]),
+            None if weight is None else float(weight),
+            _number(each.get("replicas")),
+            self._said(each.get("message")),
+            str(each.get("tag") or "")[:64],
+        )
+
+    def _said(self, text: Any) -> str:
+        return self._http.clean(str(text or "")[:2_000])
+
+    @staticmethod
+    def _address(url: str) -> str:
+        """Where it answers, as it may be shown: without a user, a password or a query; nothing that is no address."""
+        parts = urlsplit(url[:2_000])
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            return ""
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
     async def close(self) -> None:
         await self._http.close()
         if self._place is not None:
@@ -192,26 +237,11 @@ def _fingerprint(desired: Desired) -> str:
     return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def _observed(there: Mapping[str, Any]) -> Observed:
-    """What the service says of one deployment. Raises Unavailable: that is not what was agreed on."""
-    try:
-        return Observed(
-            tuple(_seen(each) for each in there.get("served", [])[:MAX_SERVED]),
-            str(there.get("url") or "")[:2000],
-            str(there.get("message") or "")[:1000],
-            bool(there.get("settled", True)),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Unavailable(f"what the service says of its deployments is not understood ({error!r:.100})") from None
-
-
-def _seen(each: Mapping[str, Any]) -> Seen:
-    number, weight, replicas = each.get("number"), each.get("weight"), each.get("replicas")
-    return Seen(
-        None if number is None else int(number),
-        State(each["state"]),
-        None if weight is None else float(weight),
-        None if replicas is None else int(replicas),
-        str(each.get("message") or "")[:1000],
-        str(each.get("tag") or "")[:64],
-    )
+def _number(value: Any) -> int | None:
+    """A number of a version, or of replicas. Raises ValueError: it is out of bounds."""
+    if value is None:
+        return None
+    number = int(value)
+    if not 0 <= number <= MAX_NUMBER:
+        raise ValueError
+    return number

@@ -169,7 +169,7 @@ def _finish(remote: Remote, done: Mapping[str, Any], *, wait: bool, format: Form
     revision = found["desiredRevision"]
     if wait:
         with output.err().status("…") as spinner:
-            while found["phase"] not in SETTLED or (found["desiredRevision"] != revision and found["phase"] != "READY"):
+            while found["phase"] not in SETTLED:
                 spinner.update(f"{address}: {found['phase']} {found['message'] or ''}")
                 time.sleep(PAUSE)
                 found = _one(remote, address)

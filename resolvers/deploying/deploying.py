@@ -51,6 +51,7 @@ class Told:
     reason: str | None
     resources: Mapping[str, Any]
     settings: Mapping[str, Any]
+    canary: int | None = None
     restores: int | None = None
     override: str | None = None
 
@@ -155,7 +156,12 @@ async def canary(
     beside = draft.want(version, "version", MODEL_VERSION.name)
     await draft.find()
     node, told = await _present(call.tx, deployment)
-    if len(told.served) != 1:
+    assert beside.node is not None
+    number = int(beside.node.props["number"])
+    mains = [node for node, _ in told.served if int(node.props["number"]) != told.canary]
+    if any(main.id == beside.id for main in mains):
+        raise InvalidArgument(f"version: {version!r} is served already; a canary is another version", field="version")
+    if len(mains) != 1 or (len(told.served) > 1 and told.canary != number):
         n = len(told.served)
         msg = f"deployment: {node.name!r} serves {n} versions; a canary goes beside one: promote or roll back first"
         raise PreconditionFailed(msg, field="deployment")
@@ -163,12 +169,12 @@ async def canary(
     share = (CANARY if splits else 0.0) if weight is None else weight
     if not 0 <= share < 1:
         raise InvalidArgument(f"weight: must be from 0 up to but not 1, not {share!r}", field="weight")
-    assert beside.node is not None
-    ((main, _),) = told.served
-    if main.id == beside.id:
-        raise InvalidArgument(f"version: {version!r} is served already; a canary is another version", field="version")
-    served = [(main, 1 - share), (beside.node, share)]
-    return await _revise(call, node, Told(served, "CANARY", reason, told.resources, told.settings, override=override))
+    served = [(mains[0], 1 - share), (beside.node, share)]
+    return await _revise(
+        call,
+        node,
+        Told(served, "CANARY", reason, told.resources, told.settings, canary=number, override=override),
+    )
 
 
 @deploying("promote")
@@ -184,12 +190,12 @@ async def promote(
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     await draft.find()
     node, told = await _present(call.tx, deployment)
-    if len(told.served) != 2:
-        msg = f"deployment: {node.name!r} serves {len(told.served)} version(s), and so has no canary to promote"
+    tried = [node for node, _ in told.served if int(node.props["number"]) == told.canary]
+    if not tried:
+        msg = f"deployment: {node.name!r} has no canary to promote; it serves {len(told.served)} version(s)"
         raise PreconditionFailed(msg, field="deployment")
-    (_, (beside, _)) = told.served
     return await _revise(
-        call, node, Told([(beside, 1.0)], "PROMOTE", reason, told.resources, told.settings, override=override)
+        call, node, Told([(tried[0], 1.0)], "PROMOTE", reason, told.resources, told.settings, override=override)
     )
 
 
@@ -204,8 +210,7 @@ async def roll_back(call: Call, *, address: str, to: int | None = None, reason: 
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     await draft.find()
     node, told = await _present(call.tx, deployment)
-    now = [(version.id, weight) for version, weight in told.served]
-    revision, served = await _restorable(call.tx, node, to, now)
+    revision, served = await _restorable(call.tx, node, to, told)
     return await _revise(
         call,
         node,
@@ -215,6 +220,7 @@ async def roll_back(call: Call, *, address: str, to: int | None = None, reason: 
             reason,
             revision.props.get("resources", {}),
             revision.props.get("settings", {}),
+            canary=revision.props.get("canary"),
             restores=int(revision.props["number"]),
         ),
     )
@@ -240,7 +246,15 @@ async def _present(tx: Transaction, reference: Reference) -> tuple[Node, Told]:
     (plan,) = await plans_of(tx, [node])
     served = sorted(plan.versions, key=lambda each: (-each[1], each[0].id))
     props = plan.revision.props
-    return node, Told(served, "", None, props.get("resources", {}), props.get("settings", {}))
+    return node, Told(
+        served,
+        str(props.get("cause", "")),
+        None,
+        props.get("resources", {}),
+        props.get("settings", {}),
+        props.get("canary"),
+        props.get("restores"),
+    )
 
 
 def _refuse_unmanaged(node: Node) -> None:
@@ -271,26 +285,39 @@ async def _refuse_elsewhere(tx: Transaction, node: Node, target: str | None, env
 
 
 async def _restorable(
-    tx: Transaction, node: Node, to: int | None, now: Sequence[tuple[str, float]]
+    tx: Transaction, node: Node, to: int | None, now: Told
 ) -> tuple[Node, Sequence[tuple[Node, float]]]:
-    """The revision to go back to, with its versions. Raises NotFound, PreconditionFailed."""
+    """The revision to go back to, with its versions. Raises NotFound, PreconditionFailed.
+
+    Unless one is named it is the last good one that tells something else; after a rollback, one that is older still.
+    """
+    if to is not None:
+        where = Prop("number", "eq", to)
+    else:
+        where = Prop("number", "lt", now.restores or int(node.props["desiredRevision"]))
     latest = Order("number", descending=True)
-    where = None if to is None else Prop("number", "eq", to)
     page = (await tx.neighbours([node.id], REVISIONS, where, order=latest, paging=Paging(first=200)))[node.id]
     revisions = [link.node for link in page.items]
     if to is not None and not revisions:
         raise NotFound(f"to: {node.name!r} has no revision {to}", field="to")
     specified = await all_links(tx, [revision.id for revision in revisions], SPECIFIED)
+    told = _spec(now.served, now.resources, now.settings)
     for revision in revisions:
         served = [(link.node, weight_of(link)) for link in specified.get(revision.id, ())]
         good = revision.props.get("verifiedAt") is not None and served
         if to is not None and not good:
             msg = f"to: revision {to} of {node.name!r} was never seen to be served as told"
             raise PreconditionFailed(msg, field="to")
-        if good and (to is not None or sorted((v.id, w) for v, w in served) != sorted(now)):
+        props = revision.props
+        if good and (to is not None or _spec(served, props.get("resources", {}), props.get("settings", {})) != told):
             return revision, served
     msg = f"deployment: {node.name!r} has no earlier revision that was seen to be served as told"
     raise PreconditionFailed(msg, field="deployment")
+
+
+def _spec(served: Sequence[tuple[Node, float]], resources: Mapping[str, Any], settings: Mapping[str, Any]) -> object:
+    """What a revision tells, to be compared."""
+    return sorted((version.id, weight) for version, weight in served), dict(resources), dict(settings)
 
 
 def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> list[tuple[Node, float]]:
@@ -369,7 +396,8 @@ async def _revise(call: Call, node: Node, told: Told) -> str:
         "reason": told.reason,
         "resources": dict(told.resources) or None,
         "settings": dict(told.settings) or None,
-        "restores": told.restores,
+        "canary": told.canary,
+        "restores": told.restores if told.cause == "ROLL_BACK" else None,
         **verdict,
     }
     revision = draft.create(
@@ -426,12 +454,20 @@ async def _refuse_unfit(tx: Transaction, told: Told) -> None:
 async def _pass_gates(tx: Transaction, node: Node, environment: str | None, told: Told) -> dict[str, Any]:
     """What the environment's gates say of the versions, to be kept with the revision. Raises what `pass_gate` raises.
 
-    What is restored was let through before, and is not asked for again.
+    What has that share of the requests already, or is restored, was let through before, and is not asked for again.
     """
     if environment is None or told.cause == "ROLL_BACK":
         return {}
     kept: dict[str, Any] = {}
-    for i, (version, _) in enumerate(told.served):
+    present = {
+        version.id: weight
+        for plan in await plans_of(tx, [node])
+        if plan.revision.props.get("state") == "VERIFIED"
+        for version, weight in plan.versions
+    }
+    for i, (version, weight) in enumerate(told.served):
+        if weight <= present.get(version.id, -1.0):
+            continue
         verdict = await pass_gate(
             tx,
             version,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from resolvers.deploying.plans import Plan
@@ -48,10 +48,12 @@ def judge(
     what failed or drifted is tried again. `now` is in microseconds.
     """
     if seen is None:
-        return _told(plan, "UNREACHABLE", trouble, None, None, quiet=True)
+        told = _told(plan, "UNREACHABLE", trouble, None, None, quiet=True)
+        waits = plan.revision.props.get("state") in {"PENDING", "ROLLING_OUT"} and "pausedAt" not in plan.revision.props
+        return replace(told, revision={"pausedAt": now}) if waits else told
     serving = truly_served(seen, known)
     state = plan.revision.props.get("state")
-    # What is new is told once whatever is served: settings may have changed, which nobody sees.
+    # What is new is told once, whatever is served: settings may have changed, which nobody sees.
     if fulfils(seen, desired) and state != "PENDING":
         return _fulfilled(plan, desired, seen, serving, now)
     if state in {"PENDING", "ROLLING_OUT"}:
@@ -59,11 +61,11 @@ def judge(
     if state == "FAILED":
         told = _told(plan, "FAILED", str(plan.revision.props.get("message", "")), seen, serving)
         # What was told last is still what is wanted, and whatever stood in its way may have gone.
-        return _acting(told, act=full)
+        return replace(told, act=full)
     repairs = plan.deployment.props.get("driftPolicy", "REPAIR") == "REPAIR"
     told = _told(plan, "DRIFTED", trouble or _difference(seen, desired), seen, serving, quiet=True)
     first = plan.deployment.props.get("phase") != "DRIFTED"
-    return _acting(told, act=repairs and (full or first))
+    return replace(told, act=repairs and (full or first))
 
 
 def truly_served(seen: Observed, known: Known) -> dict[str, float | None]:
@@ -100,19 +102,19 @@ def _rolling(
     failed = next(
         (each.message or "it failed" for each in seen.seen if each.state is State.FAILED and each.number in wanted), ""
     )
-    began = plan.revision.props.get("startedAt")
+    began, paused = (plan.revision.props.get(name) for name in ("startedAt", "pausedAt"))
     # Time in which the platform could not be reached is not the rollout's.
-    if began is None or plan.deployment.props.get("phase") == "UNREACHABLE":
-        began = now
-    late = now - began > plan.progress
-    problem = trouble or failed
-    if not problem and late:
+    resumed = {} if paused is None else {"pausedAt": None}
+    if began is not None and paused is not None:
+        began += now - max(began, paused)
+        resumed["startedAt"] = began
+    retired = [version.name for version, _ in plan.versions if version.props.get("retiredAt") is not None]
+    problem = trouble or failed or (f"version {', '.join(retired)} was retired meanwhile" if retired else "")
+    if not problem and began is not None and now - began > plan.progress:
         problem = f"it was not served as told within {plan.progress // 1_000_000} s: {_difference(seen, desired)}"
     if not problem:
         told = _told(plan, "ROLLING_OUT", _difference(seen, desired), seen, serving, quiet=True)
-        return Verdict(
-            told.deployment, {"state": "ROLLING_OUT", "startedAt": began}, serving, True, False, told.noteworthy
-        )
+        return Verdict(told.deployment, resumed, serving, act=True, noteworthy=told.noteworthy)
     backs = bool(plan.deployment.props.get("verifiedRevision")) and plan.revision.props.get("cause") not in {
         "ROLL_BACK",
         "STOP",
@@ -140,10 +142,6 @@ def _told(
     changed = {name for name, value in props.items() if now.get(name) != value}
     noteworthy = "phase" in changed or ("message" in changed and not quiet)
     return Verdict(props, serving=serving, noteworthy=noteworthy)
-
-
-def _acting(verdict: Verdict, *, act: bool) -> Verdict:
-    return Verdict(verdict.deployment, verdict.revision, verdict.serving, act, False, verdict.noteworthy)
 
 
 def _difference(seen: Observed, desired: Desired) -> str:

@@ -27,6 +27,7 @@ LATEST: Final = Order("number", descending=True)
 
 _UNUSABLE: Final = re.compile(r"[^a-z0-9-]+")
 _LONGEST: Final = 63
+_DIGITS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ def platform_name(workspace: str, name: str) -> str:
     It is readable, and told from others by a part of a digest.
     """
     readable = _UNUSABLE.sub("-", f"{workspace}-{name}".lower()).strip("-")
-    digest = hashlib.sha256(f"{workspace}/{name}".encode()).hexdigest()[:8]
+    # Long enough that nobody finds another name with the same one.
+    digest = hashlib.sha256(f"{workspace}/{name}".encode()).hexdigest()[:_DIGITS]
     readable = readable if readable[:1].isalpha() else f"d-{readable}"
-    return f"{readable[: _LONGEST - 9].rstrip('-')}-{digest}"
+    return f"{readable[: _LONGEST - _DIGITS - 1].rstrip('-')}-{digest}"

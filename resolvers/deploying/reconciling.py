@@ -20,6 +20,7 @@ from graph.address import Address
 from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION, NOTICE, SERVING_TARGET
 from graph.port import (
     EVERYTHING,
+    MAX_PAGE,
     All,
     EdgeMatch,
     Graph,
@@ -33,9 +34,9 @@ from graph.port import (
     Transaction,
     Update,
 )
-from lineal.errors import Conflict, LinealError, PreconditionFailed, Unavailable
+from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFailed, Unavailable
 from resolvers.deploying.deploying import note_event
-from resolvers.deploying.judging import Known, Verdict, as_seen, judge
+from resolvers.deploying.judging import MAX_MESSAGE, Known, Verdict, as_seen, judge
 from resolvers.deploying.plans import ON_TARGET, SPECIFIED, TARGET, Plan, plans_of, sources, weight_of
 from resolvers.deploying.sources import Source, sources_of
 from resolvers.deploying.targets import Targets
@@ -49,6 +50,8 @@ MARGIN_SECONDS: Final = 2.0
 """How long before the end of a lease nothing more is begun under it."""
 POLL_SECONDS: Final = 1.0
 """Between two looks for deployments that were told something."""
+MAX_DELAYED: Final = 3
+"""How many deployments of a target may find it too slow in one look."""
 ACTION: Final = "reconcile"
 
 _log = logging.getLogger("lineal.serving")
@@ -95,6 +98,8 @@ class Reconciler:
         self._by, self._holder, self._every, self._base = by, holder, every, base
         self._others: dict[str, dict[str, Desired]] = {}
         """What is wanted of each target besides, as of the last full look, by the id of the deployment."""
+        self._tried: dict[str, float] = {}
+        """When each deployment's target was last told, by its id: so that nobody waits for others for ever."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -119,6 +124,8 @@ class Reconciler:
                     self._targets.wake(name)
             except LinealError as error:
                 _log.warning("deployments wait: %s", error.message)
+            except Exception:  # noqa: BLE001 - as below
+                _log.exception("deployments wait: a defect")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _look_after(self, target: str) -> None:
@@ -161,6 +168,7 @@ class Reconciler:
             GUARD.reset(guarded)
             renewing.cancel()
             await asyncio.wait([renewing])
+            held.lost = True
             with suppress(LinealError):
                 await self._graph.release(held.lease)
 
@@ -192,25 +200,69 @@ class Reconciler:
             return
         try:
             look.seen = await adapter.observe([plan.name for plan in look.plans])
-        except Unavailable as error:
+        except Conflict:
+            raise
+        except LinealError as error:
+            # Whether it does not answer or does not let Lineal look, nothing is known.
             look.trouble = error.message
         verdicts = await self._settle(look, held, full=full)
         acting = [plan for plan in look.plans if verdicts[plan.deployment.id].act]
-        for plan in acting:
-            id = plan.deployment.id
-            others = [each for other, each in self._others[target].items() if other != id and each.served]
-            try:
-                await adapter.apply(look.desired[id], others)
-            except Unavailable as error:
-                _log.info("target %s: %s", target, error.message)
-                break
-            except PreconditionFailed as error:
-                look.refused[id] = error.message
+        if acting:
+            await self._tell(target, adapter, look, acting, held)
         if look.refused:
             refused = [plan for plan in look.plans if plan.deployment.id in look.refused]
             await self._settle(
                 _Look(refused, look.desired, look.sources, look.seen, refused=look.refused), held, full=False
             )
+
+    async def _tell(self, target: str, adapter: Adapter, look: _Look, plans: Sequence[Plan], held: _Held) -> None:
+        """Tell a target what these shall serve, those that waited longest first, and note who was told."""
+        told, tried, delayed = set[str](), list[Plan](), dict[str, str]()
+        for plan in sorted(plans, key=lambda plan: self._tried.get(plan.deployment.id, 0.0)):
+            id = plan.deployment.id
+            others = [each for other, each in self._others[target].items() if other != id and each.served]
+            tried.append(plan)
+            self._tried[id] = time.monotonic()
+            try:
+                await adapter.apply(look.desired[id], others)
+            except Conflict:
+                raise
+            except (PreconditionFailed, InvalidArgument) as error:
+                look.refused[id] = error.message
+            except LinealError as error:
+                delayed[id] = error.message
+                if len(delayed) >= MAX_DELAYED:
+                    # It is likely to be away, and each call may take as long as it may.
+                    break
+            else:
+                told.add(id)
+        await self._note(tried, told, delayed, held)
+
+    async def _note(self, tried: Sequence[Plan], told: set[str], delayed: Mapping[str, str], held: _Held) -> None:
+        """Write down that time runs for what was tried, that what was told is rolling out, and what is in the way."""
+        updates: dict[str, list[Update]] = {}
+        now = time.time_ns() // 1_000
+        for plan in tried:
+            id, props = plan.deployment.id, plan.revision.props
+            if props.get("state") == "PENDING":
+                begun = {} if "startedAt" in props else {"startedAt": now}
+                if begun or id in told:
+                    state = {"state": "ROLLING_OUT"} if id in told else {}
+                    updates.setdefault(id, []).append(Update(plan.revision.id, {**begun, **state}))
+            if id in delayed and plan.deployment.props.get("message") != delayed[id][:MAX_MESSAGE]:
+                updates.setdefault(id, []).append(Update(id, {"message": delayed[id][:MAX_MESSAGE]}))
+        if not updates:
+            return
+        numbers = {plan.deployment.id: plan.number for plan in tried}
+
+        async def work(tx: Transaction) -> None:
+            await tx.fence(held.lease)
+            nodes = await tx.lock(sorted(updates))
+            # What was told something else meanwhile is looked at next.
+            current = [id for id in updates if nodes[id].props.get("desiredRevision") == numbers[id]]
+            await tx.update([update for id in current for update in updates[id]])
+
+        await self._graph.write(work, by=self._by, action=ACTION)
 
     async def _read(self, target: str, *, full: bool) -> _Look:
         async with self._graph.snapshot(EVERYTHING) as snapshot:
@@ -218,13 +270,17 @@ class Reconciler:
             active = [node for node in found if full or node.props.get("phase") in {"PENDING", "ROLLING_OUT"}]
             plans = await plans_of(snapshot, active)
             files = await sources(snapshot, plans, self._storage, self._base)
-        watched = [plan for plan in plans if plan.deployment.props.get("phase") != "STOPPED"]
-        return _Look(watched, {plan.deployment.id: plan.desired(files) for plan in plans}, files)
+        return _Look(plans, {plan.deployment.id: plan.desired(files) for plan in plans}, files)
 
     async def _deployments(self, snapshot: Snapshot, target: str) -> list[Node]:
         """The managed deployments on the target of this name, in all workspaces."""
-        page = await snapshot.find(SERVING_TARGET.name, All((Prop("name", "eq", target), Prop("managed", "eq", True))))
-        links = await all_links(snapshot, [node.id for node in page.items], ON_TARGET) if page.items else {}
+        places, after, more = list[str](), None, True
+        while more:
+            where = All((Prop("name", "eq", target), Prop("managed", "eq", True)))
+            page = await snapshot.find(SERVING_TARGET.name, where, paging=Paging(MAX_PAGE, after))
+            places += [node.id for node in page.items]
+            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        links = await all_links(snapshot, places, ON_TARGET) if places else {}
         found = [link.node for each in links.values() for link in each if link.node.props.get("managed")]
         return [node for node in found if self._targets.serves(target, node.workspace)]
 
@@ -330,6 +386,9 @@ async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: 
     (revision,) = await tx.resolve([good])
     assert revision is not None
     restored = (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])
+    if any(link.node.props.get("retiredAt") is not None for link in restored):
+        # Nothing may serve it any more: there is nothing to go back to.
+        return []
     number = plan.number + 1
     reason = f"revision {plan.number} failed: {verdict.deployment.get('message')}"
     props = {
@@ -337,7 +396,7 @@ async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: 
         "state": "PENDING",
         "reason": reason,
         "restores": int(revision.props["number"]),
-        **{name: revision.props[name] for name in ("resources", "settings") if name in revision.props},
+        **{name: revision.props[name] for name in ("resources", "settings", "canary") if name in revision.props},
     }
     made = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=props)
     for link in restored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -17,6 +18,8 @@ from resolvers.reading import all_links
 from resolvers.writing.deployments import delete_deployment, update_deployment
 from resolvers.writing.lifecycle import set_owners
 from tests.deploying.conftest import Shop
+from tests.serving.rigs import SECRET
+from tests.storage.storing import sha256
 
 SEARCH = "deployments:/search"
 
@@ -70,6 +73,61 @@ async def test_a_canary_goes_beside_and_is_promoted(shop: Shop) -> None:
         await shop.comes_to("READY", 3)
     assert await shop.serves() == {"2": 1.0}
     assert await shop.predict() == 2
+
+
+async def test_a_canary_that_has_most_requests_already_is_what_is_promoted(shop: Shop) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    async with shop.looking_after():
+        await shop.deploy(one)
+        await shop.comes_to("READY", 1)
+        for revision, weight in ((2, 0.1), (3, 0.9)):
+            await shop.do(canary, address=SEARCH, version=two.id, weight=weight)
+            await shop.comes_to("READY", revision)
+        assert await shop.serves() == {"1": pytest.approx(0.1), "2": 0.9}
+        await refused(shop, canary, InvalidArgument, "version", address=SEARCH, version=one.id)
+        three = await shop.version("3")
+        await refused(shop, canary, PreconditionFailed, "deployment", address=SEARCH, version=three.id)
+        await shop.do(promote, address=SEARCH)
+        await shop.comes_to("READY", 4)
+    assert await shop.serves() == {"2": 1.0}
+
+
+async def test_rolling_back_again_goes_back_further(shop: Shop) -> None:
+    versions = [await shop.version(str(number)) for number in (1, 2, 3)]
+    async with shop.looking_after():
+        for revision, version in enumerate(versions, 1):
+            await shop.deploy(version)
+            await shop.comes_to("READY", revision)
+        for revision, answer in ((4, 2), (5, 1)):
+            await shop.do(roll_back, address=SEARCH)
+            await shop.comes_to("READY", revision)
+            assert await shop.predict() == answer
+        await refused(shop, roll_back, PreconditionFailed, "deployment", address=SEARCH)
+
+
+async def test_other_settings_of_the_same_version_are_told_and_can_be_taken_back(shop: Shop) -> None:
+    version = await shop.version("1")
+    name = (await shop.deploy(version, settings={"batch": 1})).props["platformName"]
+    async with shop.looking_after():
+        await shop.comes_to("READY", 1)
+        await shop.deploy(version, settings={"batch": 2})
+        await shop.comes_to("READY", 2)
+        await shop.do(roll_back, address=SEARCH)
+        await shop.comes_to("READY", 3)
+    assert (await shop.node(f"{SEARCH}/3")).props["settings"] == {"batch": 1}
+    assert [revision for told, revision in shop.platform.told() if told == name] == [1, 2, 3]
+
+
+async def test_one_whose_files_cannot_be_had_holds_no_other_up(shop: Shop) -> None:
+    broken, fine = await shop.version("1"), await shop.version("2", "models:/other")
+    blobs = [stored.sha256 async for stored in shop.registry.storage.blobs("default")]
+    digest = sha256(b"1")
+    assert digest in blobs
+    await shop.registry.storage.remove("default", [digest])
+    await shop.deploy(broken, name="broken")
+    await shop.deploy(fine)
+    async with shop.looking_after():
+        await shop.comes_to("READY", 1)
 
 
 async def test_a_rollout_that_fails_goes_back_by_itself(shop: Shop) -> None:
@@ -188,6 +246,36 @@ async def test_what_is_stopped_is_served_no_more_and_can_begin_again(shop: Shop)
         await shop.do(roll_back, address=SEARCH)
         await shop.comes_to("READY", 3)
     assert await shop.predict() == 1
+
+
+async def test_what_comes_up_after_it_was_stopped_is_seen_and_stopped_again(shop: Shop) -> None:
+    version = await shop.version("1")
+    async with shop.looking_after():
+        name = (await shop.deploy(version)).props["platformName"]
+        await shop.comes_to("READY", 1)
+        kept = json.loads(shop.platform.kept.read_text())
+        await shop.do(stop_deployment, address=SEARCH)
+        await shop.comes_to("STOPPED", 2)
+        shop.platform.kill()
+        shop.platform.kept.write_text(json.dumps(kept))
+        shop.platform.start()
+        await shop.awaited(lambda: drifted(shop))
+        await shop.comes_to("STOPPED", 2)
+    assert await shop.predict(name) is None
+    assert await shop.serves() == {}
+
+
+async def test_a_target_that_does_not_let_lineal_look_is_unreachable(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = await shop.version("1")
+    monkeypatch.setenv("FARM_SECRET", "another key than that of the platform")
+    await shop.deploy(version)
+    async with shop.looking_after():
+        node = await shop.comes_to("UNREACHABLE", 1)
+        assert "401" in node.props["message"]
+        monkeypatch.setenv("FARM_SECRET", SECRET)
+        await shop.comes_to("READY", 1)
 
 
 async def test_what_is_told_meanwhile_takes_the_place_of_a_rollout(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,7 +71,21 @@ def test_a_rollout_goes_on_while_there_is_time(state: str) -> None:
     verdict = of(plan(state), OLD, LOADING)
     assert (verdict.phase, verdict.act, verdict.rolls_back) == ("ROLLING_OUT", True, False)
     assert verdict.serving == {"mv_1": 1.0}, "the old one still answers"
-    assert verdict.revision == {"state": "ROLLING_OUT", "startedAt": NOW - SECOND}
+    assert verdict.revision == {}
+
+
+def test_what_was_never_told_is_not_served_as_told_whatever_is_seen() -> None:
+    verdict = of(plan("PENDING", "PENDING", startedAt=None), READY)
+    assert (verdict.phase, verdict.act) == ("ROLLING_OUT", True)
+    assert verdict.revision == {}, "no time runs before its platform was told"
+
+
+def test_a_version_that_is_retired_meanwhile_is_not_rolled_out() -> None:
+    asked = plan(verifiedRevision=4)
+    gone = replace(VERSION, props={**VERSION.props, "retiredAt": NOW})
+    verdict = of(replace(asked, versions=[(gone, 1.0)]), OLD)
+    assert (verdict.phase, verdict.rolls_back, verdict.act) == ("FAILED", True, False)
+    assert "retired" in verdict.revision["message"]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +121,42 @@ def test_of_a_platform_that_does_not_answer_nothing_is_known() -> None:
     assert not again.noteworthy or again.deployment["message"] != "it is away"
 
 
-def test_the_time_of_a_rollout_begins_anew_when_its_platform_is_back() -> None:
-    verdict = of(plan(phase="UNREACHABLE", startedAt=NOW - 3600 * SECOND), OLD)
-    assert (verdict.phase, verdict.revision["startedAt"]) == ("ROLLING_OUT", NOW)
+def test_the_time_of_a_rollout_stands_still_while_its_platform_is_away() -> None:
+    asked = plan(startedAt=NOW - 30 * SECOND)
+    away = judge(asked, DESIRED, None, NOW, "it is away", known=KNOWN)
+    assert away.revision == {"pausedAt": NOW}
+    paused = replace(asked, revision=replace(asked.revision, props={**asked.revision.props, "pausedAt": NOW}))
+    assert judge(paused, DESIRED, None, NOW + SECOND, "it is away", known=KNOWN).revision == {}
+    back = judge(paused, DESIRED, Observed((OLD,)), NOW + 3600 * SECOND, "", known=KNOWN)
+    assert back.phase == "ROLLING_OUT"
+    assert back.revision == {"pausedAt": None, "startedAt": NOW + 3570 * SECOND}
+    late = judge(paused, DESIRED, Observed((OLD,)), NOW + 3600 * SECOND, "", known=KNOWN)
+    assert late.phase == "ROLLING_OUT"
+
+
+def test_a_platform_that_goes_away_again_and_again_does_not_give_a_rollout_more_time() -> None:
+    asked, now = plan(startedAt=NOW), NOW
+    for _ in range(5):
+        props = {**asked.revision.props}
+        for seen in (None, Observed((OLD,))):
+            now += 14 * SECOND
+            verdict = (
+                judge(
+                    replace(asked, revision=replace(asked.revision, props=props)),
+                    DESIRED,
+                    seen,
+                    now,
+                    "away",
+                    known=KNOWN,
+                )
+                if seen is None
+                else judge(
+                    replace(asked, revision=replace(asked.revision, props=props)), DESIRED, seen, now, "", known=KNOWN
+                )
+            )
+            props = {name: value for name, value in {**props, **verdict.revision}.items() if value is not None}
+        asked = replace(asked, revision=replace(asked.revision, props=props))
+    assert verdict.phase == "FAILED"
 
 
 @pytest.mark.parametrize(
