@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ FILES: Final = """query Files($artifact: ID!, $first: Int!, $after: String) {
   artifact(address: $artifact) { files(first: $first, after: $after) {
     nodes { path size sha256 url } pageInfo { hasNextPage endCursor }
   } }
+}"""
+
+
+AGAIN: Final = """query Again($artifact: ID!, $path: String!) {
+  artifact(address: $artifact) { files(first: 1, prefix: $path) { nodes { path url } } }
 }"""
 
 
@@ -67,6 +73,7 @@ class Pull:
         patience: float = SECONDS,
     ) -> None:
         self._patience = patience
+        self._artifact, self._asking = "", threading.Lock()
         self._remote, self._to, self._threads, self._on_bytes = remote, to, threads, on_bytes
         self._partial = to
         self._ranges = Ranges()
@@ -79,6 +86,7 @@ class Pull:
         is in the place of a file), Unavailable. Where the folder cannot be written, that is PreconditionFailed too.
         """
         self._partial = self._to / f"{PARTIAL}{check_digest(digest.removeprefix('sha256:'))}"
+        self._artifact = artifact
         try:
             return self._run(artifact, digest)
         except OSError as error:
@@ -229,6 +237,16 @@ class Pull:
                 patience.moved()
             elif (refused and tries >= ROUNDS) or not patience.pause():
                 raise Unavailable(f"{file.path!r} could not be fetched: {problem}; pull again to go on")
+            elif refused:
+                # Addresses are good for an hour, which a large file may take.
+                url = self._signed_anew(file) or url
+
+    def _signed_anew(self, file: File) -> str | None:
+        """Another address of a file."""
+        with self._asking:
+            found = self._remote.ask(AGAIN, artifact=self._artifact, path=file.path)["artifact"]
+        nodes = found["files"]["nodes"] if found else []
+        return next((str(node["url"]) for node in nodes if node["path"] == file.path), None)
 
 
 def _count(received: Received, came: int) -> None:

@@ -332,3 +332,20 @@ def test_what_nothing_needs_is_cleared_away(desk: Desk, model: str) -> None:
     assert (done["removed"], done["kept"] > 0) == (0, True)
     done = desk.told("artifacts", "gc", "--workspace", "default")["default"]
     assert done["removed"] == 0
+
+
+def test_an_address_that_is_no_longer_good_is_asked_for_again(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lineal import pulling
+
+    desk.told("push", str(desk.write(a=b"first", b=b"second")), model)
+    pages = pulling.Pull._pages
+
+    def stale(pull: pulling.Pull, artifact: str) -> Any:
+        for page in pages(pull, artifact):
+            yield [{**each, "url": f"{each['url']}x"} for each in page]
+
+    monkeypatch.setattr(pulling.Pull, "_pages", stale)
+    assert desk.told("pull", f"models:/{model}/1", "copy")["filesReceived"] == 2
+    assert read(desk.home / "copy") == {"a": b"first", "b": b"second"}
