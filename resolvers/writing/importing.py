@@ -23,6 +23,7 @@ from resolvers.lifecycle.schemes import role_for
 from resolvers.writing.command import batch_command
 from resolvers.writing.common import MetricPoint, NamedValue, label, points, present, properties, rows
 from resolvers.writing.draft import Draft, Reference
+from resolvers.writing.refusing import refuse_managed, refuse_retired_uses
 
 MAX_ITEMS: Final = 10_000
 """Nodes and edges in one call."""
@@ -93,7 +94,8 @@ async def record_lineage(
 
     What is there gets the properties, tags, parameters and new points of metrics given. The edge from a
     version, field or revision to what it belongs to is made by itself. Raises InvalidArgument, NotFound,
-    LimitExceeded, PreconditionFailed (each naming the place in the input, as in `edges[3].to`).
+    LimitExceeded, PreconditionFailed (each naming the place in the input, as in `edges[3].to`): also of what a
+    managed deployment was told or serves, and of new uses of a retired version.
     """
     if (count := len(nodes) + len(edges)) > MAX_ITEMS:
         raise LimitExceeded(f"nodes, edges: {count} in one call; at most {MAX_ITEMS} are allowed", field="nodes")
@@ -112,7 +114,10 @@ async def record_lineage(
             params=rows(item.get("params", ()), "params", f"nodes[{i}]."),
             points=new_points.get(reference.id, ()),
         )
-    _check_pairs(draft.edges(), [i for i, moving in enumerate(joined) if moving is None])
+    places = [i for i, moving in enumerate(joined) if moving is None]
+    _check_pairs(draft.edges(), places)
+    await refuse_managed(draft, named, draft.edges(), places)
+    await refuse_retired_uses(draft, draft.edges(), places)
     await _raise_numbers(draft, named)
     await draft.save()
     await _move(tx, [moving for moving in joined if moving is not None])
