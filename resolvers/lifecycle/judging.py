@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from graph.port import Metric, Node
 from resolvers.lifecycle import conditions, standing
-from resolvers.lifecycle.case import Case
+from resolvers.lifecycle.case import Case, Champion
 from resolvers.lifecycle.conditions import Approved, CleanData, Evaluated, Licensed, Measured, Signed
 from resolvers.lifecycle.findings import Finding, Named
+from resolvers.lifecycle.targets import Target
 from resolvers.lifecycle.thresholds import EVERY, Threshold, sliced, unsliced
 
 DAY: Final = 86_400_000_000
@@ -57,14 +59,21 @@ class Judge:
                 return Finding(False, "there is no evaluation on the data set", [str(condition.dataset)])
         champion = None
         if rule.reference is not None:
-            champion = await self.case.named(rule.reference)
+            compared = await self.case.champion(rule.reference)
+            champion = compared.version
             if champion is None:
-                said = "there is no version to compare with yet"
-                return Finding(condition.first, said, [rule.reference])
+                return _no_champion(condition, compared)
+            if champion.id == self.case.version.id and not await self._guarded(compared.target):
+                said = "the version would be compared with itself, by a name that no gate guards"
+                return Finding(False, said, [rule.reference])
         pairs = await self._figures(condition, dataset, champion)
         if not pairs:
             return Finding(False, NO_FIGURES, [sliced(rule.metric, dict(condition.slice))])
         return _compared(condition, pairs, champion)
+
+    async def _guarded(self, target: Target) -> bool:
+        """Whether a version came to this through a gate."""
+        return bool(await standing.gates_of(self.case.whole, target, self.case.version.workspace))
 
     async def _figures(
         self, condition: Measured, dataset: Node | None, champion: Node | None
@@ -84,6 +93,8 @@ class Judge:
             for other in await self.case.evaluations(champion, dataset):
                 if data & {node.id for node in other.data}:
                     return figures, await self.case.figures(other.evaluation.id)
+            # An older one says nothing of what was measured last.
+            break
         return None
 
     # Files ────────────────────────────────────────────────────────────────────────────────────────
@@ -213,6 +224,20 @@ def _names(condition: Measured, figures: Mapping[str, Metric]) -> list[tuple[str
     return pairs
 
 
+def _lacking(condition: Measured, mine: Mapping[str, Metric], theirs: Mapping[str, Metric]) -> list[str]:
+    """The slices that the champion has and the version has not, by the version's metric."""
+    rule = condition.threshold
+    if not condition.slice:
+        return []
+    turned = replace(condition, threshold=replace(rule, metric=rule.other, other=rule.metric))
+    return [name for _, name in _names(turned, theirs) if name not in mine]
+
+
+def _no_champion(condition: Measured, compared: Champion) -> Finding:
+    said = f"there is no version to compare with {'any more' if compared.ever else 'yet'}"
+    return Finding(condition.first and not compared.ever, said, [compared.target.name])
+
+
 def _compared(
     condition: Measured, figures: tuple[Mapping[str, Metric], Mapping[str, Metric]], champion: Node | None
 ) -> Finding:
@@ -220,7 +245,7 @@ def _compared(
     rule = condition.threshold
     shown: dict[str, float] = {}
     words: list[str] = []
-    missing: list[str] = []
+    missing = _lacking(condition, mine, theirs) if champion is not None else []
     met = True
     names = _names(condition, mine)
     for name, other in names:

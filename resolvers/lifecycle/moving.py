@@ -14,7 +14,7 @@ from resolvers.artifacts.common import workspace_property
 from resolvers.artifacts.policy import check_signed
 from resolvers.lifecycle.findings import Verdict, keep
 from resolvers.lifecycle.gates import OVERRIDDEN, check_override, pass_gate
-from resolvers.lifecycle.schemes import NONE, Schemes
+from resolvers.lifecycle.schemes import NONE, RETIRED, Schemes, Stage
 from resolvers.reading import all_links
 
 MAX_REASON: Final = 10_000
@@ -116,6 +116,8 @@ class Mover:
         if wish.stage is not None:
             stage = (await self.schemes.of(model)).stage(wish.stage, wish.field)
             after = stage.name
+            if after != before:
+                _refuse_retiring(wish, stage)
             if stage.live:
                 _refuse_retired(wish)
             await self._check_signed(wish)
@@ -183,6 +185,13 @@ def _refuse_retired(wish: Wish) -> None:
     """Raises PreconditionFailed: the version is retired."""
     if "retiredAt" in wish.version.props:
         msg = f"{wish.field}: version {wish.version.name} is retired; nothing may serve it or be made from it"
+        raise PreconditionFailed(msg, field=wish.field)
+
+
+def _refuse_retiring(wish: Wish, stage: Stage) -> None:
+    """Raises PreconditionFailed: by a mere move a version would seem retired that something still depends on."""
+    if stage.final and stage.name == RETIRED and "retiredAt" not in wish.version.props:
+        msg = f"{wish.field}: a version comes to {RETIRED} only by retire, which looks at what depends on it"
         raise PreconditionFailed(msg, field=wish.field)
 
 

@@ -16,6 +16,7 @@ from graph.port import EVERYTHING, EdgeMatch, Hop, Node, Transaction, Update, Vi
 from lineal.errors import PreconditionFailed
 from resolvers.lifecycle.marking import checked_reason
 from resolvers.lifecycle.moving import Mover
+from resolvers.lifecycle.schemes import RETIRED
 from resolvers.lifecycle.telling import News, listed, tell_downstream
 from resolvers.reading import all_links
 from resolvers.writing.command import command
@@ -23,9 +24,6 @@ from resolvers.writing.draft import Draft
 from resolvers.writing.lifecycle import refuse_circle
 from resolvers.writing.nodes import find
 from resolvers.writing.story import lead_to
-
-RETIRED: Final = "Retired"
-"""The stage of what is retired."""
 
 SHOWN: Final = 10
 """Dependants of each sort that a refusal names."""

@@ -11,6 +11,7 @@ from auth.caller import Caller
 from lineal.errors import Conflict, Forbidden, InvalidArgument, LinealError, PreconditionFailed
 from resolvers.lifecycle.declaring import declare_gate
 from resolvers.lifecycle.moving import Mover, Wish
+from resolvers.lifecycle.retiring import retire
 from resolvers.lifecycle.schemes import declare_stage_scheme, delete_stage_scheme
 from resolvers.operation import Operation
 from resolvers.writing.importing import record_lineage
@@ -50,8 +51,8 @@ async def test_a_word_that_is_no_stage_is_refused_with_those_that_are(house: Hou
 
 async def test_out_of_a_final_stage_there_is_only_an_override(house: House, world: World) -> None:
     version = world.version(1)
-    await house.do(BOB, set_stage, version=version.id, stage="Retired")
-    for stage in ("Production", None):
+    await house.do(BOB, retire, version=version.id, reason="old")
+    for stage in ("Staging", None):
         error = await refused(house, BOB, set_stage, version=version.id, stage=stage)
         assert isinstance(error, PreconditionFailed)
         assert "only by an override" in error.message
@@ -61,6 +62,22 @@ async def test_out_of_a_final_stage_there_is_only_an_override(house: House, worl
     assert last.props["overridden"] is True
     assert last.props["reason"] == "retired by mistake"
     assert [change.by for change in await house.audited("overrideGate")] == [BOB.name]
+
+
+async def test_a_version_is_retired_by_retire_alone(house: House, world: World) -> None:
+    version = world.version(1)
+    edge = {"from": world.model.id, "kind": "STAGE", "to": version.id, "discriminator": "Retired"}
+    for use_case, given in (
+        (set_stage, {"version": version.id, "stage": "retired"}),
+        (set_stage, {"version": version.id, "stage": "Retired", "override": "now"}),
+        (create_model_version, {"model": world.model.id, "stage": "Retired"}),
+        (record_lineage, {"edges": [edge]}),
+    ):
+        error = await refused(house, OVERRIDER, use_case, **given)
+        assert isinstance(error, PreconditionFailed)
+        assert "only by retire" in error.message
+    await house.do(BOB, set_stage, version=version.id, stage="Deprecated")
+    assert await house.stage(version) == "Deprecated"
 
 
 LOOSE = {

@@ -10,7 +10,8 @@ from auth.caller import Caller
 from auth.scopes import SCOPES
 from graph.port import Graph, NewEdge, NewNode, Update
 from lineal.errors import Forbidden, InvalidArgument, NotFound, PreconditionFailed
-from resolvers.lifecycle.retiring import RETIRED, deprecate, retire, undeprecate
+from resolvers.lifecycle.retiring import deprecate, retire, undeprecate
+from resolvers.lifecycle.schemes import RETIRED
 from resolvers.operation import Operation
 from resolvers.writing import deployments, lifecycle
 from resolvers.writing.importing import record_lineage
