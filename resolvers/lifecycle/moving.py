@@ -12,7 +12,8 @@ from graph.port import EVERYTHING, EdgeMatch, Hop, NewEdge, NewNode, Node, Trans
 from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.artifacts.common import workspace_property
 from resolvers.artifacts.policy import check_signed
-from resolvers.lifecycle.findings import Verdict, keep
+from resolvers.lifecycle.findings import Verdict
+from resolvers.lifecycle.findings import kept as kept_of
 from resolvers.lifecycle.gates import OVERRIDDEN, check_override, pass_gate
 from resolvers.lifecycle.schemes import NONE, RETIRED, Schemes, Stage
 from resolvers.reading import all_links
@@ -160,7 +161,7 @@ class Mover:
     async def _event(self, wish: Wish, verdict: Verdict | None, facts: dict[str, Any], *, forced: bool = False) -> str:
         """What is kept of a move: its id."""
         version = wish.version
-        kept = {} if verdict is None else await keep(self.tx, verdict, version.workspace)
+        kept = {} if verdict is None else kept_of(verdict)
         if forced:
             kept = {"overridden": True, "verdict": {"override": self.override, **kept.get("verdict", {})}}
         reason = self.reason or (self.override if kept.get("overridden") else None)

@@ -13,7 +13,7 @@ from graph.port import NewEdge, NewNode, Node, Transaction
 from lineal.errors import Conflict, Forbidden, InvalidArgument, PreconditionFailed
 from resolvers.lifecycle.approving import approve, request_approval
 from resolvers.lifecycle.declaring import declare_gate
-from resolvers.lifecycle.findings import keep
+from resolvers.lifecycle.findings import kept
 from resolvers.lifecycle.gates import check_gate, pass_gate
 from resolvers.operation import Operation
 from resolvers.writing.importing import record_lineage
@@ -30,7 +30,7 @@ async def passed(house: House, who: Caller, world: World, **more: Any) -> dict[s
     async def work(tx: Transaction) -> dict[str, Any]:
         (version,) = (await tx.nodes([world.version(1).id])).values()
         verdict = await pass_gate(tx, version, environment="eu", field="serves[0].version", **more)
-        return await keep(tx, verdict, version.workspace)
+        return kept(verdict)
 
     async with Operation(house.graph, caller=who) as op:
         return await op.write(work, "deploy", needs=Role.CONTRIBUTOR)
