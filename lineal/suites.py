@@ -160,12 +160,12 @@ def _figure(value: Any, at: str) -> float | str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong(at, f"must be a number, not {value!r:.80}")
     try:
-        value = float(value)
+        figure = float(value)
     except OverflowError:
         raise _wrong(at, "is too large a number") from None
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if math.isfinite(figure):
+        return figure
+    return "NaN" if math.isnan(figure) else "Infinity" if figure > 0 else "-Infinity"
 
 
 def _inside(folder: Path, name: str | None) -> Path | None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from graph.address import Address, parse
 from graph.port import Metric, Node
 from resolvers.lifecycle import conditions, standing
 from resolvers.lifecycle.case import Case, Champion
@@ -22,23 +23,34 @@ NO_FIGURES: Final = "there are no figures to compare"
 
 
 class Judge:
-    """Judges conditions of one case. `approvals` are those that met ones rest on, by id."""
+    """Judges conditions of one gate.
 
-    def __init__(self, case: Case, gates: Sequence[Node]) -> None:
+    `gates` are all of the target, `datasets` the ids of data sets by the addresses that the gate gives. The approvals
+    that met conditions rest on are added to `approvals`, by id.
+    """
+
+    def __init__(
+        self, case: Case, gates: Sequence[Node], datasets: Mapping[str, str], approvals: dict[str, Node]
+    ) -> None:
         self.case = case
         self.gates = gates
-        self.approvals: dict[str, Node] = {}
+        self.datasets = datasets
+        self.approvals = approvals
 
     async def __call__(self, condition: conditions.Condition) -> Finding:
         """Whether a condition is met, and why."""
         return await _JUDGES[type(condition)](self, condition)
+
+    async def _resolved(self, named: Sequence[Address]) -> list[Node | None]:
+        """The data sets that were meant when the gate was declared; those that were not there then, by their names."""
+        return await self.case.resolved([parse(self.datasets.get(str(address), str(address))) for address in named])
 
     # Evaluations and metrics ──────────────────────────────────────────────────────────────────────
 
     async def evaluated(self, condition: Evaluated) -> Finding:
         """See conditions.Evaluated."""
         missing, old = [], []
-        for address, dataset in zip(condition.datasets, await self.case.resolved(condition.datasets), strict=True):
+        for address, dataset in zip(condition.datasets, await self._resolved(condition.datasets), strict=True):
             found = await self.case.evaluations(self.case.version, dataset) if dataset is not None else []
             if not found:
                 missing.append(str(address))
@@ -54,7 +66,7 @@ class Judge:
         """See conditions.Measured."""
         rule, dataset = condition.threshold, None
         if condition.dataset is not None:
-            (dataset,) = await self.case.resolved([condition.dataset])
+            (dataset,) = await self._resolved([condition.dataset])
             if dataset is None:
                 return Finding(False, "there is no evaluation on the data set", [str(condition.dataset)])
         champion = None

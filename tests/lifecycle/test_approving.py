@@ -238,7 +238,7 @@ async def test_whoever_brought_or_changed_its_files_does_not_approve(desk: Desk)
     await house.do(BOB, update_model_version, address=moved.id, properties={"uri": "s3://bobs/model"})
     given, attached = await desk.version(ANN), await desk.version(ANN)
     for who, version in ((BOB, given), (DAN, attached)):
-        edge = {"from": version.id, "kind": "HAS_ARTIFACT", "to": address, "discriminator": "model"}
+        edge: Any = {"from": version.id, "kind": "HAS_ARTIFACT", "to": address, "discriminator": "model"}
         async with Operation(house.graph, caller=who) as op:
             await record_lineage(op, **(recorded if who is BOB else {}), edges=[edge])
     while await house.graph.sequence():

@@ -13,6 +13,8 @@ from graph.ids import new_id
 from graph.port import Edge, EdgeMatch, NewNode
 from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.lifecycle import conditions, thresholds
+from resolvers.writing.datasets import rename_dataset
+from resolvers.writing.evaluations import record_evaluation
 from resolvers.writing.lifecycle import delete_alias, set_alias
 from tests import building
 from tests.lifecycle.conftest import ANN, EVE, PLACE, House, World
@@ -335,6 +337,20 @@ async def test_a_champion_that_came_through_a_gate_may_be_compared_with_itself(h
     await itself(world)
     assert not (await house.check(ANN, world.version(1))).met
     await house.gate({"type": "verified"}, name="to champion", alias="champion")
+    assert (await house.check(ANN, world.version(1))).met
+
+
+async def test_a_gate_asks_for_the_data_that_it_was_declared_for_whatever_is_called_so_later(
+    house: House, world: World
+) -> None:
+    await house.gate(threshold("auc >= 0.9", dataset=V1), evaluated(NQ))
+    await house.do(EVE, rename_dataset, address=NQ, name="nq-old")
+    await building.dataset(house.graph, "nq", "v1", workspace=PLACE)
+    figures = [{"name": "auc", "value": 0.99}]
+    await house.do(EVE, record_evaluation, version=world.version(1).id, dataset=V1, metrics=figures)
+    checked = await house.check(ANN, world.version(1))
+    assert [told.met for told in checked.conditions] == [False, False]
+    await world.evaluate(1, auc=0.95)
     assert (await house.check(ANN, world.version(1))).met
 
 
