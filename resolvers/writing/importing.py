@@ -23,7 +23,7 @@ from resolvers.lifecycle.schemes import role_for
 from resolvers.writing.command import batch_command
 from resolvers.writing.common import MetricPoint, NamedValue, label, points, present, properties, rows
 from resolvers.writing.draft import Draft, Reference
-from resolvers.writing.refusing import refuse_managed, refuse_retired_uses
+from resolvers.writing.refusing import refuse_kept_files, refuse_managed, refuse_retired_uses
 
 MAX_ITEMS: Final = 10_000
 """Nodes and edges in one call."""
@@ -104,6 +104,7 @@ async def record_lineage(
     joined = [_joined(draft, item, f"edges[{i}]") for i, item in enumerate(edges)]
     await draft.find()
     _refuse_twice(named)
+    refuse_kept_files(named)
     new_points = await _new_points(tx, named, nodes)
     for i, (reference, item) in enumerate(zip(named, nodes, strict=True)):
         if reference.node is not None:

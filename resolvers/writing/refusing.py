@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from graph.ids import kind_of
-from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION
+from graph.ontology import ARTIFACT, DEPLOYMENT, DEPLOYMENT_REVISION
 from graph.port import EVERYTHING, Hop, NewEdge, NewNode, Node
 from lineal.errors import PreconditionFailed
 from resolvers.reading import all_links
@@ -17,6 +17,10 @@ TOLD: Final = frozenset({"SERVES", "SPECIFIES", "REVISION_OF", "DEPLOYED_TO", "I
 
 USES: Final[Mapping[str, str]] = {"SERVES": "Deployment", "DERIVED_FROM": "ModelVersion"}
 """Edges by which a version is used, and the kind of what uses it."""
+
+
+KNOWN_OF_FILES: Final = ("digest", "uri", "sizeBytes")
+"""Properties of files that Lineal knows by itself, where it keeps or reads them."""
 
 
 async def refuse_managed(
@@ -61,6 +65,22 @@ def _about(named: Sequence[Reference], edges: Sequence[NewEdge], places: Sequenc
 
 def _home(node: Node | NewNode) -> str | None:
     return node.container if node.kind == DEPLOYMENT_REVISION.name else node.id
+
+
+def refuse_kept_files(named: Sequence[Reference]) -> None:
+    """Raises PreconditionFailed: of files that Lineal keeps or reads itself, something is said that it knows.
+
+    What was found of them, that they are whole, signed and safe, would else be said of other files.
+    """
+    for reference in named:
+        node = reference.node
+        if node is None or node.kind != ARTIFACT.name or "storage" not in node.props:
+            continue
+        for name in KNOWN_OF_FILES:
+            if name in reference.props and reference.props[name] != node.props.get(name):
+                field = f"{reference.field.removesuffix('.address')}.properties.{name}"
+                msg = f"{field}: Lineal knows this of the files of {node.name!r} itself; register other files as others"
+                raise PreconditionFailed(msg, field=field)
 
 
 async def refuse_retired_uses(draft: Draft, edges: Sequence[NewEdge], places: Sequence[int]) -> None:

@@ -257,6 +257,18 @@ async def test_nobody_imports_what_was_decided(house: House, world: World) -> No
         assert (await refused(house, ROOT, record_lineage, nodes=[{"address": address}])).field == "nodes[0].address"
 
 
+async def test_no_import_says_other_things_of_files_that_lineal_keeps(house: House, world: World) -> None:
+    kept = {"storage": "MANAGED", "verification": "VERIFIED", "pickles": "NONE", "signature": "VALID"}
+    file = await world.file(1, digest="sha256:a", **kept)
+    for name, value in (("digest", "sha256:b"), ("digest", None), ("uri", "s3://evil/model"), ("sizeBytes", 5)):
+        nodes = [{"address": file.id, "properties": {name: value}}]
+        error = await refused(house, ANN, record_lineage, nodes=nodes)
+        assert (type(error), error.field) == (PreconditionFailed, f"nodes[0].properties.{name}")
+    async with Operation(house.graph, caller=ANN) as op:
+        await record_lineage(op, nodes=[{"address": file.id, "properties": {"digest": "sha256:a"}}])
+    assert (await house.node(file.id)).props["digest"] == "sha256:a"
+
+
 async def test_an_override_needs_a_scope_a_role_and_a_reason_and_stands_out(house: House, world: World) -> None:
     await house.gate(NEEDS_AUC, {"type": "verified"})
     version = world.version(1)
