@@ -137,12 +137,13 @@ class Mover:
     async def _check_way(self, wish: Wish, model: Node, before: str | None, after: str | None) -> bool:
         """Whether a move is only possible because it is overridden. Raises PreconditionFailed."""
         scheme = await self.schemes.of(model)
-        if scheme.allows(before, after):
+        retired = "retiredAt" in wish.version.props and after != RETIRED
+        if scheme.allows(before, after) and not retired:
             return False
         if self.override is not None:
             self.tx.action = OVERRIDDEN
             return True
-        ways = scheme.ways(before)
+        ways = [] if retired else scheme.ways(before)
         there = f"from there it goes to {', '.join(ways)}" if ways else "there is no way out of it"
         msg = (
             f"{wish.field}: a version moves from {before or NONE} to {after or NONE} only by an override: in the stage "

@@ -17,10 +17,10 @@ from graph.editing import MAX_DISCRIMINATOR
 from graph.ids import kind_of
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind
 from graph.port import MAX_PAGE, Hop, NewEdge, Node, Paging, Point, Transaction
-from lineal.errors import InvalidArgument, LimitExceeded, PreconditionFailed
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, PreconditionFailed
 from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.lifecycle.schemes import role_for
-from resolvers.writing.command import batch_command
+from resolvers.writing.command import APPROVING, batch_command
 from resolvers.writing.common import MetricPoint, NamedValue, label, points, present, properties, rows
 from resolvers.writing.draft import Draft, Reference
 from resolvers.writing.refusing import refuse_kept_files, refuse_managed, refuse_retired_uses
@@ -99,6 +99,9 @@ async def record_lineage(
     """
     if (count := len(nodes) + len(edges)) > MAX_ITEMS:
         raise LimitExceeded(f"nodes, edges: {count} in one call; at most {MAX_ITEMS} are allowed", field="nodes")
+    # Where something beside it needs an owner, the role alone does not say that a stage is set, too.
+    if any(edge["kind"] == "STAGE" for edge in edges) and not tx.rights.holds(APPROVING):
+        raise Forbidden(f"recordLineage: to set a stage needs the scope {APPROVING}", scopes=[[APPROVING]])
     draft = Draft(tx)
     named = [_named(draft, item, f"nodes[{i}]") for i, item in enumerate(nodes)]
     joined = [_joined(draft, item, f"edges[{i}]") for i, item in enumerate(edges)]

@@ -23,6 +23,10 @@ KNOWN_OF_FILES: Final = ("digest", "uri", "sizeBytes")
 """Properties of files that Lineal knows by itself, where it keeps or reads them."""
 
 
+FOUND: Final = frozenset({"storage", "verification", "pickles", "signature"})
+"""Properties by which it shows that Lineal looked at files."""
+
+
 async def refuse_managed(
     draft: Draft, named: Sequence[Reference], edges: Sequence[NewEdge], places: Sequence[int]
 ) -> None:
@@ -74,7 +78,7 @@ def refuse_kept_files(named: Sequence[Reference]) -> None:
     """
     for reference in named:
         node = reference.node
-        if node is None or node.kind != ARTIFACT.name or "storage" not in node.props:
+        if node is None or node.kind != ARTIFACT.name or not FOUND & node.props.keys():
             continue
         for name in KNOWN_OF_FILES:
             if name in reference.props and reference.props[name] != node.props.get(name):

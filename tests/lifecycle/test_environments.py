@@ -49,6 +49,12 @@ async def test_an_environment_takes_what_its_gate_lets_through(house: House, wor
     assert "overridden" not in kept
 
 
+@pytest.mark.parametrize("spelled", ["EU", " eu", "Eu "])
+async def test_a_gate_guards_an_environment_however_it_is_spelled(house: House, world: World, spelled: str) -> None:
+    await house.gate(AUC, environment="eu")
+    assert not (await house.check(EVE, world.version(1), environment=spelled)).met
+
+
 async def test_an_override_is_kept_with_what_was_not_met(house: House, world: World) -> None:
     await house.gate(AUC, environment="eu")
     with pytest.raises(Forbidden):

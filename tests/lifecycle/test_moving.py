@@ -19,7 +19,7 @@ from resolvers.writing.lifecycle import set_alias, set_stage
 from resolvers.writing.models import register_model, update_model
 from resolvers.writing.versions import create_model_version
 from resolvers.writing.workspaces import update_workspace
-from tests.lifecycle.conftest import ALL, ANN, BOB, EVE, PLACE, ROOT, House, World, person, write
+from tests.lifecycle.conftest import ALL, ANN, BOB, EVE, PLACE, ROOT, USUAL, House, World, person, write
 
 NEEDS_AUC = {"type": "threshold", "metric": "auc >= 0.9"}
 OVERRIDER = person("bob", ALL)
@@ -62,6 +62,15 @@ async def test_out_of_a_final_stage_there_is_only_an_override(house: House, worl
     assert last.props["overridden"] is True
     assert last.props["reason"] == "retired by mistake"
     assert [change.by for change in await house.audited("overrideGate")] == [BOB.name]
+
+
+async def test_what_is_retired_stays_so_whatever_scheme_holds(house: House, world: World) -> None:
+    await house.do(ROOT, declare_stage_scheme, **LOOSE)
+    await house.do(ROOT, update_model, address=world.model.id, properties={"stageScheme": "loose"})
+    await house.do(BOB, retire, version=world.version(1).id, reason="old")
+    for stage in ("dev", None):
+        error = await refused(house, BOB, set_stage, version=world.version(1).id, stage=stage)
+        assert "only by an override" in error.message
 
 
 async def test_a_version_is_retired_by_retire_alone(house: House, world: World) -> None:
@@ -255,6 +264,15 @@ async def test_nobody_imports_what_was_decided(house: House, world: World) -> No
     assert error.field == "edges[0].properties.move"
     for address in ("gates:/g", "approvals:/a", "schemes:/s", "marks:/m"):
         assert (await refused(house, ROOT, record_lineage, nodes=[{"address": address}])).field == "nodes[0].address"
+
+
+async def test_an_import_sets_no_stage_without_the_scope_whatever_is_beside_it(house: House, world: World) -> None:
+    owner = person("root", USUAL - {"lifecycle:approve"})
+    edge = {"from": world.model.id, "kind": "STAGE", "to": world.version(1).id, "discriminator": "Production"}
+    beside = {"address": world.model.id, "properties": {"stageScheme": "standard"}}
+    for nodes in ([], [beside]):
+        assert isinstance(await refused(house, owner, record_lineage, nodes=nodes, edges=[edge]), Forbidden)
+    assert await house.stage(world.version(1)) is None
 
 
 async def test_no_import_says_other_things_of_files_that_lineal_keeps(house: House, world: World) -> None:
