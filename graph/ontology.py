@@ -443,7 +443,7 @@ TEAM = NodeKind(
 )
 NOTICE = NodeKind(
     "Notice", "no", "notices", ACTIVITY_READ,
-    "Something that the people who answer for a thing were told. It belongs to the workspace and the container of that.",
+    "Something that the people who answer for a thing were told. It belongs to the workspace of that, and to its container where all who read that may read it.",
     (
         _p("type", Type.STRING, "What it is about: CONTAMINATION, DEPRECATION, RETIREMENT, APPROVAL, VALIDATION or DEPLOYMENT.", filterable=True, required=True, internal=True, values=NOTICE_TYPES),
         _p("text", Type.TEXT, "What they were told.", required=True, internal=True),

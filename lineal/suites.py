@@ -53,8 +53,9 @@ class SuiteReport:
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], over: Callable[[], bool]) -> Ended:
     """Run a command in a folder, with all that it starts, until it ends or is over. Raises InvalidArgument.
 
-    It and its children are one process group, which is ended as a whole: asked first, then killed. Nothing of this
-    process's own LINEAL_ settings, a token among them, is handed on.
+    It and its children are one process group, which is ended as a whole: asked first, then killed; what leaves the
+    group is not. Nothing of this process's own LINEAL_ settings, a token among them, is handed on; that is no wall,
+    for what runs as the same user may read of this process what it wants.
     """
     handed = {name: value for name, value in os.environ.items() if not name.startswith("LINEAL_")}
     log = folder / "output.log"
@@ -158,9 +159,13 @@ def _metrics(told: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
 def _figure(value: Any, at: str) -> float | str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong(at, f"must be a number, not {value!r:.80}")
-    if math.isfinite(value):
-        return float(value)
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    try:
+        figure = float(value)
+    except OverflowError:
+        raise _wrong(at, "is too large a number") from None
+    if math.isfinite(figure):
+        return figure
+    return "NaN" if math.isnan(figure) else "Infinity" if figure > 0 else "-Infinity"
 
 
 def _inside(folder: Path, name: str | None) -> Path | None:

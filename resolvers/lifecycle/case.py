@@ -22,6 +22,8 @@ from graph.port import (
     batched,
 )
 from resolvers.comparing import PRODUCER
+from resolvers.lifecycle.parties import ever
+from resolvers.lifecycle.schemes import Schemes
 from resolvers.lifecycle.targets import Target
 from resolvers.reading import all_links
 
@@ -47,6 +49,14 @@ class Measurement(NamedTuple):
     def on(self, dataset: Node) -> bool:
         """Whether it is on this version of a data set, or on any version of this data set."""
         return any(dataset.id in {node.id, node.container} for node in self.data)
+
+
+class Champion(NamedTuple):
+    """What a version is compared with: what its name is of, the version that came to it last, if any ever did."""
+
+    target: Target
+    version: Node | None
+    ever: bool
 
 
 class Case:
@@ -76,12 +86,16 @@ class Case:
         return self._files
 
     async def evaluations(self, version: Node, dataset: Node | None = None) -> list[Measurement]:
-        """The evaluations of a version, the latest first, of these on a data set or a version of one."""
+        """The evaluations of a version, the latest first, of these on a data set or a version of one.
+
+        Those of other workspaces do not count: who may write there has no say about this version.
+        """
         if version.id not in self._evaluations:
             found = (await all_links(self.whole, [version.id], Hop("EVALUATES", "IN", "Evaluation"))).get(
                 version.id, []
             )
-            nodes = sorted((link.node for link in found), key=lambda n: (n.created_at, n.id), reverse=True)
+            near = [link.node for link in found if link.node.workspace == version.workspace]
+            nodes = sorted(near, key=lambda n: (n.created_at, n.id), reverse=True)
             hop = Hop("EVALUATED_ON", "OUT", "DatasetVersion")
             data = await all_links(self.whole, [node.id for node in nodes], hop) if nodes else {}
             self._evaluations[version.id] = [
@@ -102,14 +116,24 @@ class Case:
         made = await self.figures(page.items[0].node.id) if page and page.items else {}
         return {**made, **await self.figures(version.id)}
 
-    async def named(self, reference: str) -> Node | None:
-        """The version of the model that an alias means, or else the one that came to a stage last."""
-        for edge, fold in (("ALIAS", str), ("STAGE", str.casefold)):
-            links = await all_links(self.whole, [self.version.container], Hop(edge, "OUT", "ModelVersion"))
-            meant = [k for k in links.get(self.version.container, ()) if fold(k.edge.discriminator) == fold(reference)]
-            if meant:
-                return max(meant, key=lambda link: (link.edge.since, link.node.id)).node
-        return None
+    async def champion(self, reference: str) -> Champion:
+        """What a name in a comparison means: a stage that the model has or had, or else an alias of it.
+
+        The stage comes first: whoever may give an alias would else say what is compared.
+        """
+        model = (await self.nodes([self.version.container]))[self.version.container]
+        stage = (await Schemes(self.whole).of(model)).find(reference)
+        folded = reference.casefold()
+        links = await ever(self.whole, model.id, Hop("STAGE", "OUT", "ModelVersion"))
+        links = [link for link in links if link.edge.discriminator.casefold() == folded]
+        target = Target("stage", reference if stage is None else stage.name)
+        if stage is None and not links:
+            links = await ever(self.whole, model.id, Hop("ALIAS", "OUT", "ModelVersion"))
+            links = [link for link in links if link.edge.discriminator == reference]
+            target = Target("alias", reference)
+        now = [link for link in links if link.edge.until is None]
+        latest = max(now, key=lambda link: (link.edge.since, link.node.id), default=None)
+        return Champion(target, None if latest is None else latest.node, bool(links))
 
     async def resolved(self, addresses: Sequence[Address]) -> list[Node | None]:
         """What is at these addresses."""

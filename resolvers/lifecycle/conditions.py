@@ -171,6 +171,17 @@ def read(given: Any, field: str = "conditions") -> list[Condition]:
     return conditions
 
 
+def datasets_of(given: Sequence[Condition]) -> list[Address]:
+    """The data sets, and versions of them, that conditions name, each once."""
+    named: dict[Address, None] = {}
+    for condition in given:
+        if isinstance(condition, Evaluated):
+            named |= dict.fromkeys(condition.datasets)
+        elif isinstance(condition, Measured) and condition.dataset is not None:
+            named[condition.dataset] = None
+    return list(named)
+
+
 def _dataset(text: str, field: str) -> Address:
     """A data set or a version of one, by address: what is named need not be there yet."""
     address = parse(text, field=field)

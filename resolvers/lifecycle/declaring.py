@@ -43,7 +43,7 @@ async def declare_gate(
     LimitExceeded.
     """
     target = await _target(tx, workspace, target_of(stage=stage, alias=alias, environment=environment))
-    props = {**target.props, "conditions": _kept(conditions), "description": description}
+    props = {**target.props, "conditions": await _kept(tx, conditions), "description": description}
     draft = Draft(tx)
     id = draft.create(GATE, validation.name(name), workspace, props=present(props))
     await draft.save()
@@ -70,7 +70,7 @@ async def update_gate(
     gate = (await tx.lock([id]))[id]
     props: dict[str, Any] = {} if description is UNSET else {"description": description}
     if conditions is not None:
-        props["conditions"] = _kept(conditions)
+        props["conditions"] = await _kept(tx, conditions)
         if props["conditions"] != gate.props["conditions"]:
             await _refuse_interested(tx, gate)
     await tx.update([Update(id, props, revision=revision)])
@@ -94,9 +94,15 @@ async def delete_gate(op: Operation, *, address: str, revision: int | None = Non
     return await op.write(work, "deleteGate", needs=Role.OWNER)
 
 
-def _kept(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    conditions.read(given)
-    return {"conditions": list(given)}
+async def _kept(tx: Transaction, given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Conditions, and the ids of the data sets that they name, as far as those are there.
+
+    What another data set is called later on is not what is asked for.
+    """
+    named = conditions.datasets_of(conditions.read(given))
+    found = await tx.resolve(named) if named else []
+    ids = {str(address): node.id for address, node in zip(named, found, strict=True) if node is not None}
+    return {"conditions": list(given), **({"datasets": ids} if ids else {})}
 
 
 async def _target(tx: Transaction, workspace: str, target: Target) -> Target:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from graph import ontology
 from graph.naming import addresses
-from graph.port import EVERYTHING, Node, Snapshot, Transaction, View
+from graph.port import Node, Snapshot, Transaction, View
 from graph.recording import canonical
 from resolvers.lifecycle.targets import Target
 
@@ -116,37 +115,38 @@ class Verdict:
         return bool(self.found)
 
 
-def kept_view(workspace: str) -> View:
-    """What everybody sees who may read a model: what is kept of a verdict is for all of them."""
-    kinds = frozenset(kind.name for kind in ontology.NODE_KINDS.values() if kind.scope == ontology.MODEL_READ)
-    return View(frozenset({workspace}), kinds=kinds)
-
-
-async def keep(tx: Transaction, verdict: Verdict, workspace: str) -> dict[str, Any]:
+def kept(verdict: Verdict) -> dict[str, Any]:
     """What is kept of a verdict with what it let through: `overridden` and `verdict`, where there is something to say.
 
-    `workspace` is that of the version: whoever may read it reads this.
+    It names nothing, neither gates nor data nor other models: whoever may read what it is kept with reads it, today
+    or once that is shared.
     """
     if not verdict.gated:
         return {}
-    told = await tell(tx.seeing(EVERYTHING), verdict.found, kept_view(workspace), figures=True)
-    kept: dict[str, Any] = {"met": verdict.met, "conditions": _fitting(told)}
+    told: dict[str, Any] = {"met": verdict.met, "conditions": _fitting(verdict.found)}
     if not verdict.overridden:
-        return {"verdict": kept}
-    return {"overridden": True, "verdict": {"override": verdict.override, **kept}}
+        return {"verdict": told}
+    return {"overridden": True, "verdict": {"override": verdict.override, **told}}
 
 
-def _fitting(told: Sequence[Told]) -> list[dict[str, Any]]:
+async def keep(_tx: Transaction, verdict: Verdict, _workspace: str) -> dict[str, Any]:
+    """As `kept`."""
+    return kept(verdict)
+
+
+def _fitting(found: Sequence[Found]) -> list[dict[str, Any]]:
     """As much of what was found as is kept, what is not met first: what was asked is in the gate."""
-    kept: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     room = MAX_KEPT
-    for each in sorted(told, key=lambda each: each.met):
-        plain = {name: value for name, value in each.plain().items() if name != "condition"}
+    for each in sorted(found, key=lambda each: each.finding.met):
+        finding = each.finding
+        detail = ": ".join([finding.said, *(["; ".join(finding.words)] if finding.words else [])])
+        plain = Told(each.condition["type"], finding.met, detail, figures=finding.figures).plain()
         room -= len(canonical(plain))
         if room < 0:
             break
-        kept.append(plain)
-    return kept
+        told.append(plain)
+    return told
 
 
 async def tell(whole: Snapshot, found: Sequence[Found], view: View, *, figures: bool) -> list[Told]:

@@ -100,13 +100,13 @@ async def judge(case: Case, workspace: str | None = None, override: str | None =
     gates = await standing.gates_of(
         case.whole, case.target, case.version.workspace, workspace or case.version.workspace
     )
-    judging = Judge(case, gates)
-    found = []
+    found, approvals = [], dict[str, Node]()
     for gate in gates:
         given = gate.props["conditions"]["conditions"]
+        judging = Judge(case, gates, gate.props["conditions"].get("datasets", {}), approvals)
         for said, condition in zip(given, conditions.read(given), strict=True):
             found.append(Found(gate, said, await judging(condition)))
-    return Verdict(case.target, found, list(judging.approvals.values()), override)
+    return Verdict(case.target, found, list(approvals.values()), override)
 
 
 async def spelled(snapshot: Snapshot, version: Node, target: Target) -> Target:

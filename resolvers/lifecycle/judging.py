@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
+from graph.address import Address, parse
 from graph.port import Metric, Node
 from resolvers.lifecycle import conditions, standing
-from resolvers.lifecycle.case import Case
+from resolvers.lifecycle.case import Case, Champion
 from resolvers.lifecycle.conditions import Approved, CleanData, Evaluated, Licensed, Measured, Signed
 from resolvers.lifecycle.findings import Finding, Named
+from resolvers.lifecycle.targets import Target
 from resolvers.lifecycle.thresholds import EVERY, Threshold, sliced, unsliced
 
 DAY: Final = 86_400_000_000
@@ -20,23 +23,34 @@ NO_FIGURES: Final = "there are no figures to compare"
 
 
 class Judge:
-    """Judges conditions of one case. `approvals` are those that met ones rest on, by id."""
+    """Judges conditions of one gate.
 
-    def __init__(self, case: Case, gates: Sequence[Node]) -> None:
+    `gates` are all of the target, `datasets` the ids of data sets by the addresses that the gate gives. The approvals
+    that met conditions rest on are added to `approvals`, by id.
+    """
+
+    def __init__(
+        self, case: Case, gates: Sequence[Node], datasets: Mapping[str, str], approvals: dict[str, Node]
+    ) -> None:
         self.case = case
         self.gates = gates
-        self.approvals: dict[str, Node] = {}
+        self.datasets = datasets
+        self.approvals = approvals
 
     async def __call__(self, condition: conditions.Condition) -> Finding:
         """Whether a condition is met, and why."""
         return await _JUDGES[type(condition)](self, condition)
+
+    async def _resolved(self, named: Sequence[Address]) -> list[Node | None]:
+        """The data sets that were meant when the gate was declared; those that were not there then, by their names."""
+        return await self.case.resolved([parse(self.datasets.get(str(address), str(address))) for address in named])
 
     # Evaluations and metrics ──────────────────────────────────────────────────────────────────────
 
     async def evaluated(self, condition: Evaluated) -> Finding:
         """See conditions.Evaluated."""
         missing, old = [], []
-        for address, dataset in zip(condition.datasets, await self.case.resolved(condition.datasets), strict=True):
+        for address, dataset in zip(condition.datasets, await self._resolved(condition.datasets), strict=True):
             found = await self.case.evaluations(self.case.version, dataset) if dataset is not None else []
             if not found:
                 missing.append(str(address))
@@ -52,19 +66,26 @@ class Judge:
         """See conditions.Measured."""
         rule, dataset = condition.threshold, None
         if condition.dataset is not None:
-            (dataset,) = await self.case.resolved([condition.dataset])
+            (dataset,) = await self._resolved([condition.dataset])
             if dataset is None:
                 return Finding(False, "there is no evaluation on the data set", [str(condition.dataset)])
         champion = None
         if rule.reference is not None:
-            champion = await self.case.named(rule.reference)
+            compared = await self.case.champion(rule.reference)
+            champion = compared.version
             if champion is None:
-                said = "there is no version to compare with yet"
-                return Finding(condition.first, said, [rule.reference])
+                return _no_champion(condition, compared)
+            if champion.id == self.case.version.id and not await self._guarded(compared.target):
+                said = "the version would be compared with itself, by a name that no gate guards"
+                return Finding(False, said, [rule.reference])
         pairs = await self._figures(condition, dataset, champion)
         if not pairs:
             return Finding(False, NO_FIGURES, [sliced(rule.metric, dict(condition.slice))])
         return _compared(condition, pairs, champion)
+
+    async def _guarded(self, target: Target) -> bool:
+        """Whether a version came to this through a gate."""
+        return bool(await standing.gates_of(self.case.whole, target, self.case.version.workspace))
 
     async def _figures(
         self, condition: Measured, dataset: Node | None, champion: Node | None
@@ -84,6 +105,8 @@ class Judge:
             for other in await self.case.evaluations(champion, dataset):
                 if data & {node.id for node in other.data}:
                     return figures, await self.case.figures(other.evaluation.id)
+            # An older one says nothing of what was measured last.
+            break
         return None
 
     # Files ────────────────────────────────────────────────────────────────────────────────────────
@@ -213,6 +236,20 @@ def _names(condition: Measured, figures: Mapping[str, Metric]) -> list[tuple[str
     return pairs
 
 
+def _lacking(condition: Measured, mine: Mapping[str, Metric], theirs: Mapping[str, Metric]) -> list[str]:
+    """The slices that the champion has and the version has not, by the version's metric."""
+    rule = condition.threshold
+    if not condition.slice:
+        return []
+    turned = replace(condition, threshold=replace(rule, metric=rule.other, other=rule.metric))
+    return [name for _, name in _names(turned, theirs) if name not in mine]
+
+
+def _no_champion(condition: Measured, compared: Champion) -> Finding:
+    said = f"there is no version to compare with {'any more' if compared.ever else 'yet'}"
+    return Finding(condition.first and not compared.ever, said, [compared.target.name])
+
+
 def _compared(
     condition: Measured, figures: tuple[Mapping[str, Metric], Mapping[str, Metric]], champion: Node | None
 ) -> Finding:
@@ -220,7 +257,7 @@ def _compared(
     rule = condition.threshold
     shown: dict[str, float] = {}
     words: list[str] = []
-    missing: list[str] = []
+    missing = _lacking(condition, mine, theirs) if champion is not None else []
     met = True
     names = _names(condition, mine)
     for name, other in names:

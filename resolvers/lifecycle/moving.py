@@ -12,9 +12,10 @@ from graph.port import EVERYTHING, EdgeMatch, Hop, NewEdge, NewNode, Node, Trans
 from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.artifacts.common import workspace_property
 from resolvers.artifacts.policy import check_signed
-from resolvers.lifecycle.findings import Verdict, keep
+from resolvers.lifecycle.findings import Verdict
+from resolvers.lifecycle.findings import kept as kept_of
 from resolvers.lifecycle.gates import OVERRIDDEN, check_override, pass_gate
-from resolvers.lifecycle.schemes import NONE, Schemes
+from resolvers.lifecycle.schemes import NONE, RETIRED, Schemes, Stage
 from resolvers.reading import all_links
 
 MAX_REASON: Final = 10_000
@@ -116,6 +117,8 @@ class Mover:
         if wish.stage is not None:
             stage = (await self.schemes.of(model)).stage(wish.stage, wish.field)
             after = stage.name
+            if after != before:
+                _refuse_retiring(wish, stage)
             if stage.live:
                 _refuse_retired(wish)
             await self._check_signed(wish)
@@ -134,12 +137,13 @@ class Mover:
     async def _check_way(self, wish: Wish, model: Node, before: str | None, after: str | None) -> bool:
         """Whether a move is only possible because it is overridden. Raises PreconditionFailed."""
         scheme = await self.schemes.of(model)
-        if scheme.allows(before, after):
+        retired = "retiredAt" in wish.version.props and after != RETIRED
+        if scheme.allows(before, after) and not retired:
             return False
         if self.override is not None:
             self.tx.action = OVERRIDDEN
             return True
-        ways = scheme.ways(before)
+        ways = [] if retired else scheme.ways(before)
         there = f"from there it goes to {', '.join(ways)}" if ways else "there is no way out of it"
         msg = (
             f"{wish.field}: a version moves from {before or NONE} to {after or NONE} only by an override: in the stage "
@@ -158,7 +162,7 @@ class Mover:
     async def _event(self, wish: Wish, verdict: Verdict | None, facts: dict[str, Any], *, forced: bool = False) -> str:
         """What is kept of a move: its id."""
         version = wish.version
-        kept = {} if verdict is None else await keep(self.tx, verdict, version.workspace)
+        kept = {} if verdict is None else kept_of(verdict)
         if forced:
             kept = {"overridden": True, "verdict": {"override": self.override, **kept.get("verdict", {})}}
         reason = self.reason or (self.override if kept.get("overridden") else None)
@@ -183,6 +187,13 @@ def _refuse_retired(wish: Wish) -> None:
     """Raises PreconditionFailed: the version is retired."""
     if "retiredAt" in wish.version.props:
         msg = f"{wish.field}: version {wish.version.name} is retired; nothing may serve it or be made from it"
+        raise PreconditionFailed(msg, field=wish.field)
+
+
+def _refuse_retiring(wish: Wish, stage: Stage) -> None:
+    """Raises PreconditionFailed: by a mere move a version would seem retired that something still depends on."""
+    if stage.final and stage.name == RETIRED and "retiredAt" not in wish.version.props:
+        msg = f"{wish.field}: a version comes to {RETIRED} only by retire, which looks at what depends on it"
         raise PreconditionFailed(msg, field=wish.field)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from auth.roles import Role, is_active
 from graph.address import Address
 from graph.ontology import GLOBAL
-from graph.port import MAX_PAGE, Hop, Link, Node, Paging, Snapshot
+from graph.port import MAX_PAGE, Change, Hop, Link, Node, Paging, Snapshot, batched
 
 SERVICE: Final = "SERVICE"
 MAX_STEPS: Final = 10
@@ -18,12 +18,39 @@ MAX_STEPS: Final = 10
 async def parties_of(whole: Snapshot, version: Node, *, asked_by: str = "") -> frozenset[str]:
     """The names of all who count as authors of a version, or as the one who asks for it.
 
-    They are who registered it, who recorded the runs that made it, and who asks; of service accounts also the people
-    who answer for them, or did at any time since the version was registered. `whole` must see everything.
+    They are who registered it, who recorded the runs that made it, who brought or changed its files, and who asks;
+    of service accounts also the people who answer for them, or did at any time since the version was registered.
+    `whole` must see everything.
     """
     made = await ever(whole, version.id, Hop("PRODUCED_BY", "OUT", "Run"))
-    names = {version.created_by, asked_by, *(link.node.created_by for link in made)} - {""}
+    names = {version.created_by, asked_by, *(link.node.created_by for link in made)}
+    names = (names | await _who_brought_files(whole, version)) - {""}
     return frozenset(names | await people_behind(whole, names, since=version.created_at))
+
+
+async def _who_brought_files(whole: Snapshot, version: Node) -> set[str]:
+    """The names of those who recorded files of a version, gave them to it or took them away, or said where they are."""
+    files = [link.node for link in await ever(whole, version.id, Hop("HAS_ARTIFACT", "OUT", "Artifact"))]
+    names = {file.created_by for file in files}
+    ids = list(dict.fromkeys([version.id, *(file.id for file in files)]))
+    for some in batched(ids, MAX_PAGE):
+        for id, page in (await whole.changes_of(some, limit=MAX_PAGE)).items():
+            changes = page
+            while changes:
+                names |= {change.by for change in changes if _is_of_files(change, id, version.id)}
+                full = len(changes) == MAX_PAGE
+                after = changes[-1].seq or 0
+                changes = (await whole.changes_of([id], after=after, limit=MAX_PAGE)).get(id, []) if full else []
+    return names
+
+
+def _is_of_files(change: Change, id: str, version: str) -> bool:
+    """Whether a change is of what this is: where it is, or which files a version has."""
+    updated = change.data.get("updated", {}).get(id, {})
+    linked = [*change.data.get("linked", ()), *change.data.get("unlinked", ())]
+    return bool({"uri", "digest"} & updated.get("after", {}).keys()) or any(
+        kind == "HAS_ARTIFACT" and source == version for source, kind, *_ in linked
+    )
 
 
 async def people_behind(whole: Snapshot, names: Collection[str], *, since: int) -> set[str]:

@@ -16,6 +16,7 @@ from graph.port import EVERYTHING, EdgeMatch, Hop, Node, Transaction, Update, Vi
 from lineal.errors import PreconditionFailed
 from resolvers.lifecycle.marking import checked_reason
 from resolvers.lifecycle.moving import Mover
+from resolvers.lifecycle.schemes import RETIRED
 from resolvers.lifecycle.telling import News, listed, tell_downstream
 from resolvers.reading import all_links
 from resolvers.writing.command import command
@@ -23,9 +24,6 @@ from resolvers.writing.draft import Draft
 from resolvers.writing.lifecycle import refuse_circle
 from resolvers.writing.nodes import find
 from resolvers.writing.story import lead_to
-
-RETIRED: Final = "Retired"
-"""The stage of what is retired."""
 
 SHOWN: Final = 10
 """Dependants of each sort that a refusal names."""
@@ -89,7 +87,7 @@ async def undeprecate(tx: Transaction, *, address: str) -> str:
 async def retire(tx: Transaction, *, version: str, reason: str, force: bool = False) -> str:
     """Retire a version: it comes to the stage Retired, and its aliases are taken away.
 
-    Raises NotFound, PreconditionFailed (it is retired; or live deployments serve it, or versions
+    Raises NotFound, PreconditionFailed (it is retired; or live deployments serve it or were told to, or versions
     that are neither deprecated nor retired were made from it, and it is not forced: the message names those that the
     caller may see, and says whether there are others).
     """
@@ -120,13 +118,14 @@ async def _dependants(tx: Transaction, version: Node) -> str:
     tx.show(EVERYTHING)
     try:
         serving = await all_links(tx, [version.id], Hop("SERVES", "IN", "Deployment"))
+        told = await _told(tx, version)
         derived = await all_links(tx, [version.id], Hop("DERIVED_FROM", "IN", "ModelVersion"))
         children = [link.node for link in derived.get(version.id, ())]
         models = await tx.nodes(list(dict.fromkeys(child.container for child in children)))
     finally:
         tx.show(view)
     used = [child for child in children if not _is_over(child, models.get(child.container), tx.now)]
-    served = [link.node for link in serving.get(version.id, ())]
+    served = [*(link.node for link in serving.get(version.id, ())), *told]
     return " and ".join(
         [
             f"{verb} {await _named(tx, view, nodes)}"
@@ -134,6 +133,21 @@ async def _dependants(tx: Transaction, version: Node) -> str:
             if nodes
         ]
     )
+
+
+async def _told(tx: Transaction, version: Node) -> list[Node]:
+    """The managed deployments that were told last to serve a version: they will, if they do not yet."""
+    links = (await all_links(tx, [version.id], Hop("SPECIFIES", "IN", "DeploymentRevision"))).get(version.id, [])
+    revisions = [link.node for link in links]
+    deployments = await tx.nodes(list(dict.fromkeys(revision.container for revision in revisions)))
+    return [
+        deployment
+        for revision in revisions
+        if (deployment := deployments.get(revision.container)) is not None
+        and deployment.props.get("managed")
+        and deployment.props.get("phase") != "STOPPED"
+        and deployment.props.get("desiredRevision") == revision.props["number"]
+    ]
 
 
 def _is_over(version: Node, model: Node | None, now: int) -> bool:

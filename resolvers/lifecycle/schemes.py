@@ -26,6 +26,9 @@ MLFLOW: Final = ("None", "Staging", "Production", "Archived")
 NONE: Final = "none"
 """How messages and clients write that a version is in no stage."""
 
+RETIRED: Final = "Retired"
+"""The stage of what is retired, which has rules of its own: no move leads there."""
+
 MAX_STAGES: Final = 50
 
 
@@ -104,7 +107,7 @@ STANDARD: Final = Scheme(
         Stage("Production", "Production", live=True),
         Stage("Archived", "Archived"),
         Stage("Deprecated", "Archived"),
-        Stage("Retired", "Archived", final=True),
+        Stage(RETIRED, "Archived", final=True),
     ),
     frozenset(
         _among(_FOUR, _FOUR) | _among((*_FOUR, "Deprecated"), ("Deprecated", "Retired")) | _among(["Deprecated"], _FOUR)

@@ -38,10 +38,10 @@ async def basis_of(case: Case, gates: Sequence[Node]) -> str:
     Once either is another, what was approved is not what would pass.
     """
     files = [
-        [link.edge.discriminator, link.node.id, link.node.props.get("digest"), link.node.props.get("inventory")]
+        [link.edge.discriminator, link.node.id, *(link.node.props.get(name) for name in ("digest", "inventory", "uri"))]
         for link in await case.files()
     ]
-    files.append(["uri", "", case.version.props.get("uri"), None])
+    files.append(["uri", "", None, None, case.version.props.get("uri")])
     asked: list[Any] = sorted([gate.id, gate.props["conditions"]] for gate in gates)
     return hashlib.sha256(canonical([asked, sorted(files, key=str)])).hexdigest()
 

@@ -28,11 +28,14 @@ class Target:
         return {self.sort: self.name}
 
     def matches(self, props: Mapping[str, Any]) -> bool:
-        """Whether a gate or an approval with these properties is of it. Stages match whatever the case."""
+        """Whether a gate or approval with these properties is of it. Stages and environments match whatever the case.
+
+        Else an environment of another spelling would be one without gates.
+        """
         name = props.get(self.sort)
-        if name is None or self.sort != "stage":
+        if name is None or self.sort == "alias":
             return bool(name == self.name)
-        return str(name).casefold() == self.name.casefold()
+        return str(name).strip().casefold() == self.name.strip().casefold()
 
 
 def target_of(*, stage: str | None, alias: str | None, environment: str | None) -> Target:

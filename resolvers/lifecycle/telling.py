@@ -3,6 +3,7 @@
 A notice belongs to the workspace and the container of the thing that it concerns, so that whoever may read that may
 read it. What it came of may be somewhere else, and not to be read there: a notice leads to it by an edge, which the
 store hides from those who may not see it, and names it in words only where every reader of the notice may know it.
+Where only those of the workspace may know it, the notice is in no container: sharing the thing later shares not that.
 """
 
 from __future__ import annotations
@@ -80,15 +81,17 @@ async def tell_downstream(tx: Transaction, news: News) -> int:
     if not told:
         return 0
     name = (await addresses(tx, [news.about]))[news.about.id]
-    open_ = await _open_to(tx, news.about, [each.thing for each, _ in told])
+    public = await _is_public(tx, news.about.workspace)
+    near = set() if public else await _unshared(tx, news.about, [each.thing for each, _ in told])
     edges: list[NewEdge] = []
     for some in batched(told, _BATCH):
         nodes = []
         for each, ids in some:
             thing, id = each.thing, new_id(NOTICE.prefix)
-            what = news.named(name) if thing.id in open_ else news.unnamed
+            what = news.named(name) if public or thing.id in near else news.unnamed
             props = {"type": news.type, "text": f"{_sentence(what)} {_consequence(each, news.about)}"}
-            nodes.append(NewNode(NOTICE.name, id, thing.workspace, thing.container, props, id))
+            container = None if thing.id in near else thing.container
+            nodes.append(NewNode(NOTICE.name, id, thing.workspace, container, props, id))
             edges += [NewEdge("CONCERNS", id, thing.id), NewEdge("BECAUSE_OF", id, news.cause.id)]
             edges += [NewEdge("NOTIFIES", id, person) for person in ids]
         await tx.create(nodes)
@@ -125,14 +128,13 @@ async def _people(tx: Transaction, concerned: Sequence[Concerned]) -> dict[str, 
     }
 
 
-async def _open_to(tx: Transaction, about: Node, things: Sequence[Node]) -> set[str]:
-    """The ids of those things whose every reader may know what something is called.
+async def _is_public(tx: Transaction, workspace: str) -> bool:
+    (place,) = await tx.resolve([Address(ontology.WORKSPACE.name, ontology.GLOBAL, workspace)])
+    return place is not None and place.props.get("visibility") == PUBLIC
 
-    That is all of them where its workspace is public; else those in its own workspace that are shared with no other.
-    """
-    (place,) = await tx.resolve([Address(ontology.WORKSPACE.name, ontology.GLOBAL, about.workspace)])
-    if place is not None and place.props.get("visibility") == PUBLIC:
-        return {thing.id for thing in things}
+
+async def _unshared(tx: Transaction, about: Node, things: Sequence[Node]) -> set[str]:
+    """The ids of those things that are in the workspace of something, and shared with no other."""
     near = [thing.id for thing in things if thing.workspace == about.workspace]
     shared: set[str] = set()
     for some in batched(near, _BATCH):

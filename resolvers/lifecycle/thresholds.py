@@ -3,7 +3,7 @@
     threshold := metric op (number | name "." metric [("+" | "-") number])
     op        := ">=" | "<=" | ">" | "<"
 
-`name` is an alias or a stage of the same model. Names with blanks, or with one of `"<>=`, stand in double quotes;
+`name` is a stage or an alias of the same model. Names with blanks, or with one of `"<>=`, stand in double quotes;
 blanks go around `+` and `-`, which may be part of a name.
 """
 

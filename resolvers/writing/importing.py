@@ -17,12 +17,13 @@ from graph.editing import MAX_DISCRIMINATOR
 from graph.ids import kind_of
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind
 from graph.port import MAX_PAGE, Hop, NewEdge, Node, Paging, Point, Transaction
-from lineal.errors import InvalidArgument, LimitExceeded, PreconditionFailed
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, PreconditionFailed
 from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.lifecycle.schemes import role_for
-from resolvers.writing.command import batch_command
+from resolvers.writing.command import APPROVING, batch_command
 from resolvers.writing.common import MetricPoint, NamedValue, label, points, present, properties, rows
 from resolvers.writing.draft import Draft, Reference
+from resolvers.writing.refusing import refuse_kept_files, refuse_managed, refuse_retired_uses
 
 MAX_ITEMS: Final = 10_000
 """Nodes and edges in one call."""
@@ -93,15 +94,20 @@ async def record_lineage(
 
     What is there gets the properties, tags, parameters and new points of metrics given. The edge from a
     version, field or revision to what it belongs to is made by itself. Raises InvalidArgument, NotFound,
-    LimitExceeded, PreconditionFailed (each naming the place in the input, as in `edges[3].to`).
+    LimitExceeded, PreconditionFailed (each naming the place in the input, as in `edges[3].to`): also of what a
+    managed deployment was told or serves, and of new uses of a retired version.
     """
     if (count := len(nodes) + len(edges)) > MAX_ITEMS:
         raise LimitExceeded(f"nodes, edges: {count} in one call; at most {MAX_ITEMS} are allowed", field="nodes")
+    # Where something beside it needs an owner, the role alone does not say that a stage is set, too.
+    if any(edge["kind"] == "STAGE" for edge in edges) and not tx.rights.holds(APPROVING):
+        raise Forbidden(f"recordLineage: to set a stage needs the scope {APPROVING}", scopes=[[APPROVING]])
     draft = Draft(tx)
     named = [_named(draft, item, f"nodes[{i}]") for i, item in enumerate(nodes)]
     joined = [_joined(draft, item, f"edges[{i}]") for i, item in enumerate(edges)]
     await draft.find()
     _refuse_twice(named)
+    refuse_kept_files(named)
     new_points = await _new_points(tx, named, nodes)
     for i, (reference, item) in enumerate(zip(named, nodes, strict=True)):
         if reference.node is not None:
@@ -112,7 +118,10 @@ async def record_lineage(
             params=rows(item.get("params", ()), "params", f"nodes[{i}]."),
             points=new_points.get(reference.id, ()),
         )
-    _check_pairs(draft.edges(), [i for i, moving in enumerate(joined) if moving is None])
+    places = [i for i, moving in enumerate(joined) if moving is None]
+    _check_pairs(draft.edges(), places)
+    await refuse_managed(draft, named, draft.edges(), places)
+    await refuse_retired_uses(draft, draft.edges(), places)
     await _raise_numbers(draft, named)
     await draft.save()
     await _move(tx, [moving for moving in joined if moving is not None])

@@ -41,8 +41,8 @@ class DeleteAliasInput:
 class SetStageInput:
     version: strawberry.ID = VERSION.address
     stage: str | None = need(
-        "The stage, one of the model's stage scheme, whatever the case: Staging, Production, Archived, Deprecated or "
-        "Retired unless another scheme holds; null takes it out."
+        "The stage, one of the model's stage scheme, whatever the case: Staging, Production, Archived or "
+        "Deprecated unless another scheme holds; null takes it out. To Retired it comes by retire alone."
     )
     reason: str | None = may(_REASON, None)
     override: str | None = may(_OVERRIDE, None)

@@ -133,9 +133,9 @@ class World:
         """A version by its number."""
         return self.versions[number - 1]
 
-    async def evaluate(self, number: int, on: str | None = "v1", **metrics: float) -> Node:
+    async def evaluate(self, number: int, on: str | None = "v1", workspace: str = PLACE, **metrics: float) -> Node:
         """An evaluation; `__` in a metric's name stands for `{country=`, as in auc__DE."""
-        (evaluation,) = await building.create(self.graph, NewNode("Evaluation", new_id("ev"), PLACE))
+        (evaluation,) = await building.create(self.graph, NewNode("Evaluation", new_id("ev"), workspace))
         edges = [NewEdge("EVALUATES", evaluation.id, self.version(number).id)]
         if on is not None:
             edges.append(NewEdge("EVALUATED_ON", evaluation.id, next(d.id for d in self.data if d.name == on)))

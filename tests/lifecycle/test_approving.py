@@ -21,7 +21,7 @@ from resolvers.writing.lifecycle import set_alias, set_owners, set_stage
 from resolvers.writing.members import grant_role, revoke_role
 from resolvers.writing.people import add_team_members, create_team, deactivate_principal, set_acts_for
 from resolvers.writing.runs import record_run
-from resolvers.writing.versions import create_model_version
+from resolvers.writing.versions import create_model_version, update_model_version
 from tests import building
 from tests.lifecycle.conftest import ALL, ANN, BOB, BOT, DAN, EVE, PLACE, ROOT, USUAL, House, person
 
@@ -230,6 +230,24 @@ async def test_whoever_recorded_the_run_does_not_approve(desk: Desk) -> None:
     assert "four eyes" in await desk.refused(request, BOB)
 
 
+async def test_whoever_brought_or_changed_its_files_does_not_approve(desk: Desk) -> None:
+    house = desk.house
+    address = f"artifacts:/{PLACE}:weights"
+    recorded: Any = {"nodes": [{"address": address, "properties": {"uri": "s3://bobs/weights"}}]}
+    moved = await desk.version(ANN)
+    await house.do(BOB, update_model_version, address=moved.id, properties={"uri": "s3://bobs/model"})
+    given, attached = await desk.version(ANN), await desk.version(ANN)
+    for who, version in ((BOB, given), (DAN, attached)):
+        edge: Any = {"from": version.id, "kind": "HAS_ARTIFACT", "to": address, "discriminator": "model"}
+        async with Operation(house.graph, caller=who) as op:
+            await record_lineage(op, **(recorded if who is BOB else {}), edges=[edge])
+    while await house.graph.sequence():
+        pass
+    for version, party in ((moved, BOB), (given, BOB), (attached, DAN)):
+        request = await desk.ask(version, ANN)
+        assert "four eyes" in await desk.refused(request, party)
+
+
 async def test_another_team_makes_nobody_somebody_else(desk: Desk) -> None:
     team = await desk.house.do(KEEPER, create_team, name="approvers")
     await desk.house.do(KEEPER, add_team_members, address=team.id, members=[House.of(ANN)])
@@ -386,6 +404,15 @@ async def test_what_was_approved_at_another_gate_or_with_other_files_is_asked_fo
     (artifact,) = await building.create(desk.house.graph, NewNode("Artifact", "other weights", PLACE))
     await building.link(desk.house.graph, NewEdge("HAS_ARTIFACT", version.id, artifact.id, "model"))
     assert "changed after approval was asked for" in await desk.stuck(version)
+
+
+async def test_what_was_approved_is_not_what_is_somewhere_else_now(desk: Desk) -> None:
+    version = await desk.version(ANN, artifacts=[{"name": "model", "uri": "s3://good/model.bin"}])
+    await desk.approve(await desk.ask(version))
+    (link,) = await desk.house.links(version.id, "HAS_ARTIFACT")
+    async with Operation(desk.house.graph, caller=ANN) as op:
+        await record_lineage(op, nodes=[{"address": link.node.id, "properties": {"uri": "s3://evil/model.bin"}}])
+    assert "changed after approval was asked for" in await desk.stuck(version, DAN)
 
 
 async def test_whoever_waits_before_a_gate_does_not_change_it(desk: Desk) -> None:

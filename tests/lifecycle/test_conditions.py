@@ -11,10 +11,13 @@ import pytest
 
 from graph.ids import new_id
 from graph.port import Edge, EdgeMatch, NewNode
-from lineal.errors import InvalidArgument
+from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.lifecycle import conditions, thresholds
+from resolvers.writing.datasets import rename_dataset
+from resolvers.writing.evaluations import record_evaluation
+from resolvers.writing.lifecycle import delete_alias, set_alias
 from tests import building
-from tests.lifecycle.conftest import ANN, PLACE, House, World
+from tests.lifecycle.conftest import ANN, EVE, PLACE, House, World
 
 NQ, V1, V2 = f"datasets:/{PLACE}:nq", f"datasets:/{PLACE}:nq/v1", f"datasets:/{PLACE}:nq/v2"
 
@@ -62,6 +65,46 @@ async def sliced(world: World) -> None:
     await world.evaluate(1, auc=0.9, auc__DE=0.8, auc__FR=0.95)
     await world.link("ALIAS", world.model, world.version(2), "champion")
     await world.evaluate(2, auc=0.9, auc__DE=0.9, auc__FR=0.9)
+
+
+async def fewer(world: World) -> None:
+    """The champion was measured on a slice that the version was not."""
+    await world.evaluate(1, auc__DE=0.9)
+    await world.link("ALIAS", world.model, world.version(2), "champion")
+    await world.evaluate(2, auc__DE=0.9, auc__FR=0.9)
+
+
+async def lately(world: World) -> None:
+    """What was measured last is on data that the champion was not measured on."""
+    await against(world, 0.95, 0.5)
+    await world.evaluate(1, "v2", auc=0.01)
+
+
+async def former(world: World) -> None:
+    """There was a champion, and is none now."""
+    await world.link("ALIAS", world.model, world.version(2), "champion")
+    await building.unlink(world.graph, EdgeMatch("ALIAS", world.model.id))
+    await world.evaluate(1, auc=1.0)
+
+
+async def shadowed(world: World) -> None:
+    """Version 2 is in production, and version 1 has an alias of that name."""
+    await world.link("STAGE", world.model, world.version(2), "Production")
+    await world.link("ALIAS", world.model, world.version(1), "Production")
+    await world.evaluate(1, auc=0.1)
+    await world.evaluate(2, auc=0.9)
+
+
+async def itself(world: World) -> None:
+    """Version 1 is the champion."""
+    await world.link("ALIAS", world.model, world.version(1), "champion")
+    await world.evaluate(1, auc=0.1)
+
+
+async def foreign(world: World) -> None:
+    """Somebody measured it in a workspace of theirs."""
+    await building.workspace(world.graph, "elsewhere")
+    await world.evaluate(1, workspace="elsewhere", auc=0.99)
 
 
 async def produced(world: World) -> None:
@@ -185,6 +228,25 @@ ROWS = [
         False,
         "auc{country=FR} 0.95 >= champion.auc{country=FR} 0.9",
     ),
+    Row(
+        "a slice that only the champion has",
+        threshold("auc >= champion.auc", dataset=NQ, slice={"country": "*"}),
+        fewer,
+        False,
+        "no figures to compare: auc{country=FR}",
+    ),
+    Row("what was measured last", threshold("auc >= champion.auc", dataset=NQ), lately, False, "no figures"),
+    Row("a champion no more", threshold(RELATIVE, dataset=NQ, first=True), former, False, "any more: champion"),
+    Row(
+        "a stage before an alias of its name",
+        threshold("auc >= production.auc", dataset=NQ),
+        shadowed,
+        False,
+        "auc 0.1 >= production.auc 0.9",
+    ),
+    Row("itself", threshold(RELATIVE, dataset=NQ), itself, False, "compared with itself"),
+    Row("an evaluation in another workspace", evaluated(NQ), foreign, False, f"no evaluation on every data set: {NQ}"),
+    Row("a figure in another workspace", threshold("auc >= 0.9", dataset=NQ), foreign, False, "no figures"),
     Row("every slice", threshold("auc >= 0.8", dataset=NQ, slice={"country": "*"}), sliced, True, "is met"),
     Row("a slice that is not there", threshold("auc >= 0", dataset=NQ, slice={"age": "*"}), sliced, False, "{age=*}"),
     Row("no files to verify", {"type": "verified"}, nothing, False, "has no files"),
@@ -268,6 +330,39 @@ async def test_a_mark_on_the_data_of_a_field_counts_and_lifting_it_ends_that(hou
     assert not (await house.check(ANN, world.version(2))).met
     await building.unlink(world.graph, EdgeMatch("MARKS", mark.id))
     assert (await house.check(ANN, world.version(2))).met
+
+
+async def test_a_champion_that_came_through_a_gate_may_be_compared_with_itself(house: House, world: World) -> None:
+    await house.gate(threshold(RELATIVE, dataset=NQ))
+    await itself(world)
+    assert not (await house.check(ANN, world.version(1))).met
+    await house.gate({"type": "verified"}, name="to champion", alias="champion")
+    assert (await house.check(ANN, world.version(1))).met
+
+
+async def test_a_gate_asks_for_the_data_that_it_was_declared_for_whatever_is_called_so_later(
+    house: House, world: World
+) -> None:
+    await house.gate(threshold("auc >= 0.9", dataset=V1), evaluated(NQ))
+    await house.do(EVE, rename_dataset, address=NQ, name="nq-old")
+    await building.dataset(house.graph, "nq", "v1", workspace=PLACE)
+    figures = [{"name": "auc", "value": 0.99}]
+    await house.do(EVE, record_evaluation, version=world.version(1).id, dataset=V1, metrics=figures)
+    checked = await house.check(ANN, world.version(1))
+    assert [told.met for told in checked.conditions] == [False, False]
+    await world.evaluate(1, auc=0.95)
+    assert (await house.check(ANN, world.version(1))).met
+
+
+async def test_taking_the_champion_away_does_not_make_the_next_one_the_first(house: House, world: World) -> None:
+    await house.gate(threshold("auc >= champion.auc", first=True), alias="champion")
+    given: dict[str, Any] = {"model": world.model.id, "name": "champion"}
+    for number, auc in ((1, 0.95), (2, 0.1)):
+        await world.log(world.version(number).id, auc=auc)
+    await house.do(EVE, set_alias, **given, version=world.version(1).id)
+    await house.do(EVE, delete_alias, **given)
+    with pytest.raises(PreconditionFailed, match="no version to compare with any more"):
+        await house.do(EVE, set_alias, **given, version=world.version(2).id)
 
 
 # ── How they are written ──────────────────────────────────────────────────────────────────────────

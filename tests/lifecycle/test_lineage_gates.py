@@ -129,6 +129,28 @@ async def test_what_one_who_sees_all_let_through_is_kept_without_what_others_may
     assert not any(secret in repr(move) for secret in secrets)
 
 
+async def test_what_is_kept_of_a_verdict_names_nothing_that_those_may_not_see_whom_the_model_is_shared_with(
+    house: House, world: World
+) -> None:
+    _, (parent,) = await building.model(house.graph, "secret-model", versions=1, workspace=PLACE)
+    await world.link("DERIVED_FROM", world.version(1), parent, "finetune")
+    await world.set(parent, license="secret-licence")
+    await world.set(world.version(1), license="MIT")
+    await world.link("TRAINED_ON", parent, world.data[0], "train")
+    await world.mark(world.dataset, "FORBIDDEN")
+    await world.log(world.version(1).id, auc=0.5)
+    unmet = {"type": "evaluated", "datasets": ["datasets:/secret-data"]}
+    await house.gate(CLEAN, LICENSED, unmet, {"type": "threshold", "metric": "auc >= 0.9"}, name="secret-gate")
+    override = person("bob", ALL)
+    await house.do(override, set_stage, version=world.version(1).id, stage="Production", override="so be it")
+    (move,) = await house.moves(world.version(1))
+    kept = move.props["verdict"]["conditions"]
+    assert [each["type"] for each in kept] == ["cleanData", "license", "evaluated", "threshold"]
+    assert kept[-1]["detail"] == "the threshold is not met: auc 0.5 >= 0.9"
+    assert kept[-1]["figures"] == {"auc": 0.5, "limit of auc": 0.9}
+    assert not any(secret in repr(move) for secret in ("secret", PLACE + ":nq", parent.id, world.dataset.id))
+
+
 async def test_figures_are_for_those_who_may_read_metrics(house: House, world: World) -> None:
     await house.gate({"type": "threshold", "metric": "auc >= 0.98765"})
     await world.log(world.version(1).id, auc=0.12345)

@@ -11,6 +11,7 @@ from auth.caller import Caller
 from lineal.errors import Conflict, Forbidden, InvalidArgument, LinealError, PreconditionFailed
 from resolvers.lifecycle.declaring import declare_gate
 from resolvers.lifecycle.moving import Mover, Wish
+from resolvers.lifecycle.retiring import retire
 from resolvers.lifecycle.schemes import declare_stage_scheme, delete_stage_scheme
 from resolvers.operation import Operation
 from resolvers.writing.importing import record_lineage
@@ -18,7 +19,7 @@ from resolvers.writing.lifecycle import set_alias, set_stage
 from resolvers.writing.models import register_model, update_model
 from resolvers.writing.versions import create_model_version
 from resolvers.writing.workspaces import update_workspace
-from tests.lifecycle.conftest import ALL, ANN, BOB, EVE, PLACE, ROOT, House, World, person, write
+from tests.lifecycle.conftest import ALL, ANN, BOB, EVE, PLACE, ROOT, USUAL, House, World, person, write
 
 NEEDS_AUC = {"type": "threshold", "metric": "auc >= 0.9"}
 OVERRIDER = person("bob", ALL)
@@ -50,8 +51,8 @@ async def test_a_word_that_is_no_stage_is_refused_with_those_that_are(house: Hou
 
 async def test_out_of_a_final_stage_there_is_only_an_override(house: House, world: World) -> None:
     version = world.version(1)
-    await house.do(BOB, set_stage, version=version.id, stage="Retired")
-    for stage in ("Production", None):
+    await house.do(BOB, retire, version=version.id, reason="old")
+    for stage in ("Staging", None):
         error = await refused(house, BOB, set_stage, version=version.id, stage=stage)
         assert isinstance(error, PreconditionFailed)
         assert "only by an override" in error.message
@@ -61,6 +62,31 @@ async def test_out_of_a_final_stage_there_is_only_an_override(house: House, worl
     assert last.props["overridden"] is True
     assert last.props["reason"] == "retired by mistake"
     assert [change.by for change in await house.audited("overrideGate")] == [BOB.name]
+
+
+async def test_what_is_retired_stays_so_whatever_scheme_holds(house: House, world: World) -> None:
+    await house.do(ROOT, declare_stage_scheme, **LOOSE)
+    await house.do(ROOT, update_model, address=world.model.id, properties={"stageScheme": "loose"})
+    await house.do(BOB, retire, version=world.version(1).id, reason="old")
+    for stage in ("dev", None):
+        error = await refused(house, BOB, set_stage, version=world.version(1).id, stage=stage)
+        assert "only by an override" in error.message
+
+
+async def test_a_version_is_retired_by_retire_alone(house: House, world: World) -> None:
+    version = world.version(1)
+    edge = {"from": world.model.id, "kind": "STAGE", "to": version.id, "discriminator": "Retired"}
+    for use_case, given in (
+        (set_stage, {"version": version.id, "stage": "retired"}),
+        (set_stage, {"version": version.id, "stage": "Retired", "override": "now"}),
+        (create_model_version, {"model": world.model.id, "stage": "Retired"}),
+        (record_lineage, {"edges": [edge]}),
+    ):
+        error = await refused(house, OVERRIDER, use_case, **given)
+        assert isinstance(error, PreconditionFailed)
+        assert "only by retire" in error.message
+    await house.do(BOB, set_stage, version=version.id, stage="Deprecated")
+    assert await house.stage(version) == "Deprecated"
 
 
 LOOSE = {
@@ -238,6 +264,27 @@ async def test_nobody_imports_what_was_decided(house: House, world: World) -> No
     assert error.field == "edges[0].properties.move"
     for address in ("gates:/g", "approvals:/a", "schemes:/s", "marks:/m"):
         assert (await refused(house, ROOT, record_lineage, nodes=[{"address": address}])).field == "nodes[0].address"
+
+
+async def test_an_import_sets_no_stage_without_the_scope_whatever_is_beside_it(house: House, world: World) -> None:
+    owner = person("root", USUAL - {"lifecycle:approve"})
+    edge = {"from": world.model.id, "kind": "STAGE", "to": world.version(1).id, "discriminator": "Production"}
+    beside = {"address": world.model.id, "properties": {"stageScheme": "standard"}}
+    for nodes in ([], [beside]):
+        assert isinstance(await refused(house, owner, record_lineage, nodes=nodes, edges=[edge]), Forbidden)
+    assert await house.stage(world.version(1)) is None
+
+
+async def test_no_import_says_other_things_of_files_that_lineal_keeps(house: House, world: World) -> None:
+    kept = {"storage": "MANAGED", "verification": "VERIFIED", "pickles": "NONE", "signature": "VALID"}
+    file = await world.file(1, digest="sha256:a", **kept)
+    for name, value in (("digest", "sha256:b"), ("digest", None), ("uri", "s3://evil/model"), ("sizeBytes", 5)):
+        nodes = [{"address": file.id, "properties": {name: value}}]
+        error = await refused(house, ANN, record_lineage, nodes=nodes)
+        assert (type(error), error.field) == (PreconditionFailed, f"nodes[0].properties.{name}")
+    async with Operation(house.graph, caller=ANN) as op:
+        await record_lineage(op, nodes=[{"address": file.id, "properties": {"digest": "sha256:a"}}])
+    assert (await house.node(file.id)).props["digest"] == "sha256:a"
 
 
 async def test_an_override_needs_a_scope_a_role_and_a_reason_and_stands_out(house: House, world: World) -> None:

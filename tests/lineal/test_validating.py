@@ -186,6 +186,7 @@ def test_a_command_that_breaks_off_is_tried_again_by_another_worker(bench: Bench
         ("[]", "must be a JSON object"),
         ("{", "is no JSON"),
         ('{"metrics": {"auc": "high"}}', "metrics.auc must be a number, not 'high'"),
+        (f'{{"metrics": {{"auc": 1{"0" * 400}}}}}', "metrics.auc is too large a number"),
         ('{"metrics": [1]}', "metrics must be an object"),
         ('{"slices": {"a": 1}}', "slices.a must be an object"),
         ('{"success": "yes"}', "success must be true or false"),

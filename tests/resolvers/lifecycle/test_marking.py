@@ -9,7 +9,7 @@ import pytest
 
 from auth.caller import Caller, named
 from auth.scopes import SCOPES
-from graph.port import Graph, NewEdge, NewNode, Node
+from graph.port import Graph, NewEdge, NewNode, Node, View
 from lineal.errors import AlreadyExists, Forbidden, InvalidArgument, NotFound, PreconditionFailed
 from resolvers.activity import Notification, notifications
 from resolvers.lifecycle.marked import affected, last_marked, marked
@@ -116,7 +116,8 @@ async def test_a_mark_tells_owners_and_watchers_of_all_that_came_of_it(world: Wo
     }
     for thing in (world.bert, world.tiny, world.search):
         notice = notices[thing.name]
-        assert (notice.workspace, notice.container) == (thing.workspace, thing.container)
+        home = notice.id if thing is world.bert else thing.container
+        assert (notice.workspace, notice.container) == (thing.workspace, home)
         assert notice.props["type"] == "CONTAMINATION"
 
 
@@ -137,6 +138,17 @@ async def test_a_notice_of_a_model_that_is_shared_with_others_does_not_name_it(w
     await building.link(world.graph, NewEdge("SHARED_WITH", world.bert.id, shop.id))
     await mark_dataset(op, **MARK)
     assert "patients" not in (await world.notices())["bert"].props["text"]
+
+
+async def test_sharing_a_model_later_does_not_share_what_was_told_of_it_before(world: World, op: Operation) -> None:
+    await mark_dataset(op, **MARK)
+    notice = (await world.notices())["bert"]
+    assert "patients" in notice.props["text"]
+    async with world.graph.snapshot() as snapshot:
+        partner = snapshot.seeing(View(frozenset({"elsewhere"}), frozenset({world.bert.id})))
+        assert set(await partner.nodes([world.bert.id, notice.id])) == {world.bert.id}
+        home = snapshot.seeing(View(frozenset({"clinic"})))
+        assert notice.id in await home.nodes([notice.id])
 
 
 async def test_a_data_set_of_a_public_workspace_is_named_everywhere(world: World, op: Operation) -> None:

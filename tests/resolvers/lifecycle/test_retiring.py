@@ -8,11 +8,13 @@ import pytest
 
 from auth.caller import Caller
 from auth.scopes import SCOPES
-from graph.port import Graph, NewEdge, NewNode
+from graph.port import Graph, NewEdge, NewNode, Update
 from lineal.errors import Forbidden, InvalidArgument, NotFound, PreconditionFailed
-from resolvers.lifecycle.retiring import RETIRED, deprecate, retire, undeprecate
+from resolvers.lifecycle.retiring import deprecate, retire, undeprecate
+from resolvers.lifecycle.schemes import RETIRED
 from resolvers.operation import Operation
 from resolvers.writing import deployments, lifecycle
+from resolvers.writing.importing import record_lineage
 from resolvers.writing.versions import create_model_version
 from tests import building
 from tests.resolvers.conftest import Desk, refused
@@ -140,6 +142,46 @@ class TestRetirement:
             with pytest.raises(PreconditionFailed, match="is retired") as error:
                 await late
             assert refused(error) == field
+
+    async def test_no_import_makes_anything_of_it_but_what_was_so_stays_so(self, op: Operation) -> None:
+        await create_model_version(op, model="models:/tiny")
+        await retire(op, version=OLD, reason="old", force=True)
+        was: list[Any] = [
+            {"from": "models:/tiny/1", "kind": "DERIVED_FROM", "to": OLD, "discriminator": "finetune"},
+            {"from": "deployments:/search", "kind": "SERVES", "to": OLD},
+            {"from": "models:/tiny/2", "kind": "DERIVED_FROM", "to": OLD, "since": 1, "until": 2},
+        ]
+        await record_lineage(op, edges=was)
+        late: list[Any] = [
+            {"from": "models:/tiny/2", "kind": "DERIVED_FROM", "to": OLD, "discriminator": "finetune"},
+            {"from": "deployments:/new", "kind": "SERVES", "to": OLD},
+        ]
+        for edge in late:
+            with pytest.raises(PreconditionFailed, match="is retired") as error:
+                await record_lineage(op, nodes=[{"address": "deployments:/new"}], edges=[edge])
+            assert refused(error) == "edges[0].to"
+
+    async def test_a_managed_deployment_that_was_told_to_serve_it_depends(
+        self, graph: Graph, desk: Desk, op: Operation
+    ) -> None:
+        await create_model_version(op, model="models:/bert")
+        managed = {"managed": True, "platformName": "x", "desiredRevision": 2, "phase": "PENDING"}
+        (shop,) = await building.create(graph, NewNode("Deployment", "shop", "default", props=managed))
+        revisions = await building.create(
+            graph, *(NewNode("DeploymentRevision", n, "default", shop.id, props={"number": int(n)}) for n in "12")
+        )
+        for revision, number in zip(revisions, (2, 3), strict=True):
+            version = await desk.at(f"models:/bert/{number}")
+            await building.link(
+                graph,
+                NewEdge("REVISION_OF", revision.id, shop.id),
+                NewEdge("SPECIFIES", revision.id, version.id, props={"weight": 1.0}),
+            )
+        await retire(op, version="models:/bert/2", reason="it was told so before, and is not any more")
+        with pytest.raises(PreconditionFailed, match="served by deployments:/shop;"):
+            await retire(op, version="models:/bert/3", reason="old")
+        await building.update(graph, Update(shop.id, {"phase": "STOPPED"}))
+        await retire(op, version="models:/bert/3", reason="old")
 
     async def test_what_may_not_be_seen_is_not_named(self, graph: Graph, desk: Desk, op: Operation) -> None:
         default = (await desk.at("workspaces:/default")).id

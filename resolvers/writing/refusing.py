@@ -1,0 +1,112 @@
+"""What recordLineage does not record: what Lineal itself brings about, and new uses of what is retired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from graph.ids import kind_of
+from graph.ontology import ARTIFACT, DEPLOYMENT, DEPLOYMENT_REVISION
+from graph.port import EVERYTHING, Hop, NewEdge, NewNode, Node
+from lineal.errors import PreconditionFailed
+from resolvers.reading import all_links
+from resolvers.writing.draft import Draft, Reference
+
+TOLD: Final = frozenset({"SERVES", "SPECIFIES", "REVISION_OF", "DEPLOYED_TO", "IN_ENVIRONMENT"})
+"""Edges that say what a deployment serves, what it was told to serve, and where."""
+
+USES: Final[Mapping[str, str]] = {"SERVES": "Deployment", "DERIVED_FROM": "ModelVersion"}
+"""Edges by which a version is used, and the kind of what uses it."""
+
+
+KNOWN_OF_FILES: Final = ("digest", "uri", "sizeBytes")
+"""Properties of files that Lineal knows by itself, where it keeps or reads them."""
+
+
+FOUND: Final = frozenset({"storage", "verification", "pickles", "signature"})
+"""Properties by which it shows that Lineal looked at files."""
+
+
+async def refuse_managed(
+    draft: Draft, named: Sequence[Reference], edges: Sequence[NewEdge], places: Sequence[int]
+) -> None:
+    """Raises PreconditionFailed: a revision of a managed deployment, or an edge that says what it serves or where.
+
+    What a managed deployment was told is what will be served: it comes through the gates of its environment, or not
+    at all. `places` are the places in the input of these edges.
+    """
+    asked = list(_about(named, edges, places))
+    whole = draft.tx.seeing(EVERYTHING)
+    homes: dict[str, str | None] = {}
+    for node in (await whole.nodes(sorted({id for id, _ in asked} - draft.created.keys()))).values() if asked else ():
+        homes[node.id] = _home(node)
+    for id, _ in asked:
+        if id in draft.created:
+            homes[id] = _home(draft.created[id])
+    wanted = {home for home in homes.values() if home is not None} - draft.created.keys()
+    found = await whole.nodes(sorted(wanted)) if wanted else {}
+    for id, field in asked:
+        deployment = found.get(homes.get(id) or "")
+        if deployment is not None and deployment.props.get("managed"):
+            msg = (
+                f"{field}: {deployment.name!r} is brought about by Lineal, which records itself what it was told and "
+                "what it serves; say what it serves with deploy"
+            )
+            raise PreconditionFailed(msg, field=field)
+
+
+def _about(named: Sequence[Reference], edges: Sequence[NewEdge], places: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """The deployments and revisions that this says something of, by id, each with its place in the input."""
+    for reference in named:
+        if reference.address.kind == DEPLOYMENT_REVISION.name:
+            yield reference.id, reference.field
+    for i, edge in zip(places, edges, strict=False):
+        if edge.kind in TOLD:
+            yield edge.source, f"edges[{i}].from"
+            if kind_of(edge.target) is DEPLOYMENT:
+                yield edge.target, f"edges[{i}].to"
+
+
+def _home(node: Node | NewNode) -> str | None:
+    return node.container if node.kind == DEPLOYMENT_REVISION.name else node.id
+
+
+def refuse_kept_files(named: Sequence[Reference]) -> None:
+    """Raises PreconditionFailed: of files that Lineal keeps or reads itself, something is said that it knows.
+
+    What was found of them, that they are whole, signed and safe, would else be said of other files.
+    """
+    for reference in named:
+        node = reference.node
+        if node is None or node.kind != ARTIFACT.name or not FOUND & node.props.keys():
+            continue
+        for name in KNOWN_OF_FILES:
+            if name in reference.props and reference.props[name] != node.props.get(name):
+                field = f"{reference.field.removesuffix('.address')}.properties.{name}"
+                msg = f"{field}: Lineal knows this of the files of {node.name!r} itself; register other files as others"
+                raise PreconditionFailed(msg, field=field)
+
+
+async def refuse_retired_uses(draft: Draft, edges: Sequence[NewEdge], places: Sequence[int]) -> None:
+    """Raises PreconditionFailed: something new would serve a retired version, or be made from one.
+
+    What was so before it was retired, by force, may be recorded again.
+    """
+    uses = [(i, edge) for i, edge in zip(places, edges, strict=False) if edge.kind in USES and edge.until is None]
+    used = sorted({edge.target for _, edge in uses} - draft.created.keys())
+    whole = draft.tx.seeing(EVERYTHING)
+    found = await whole.nodes(used) if used else {}
+    retired = sorted(id for id, node in found.items() if "retiredAt" in node.props)
+    if not retired:
+        return
+    known = {
+        (kind, link.node.id, id)
+        for kind, user in USES.items()
+        for id, links in (await all_links(whole, retired, Hop(kind, "IN", user))).items()
+        for link in links
+    }
+    for i, edge in uses:
+        if edge.target in retired and (edge.kind, edge.source, edge.target) not in known:
+            field = f"edges[{i}].to"
+            msg = f"{field}: version {found[edge.target].name} is retired; nothing may serve it or be made from it"
+            raise PreconditionFailed(msg, field=field)
