@@ -145,11 +145,11 @@ def test_a_tar_that_readers_take_differently_is_unscanned() -> None:
     assert scan("a.tar.gz", gzip.compress(without_magic(tar(HARM)))).pickles is Verdict.UNSCANNED
 
 
-def zipped(data: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
+def zipped(data: bytes, method: int = zipfile.ZIP_STORED, name: str = "data.pkl") -> bytes:
     """A zip archive with a member."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
-        archive.writestr("data.pkl", data)
+        archive.writestr(name, data)
     return buffer.getvalue()
 
 
@@ -157,6 +157,24 @@ def test_an_archive_within_what_is_packed_is_unscanned() -> None:
     assert scan("a.zip", zipped(zipped(HARM), zipfile.ZIP_DEFLATED)).pickles is Verdict.UNSCANNED
     assert scan("a.gz", gzip.compress(zipped(HARM))).pickles is Verdict.UNSCANNED
     assert scan("a.zip", zipped(zipped(HARM))).pickles is Verdict.DANGEROUS
+
+
+def array(descr: str, shape: tuple[int, ...], items: bytes) -> bytes:
+    """A file of NumPy's with one array."""
+    header = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + items
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_arrays_are_looked_into_where_they_are_packed(method: int) -> None:
+    numbers = array("<f8", (3, 1_000), b"." * 24_000)
+    assert scan("a.npz", zipped(numbers, method, "a.npy")).pickles is Verdict.NONE
+    assert scan("a.npz", zipped(numbers * 2, method, "a.npy")).pickles is Verdict.NONE
+    assert scan("a.npz", zipped(numbers[:-1], method, "a.npy")).pickles is Verdict.UNSCANNED
+    assert scan("a.npz", zipped(numbers + HARM, method, "a.npy")).pickles is Verdict.UNSCANNED
+    assert scan("a.npz", zipped(array("|O", (1,), pickle.dumps([1])), method, "a.npy")).pickles is Verdict.SAFE
+    assert scan("a.npz", zipped(numbers + array("|O", (1,), HARM), method, "a.npy")).pickles is Verdict.DANGEROUS
+    assert scan("a.npy.gz", gzip.compress(array("|O", (1,), HARM))).pickles is Verdict.DANGEROUS
 
 
 def test_a_zip_with_two_directories_is_unscanned() -> None:
