@@ -15,6 +15,7 @@ import re
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import prod
 from typing import Any, Final
 
@@ -214,7 +215,7 @@ def _arrays(file: File, found: Found) -> None:
             raise Unclear("it is an array of a type that is not known")
         if size == 0:
             start = stream.position
-            rest = File(file.budget, file.path, file.label, file.size - start, unpack=lambda: _from(file, start))
+            rest = File(file.budget, file.path, file.label, file.size - start, unpack=partial(_from, file, start))
             _pickles(rest, found, sure=True)
             return
         try:
