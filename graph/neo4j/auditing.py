@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from graph import ontology
 from graph.ids import new_id
-from graph.neo4j.codec import CHANGE, change_of, change_props
+from graph.neo4j.codec import CHANGE, change_of, change_props, checkpoint_of, head_of
 from graph.neo4j.running import Runner, locked, store_time
 from graph.neo4j.where import Compiler
 from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Note, Snapshot, View
@@ -125,18 +125,18 @@ class Auditing(Snapshot):
 
     async def heads(self) -> list[Head]:
         body = "MATCH (h:Chain) RETURN collect([h.workspace, h.number, h.hash]) AS result"
-        return [Head(*row) for row in sorted(await self._ask("heads", body, {}))]
+        return sorted(map(head_of, await self._ask("heads", body, {})), key=lambda one: one.workspace)
 
     async def anchors(self) -> list[Head]:
         body = "MATCH (h:Chain) WHERE h.anchor > 0 RETURN collect([h.workspace, h.anchor, h.anchorHash]) AS result"
-        return [Head(*row) for row in sorted(await self._ask("heads", body, {}))]
+        return sorted(map(head_of, await self._ask("heads", body, {})), key=lambda one: one.workspace)
 
     async def checkpoints(self, *, after: int = 0, limit: int = 1_000) -> list[Checkpoint]:
         body = """
             MATCH (p:Checkpoint) WHERE p.number > $after WITH p ORDER BY p.number LIMIT $limit
             RETURN collect([p.number, p.body, p.key, p.signature]) AS result"""
         rows = await self._ask("checkpoints", body, {"after": after, "limit": limit})
-        return [Checkpoint(*row) for row in sorted(rows)]
+        return sorted(map(checkpoint_of, rows), key=lambda one: one.number)
 
 
 def _tests(q: Compiler, where: EntryFilter, after: tuple[int, str] | None) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from graph import ontology
-from graph.port import Change, Edge, Metric, Node, NodeRecord, Origin
+from graph.port import Change, Checkpoint, Edge, Head, Metric, Node, NodeRecord, Origin
 from graph.recording import Stored, read_data, write_data
 
 OPEN: Final = 2**63 - 1
@@ -169,10 +169,31 @@ CHANGE: Final = "[c.id, c.at, c.by, c.action, c.request, c.data, c.client, c.tok
 
 
 def change_of(row: Sequence[Any]) -> Change:
-    """A change from a CHANGE."""
+    """A change from a CHANGE. Somebody may have written there what is none, which must not hide the rest."""
     id, at, by, action, request, data, client, token, address, workspaces, seq = row
+    named = [each for each in workspaces if isinstance(each, str)] if isinstance(workspaces, list) else []
     origin = Origin(client, token, address)
-    return Change(id, at, by, action, request, read_data(data), origin, tuple(sorted(workspaces)), seq)
+    return Change(id, at, by, action, request, read_data(data), origin, tuple(sorted(named)), seq)
+
+
+def head_of(row: Sequence[Any]) -> Head:
+    """The end or the anchor of a chain. What is no number is 0, and what is no text is empty: no chain ends so."""
+    workspace, number, hash = row
+    return Head(_text(workspace), _number(number), _text(hash))
+
+
+def checkpoint_of(row: Sequence[Any]) -> Checkpoint:
+    """A checkpoint, of which nothing is signed where what should be text is none."""
+    number, body, key, signature = row
+    return Checkpoint(_number(number), _text(body), _text(key), _text(signature))
+
+
+def _number(value: Any) -> int:
+    return value if type(value) is int else 0
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def change_props(change: Change) -> dict[str, Any]:

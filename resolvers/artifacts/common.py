@@ -19,6 +19,8 @@ BATCH: Final = 500
 """Nodes, blobs or documents that are gone through at a time."""
 SLACK: Final = 60_000_000
 """Microseconds by which the clocks of hosts may differ: what happened so long before is looked at again."""
+SEND_SECONDS: Final = 3_600
+"""How long an address that something is sent to opens anything."""
 SHA256: Final = "sha256:"
 MANAGED: Final = "MANAGED"
 REFERENCED: Final = "REFERENCED"

@@ -107,9 +107,15 @@ class Keeper:
             async with self._graph.snapshot(EVERYTHING) as snapshot:
                 page = await snapshot.find(WORKSPACE.name, paging=Paging(100, after))
             for workspace in page.items:
-                done = await collect(self._graph, self._storage, workspace.name, by=self._by, grace=self._grace)
-                _log.info("storage of %s: %d blobs removed, %d kept", workspace.name, done.removed, done.kept)
+                await self._clear(workspace.name)
             after, more = page.cursors[-1] if page.cursors else None, page.has_next
+
+    async def _clear(self, workspace: str) -> None:
+        try:
+            done = await collect(self._graph, self._storage, workspace, by=self._by, grace=self._grace)
+            _log.info("storage of %s: %d blobs removed, %d kept", workspace, done.removed, done.kept)
+        except LinealError as error:
+            _log.warning("storage of %s is not cleared: %s", workspace, error.message)
 
     @asynccontextmanager
     async def _held(self, lease: Lease) -> AsyncIterator[None]:

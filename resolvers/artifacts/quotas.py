@@ -1,4 +1,4 @@
-"""What a workspace keeps, and how much it may: what uploads that are OPEN have announced counts as if it were there."""
+"""What a workspace keeps, and how much it may: what uploads announced and may still send counts as if it were there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 from graph.ontology import UPLOAD
 from graph.port import EVERYTHING, All, Any_, Graph, Node, Order, Prop, Where
 from lineal.errors import LimitExceeded
-from resolvers.artifacts.common import SLACK, blobs_of, find_manifest, pages, workspace_property
+from resolvers.artifacts.common import SEND_SECONDS, SLACK, blobs_of, find_manifest, pages, workspace_property
 from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
@@ -71,7 +71,7 @@ async def admit(graph: Graph, storage: Storage, upload: Node, manifest: Manifest
     if not new or await _surely_fits(graph, storage, workspace, quota):
         return new
     # In this order nothing that comes in meanwhile is left out.
-    promised, unknown = await _promised(graph, storage, workspace)
+    promised, unknown = await _promised(graph, storage, workspace, _last_to_be_sent())
     there = await storage.present(workspace, list(promised))
     lacking = sum(blob.size for blob in promised if blob.sha256 not in there) + unknown
     used = (await usage(storage, workspace, fresh=True)).size
@@ -107,15 +107,19 @@ async def _quota(graph: Graph, workspace: str) -> int | None:
 async def _surely_fits(graph: Graph, storage: Storage, workspace: str, quota: int) -> bool:
     """Whether there is room for all that was announced, even if none of it was there when usage was measured last."""
     known = await usage(storage, workspace)
-    promised, unknown = await _promised(graph, storage, workspace, known.at - SLACK)
+    promised, unknown = await _promised(graph, storage, workspace, min(known.at - SLACK, _last_to_be_sent()))
     return known.size + sum(blob.size for blob in promised) + unknown <= quota
 
 
-async def _promised(graph: Graph, storage: Storage, workspace: str, since: int | None = None) -> tuple[set[Blob], int]:
+def _last_to_be_sent() -> int:
+    """Since when an upload was closed to which something can be sent still, by addresses that it gave out."""
+    return time.time_ns() // 1_000 - SEND_SECONDS * _SECOND - SLACK
+
+
+async def _promised(graph: Graph, storage: Storage, workspace: str, since: int) -> tuple[set[Blob], int]:
     """The blobs of uploads that are OPEN, or were closed since then; and the bytes of those not written down yet."""
-    wanted: Where = Prop("state", "eq", "OPEN")
-    if since is not None:
-        wanted = Any_((wanted, Prop("closedAt", "gte", since)))
+    let_in = Any_((Prop("state", "eq", "COMPLETE"), Prop("newBytes", "gt", 0)))
+    wanted: Where = Any_((Prop("state", "eq", "OPEN"), All((Prop("closedAt", "gte", since), let_in))))
     promised, unknown = set[Blob](), 0
     async with graph.snapshot(EVERYTHING) as snapshot:
         here = All((Prop("workspace", "eq", workspace), wanted))

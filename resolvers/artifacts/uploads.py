@@ -34,6 +34,7 @@ from resolvers.artifacts.common import (
     MANAGED,
     OPEN_TIME,
     OWNERS,
+    SEND_SECONDS,
     blobs_of,
     found,
     listed,
@@ -60,8 +61,6 @@ from storage.manifest import File, Manifest
 from storage.port import Blob, Send, Storage
 
 DEFAULT_NAME: Final = "model"
-SEND_SECONDS: Final = 3_600
-"""How long an address opens anything."""
 LOOK_AHEAD: Final = 2_000
 """Blobs that one page of what is missing looks for in the store, at most."""
 SEALING: Final = 4

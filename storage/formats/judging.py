@@ -134,7 +134,7 @@ SAFE: Final[frozenset[str]] = frozenset(
     )}
     | ESTIMATORS
 )  # fmt: skip
-"""What only builds data, whatever it is called with."""
+"""What only builds data, where it is used as `calling` has it."""
 
 _DANGEROUS_MODULES: Final = frozenset(
     [
@@ -265,18 +265,18 @@ def severity(found: Global) -> Verdict:
         return Verdict.DANGEROUS
     if "?" in {found.module, found.name}:
         return Verdict.UNSCANNED
-    names = {found, _of_python_3(found)}
+    names = {found, in_python_3(found)}
     return max((_judged(each) for each in names), key=lambda one: one.rank)
 
 
-def _of_python_3(found: Global) -> Global:
+def in_python_3(found: Global) -> Global:
     """What the unpickler makes of a name of Python 2."""
     module, name = _compat_pickle.NAME_MAPPING.get((found.module, found.name), (found.module, found.name))
     return Global(_compat_pickle.IMPORT_MAPPING.get(module, module), name)
 
 
 def _judged(found: Global) -> Verdict:
-    if found.module in {"__builtin__", "copy_reg"} and _of_python_3(found) != found:
+    if found.module in {"__builtin__", "copy_reg"} and in_python_3(found) != found:
         return Verdict.SAFE
     if "." in found.name:
         # A name with points goes on through attributes: `sklearn.utils`, `joblib.os.system` is os.system.

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from lineal.errors import LimitExceeded
+from storage.formats import calling
 from storage.formats.judging import is_no_text
 from storage.formats.literals import decoded, key_of, little, number, parsed, unquoted
 from storage.formats.reading import Budget, Stream, Unclear, Unreadable
@@ -23,6 +24,7 @@ from storage.formats.symbols import (
     BIT_GENERATOR,
     COMPUTED,
     DTYPE,
+    FORGOTTEN,
     MARK,
     UNKNOWN,
     WRAPPER,
@@ -191,7 +193,7 @@ class Machine:
                 # Whoever loads it may use one memo for all.
                 raise Unclear("the pickle recalls what one before it remembered")
             raise Unreadable("the pickle recalls what it did not remember")
-        value = self._memo.get(key, UNKNOWN)
+        value = self._memo.get(key, FORGOTTEN)
         self._taken(value)
         self.push(value)
 
@@ -200,7 +202,7 @@ class Machine:
         self._things -= 1
         if self._things < 0:
             self.doubt("it has more parts than are remembered")
-            thing = UNKNOWN
+            thing = FORGOTTEN
         self.push(thing)
 
     # ── What a pickle does ────────────────────────────────────────────────────────────────────────
@@ -232,12 +234,14 @@ class Machine:
                 self.doubt("it makes an array as joblib does not")
         elif isinstance(args, tuple) and WRAPPER in args:
             self.doubt("it hands over joblib's arrays")
+        if isinstance(maker, Global) and not calling.may_call(maker, args, self.budget.step, new=new):
+            self.doubt("it calls something as no pickler does")
         self.push_thing(Made(maker, args))
 
     def called(self) -> None:
         """What is on the stack is given something, which is a call if it was made. Nothing else has a say in it."""
         self.calls += 1
-        if isinstance(self.top(), Global | Persistent) or self.top() is UNKNOWN:
+        if isinstance(self.top(), Global | Persistent) or self.top() in (UNKNOWN, FORGOTTEN):
             self.doubt("it changes what it did not make")
 
     def build(self, state: Any) -> None:
@@ -250,6 +254,8 @@ class Machine:
             if self.joblib:
                 self._array(made, state)
             return
+        if not calling.may_build(made, state, self.budget.step):
+            self.doubt("it gives something a state as no pickler does")
         if isinstance(state, tuple) and len(state) == 2:
             if made.maker != BIT_GENERATOR and not _only_attributes(state[1]):
                 self.doubt("it sets more than attributes")
@@ -295,7 +301,7 @@ def _only_attributes(slots: Any) -> bool:
     """Whether the second half of a state sets nothing that changes what a thing is, such as `__class__`."""
     if isinstance(slots, dict):
         return all(isinstance(key, str) and not key.startswith("__") for key in slots)
-    return not isinstance(slots, Made | Persistent) and slots is not UNKNOWN
+    return not isinstance(slots, Made | Persistent) and slots not in (UNKNOWN, FORGOTTEN)
 
 
 _OPCODES: Final = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
@@ -345,15 +351,20 @@ def _newobj(machine: Machine, _: Any) -> None:
 
 
 def _newobj_ex(machine: Machine, _: Any) -> None:
-    _, args, maker = machine.pop(), machine.pop(), machine.pop()
+    named, args, maker = machine.pop(), machine.pop(), machine.pop()
+    if named != {}:
+        machine.doubt("it calls something with arguments by name")
     machine.call(maker, args)
 
 
 def _add(machine: Machine, values: list[Any]) -> None:
     target = machine.top()
     if isinstance(target, list):
-        target.extend(values if machine.keep(len(values)) else ())
+        kept = machine.keep(len(values))
+        target.extend(values if kept else (FORGOTTEN,) if values else ())
     else:
+        if isinstance(target, Made) and not calling.may_add(target):
+            machine.doubt("it adds to what is no list")
         machine.called()
 
 
@@ -362,6 +373,8 @@ def _set(machine: Machine, values: list[Any]) -> None:
     if not isinstance(target, dict):
         machine.called()
     if isinstance(target, Made):
+        if not calling.may_set(target):
+            machine.doubt("it puts items into what is no dictionary")
         target.items = {} if target.items is None else target.items
         target = target.items
     if isinstance(target, dict):
@@ -371,7 +384,9 @@ def _set(machine: Machine, values: list[Any]) -> None:
                 target[key] = value
             else:
                 # Whoever asks this dictionary for something has to know that there was more.
-                target[UNKNOWN] = UNKNOWN
+                forgotten = FORGOTTEN if calling.is_telling(key, value) else UNKNOWN
+                if target.get(forgotten) is not FORGOTTEN:
+                    target[forgotten] = UNKNOWN if calling.is_plain(value) else FORGOTTEN
 
 
 def _set_item(machine: Machine, _: Any) -> None:

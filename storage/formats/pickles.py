@@ -15,6 +15,7 @@ import re
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import prod
 from typing import Any, Final
 
@@ -206,28 +207,31 @@ def _tar(file: File) -> Iterator[File]:
 
 def _arrays(file: File, found: Found) -> None:
     """NumPy's arrays, one after another: where its items are objects, an array is a pickle."""
-    if file.locate is None:
-        raise Unclear("it has packed arrays, which are not looked into")
-    start = 0
-    while start < file.size:
+    stream = file.stream()
+    while stream.peek(1):
         file.budget.step(100)
-        rest = File(file.budget, file.path, file.label, file.size - start, locate=lambda at=start: file.start + at)  # type: ignore[misc]
-        header, begin = _header(rest)
+        header = _header(stream)
         if (size := dtype_size(header["descr"])) is None:
             raise Unclear("it is an array of a type that is not known")
-        start += begin
         if size == 0:
-            rest = File(file.budget, file.path, file.label, file.size - start, locate=lambda at=start: file.start + at)  # type: ignore[misc]
+            start = stream.position
+            rest = File(file.budget, file.path, file.label, file.size - start, unpack=partial(_from, file, start))
             _pickles(rest, found, sure=True)
             return
-        start += size * prod(header["shape"])
-    if start > file.size:
-        raise Unclear("it is an array that ends early")
+        try:
+            stream.skip(size * prod(header["shape"]))
+        except Unreadable as error:
+            raise Unclear("it is an array that ends early") from error
 
 
-def _header(file: File) -> tuple[dict[str, Any], int]:
-    """What an array says of itself, and where its items begin."""
+def _from(file: File, start: int) -> Stream:
     stream = file.stream()
+    stream.skip(start)
+    return stream
+
+
+def _header(stream: Stream) -> dict[str, Any]:
+    """What an array says of itself, before its items begin."""
     start = stream.exactly(8)
     size = int.from_bytes(stream.exactly(2 if start[6] == 1 else 4), "little")
     if start[:6] != b"\x93NUMPY" or size > _MAX_HEADER:
@@ -240,7 +244,7 @@ def _header(file: File) -> tuple[dict[str, Any], int]:
         raise Unclear("its header is not read")
     if not (isinstance(header["shape"], tuple) and all(type(each) is int and each >= 0 for each in header["shape"])):
         raise Unclear("its header is not read")
-    return header, stream.position
+    return header
 
 
 # ── Pickles ───────────────────────────────────────────────────────────────────────────────────────

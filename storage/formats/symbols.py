@@ -18,6 +18,8 @@ class _Symbol:
 
 UNKNOWN: Final = _Symbol()
 MARK: Final = _Symbol()
+FORGOTTEN: Final = _Symbol()
+"""What may have been anything, where an UNKNOWN is a number or bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from graph.port import Hop
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
+from resolvers.artifacts.common import SEND_SECONDS
 from resolvers.artifacts.quotas import usage
-from resolvers.artifacts.uploads import abort_upload, begin_upload
+from resolvers.artifacts.uploads import abort_upload, begin_upload, missing
 from resolvers.reading import all_links
 from tests.artifacts.conftest import Registry, described
 from tests.storage.storing import some
@@ -206,6 +208,23 @@ async def test_what_open_uploads_have_announced_counts_against_the_quota(registr
     await registry.complete(first)
     with pytest.raises(LimitExceeded):
         await registry.begin((await registry.version()).id, {"d": b"d"})
+
+
+async def test_what_closed_uploads_may_still_send_counts_against_the_quota(registry: Registry) -> None:
+    await registry.set_workspace(quotaBytes=1_000)
+    first = await registry.begin((await registry.version()).id, {"a": some(900, 1)})
+    async with registry.operation() as op:
+        sends = (await missing(op, first, first=1, after=None)).items[0].sends
+        await abort_upload(op, address=first.id)
+    with pytest.raises(LimitExceeded, match="beside 900 that other uploads have announced"):
+        await registry.begin((await registry.version()).id, {"b": some(900, 2)})
+    for send in sends:
+        assert (await registry.store.put(send, some(900, 1))).is_success
+    assert (await usage(registry.storage, "default", fresh=True)).size == 900
+    # Once its addresses are of no use any more, nothing is kept free for it.
+    await registry.set(first.id, closedAt=time.time_ns() // 1_000 - 2 * SEND_SECONDS * 1_000_000)
+    with pytest.raises(LimitExceeded, match="it keeps 900, and 900 more do not fit"):
+        await registry.begin((await registry.version()).id, {"b": some(900, 2)})
 
 
 async def test_of_uploads_that_begin_at_once_no_more_are_let_in_than_fit(registry: Registry) -> None:

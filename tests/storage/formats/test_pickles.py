@@ -12,6 +12,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -144,11 +145,11 @@ def test_a_tar_that_readers_take_differently_is_unscanned() -> None:
     assert scan("a.tar.gz", gzip.compress(without_magic(tar(HARM)))).pickles is Verdict.UNSCANNED
 
 
-def zipped(data: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
+def zipped(data: bytes, method: int = zipfile.ZIP_STORED, name: str = "data.pkl") -> bytes:
     """A zip archive with a member."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
-        archive.writestr("data.pkl", data)
+        archive.writestr(name, data)
     return buffer.getvalue()
 
 
@@ -156,6 +157,24 @@ def test_an_archive_within_what_is_packed_is_unscanned() -> None:
     assert scan("a.zip", zipped(zipped(HARM), zipfile.ZIP_DEFLATED)).pickles is Verdict.UNSCANNED
     assert scan("a.gz", gzip.compress(zipped(HARM))).pickles is Verdict.UNSCANNED
     assert scan("a.zip", zipped(zipped(HARM))).pickles is Verdict.DANGEROUS
+
+
+def array(descr: str, shape: tuple[int, ...], items: bytes) -> bytes:
+    """A file of NumPy's with one array."""
+    header = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + items
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_arrays_are_looked_into_where_they_are_packed(method: int) -> None:
+    numbers = array("<f8", (3, 1_000), b"." * 24_000)
+    assert scan("a.npz", zipped(numbers, method, "a.npy")).pickles is Verdict.NONE
+    assert scan("a.npz", zipped(numbers * 2, method, "a.npy")).pickles is Verdict.NONE
+    assert scan("a.npz", zipped(numbers[:-1], method, "a.npy")).pickles is Verdict.UNSCANNED
+    assert scan("a.npz", zipped(numbers + HARM, method, "a.npy")).pickles is Verdict.UNSCANNED
+    assert scan("a.npz", zipped(array("|O", (1,), pickle.dumps([1])), method, "a.npy")).pickles is Verdict.SAFE
+    assert scan("a.npz", zipped(numbers + array("|O", (1,), HARM), method, "a.npy")).pickles is Verdict.DANGEROUS
+    assert scan("a.npy.gz", gzip.compress(array("|O", (1,), HARM))).pickles is Verdict.DANGEROUS
 
 
 def test_a_zip_with_two_directories_is_unscanned() -> None:
@@ -286,6 +305,94 @@ def test_a_name_is_safe_only_if_it_is_listed(module: str, name: str) -> None:
 )
 def test_what_no_pickler_writes_is_unscanned(data: bytes) -> None:
     assert scan("model.pkl", b"\x80\x04" + data).pickles is Verdict.UNSCANNED
+
+
+def instance(module: str, name: str, **state: bytes) -> bytes:
+    """The opcodes that make an instance with attributes."""
+    items = b"".join(text(key) + value for key, value in state.items())
+    return imported(module, name) + b")\x81}(" + items + b"ub"
+
+
+PIPELINE = instance("sklearn.pipeline", "Pipeline", steps=b"]", memory=b"N")
+SCORER = instance("sklearn.metrics._scorer", "_PassthroughScorer", _estimator=b"N")
+HOOKED = instance("sklearn.linear_model._base", "LinearRegression", coef_=SCORER)
+OBJECT = imported("builtins", "object")
+TREE = ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        imported("copyreg", "_reconstructor") + PIPELINE + HOOKED + text("/path") + b"\x87R",
+        imported("copyreg", "_reconstructor") + PIPELINE + OBJECT + b"N\x87R",
+        imported("copyreg", "_reconstructor") + imported("sklearn.svm._classes", "SVC") * 2 + b"N\x87R",
+        imported("copyreg", "_reconstructor") + imported("sklearn.utils", "Bunch") + imported("builtins", "dict")
+        + HOOKED + b"\x87R",
+        imported("numpy._core.multiarray", "_reconstruct") + PIPELINE + b"K\0\x85C\x01b\x87R",
+        imported("numpy.ma.core", "_mareconstruct") + b"(" + imported("numpy", "ndarray") + PIPELINE
+        + b"K\0\x85C\x01btR",
+        imported("sklearn.neighbors._kd_tree", "newObj") + PIPELINE + b"\x85R",
+        imported("numpy.random._pickle", "__generator_ctor") + PIPELINE + SCORER + b"\x86R",
+        imported("collections", "defaultdict") + SCORER + b"\x85R",
+        imported("collections", "OrderedDict") + HOOKED + b"\x85R",
+        imported("builtins", "list") + PIPELINE + b"\x85R",
+        imported("builtins", "str") + PIPELINE + b"\x85R",
+        imported("numpy", "mean") + PIPELINE + b"\x85R",
+        imported("sklearn.metrics._regression", "r2_score") + b"]]\x86R",
+        imported("sklearn.pipeline", "Pipeline") + b"]\x85R",
+        imported("sklearn.svm._classes", "SVC") + b")}" + text("a") + b"Ns\x92",
+    ],
+    ids=[
+        "class and base", "class", "base", "items", "array's class", "array's base", "new", "generator", "factory",
+        "mapping", "iterated", "text", "numpy's function", "metric", "constructor", "arguments by name",
+    ],
+)  # fmt: skip
+def test_what_calls_its_arguments_is_safe_only_with_classes_that_are_imported_and_with_data(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        instance("sklearn.svm._classes", "SVC", __new__=SCORER),
+        instance("sklearn.svm._classes", "SVC", __setstate__=SCORER),
+        instance("sklearn.svm._classes", "SVC", append=SCORER),
+        instance("sklearn.svm._classes", "SVC", get_params=SCORER),
+        instance("sklearn.svm._classes", "SVC", _sklearn_version=PIPELINE),
+        instance("sklearn.isotonic", "IsotonicRegression", X_thresholds_=PIPELINE, y_thresholds_=text("/path")),
+        instance("sklearn.isotonic", "IsotonicRegression", _build_f=SCORER),
+        instance(*TREE, nodes=HOOKED),
+        instance("collections", "OrderedDict", keys=SCORER),
+        imported("sklearn.svm._classes", "SVC") + b")\x81" + PIPELINE + b"b",
+        imported("sklearn.svm._classes", "SVC") + b")\x81N}" + text("coef_") + b"Ns\x86b",
+        imported("sklearn.svm._classes", "SVC") + b")\x81}N" + text("x") + b"sb",
+        imported("sklearn.frozen._frozen", "FrozenEstimator") + b")\x81" + text("/path") + b"a",
+        imported("sklearn.frozen._frozen", "FrozenEstimator") + b")\x81(" + text("/path") + b"e",
+        imported("sklearn.frozen._frozen", "FrozenEstimator") + b")\x81(" + text("/path") + b"\x90",
+        imported("sklearn.pipeline", "Pipeline") + b")\x81" + text("a") + b"Ns",
+        imported("torch.jit._pickle", "restore_type_tag") + HOOKED + b"N\x86R" + text("/path") + b"a",
+    ],
+    ids=[
+        "new", "state", "append", "method", "version", "thresholds", "builder", "nodes", "keys", "made state",
+        "slots", "no text", "append", "extend", "add", "item", "given back",
+    ],
+)  # fmt: skip
+def test_an_instance_is_safe_only_with_plain_attributes_that_are_no_methods(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.UNSCANNED
+
+
+def test_attributes_that_are_too_many_to_remember_do_not_hide_a_method() -> None:
+    many = b"](" + b"N" * 150_000 + b"e0](" + b"N" * 60_000 + b"e0"
+    harmless = instance("sklearn.svm._classes", "SVC", coef_=b"N", gamma=text("scale"))
+    assert scan("model.pkl", b"\x80\x04" + many + harmless + b".").pickles is Verdict.SAFE
+    hidden = instance("sklearn.svm._classes", "SVC", coef_=b"N", __setstate__=SCORER)
+    assert scan("model.pkl", b"\x80\x04" + many + hidden + b".").pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_what_python_itself_makes_of_collections_is_safe(protocol: int) -> None:
+    value = [OrderedDict(a=[1]), defaultdict(list, {"a": [1]}), deque([1, 2], 3), Counter("ab"), {1, 2}, slice(1, 2)]
+    assert scan("model.pkl", pickle.dumps(value, protocol)).pickles is Verdict.SAFE
 
 
 def test_a_name_that_a_name_gave_is_dangerous() -> None:
