@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from auth.caller import named
 from graph.port import MAX_DEPTH, MAX_LINEAGE, Direction, Graph, Hop, NewEdge, NewNode, Node, Paging, Snapshot
 from lineal import demo
+from lineal.errors import PreconditionFailed
 from resolvers import reading
+from resolvers.lifecycle.declaring import declare_gate
 from resolvers.lifecycle.marked import affected, last_marked, marked
 from resolvers.lifecycle.marking import mark_dataset, unmark
 from resolvers.operation import Operation
+from resolvers.writing.lifecycle import set_stage
 from tests import building
+from tests.conftest import count
 from tests.test_demo import expected
 
 
@@ -54,6 +60,12 @@ async def test_marking_nq_names_and_tells_all_that_came_of_it_and_unmarking_tell
         assert set(told) == {*came.models, *(node.id for node in came.deployments)}
         assert all(notice.props["text"].startswith("datasets:/NQ was marked CONTAMINATED") for notice in notices)
 
+        await declare_gate(op, name="clean", stage="Production", conditions=[{"type": "cleanData"}])
+        chosen = [node.id for node in came.versions][:: count(20, 1)]
+        for id in chosen:
+            with pytest.raises(PreconditionFailed):
+                await set_stage(op, version=id, stage="Production")
+
         lifted = await unmark(op, address=mark.id, reason="they are not")
         was = (await last_marked(op, [lifted]))[mark.id]
         assert (await marked(op))[0] == []
@@ -61,3 +73,5 @@ async def test_marking_nq_names_and_tells_all_that_came_of_it_and_unmarking_tell
         (before,) = (await marked(op, as_of=was.until - 1))[0]
         assert before[0].of.name == demo.DATASET
         assert len(await everything(await op.snapshot(), "Notice")) == 2 * (314 + 7)
+        for id in chosen:
+            await set_stage(op, version=id, stage="Production")

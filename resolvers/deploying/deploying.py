@@ -23,7 +23,7 @@ from resolvers.deploying.plans import (
     weight_of,
 )
 from resolvers.deploying.sources import FILES, NoFiles, refuse_unfit
-from resolvers.lifecycle.findings import keep
+from resolvers.lifecycle.findings import kept as kept_of
 from resolvers.lifecycle.gates import pass_gate
 from resolvers.operation import Operation
 from resolvers.reading import all_links
@@ -476,7 +476,7 @@ async def _pass_gates(tx: Transaction, node: Node, environment: str | None, told
             override=told.override,
             field=f"serves[{i}].version",
         )
-        for name, value in (await keep(tx, verdict, version.workspace)).items():
+        for name, value in kept_of(verdict).items():
             if name == "verdict":
                 kept.setdefault(name, {})[version.id] = value
             else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graph.naming import addresses
-from graph.port import Node, Snapshot, Transaction, View
+from graph.port import Node, Snapshot, View
 from graph.recording import canonical
 from resolvers.lifecycle.targets import Target
 
@@ -127,11 +127,6 @@ def kept(verdict: Verdict) -> dict[str, Any]:
     if not verdict.overridden:
         return {"verdict": told}
     return {"overridden": True, "verdict": {"override": verdict.override, **told}}
-
-
-async def keep(_tx: Transaction, verdict: Verdict, _workspace: str) -> dict[str, Any]:
-    """As `kept`."""
-    return kept(verdict)
 
 
 def _fitting(found: Sequence[Found]) -> list[dict[str, Any]]:
