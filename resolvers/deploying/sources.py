@@ -57,17 +57,19 @@ class NoFiles:
 
     async def files(self) -> Sequence[File]:
         """Raises PreconditionFailed: there are none."""
-        raise PreconditionFailed(
-            "the version has no files that Lineal keeps: push them, or take a target that needs none"
-        )
+        raise _nothing()
 
     def read(self, file: File) -> AsyncIterator[bytes]:
-        """There is nothing to read."""
-        raise NotImplementedError
+        """Raises PreconditionFailed, as `files`."""
+        raise _nothing()
 
     async def link(self, file: File, seconds: int) -> str:
-        """There is nothing to link to."""
-        raise NotImplementedError
+        """Raises PreconditionFailed, as `files`."""
+        raise _nothing()
+
+
+def _nothing() -> PreconditionFailed:
+    return PreconditionFailed("the version has no files that Lineal keeps: push them, or take a target that needs none")
 
 
 Source = ArtifactSource | NoFiles
