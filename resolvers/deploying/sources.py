@@ -59,11 +59,11 @@ class NoFiles:
         """Raises PreconditionFailed: there are none."""
         raise _nothing()
 
-    def read(self, file: File) -> AsyncIterator[bytes]:
+    def read(self, file: File) -> AsyncIterator[bytes]:  # noqa: ARG002
         """Raises PreconditionFailed, as `files`."""
         raise _nothing()
 
-    async def link(self, file: File, seconds: int) -> str:
+    async def link(self, file: File, seconds: int) -> str:  # noqa: ARG002
         """Raises PreconditionFailed, as `files`."""
         raise _nothing()
 
