@@ -105,6 +105,7 @@ class Artifact(Node):
     imports: list[str] | None = prop()
     signature: str | None = prop()
     signed_by: str | None = prop()
+    unsigned: list[str] = prop(absent=())
     cold: bool | None = prop()
     retain_until: DateTime | None = prop()
     orphaned_at: DateTime | None = prop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from auth.roles import Role
 from graph.ontology import ARTIFACT
@@ -16,6 +16,12 @@ from resolvers.writing.command import command, procedure
 from storage.manifest import Manifest
 from storage.port import Storage
 from storage.signing import MAX_BUNDLE, State, Trusted, Verified, verify
+from storage.signing.statement import GIT, SIGNATURE, ignores
+
+NEVER_SIGNED: Final = frozenset({*GIT, SIGNATURE})
+"""What no signature has, by the specification."""
+MAX_UNSIGNED: Final = 100
+"""Paths that an artifact keeps of what its signature leaves out."""
 
 
 @procedure
@@ -84,5 +90,12 @@ async def _judged(bundle: bytes, manifest: Manifest, trusted: Trusted) -> Verifi
 
 
 def _props(verified: Verified) -> dict[str, Any]:
+    """What an artifact has of its signature.
+
+    One that leaves out files by its maker's will vouches for the others alone: whoever has it could put anything into
+    the place of those, so that the artifact as a whole is not vouched for.
+    """
+    unsigned = [path for path in verified.unsigned if not ignores(NEVER_SIGNED, path)]
+    state = State.UNTRUSTED if verified.state is State.VALID and unsigned else verified.state
     signer = f"{verified.signer} ({verified.issuer})" if verified.issuer else verified.signer
-    return {"signature": verified.state.value, "signedBy": signer or None}
+    return {"signature": state.value, "signedBy": signer or None, "unsigned": unsigned[:MAX_UNSIGNED] or None}

@@ -178,6 +178,22 @@ async def test_a_workspace_may_ask_for_signatures_before_names_lead_to_a_version
         await set_stage(op, version=version.id, stage="production")
 
 
+async def test_a_signature_that_leaves_files_out_does_not_vouch_for_the_artifact(registry: Registry) -> None:
+    private, public = key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    files = {**FILES, "notes/a": b"anything", ".gitattributes": b"* lfs"}
+    _, artifact = await registry.push(files)
+    _, plain = await registry.push({**FILES, ".gitattributes": b"* lfs"}, model="models:/plain")
+    async with registry.operation() as op:
+        left_out = sign(manifest_of(files), key_signer(private), ignore=["notes"]).decode()
+        signed = await attach_signature(op, address=artifact.id, bundle=left_out)
+        assert (signed.props["signature"], signed.props["unsigned"]) == ("UNTRUSTED", ["notes/a"])
+        whole = sign(manifest_of({**FILES, ".gitattributes": b"* lfs"}), key_signer(private)).decode()
+        signed = await attach_signature(op, address=plain.id, bundle=whole)
+        assert signed.props["signature"] == "VALID"
+        assert "unsigned" not in signed.props
+
+
 async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(registry: Registry) -> None:
     private, public = key()
     registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
