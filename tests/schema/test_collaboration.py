@@ -336,6 +336,8 @@ NOTED = '{ audit(workspace: "vision", noted: true) { nodes { action by data } } 
 
 async def said(team: Team, caller: Caller, action: str) -> list[dict[str, Any]]:
     """What was noted of this action in the chain of "vision", the latest first, as the caller is shown it."""
+    while await team.graph.sequence():
+        pass
     nodes = (await team(caller, NOTED))["audit"]["nodes"]
     return [node["data"]["noted"] for node in nodes if node["action"] == action]
 
