@@ -28,7 +28,7 @@ CLIENT: Final = "lineal"
 EVERY: Final = "all"
 SHORTEST: Final = 60
 LONGEST: Final = 366 * 24 * 3600
-UNBOUNDED: Final = (ADMIN, "directory:write")
+UNBOUNDED: Final = (ADMIN, "directory:write", "monitor:read")
 """Scopes that reach beyond any workspace: a token for some workspaces holds none of them."""
 
 ISSUER: Final = Issuer(

@@ -120,29 +120,26 @@ class Sequencer:
         try:
             while True:
                 try:
-                    more = await self._step()
+                    await self._step()
                 except LinealError as error:
                     _log.warning("changes wait for their order", reason=error.message)
                     self._lease = None
                     await asyncio.sleep(BACK_OFF)
                 else:
-                    await asyncio.sleep(0 if more else SEQUENCE_EVERY if self._lease else BACK_OFF)
+                    await asyncio.sleep(SEQUENCE_EVERY if self._lease else BACK_OFF)
         finally:
             if self._lease is not None:
                 with suppress(LinealError):
                     await self._graph.release(self._lease)
 
-    async def _step(self) -> bool:
-        """Whether there may be more at once. The lease is claimed again at half its time."""
+    async def _step(self) -> None:
+        """Sequence what waits, if the lease is held. It is claimed again at half its time."""
         now = asyncio.get_running_loop().time()
         if self._lease is None or now > self._renewed + LEASE_SECONDS / 2:
             self._lease = await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
             self._renewed = now
-        if self._lease is None:
-            return False
-        count = await self._graph.sequence(self._lease)
-        self._telemetry.sequenced.inc(count)
-        return count > 0
+        if self._lease is not None:
+            self._telemetry.sequenced.inc(await self._graph.sequence(self._lease))
 
 
 def connectors_of(settings: Settings) -> Connectors:

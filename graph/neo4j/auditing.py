@@ -109,8 +109,8 @@ class Auditing(Snapshot):
     async def chain(self, workspace: str, *, after: int = 0, limit: int = 1_000) -> list[Entry]:
         body = f"""
             MATCH (e:Entry {{workspace: $workspace}}) WHERE e.number > $after
-            WITH e ORDER BY e.number LIMIT $limit
-            MATCH (c:Change {{seq: e.seq}}) RETURN collect({ENTRY}) AS result"""
+            MATCH (c:Change {{seq: e.seq}}) WITH e, c ORDER BY e.number LIMIT $limit
+            RETURN collect({ENTRY}) AS result"""
         rows = await self._ask("chain", body, {"workspace": workspace, "after": after, "limit": limit})
         return sorted((_entry(row) for row in rows), key=lambda e: e.number)
 

@@ -53,20 +53,20 @@ async def test_a_token_for_workspaces_is_bound_to_them_and_holds_no_scope_that_r
 ) -> None:
     caller = await ask(own, own.token(workspaces=["vision"]))
     assert caller.bounded
-    assert caller.scopes == SCOPES.keys() - {"admin", "directory:write"}
+    assert caller.scopes == SCOPES.keys() - {"admin", "directory:write", "monitor:read"}
     assert not (await ask(own, own.token())).bounded
 
 
-@pytest.mark.parametrize("scopes", [["admin"], ["all"], ["model:read", "directory:write"]])
+@pytest.mark.parametrize("scopes", [["admin"], ["all"], ["model:read", "directory:write"], ["monitor:read"]])
 def test_a_scope_that_no_workspace_bounds_is_refused_beside_workspaces(own: LocalIssuer, scopes: list[str]) -> None:
-    with pytest.raises(InvalidArgument, match=r"scope: (admin|directory:write) is not bounded by workspaces"):
+    with pytest.raises(InvalidArgument, match=r"scope: (admin|directory:write|monitor:read) is not bounded by workspaces"):
         own.token(scopes=scopes, workspaces=["vision"])
 
 
 async def test_a_token_that_says_both_a_workspace_and_admin_is_no_admins(own: LocalIssuer) -> None:
     claims = {**jwt.decode(own.token(scopes=["all"]), own._key, ["Ed25519"]).claims, local.WORKSPACES: ["vision"]}
     token = jwt.encode({"typ": "at+jwt", "alg": "Ed25519", "kid": own._kid}, claims, own._key, ["Ed25519"])
-    assert (await ask(own, token)).scopes == SCOPES.keys() - {"admin", "directory:write"}
+    assert (await ask(own, token)).scopes == SCOPES.keys() - {"admin", "directory:write", "monitor:read"}
 
 
 async def test_no_workspace_is_not_every_workspace(own: LocalIssuer) -> None:

@@ -161,6 +161,15 @@ async def test_a_removed_entry_or_change_leaves_a_gap(graph: Graph, tamper: Tamp
     assert broken(found) == [2, 5]
 
 
+async def test_entries_whose_changes_are_gone_do_not_look_like_the_end_of_a_chain(graph: Graph, tamper: Tamper) -> None:
+    for n in range(4):
+        await create_in(graph, "default", name=f"m{n}")
+    await chains(graph)
+    await tamper("DELETE FROM change WHERE seq < 3", "MATCH (c:Change) WHERE c.seq < 3 DETACH DELETE c", {})
+    async with graph.snapshot() as snapshot:
+        assert [entry.number for entry in await snapshot.chain("default", limit=2)] == [3, 4]
+
+
 async def test_swapped_changes_have_each_others_hashes(graph: Graph, tamper: Tamper) -> None:
     for n in range(4):
         await create_in(graph, "default", name=f"m{n}")

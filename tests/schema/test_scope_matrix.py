@@ -244,6 +244,51 @@ async def test_every_mutation_is_refused_whole_without_what_the_table_says(sqlit
             assert not refused or result.data is None
 
 
+def _given(type_: Any) -> Iterator[tuple[str, str, Ways]]:
+    """For every field of an input type, and of those nested in it: its coordinate, a value with it, what that needs."""
+    named = get_named_type(type_)
+    if isinstance(named, GraphQLInputObjectType):
+        required = {n: _literal(f.type) for n, f in named.fields.items() if is_required_input_field(f)}
+        for name, field in named.fields.items():
+            own = _input_ways(named.name, name)
+            below = [(f"{named.name}.{name}", _literal(field.type), FREE), *_given(field.type)]
+            for coordinate, value, ways in below:
+                shown = ", ".join(f"{n}: {v}" for n, v in (required | {name: value}).items())
+                yield coordinate, f"{{{shown}}}", _both(own, ways)
+
+
+async def test_every_field_of_a_mutations_input_needs_what_the_table_says(sqlite_graph: Graph, story: Story) -> None:
+    gated = set()
+    for name, field in TYPES["Mutation"].fields.items():
+        for argument, type_ in ((n, a.type) for n, a in field.args.items()):
+            for coordinate, value, own in _given(type_):
+                ways = _both(_ways("Mutation", name), own)
+                gated |= {coordinate} if own != FREE else set()
+                text = f"mutation {{ {_call(name, field, **{argument: value})} {{ __typename }} }}"
+                # Who holds what the mutation itself needs, or lacks one scope of what is needed.
+                for scopes in {*_ways("Mutation", name), *(way - {one} for way in ways for one in way), *ways}:
+                    if _open(ways, scopes) and own == FREE:
+                        continue
+                    result = await execute(SCHEMA, sqlite_graph, text, caller=Caller("ann", scopes, workspaces=None))
+                    refused = any("requiredScopes" in (e.extensions or {}) for e in result.errors or ())
+                    assert refused != _open(ways, scopes), (text, sorted(scopes))
+                    assert not refused or result.data is None
+    assert {line for line in INPUTS if line.split(".")[0].endswith("Input")} <= gated
+
+
+async def test_every_field_of_what_a_mutation_gives_needs_what_the_table_says(
+    sqlite_graph: Graph, story: Story
+) -> None:
+    for name, field in TYPES["Mutation"].fields.items():
+        payload = get_named_type(field.type)
+        for key, given in payload.fields.items():
+            ways = _ways(payload.name, key)
+            text = f"mutation {{\n{_call(name, field)} {{\n{key}{_below(given)}\n}}\n}}"
+            for scopes in {way | PLAIN - {one} for way in _ways("Mutation", name) for one in SCOPES}:
+                denied = await _denied(sqlite_graph, text, scopes)
+                assert denied == (set() if _open(ways, scopes) else {3}), (text, sorted(scopes))
+
+
 def test_what_is_gated_can_be_null() -> None:
     for name, type_ in TYPES.items():
         if isinstance(type_, (GraphQLObjectType, GraphQLInterfaceType)) and not name.startswith("__"):

@@ -348,5 +348,5 @@ def _caller(rng: Random, world: Dump) -> Caller:
     places = [p.name for p in world.of_kind("Workspace") if rng.random() < 0.1]
     if sort < 0.4:
         within = frozenset(places) | {rng.choice(world.of_kind("Workspace")).name}
-        return Caller(person.name, scopes - {ADMIN, "directory:write"}, workspaces=within, bounded=True)
+        return Caller(person.name, scopes - {ADMIN, "directory:write", "monitor:read"}, workspaces=within, bounded=True)
     return Caller(person.name, scopes, teams=frozenset(teams), workspaces=frozenset(places))
