@@ -44,6 +44,7 @@ from resolvers.artifacts.verifying import verify_managed
 from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
+from resolvers.lifecycle.expiring import expiring
 from resolvers.operation import Operation
 from schema.view import create_graphql_app
 from serving.targets import load as load_targets
@@ -256,6 +257,7 @@ def create_app(
                 checkpointer(settings, graph, logging.accept_request_id(None)).run(),
                 keeper(settings, graph, bytes_).run(),
                 reconciler(settings, graph, storage, targets).run(),
+                expiring(graph, by=named("approvals").name),
             ]
             if not is_embedded(settings.graph):
                 background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())

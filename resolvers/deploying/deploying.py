@@ -13,8 +13,8 @@ from graph.address import Address
 from graph.ontology import DEPLOYMENT, MODEL_VERSION
 from graph.port import Hop, Node, Order, Paging, Prop, Transaction
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
-from resolvers.deploying.plans import REVISIONS, SPECIFIED, plans_of, weight_of
-from resolvers.deploying.revising import Call, Told, begin, revise, target_node
+from resolvers.deploying.plans import REVISIONS, SPECIFIED, Plan, plans_of, weight_of
+from resolvers.deploying.revising import Call, Told, begin, close, revise, target_node
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import Command
@@ -93,12 +93,12 @@ async def deploy(
         if target is None:
             raise InvalidArgument(f"target: the deployment {name!r} is new; say where it shall run", field="target")
         return await begin(call, address, told, target=target, environment=environment, props=props)
-    _refuse_unmanaged(found)
+    before, _ = await _present(tx, found.id)
     await _refuse_elsewhere(tx, found, target, environment)
     if props:
         draft.set(found.id, props)
         await draft.save()
-    return await revise(call, found, told)
+    return await revise(call, before.deployment, told, before)
 
 
 @deploying("canary")
@@ -120,7 +120,8 @@ async def canary(
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     beside = draft.want(version, "version", MODEL_VERSION.name)
     await draft.find()
-    node, told = await _present(call.tx, deployment)
+    before, told = await _present(call.tx, deployment.id)
+    node = before.deployment
     assert beside.node is not None
     number = int(beside.node.props["number"])
     mains = [node for node, _ in told.served if int(node.props["number"]) != told.canary]
@@ -139,6 +140,7 @@ async def canary(
         call,
         node,
         Told(served, "CANARY", reason, told.resources, told.settings, canary=number, override=override),
+        before,
     )
 
 
@@ -154,14 +156,14 @@ async def promote(
     draft = Draft(call.tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     await draft.find()
-    node, told = await _present(call.tx, deployment)
+    before, told = await _present(call.tx, deployment.id)
+    node = before.deployment
     tried = [node for node, _ in told.served if int(node.props["number"]) == told.canary]
     if not tried:
         msg = f"deployment: {node.name!r} has no canary to promote; it serves {len(told.served)} version(s)"
         raise PreconditionFailed(msg, field="deployment")
-    return await revise(
-        call, node, Told([(tried[0], 1.0)], "PROMOTE", reason, told.resources, told.settings, override=override)
-    )
+    promoted = Told([(tried[0], 1.0)], "PROMOTE", reason, told.resources, told.settings, override=override)
+    return await revise(call, node, promoted, before)
 
 
 @deploying("rollBack")
@@ -174,7 +176,8 @@ async def roll_back(call: Call, *, address: str, to: int | None = None, reason: 
     draft = Draft(call.tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     await draft.find()
-    node, told = await _present(call.tx, deployment)
+    before, told = await _present(call.tx, deployment.id)
+    node = before.deployment
     revision, served = await _restorable(call.tx, node, to, told)
     return await revise(
         call,
@@ -188,31 +191,35 @@ async def roll_back(call: Call, *, address: str, to: int | None = None, reason: 
             canary=revision.props.get("canary"),
             restores=int(revision.props["number"]),
         ),
+        before,
     )
 
 
 @deploying("stopDeployment")
 async def stop_deployment(call: Call, *, address: str, reason: str | None = None) -> str:
-    """Have nothing served any more; `deploy` or `rollBack` begins again. Raises NotFound, PreconditionFailed."""
+    """Have nothing served any more; `deploy` or `rollBack` begins again.
+
+    Where the target is not configured any more, it is STOPPED at once, and says that nobody told its platform. Raises
+    NotFound, PreconditionFailed, LimitExceeded.
+    """
     draft = Draft(call.tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     await draft.find()
-    node, told = await _present(call.tx, deployment)
-    return await revise(call, node, Told((), "STOP", reason, told.resources, told.settings))
+    before, _ = await _present(call.tx, deployment.id)
+    return await close(call, before, reason)
 
 
 # ── What is there ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def _present(tx: Transaction, reference: Reference) -> tuple[Node, Told]:
-    """The deployment, locked, and what it was told last, the version with the largest share first."""
-    node = (await tx.lock([reference.id]))[reference.id]
+async def _present(tx: Transaction, id: str) -> tuple[Plan, Told]:
+    """The deployment, locked, and what it was told last. Raises PreconditionFailed: Lineal does not bring it about."""
+    node = (await tx.lock([id]))[id]
     _refuse_unmanaged(node)
     (plan,) = await plans_of(tx, [node])
-    served = sorted(plan.versions, key=lambda each: (-each[1], each[0].id))
     props = plan.revision.props
-    return node, Told(
-        served,
+    return plan, Told(
+        plan.versions,
         str(props.get("cause", "")),
         None,
         props.get("resources", {}),
@@ -281,7 +288,7 @@ def _spec(served: Sequence[tuple[Node, float]], resources: Mapping[str, Any], se
 
 
 def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> list[tuple[Node, float]]:
-    """Each version with its share, the largest first. Raises InvalidArgument, LimitExceeded."""
+    """Each version with its share. Raises InvalidArgument, LimitExceeded."""
     if not wanted:
         raise InvalidArgument("serves: names no version; to have nothing served, stop the deployment", field="serves")
     if len(wanted) > MAX_SERVED:
@@ -300,4 +307,4 @@ def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> lis
     total = sum(share for _, share in served.values())
     if abs(total - 1) > ROUNDING:
         raise InvalidArgument(f"serves: the weights come to {total}; they are shares of 1", field="serves")
-    return sorted(served.values(), key=lambda each: -each[1])
+    return list(served.values())

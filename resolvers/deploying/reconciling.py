@@ -11,14 +11,14 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from graph.ontology import DEPLOYMENT, SERVING_TARGET
 from graph.port import (
     EVERYTHING,
-    MAX_PAGE,
     All,
     Graph,
     Lease,
@@ -30,11 +30,11 @@ from graph.port import (
     Update,
 )
 from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFailed, Unavailable
-from resolvers.deploying.judging import MAX_MESSAGE
+from resolvers.deploying.bringing import Bringing
 from resolvers.deploying.plans import ON_TARGET, TARGET, Plan, plans_of, sources
 from resolvers.deploying.settling import ACTION, Look, Settling
 from resolvers.deploying.targets import Targets
-from resolvers.reading import all_links
+from resolvers.reading import all_found, all_links
 from serving.port import GUARD, Adapter, Desired
 from storage.port import Storage
 
@@ -45,6 +45,7 @@ POLL_SECONDS: Final = 1.0
 """Between two looks for deployments that were told something."""
 MAX_DELAYED: Final = 3
 """How many deployments of a target may find it too slow in one look."""
+ON_THEIR_WAY: Final = "its files are on their way"
 
 _log = logging.getLogger("lineal.serving")
 
@@ -80,6 +81,9 @@ class Reconciler:
         """What is wanted of each target besides, as of the last full look, by the id of the deployment."""
         self._tried: dict[str, float] = {}
         """When each deployment's target was last told, by its id: so that nobody waits for others for ever."""
+        self._hindered: dict[str, tuple[int, str]] = {}
+        """What stood in the way when a target was last to be told of a deployment, by its id: a revision, and what."""
+        self._bringing: dict[str, Bringing] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -156,16 +160,21 @@ class Reconciler:
         """Look at a target again and again, for as long as the lease holds."""
         changed, due = self._targets.changed(target), 0.0
         adapter = self._targets.adapter(target)
-        while True:
-            held.check()
-            changed.clear()
-            full = time.monotonic() >= due
-            if full:
-                due = time.monotonic() + self._every
-            await self._round(target, adapter, held, full=full)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, due - time.monotonic())):
-                    await changed.wait()
+        try:
+            while True:
+                held.check()
+                changed.clear()
+                full = time.monotonic() >= due
+                if full:
+                    due = time.monotonic() + self._every
+                await self._round(target, adapter, held, full=full)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                        await changed.wait()
+        finally:
+            # What is on its way is held to this lease.
+            if bringing := self._bringing.pop(target, None):
+                await bringing.close()
 
     # ── One look ──────────────────────────────────────────────────────────────────────────────────
 
@@ -191,35 +200,43 @@ class Reconciler:
             await self._tell(target, adapter, look, acting, held)
         if look.refused:
             refused = [plan for plan in look.plans if plan.deployment.id in look.refused]
-            await self._settle(
-                Look(refused, look.desired, look.sources, look.seen, refused=look.refused), held.lease, full=False
-            )
+            await self._settle(replace(look, plans=refused, places=()), held.lease, full=False)
 
     async def _tell(self, target: str, adapter: Adapter, look: Look, plans: Sequence[Plan], held: _Held) -> None:
         """Tell a target what these shall serve, those that waited longest first, and note who was told."""
-        told, tried, delayed = set[str](), list[Plan](), dict[str, str]()
+        told, tried, away = set[str](), list[Plan](), 0
+        if target not in self._bringing:
+            self._bringing[target] = Bringing(adapter, lambda: self._targets.wake(target))
+        files = self._bringing[target]
+        await files.begin(look.desired, [plan.deployment.id for plan in plans])
         for plan in sorted(plans, key=lambda plan: self._tried.get(plan.deployment.id, 0.0)):
             id = plan.deployment.id
             others = [each for other, each in self._others[target].items() if other != id and each.served]
             tried.append(plan)
-            self._tried[id] = time.monotonic()
             try:
+                if not files.there(id):
+                    self._hindered[id] = plan.number, ON_THEIR_WAY
+                    continue
+                self._tried[id] = time.monotonic()
                 await adapter.apply(look.desired[id], others)
             except Conflict:
                 raise
             except (PreconditionFailed, InvalidArgument) as error:
+                self._hindered[id] = plan.number, error.message
                 look.refused[id] = error.message
             except LinealError as error:
-                delayed[id] = error.message
-                if len(delayed) >= MAX_DELAYED:
+                self._hindered[id] = plan.number, error.message
+                away += 1
+                if away >= MAX_DELAYED:
                     # It is likely to be away, and each call may take as long as it may.
                     break
             else:
+                self._hindered.pop(id, None)
                 told.add(id)
-        await self._note(tried, told, delayed, held)
+        await self._note(tried, told, held)
 
-    async def _note(self, tried: Sequence[Plan], told: set[str], delayed: Mapping[str, str], held: _Held) -> None:
-        """Write down that time runs for what was tried, that what was told is rolling out, and what is in the way."""
+    async def _note(self, tried: Sequence[Plan], told: set[str], held: _Held) -> None:
+        """Write down that time runs for what was tried, and that what was told is rolling out."""
         updates: dict[str, list[Update]] = {}
         now = time.time_ns() // 1_000
         for plan in tried:
@@ -229,8 +246,6 @@ class Reconciler:
                 if begun or id in told:
                     state = {"state": "ROLLING_OUT"} if id in told else {}
                     updates.setdefault(id, []).append(Update(plan.revision.id, {**begun, **state}))
-            if id in delayed and plan.deployment.props.get("message") != delayed[id][:MAX_MESSAGE]:
-                updates.setdefault(id, []).append(Update(id, {"message": delayed[id][:MAX_MESSAGE]}))
         if not updates:
             return
         numbers = {plan.deployment.id: plan.number for plan in tried}
@@ -246,20 +261,21 @@ class Reconciler:
 
     async def _read(self, target: str, *, full: bool) -> Look:
         async with self._graph.snapshot(EVERYTHING) as snapshot:
-            found = await self._deployments(snapshot, target)
+            places, found = await self._deployments(snapshot, target)
             active = [node for node in found if full or node.props.get("phase") in {"PENDING", "ROLLING_OUT"}]
             plans = await plans_of(snapshot, active)
             files = await sources(snapshot, plans, self._storage, self._base)
-        return Look(plans, {plan.deployment.id: plan.desired(files) for plan in plans}, files)
+        desired = {plan.deployment.id: plan.desired(files) for plan in plans}
+        met = {id: self._hindered[id] for id in desired if id in self._hindered}
+        hindered = {id: text for id, (revision, text) in met.items() if desired[id].revision == revision}
+        about = self._targets.about(target)
+        return Look(plans, desired, files, hindered=hindered, places=places if full else (), about=about)
 
-    async def _deployments(self, snapshot: Snapshot, target: str) -> list[Node]:
-        """The managed deployments on the target of this name, in all workspaces."""
-        places, after, more = list[str](), None, True
-        while more:
-            where = All((Prop("name", "eq", target), Prop("managed", "eq", True)))
-            page = await snapshot.find(SERVING_TARGET.name, where, paging=Paging(MAX_PAGE, after))
-            places += [node.id for node in page.items]
-            after, more = page.cursors[-1] if page.cursors else None, page.has_next
-        links = await all_links(snapshot, places, ON_TARGET) if places else {}
+    async def _deployments(self, snapshot: Snapshot, target: str) -> tuple[list[Node], list[Node]]:
+        """What stands for a target in the workspaces that may use it, and the managed deployments on it."""
+        where = All((Prop("name", "eq", target), Prop("managed", "eq", True)))
+        there = [node async for node in all_found(snapshot, SERVING_TARGET.name, where)]
+        places = [node for node in there if self._targets.acts_on(target, node.workspace)]
+        links = await all_links(snapshot, [node.id for node in places], ON_TARGET) if places else {}
         found = [link.node for each in links.values() for link in each if link.node.props.get("managed")]
-        return [node for node in found if self._targets.serves(target, node.workspace)]
+        return places, [node for node in found if self._targets.acts_on(target, node.workspace)]

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from graph import ontology
 from graph.address import Address
 from graph.ontology import DEPLOYMENT, DEPLOYMENT_EVENT, DEPLOYMENT_REVISION
-from graph.port import Hop, Node, Paging, Prop, Transaction
-from lineal.errors import LimitExceeded, PreconditionFailed
-from resolvers.deploying.plans import REVISIONS, TARGET, plans_of, platform_name
+from graph.port import Hop, Node, Paging, Transaction
+from lineal.errors import LimitExceeded, LinealError, PreconditionFailed
+from resolvers.deploying.plans import TARGET, Plan, platform_name
 from resolvers.deploying.sources import FILES, NoFiles, refuse_unfit
 from resolvers.lifecycle.findings import kept as kept_of
 from resolvers.lifecycle.gates import pass_gate
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.draft import Draft
+from resolvers.writing.story import refuse_use
 from serving.port import Desired
 from serving.port import Served as ToServe
 
@@ -26,7 +28,7 @@ MAX_REASON: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a deployment is told: versions with their shares, the main one first, and how."""
+    """What a deployment is told: versions with their shares, in the order in which they were given, and how."""
 
     served: Sequence[tuple[Node, float]]
     cause: str
@@ -67,54 +69,87 @@ async def begin(
         draft.link("IN_ENVIRONMENT", id, where)
     await draft.save()
     node = (await call.tx.lock([id]))[id]
-    return await revise(call, node, told)
+    return await revise(call, node, told, None)
 
 
-async def revise(call: Call, node: Node, told: Told) -> str:
-    """Add a revision, and leave the rest to the reconciler."""
+async def revise(call: Call, node: Node, told: Told, before: Plan | None) -> str:
+    """Add a revision to what was told before, and leave the rest to the reconciler."""
     tx, op = call.tx, call.op
-    if told.reason is not None and len(told.reason) > MAX_REASON:
-        raise LimitExceeded(
-            f"reason: has {len(told.reason)} characters; at most {MAX_REASON:,} are allowed", field="reason"
-        )
     node = (await tx.lock([node.id]))[node.id]
     target = await target_node(tx, node)
     environment = await _environment(tx, node)
     op.targets.config(target.name, node.workspace, environment)
-    await _refuse_unfit(tx, told)
-    op.targets.adapter(target.name).check(_desired(node, told))
-    verdict = await _pass_gates(tx, node, environment, told)
-    number = int(node.props.get("desiredRevision", 0)) + 1
+    with _located(told):
+        await _refuse_unfit(tx, told)
+        op.targets.adapter(target.name).check(_desired(node, told))
+        verdict = await _pass_gates(tx, node, environment, told, before)
     draft = Draft(tx)
-    if number > 1:
-        page = (await tx.neighbours([node.id], REVISIONS, Prop("number", "eq", number - 1)))[node.id]
-        for link in page.items:
-            if link.node.props.get("state") in {"PENDING", "ROLLING_OUT"}:
-                draft.set(link.node.id, {"state": "REPLACED"})
-    props = {
-        "cause": told.cause,
-        "state": "PENDING",
-        "reason": told.reason,
-        "resources": dict(told.resources) or None,
-        "settings": dict(told.settings) or None,
-        "canary": told.canary,
-        "restores": told.restores if told.cause == "ROLL_BACK" else None,
-        **verdict,
-    }
-    revision = draft.create(
-        DEPLOYMENT_REVISION,
-        str(number),
-        node.workspace,
-        container=node.id,
-        props={name: value for name, value in props.items() if value is not None},
-    )
-    for version, weight in told.served:
-        draft.link("SPECIFIES", revision, version.id, props={"weight": weight})
+    number = _add(draft, node, told, before, {"state": "PENDING", **verdict})
     draft.set(node.id, {"desiredRevision": number, "phase": "PENDING", "message": None})
     note_event(draft, node, "PENDING", number, told.reason)
     await draft.save()
     call.woken.append(target.name)
     return node.id
+
+
+async def close(call: Call, plan: Plan, reason: str | None) -> str:
+    """Stop a deployment. Where its target is not configured any more, that is only written down, and so it says."""
+    tx, op, node = call.tx, call.op, plan.deployment
+    target = await target_node(tx, node)
+    props = plan.revision.props
+    told = Told((), "STOP", reason, props.get("resources", {}), props.get("settings", {}))
+    draft = Draft(tx)
+    if op.targets.acts_on(target.name, node.workspace):
+        number = _add(draft, node, told, plan, {"state": "PENDING"})
+        phase, message = "PENDING", None
+        call.woken.append(target.name)
+    else:
+        phase, message = "STOPPED", f"the target {target.name!r} is not configured here: nobody told it to stop serving"
+        number = _add(draft, node, told, plan, {"state": "FAILED", "message": message})
+        draft.end("SERVES", node.id)
+    draft.set(node.id, {"desiredRevision": number, "phase": phase, "message": message})
+    note_event(draft, node, phase, number, message or reason)
+    await draft.save()
+    return node.id
+
+
+def _add(draft: Draft, node: Node, told: Told, before: Plan | None, props: Mapping[str, Any]) -> int:
+    """Add the revision itself, in the place of one that is under way; its number."""
+    if told.reason is not None and len(told.reason) > MAX_REASON:
+        msg = f"reason: has {len(told.reason)} characters; at most {MAX_REASON:,} are allowed"
+        raise LimitExceeded(msg, field="reason")
+    if before is not None and before.revision.props.get("state") in {"PENDING", "ROLLING_OUT"}:
+        draft.set(before.revision.id, {"state": "REPLACED"})
+    number = int(node.props.get("desiredRevision", 0)) + 1
+    facts = {
+        "cause": told.cause,
+        "reason": told.reason,
+        "resources": dict(told.resources) or None,
+        "settings": dict(told.settings) or None,
+        "canary": told.canary,
+        "restores": told.restores if told.cause == "ROLL_BACK" else None,
+        **props,
+    }
+    known = {name: value for name, value in facts.items() if value is not None}
+    revision = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=known)
+    for version, weight in told.served:
+        draft.link("SPECIFIES", revision, version.id, props={"weight": weight})
+    return number
+
+
+@contextmanager
+def _located(told: Told) -> Iterator[None]:
+    """Refusals name a version by its place in what is told: of what was not given as a list, by what was given."""
+    try:
+        yield
+    except LinealError as error:
+        field = error.field or ""
+        if told.cause == "DEPLOY" or not field.startswith("serves"):
+            raise
+        tried = told.cause == "CANARY"
+        given = "weight" if tried and field.endswith("weight") else "version" if tried else "deployment"
+        message = f"{given}: {error.message.removeprefix(f'{field}: ')}"
+        raise type(error)(message, field=given, **error.details) from None
 
 
 def note_event(draft: Draft, deployment: Node, phase: str, revision: int, message: str | None, **more: Any) -> None:
@@ -147,12 +182,13 @@ async def _refuse_unfit(tx: Transaction, told: Told) -> None:
         field = f"serves[{i}].version"
         if version.props.get("state", "READY") != "READY":
             raise PreconditionFailed(f"{field}: it is {version.props['state']}, not READY", field=field)
-        if version.props.get("retiredAt") is not None:
-            raise PreconditionFailed(f"{field}: it was retired, nothing may serve it any more", field=field)
+        refuse_use(version, field)
         refuse_unfit(version, links.get(version.id, ()), field)
 
 
-async def _pass_gates(tx: Transaction, node: Node, environment: str | None, told: Told) -> dict[str, Any]:
+async def _pass_gates(
+    tx: Transaction, node: Node, environment: str | None, told: Told, before: Plan | None
+) -> dict[str, Any]:
     """What the environment's gates say of the versions, to be kept with the revision. Raises what `pass_gate` raises.
 
     What has that share of the requests already, or is restored, was let through before, and is not asked for again.
@@ -160,12 +196,8 @@ async def _pass_gates(tx: Transaction, node: Node, environment: str | None, told
     if environment is None or told.cause == "ROLL_BACK":
         return {}
     kept: dict[str, Any] = {}
-    present = {
-        version.id: weight
-        for plan in await plans_of(tx, [node])
-        if plan.revision.props.get("state") == "VERIFIED"
-        for version, weight in plan.versions
-    }
+    verified = before is not None and before.revision.props.get("state") == "VERIFIED"
+    present = {version.id: weight for version, weight in before.versions} if before and verified else {}
     for i, (version, weight) in enumerate(told.served):
         if weight <= present.get(version.id, -1.0):
             continue

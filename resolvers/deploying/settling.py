@@ -10,7 +10,8 @@ from typing import Final
 from graph.address import Address
 from graph.ontology import DEPLOYMENT_REVISION, MODEL_VERSION, NOTICE
 from graph.port import EVERYTHING, EdgeMatch, Graph, Hop, Lease, NewEdge, Node, Snapshot, Transaction, Update
-from resolvers.deploying.judging import Known, Verdict, as_seen, judge
+from resolvers.deploying.judging import MAX_MESSAGE, Known, Verdict, as_seen, judge
+from resolvers.deploying.pacing import Pace
 from resolvers.deploying.plans import SPECIFIED, Plan, weight_of
 from resolvers.deploying.revising import note_event
 from resolvers.deploying.sources import Source, sources_of
@@ -33,6 +34,11 @@ class Look:
     trouble: str = ""
     refused: dict[str, str] = field(default_factory=dict)
     """What a target refused, by the id of the deployment."""
+    hindered: Mapping[str, str] = field(default_factory=dict)
+    """What stood in the way when the target was last to be told, by the id of the deployment."""
+    places: Sequence[Node] = ()
+    """What stands for the target in each workspace; `about` is what they are to say of it."""
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 class Settling:
@@ -40,6 +46,7 @@ class Settling:
 
     def __init__(self, graph: Graph, storage: Storage, *, by: str, base: str) -> None:
         self._graph, self._storage, self._by, self._base = graph, storage, by, base
+        self._pace = Pace()
 
     async def __call__(self, look: Look, lease: Lease, *, full: bool) -> dict[str, Verdict]:
         """What becomes of each deployment, written in one transaction; by its id."""
@@ -53,16 +60,22 @@ class Settling:
                 now,
                 look.refused.get(plan.deployment.id, look.trouble),
                 known=known[plan.deployment.id],
+                hindered=look.hindered.get(plan.deployment.id, ""),
                 full=full,
             )
             for plan in look.plans
         }
         changing = [plan for plan in look.plans if _changes(plan, verdicts[plan.deployment.id])]
-        if changing:
+        paced = {plan.deployment.id: self._pace.of(plan, verdicts[plan.deployment.id]) for plan in changing}
+        writing = {id: verdict for id, verdict in paced.items() if verdict is not None}
+        places = _places(look)
+        if writing or places:
 
             async def work(tx: Transaction) -> None:
                 await tx.fence(lease)
-                await self._write(tx, changing, verdicts, look, lease)
+                await tx.update(places)
+                told = [plan for plan in changing if plan.deployment.id in writing]
+                await self._write(tx, told, writing, look, lease)
 
             await self._graph.write(work, by=self._by, action=ACTION)
         return verdicts
@@ -114,7 +127,12 @@ class Settling:
                         links.append(NewEdge("SERVES", node.id, id, props={} if weight is None else {"weight": weight}))
             if verdict.noteworthy:
                 seen = as_seen(None if look.seen is None else look.seen.get(plan.name))
-                about = {"seen": seen, "holder": lease.holder, "epoch": lease.epoch}
+                about = {
+                    "seen": seen,
+                    "holder": lease.holder,
+                    "epoch": lease.epoch,
+                    "leftOut": verdict.left_out or None,
+                }
                 message = verdict.deployment.get("message")
                 note_event(
                     draft,
@@ -181,6 +199,18 @@ def _changes(plan: Plan, verdict: Verdict) -> bool:
     now = {version.id: weight for version, weight in plan.serving}
     serving = verdict.serving is not None and dict(verdict.serving) != now
     return deployment or revision or serving or verdict.rolls_back
+
+
+def _places(look: Look) -> list[Update]:
+    """What is not known yet of the target itself."""
+    if look.seen is None and not look.trouble:
+        return []
+    now = {**look.about, "reachable": look.seen is not None, "message": look.trouble[:MAX_MESSAGE] or None}
+    return [
+        Update(place.id, changed)
+        for place in look.places
+        if (changed := {name: value for name, value in now.items() if place.props.get(name) != value})
+    ]
 
 
 def _model(plan: Plan) -> str | None:
