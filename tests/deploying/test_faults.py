@@ -90,7 +90,8 @@ class Hall:
             assert victim._process is not None
             victim._process.send_signal(signal.SIGSTOP)
             self.stops += 1
-            time.sleep(random.choice([0.5, 3, 14]))
+            # The longest outlasts a lease.
+            time.sleep(random.choice([0.5, 3, 14][: count(2, 3)]))
             victim._process.send_signal(signal.SIGCONT)
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
