@@ -114,6 +114,9 @@ class S3Storage(Storage):
                 sizes[sha256] = found.size
         return sizes
 
+    async def find(self, workspace: str, sha256: str) -> Stored | None:
+        return await self._run(self._find, workspace, sha256)
+
     async def sends(
         self,
         workspace: str,
@@ -415,7 +418,8 @@ def _digest(item: Object) -> str:
 
 
 def _stored(sha256: str, item: Object, *, cold: bool) -> Stored:
-    return Stored(sha256, item.size or 0, _micros(item.last_modified), cold)
+    modified = _micros(item.last_modified)
+    return Stored(sha256, item.size or 0, modified, cold, f"{item.etag}-{modified}")
 
 
 def _micros(when: datetime | None) -> int:

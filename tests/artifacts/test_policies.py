@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from auth.recorder import Recorder
 from graph.port import EntryFilter
 from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts import looking, uploads
-from resolvers.artifacts.common import verified_name
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
 from resolvers.artifacts.uploads import begin_upload, missing
@@ -338,15 +338,46 @@ async def test_an_upload_whose_bytes_were_found_wrong_while_it_was_completed_loo
     assert (await registry.node(version.id)).props["state"] == "PENDING"
 
 
-async def test_what_says_that_a_large_blob_was_read_goes_before_the_blob(registry: Registry, small_parts: int) -> None:
-    data = some(2 * small_parts + 7)
-    _, artifact = await registry.push({"large": data})
+async def test_a_large_blob_that_was_read_need_not_be_read_again_for_others(
+    registry: Registry, small_parts: int
+) -> None:
+    files = {"large": some(2 * small_parts + 7)}
+    _, artifact = await registry.push(files)
     await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
-    mark = verified_name(blob_of(data).sha256)
-    assert await registry.storage.get("default", mark) is not None
-    await spoil(registry, data)
-    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
-    assert await registry.storage.get("default", mark) is None
+    _, again = await registry.push(files, "models:/other")
+    assert again.props["verification"] == "VERIFIED"
+
+
+async def test_what_came_in_the_place_of_a_large_blob_that_was_read_counts_as_not_read(
+    registry: Registry, small_parts: int
+) -> None:
+    files = {"large": some(2 * small_parts + 7)}
+    _, artifact = await registry.push(files)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+    await spoil(registry, files["large"])
+    _, again = await registry.push(files, "models:/other")
+    assert again.props["verification"] == "PENDING"
+    assert await verify_managed(registry.graph, registry.storage, again, by="keeper") == "FAILED"
+
+
+async def test_what_came_in_the_place_of_a_large_blob_while_it_was_read_counts_as_not_read(
+    registry: Registry, small_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"large": some(2 * small_parts + 7)}
+    _, artifact = await registry.push(files)
+    read = registry.storage.read
+
+    async def read_and_spoil(*asked: Any) -> AsyncIterator[bytes]:
+        chunks = [chunk async for chunk in read(*asked)]
+        await spoil(registry, files["large"])
+        for chunk in chunks:
+            yield chunk
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.storage, "read", read_and_spoil)
+        await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    _, again = await registry.push(files, "models:/other")
+    assert again.props["verification"] == "PENDING"
 
 
 async def test_other_bytes_under_the_digest_of_a_large_blob_that_was_right_once_are_not_taken_for_it(
