@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.recorder import Recorder
-from graph.port import EntryFilter
+from graph.port import EntryFilter, Node
 from lineal.errors import PreconditionFailed, Unavailable
-from resolvers.artifacts import looking, uploads
+from resolvers.artifacts import looking, signatures, uploads
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
 from resolvers.artifacts.uploads import begin_upload, missing
@@ -30,7 +30,7 @@ from storage.local import LocalStorage
 from storage.manifest import File, Manifest
 from storage.s3 import S3Storage
 from storage.s3_options import HOT
-from storage.signing import Trusted, key_signer, sign
+from storage.signing import Trusted, Verified, key_signer, sign
 from tests.artifacts.conftest import Registry, described
 from tests.storage.storing import BASE, blob_of, flipped, parts_of, some
 
@@ -158,6 +158,32 @@ async def test_a_signature_is_judged_again_by_whom_the_server_trusts_now(registr
     assert signed.props["signature"] == "UNTRUSTED"
     await judge_again(registry.graph, registry.storage, signed, Trusted(keys=(public,)), by="keeper")
     assert (await registry.node(artifact.id)).props["signature"] == "VALID"
+
+
+async def test_what_is_said_of_a_signature_is_of_the_one_that_is_kept_even_if_it_came_while_another_was_judged(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, public), (second, _) = key(), key()
+    _, artifact = await registry.push(FILES)
+
+    async def attach(private: bytes) -> Node:
+        async with registry.operation() as op:
+            bundle = sign(manifest_of(FILES), key_signer(private)).decode()
+            return await attach_signature(op, address=artifact.id, bundle=bundle)
+
+    signed = await attach(first)
+    judged, came = signatures._judged, list[Node]()
+
+    async def judge_meanwhile(*asked: Any) -> Verified:
+        verified = await judged(*asked)
+        if not came:
+            came.append(artifact)
+            await attach(second)
+        return verified
+
+    monkeypatch.setattr(signatures, "_judged", judge_meanwhile)
+    await judge_again(registry.graph, registry.storage, signed, Trusted(keys=(public,)), by="keeper")
+    assert (await registry.node(artifact.id)).props["signature"] == "UNTRUSTED"
 
 
 async def test_a_workspace_may_ask_for_signatures_before_names_lead_to_a_version(registry: Registry) -> None:
