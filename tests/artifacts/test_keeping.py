@@ -49,7 +49,7 @@ async def keeping(registry: Registry, check: Check = _verified, collect_hours: f
 async def until(done: Callable[[], Awaitable[bool]]) -> None:
     """Wait for it."""
     async with asyncio.timeout(60):
-        while not await done():
+        while not await done():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.05)
 
 
