@@ -381,6 +381,96 @@ def test_an_instance_is_safe_only_with_plain_attributes_that_are_no_methods(data
     assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.UNSCANNED
 
 
+def integer(value: int) -> bytes:
+    """The opcode that puts an integer on the stack."""
+    return b"J" + struct.pack("<i", value)
+
+
+def typed(  # noqa: PLR0917 - as NumPy writes it
+    code: str, size: int, alignment: int, flags: int, names: bytes = b"N", fields: bytes = b"N", version: int = 3
+) -> bytes:
+    """The opcodes of a type of NumPy's with a state."""
+    parts = integer(version) + text("|") + b"N" + names + fields + integer(size) + integer(alignment) + integer(flags)
+    return imported("numpy", "dtype") + text(code) + b"\x89\x88\x87R(" + parts + b"tb"
+
+
+def items(dtype: bytes, data: bytes) -> bytes:
+    """The opcodes of an array with one item, from bytes or from a list."""
+    made = imported("numpy._core.multiarray", "_reconstruct") + imported("numpy", "ndarray") + b"K\0\x85C\x01b\x87R"
+    return made + b"(K\x01K\x01\x85" + dtype + b"\x89" + data + b"tb"
+
+
+def told(given: bytes) -> bytes:
+    """The opcodes that make a text of something."""
+    return imported("builtins", "str") + given + b"\x85R"
+
+
+ADDRESS = b"C\x08AAAAAAAA"
+F8, O8 = typed("f8", -1, -1, 0), typed("O8", -1, -1, 63)
+ESTIMATOR = instance("sklearn.linear_model._base", "LinearRegression")
+A, B = text("a"), text("b")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        items(typed("f8", -1, -1, 0), ADDRESS),
+        items(typed("U2", 8, 4, 8), ADDRESS),
+        items(typed("V8", 8, 1, 16, A + b"\x85", b"}" + A + F8 + b"K\0\x86s"), ADDRESS),
+        items(O8, b"]" + ESTIMATOR + b"a"),
+        told(items(F8, ADDRESS)),
+        told(imported("collections", "deque") + b")R" + A + b"a"),
+    ],
+    ids=["number", "text", "fields", "objects", "text of numbers", "text of a list"],
+)
+def test_arrays_as_numpy_writes_them_are_safe(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.SAFE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        items(typed("O8", -1, -1, 1), ADDRESS),
+        items(typed("U2", 8, 4, 10), b"]" + ESTIMATOR + b"a"),
+        items(typed("U2", 8, 4, 8), b"]" + ESTIMATOR + b"a"),
+        items(typed("V8", 8, 1, 27, A + b"\x85", b"}" + A + O8 + b"K\x08\x86s"), b"]N\x85a"),
+        items(typed("V8", 8, 1, 27, A + B + b"\x86", b"}" + A + O8 + b"K\0\x86s" + B + F8 + b"K\0\x86s"), b"]NN\x86a"),
+        b"}\x94" + A + F8 + b"K\0\x86s0" + typed("V8", 8, 1, 16, A + b"\x85", b"h\0") + b"h\0" + A + O8 + b"K\0\x86s0",
+        items(typed("f8", -1, 8, 0), ADDRESS),
+        items(typed("f8", -1, -1, 0, version=1), ADDRESS),
+        imported("numpy", "dtype") + text("f8") + b"\x89\x88\x87RNb",
+    ],
+    ids=[
+        "addresses",
+        "texts of objects",
+        "a list of what is no object",
+        "an object beyond the end",
+        "an object over a number",
+        "fields that change later",
+        "alignment",
+        "version",
+        "nothing",
+    ],
+)
+def test_a_type_that_says_of_itself_what_numpy_does_not_is_unscanned(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        told(items(O8, b"]" + ESTIMATOR + b"a")),
+        told(imported("collections", "deque") + b")R" + ESTIMATOR + b"a"),
+        told(imported("collections", "OrderedDict") + b")R" + A + ESTIMATOR + b"s"),
+        b"]\x940" + imported("collections", "deque") + b")Rh\0a\x940h\0" + ESTIMATOR + b"a0" + told(b"h\x01"),
+        b"]\x940" + imported("builtins", "slice") + b"h\0\x85R\x940h\0" + ESTIMATOR + b"a0" + told(b"h\x01"),
+    ],
+    ids=["array", "deque", "dictionary", "list in a deque", "list in a slice"],
+)
+def test_no_text_is_made_of_what_holds_an_instance(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.UNSCANNED
+
+
 def test_attributes_that_are_too_many_to_remember_do_not_hide_a_method() -> None:
     many = b"](" + b"N" * 150_000 + b"e0](" + b"N" * 60_000 + b"e0"
     harmless = instance("sklearn.svm._classes", "SVC", coef_=b"N", gamma=text("scale"))
