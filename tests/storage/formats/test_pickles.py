@@ -18,8 +18,9 @@ from typing import Any, Self
 
 import pytest
 
-from storage.formats import Verdict, detect
+from storage.formats import Verdict, detect, literals
 from storage.formats.finding import Detected
+from storage.formats.symbols import UNKNOWN
 from tests.conftest import SOAK
 from tests.storage.formats.test_formats import REAL, Memory
 
@@ -181,6 +182,25 @@ def test_a_zip_with_two_directories_is_unscanned() -> None:
     # Python takes the directory before the end, PyTorch the one at the offset that the end says.
     evil, good = zipped(HARM), zipped(pickle.dumps([1] * 5, 0)[: len(HARM)].ljust(len(HARM), b"."))
     assert scan("model.pt", evil[:-22] + good).pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize(
+    ("constants", "verdict"),
+    [("archive/constants.pkl", Verdict.SAFE), ("archive/extra/constants.pkl", Verdict.SUSPICIOUS)],
+)
+def test_types_of_torchscript_are_its_own_only_where_pytorch_takes_it_for_that(
+    constants: str, verdict: Verdict
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        written.writestr("archive/data.pkl", b"\x80\x02c__torch__\nrun\n)R.")
+        written.writestr(constants, b"\x80\x02).")
+    assert scan("model.pt", archive.getvalue()).pickles is verdict
+
+
+@pytest.mark.parametrize("data", [b"010", b"-07", b"0x10", b""])
+def test_a_number_that_unpicklers_take_differently_is_not_known(data: bytes) -> None:
+    assert literals.number(data) is UNKNOWN
 
 
 @pytest.mark.parametrize("name", ["model.joblib", "model.bin"])
