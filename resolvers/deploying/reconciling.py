@@ -213,11 +213,12 @@ class Reconciler:
             id = plan.deployment.id
             others = [each for other, each in self._others[target].items() if other != id and each.served]
             tried.append(plan)
+            asked = False
             try:
                 if not files.there(id):
                     self._hindered[id] = plan.number, ON_THEIR_WAY
                     continue
-                self._tried[id] = time.monotonic()
+                asked, self._tried[id] = True, time.monotonic()
                 await adapter.apply(look.desired[id], others)
             except Conflict:
                 raise
@@ -226,7 +227,8 @@ class Reconciler:
                 look.refused[id] = error.message
             except LinealError as error:
                 self._hindered[id] = plan.number, error.message
-                away += 1
+                # Files that cannot be had take no time, and say nothing of the target.
+                away += asked
                 if away >= MAX_DELAYED:
                     # It is likely to be away, and each call may take as long as it may.
                     break

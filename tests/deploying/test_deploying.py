@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,15 @@ import httpx
 import pytest
 
 from graph.port import Hop, Node, Update
-from lineal.errors import Conflict, InvalidArgument, LimitExceeded, LinealError, NotFound, PreconditionFailed
+from lineal.errors import (
+    Conflict,
+    InvalidArgument,
+    LimitExceeded,
+    LinealError,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+)
 from resolvers.deploying import pacing, reconciling
 from resolvers.deploying.deploying import canary, deploy, promote, roll_back, stop_deployment
 from resolvers.deploying.sources import ArtifactSource
@@ -137,6 +145,29 @@ async def test_one_whose_files_cannot_be_had_holds_no_other_up(shop: Shop) -> No
     await shop.deploy(fine)
     async with shop.looking_after():
         await shop.comes_to("READY", 1)
+
+
+async def test_files_that_cannot_be_had_hold_no_other_up_however_many_they_are(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, away = ArtifactSource.files, set[str]()
+
+    async def files(source: ArtifactSource) -> Sequence[File]:
+        found = await read(source)
+        if away & {file.sha256 for file in found}:
+            raise Unavailable("their storage is away")
+        return found
+
+    monkeypatch.setattr(ArtifactSource, "files", files)
+    for number in range(reconciling.MAX_DELAYED):
+        away.add(sha256(f"{number}".encode()))
+        await shop.deploy(await shop.version(f"{number}", f"models:/away-{number}"), name=f"away-{number}")
+    fine = await shop.version("7")
+    async with shop.looking_after():
+        await shop.comes_to("ROLLING_OUT", address="deployments:/away-0")
+        await shop.deploy(fine)
+        await shop.comes_to("READY", 1)
+        await shop.awaited(lambda: says(shop, "deployments:/away-0", "their storage is away"))
 
 
 async def test_files_that_are_long_on_their_way_hold_no_other_up(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
