@@ -47,7 +47,9 @@ class Targets:
         return config
 
     def adapter(self, name: str) -> Adapter:
-        """The adapter of a target. Raises InvalidArgument."""
+        """The adapter of a target. Raises InvalidArgument: none has this name, or it is configured wrong."""
+        if name not in self._configs:
+            raise InvalidArgument(f"target: no target {name!r} is configured here", field="target")
         if name not in self._adapters:
             self._adapters[name] = targets.build(self._configs[name])
         return self._adapters[name]

@@ -27,6 +27,8 @@ async def expiring(graph: Graph, *, by: str) -> None:
                 pass
         except LinealError as error:
             _log.warning("approvals wait to expire: %s", error.message)
+        except Exception:  # noqa: BLE001 - nobody would expire any more, and nobody would hear of it
+            _log.exception("approvals wait to expire: a defect")
         await asyncio.sleep(PAUSE)
 
 

@@ -250,10 +250,12 @@ def _lacking(condition: Measured, mine: Mapping[str, Metric], theirs: Mapping[st
 
 def _first(condition: Measured, mine: Mapping[str, Metric], compared: Champion) -> Finding:
     """Of the first one that ever comes there: it must have the figures that the next one is compared with."""
-    names = [name for name, _ in _names(condition, mine)]
-    shown = {name: mine[name].value for name in names}
-    if not names or not all(map(math.isfinite, shown.values())):
-        return Finding(False, NO_FIGURES, [sliced(condition.threshold.metric, dict(condition.slice))], (), shown)
+    names = dict.fromkeys(name for both in _names(condition, mine) for name in both)
+    shown = {name: mine[name].value for name in names if name in mine}
+    missing = [name for name in names if name not in mine or not math.isfinite(shown[name])]
+    if missing or not names:
+        lacking = missing or [sliced(condition.threshold.metric, dict(condition.slice))]
+        return Finding(False, NO_FIGURES, lacking, (), shown)
     return Finding(True, "there is no version to compare with yet", [compared.target.name], (), shown)
 
 

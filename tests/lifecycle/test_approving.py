@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from auth.caller import LOCAL, Caller
 from graph.address import parse
-from graph.port import EdgeMatch, NewEdge, NewNode, Node, Update
+from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Update
 from lineal.errors import AlreadyExists, Forbidden, InvalidArgument, LimitExceeded, LinealError, PreconditionFailed
 from resolvers.activity import notifications
 from resolvers.lifecycle import approving, parties
+from resolvers.lifecycle import expiring as approvals
 from resolvers.lifecycle.approving import approve, reject, request_approval, withdraw_approval
 from resolvers.lifecycle.declaring import delete_gate, update_gate
 from resolvers.lifecycle.expiring import expire
@@ -183,6 +185,28 @@ async def test_what_is_past_its_time_leaves_the_open_ones_by_itself(desk: Desk) 
     assert (await desk.state(old), await desk.state(live)) == ("EXPIRED", "OPEN")
     assert await expire(desk.house.graph, by="approvals") == 0
     assert [change.by for change in await desk.house.audited("expireApprovals")] == ["approvals"]
+
+
+async def test_a_defect_that_is_met_once_does_not_end_expiring(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = await desk.ask(await desk.version())
+    await building.update(desk.house.graph, Update(old.id, {"expiresAt": building.LONG_AGO}))
+    defects = [ValueError("a defect")]
+
+    async def failing(graph: Graph, *, by: str) -> int:
+        if defects:
+            raise defects.pop()
+        return await expire(graph, by=by)
+
+    monkeypatch.setattr(approvals, "expire", failing)
+    monkeypatch.setattr(approvals, "PAUSE", 0.05)
+    running = asyncio.create_task(approvals.expiring(desk.house.graph, by="approvals"))
+    try:
+        async with asyncio.timeout(60):
+            while await desk.state(old) != "EXPIRED":  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_a_request_says_until_when_within_limits(desk: Desk) -> None:

@@ -246,6 +246,14 @@ ROWS = [
     Row("what was measured last", threshold("auc >= champion.auc", dataset=NQ), lately, False, "no figures"),
     Row("none, and the first without figures", threshold(RELATIVE, first=True), nothing, False, "no figures"),
     Row(
+        "none, and the first without the figure that the next is compared with",
+        threshold("auc >= champion.floor", dataset=NQ, first=True),
+        lambda w: w.evaluate(1, auc=1.0),
+        False,
+        "no figures to compare: floor",
+        {"auc": 1.0},
+    ),
+    Row(
         "none, and the first with no number",
         threshold(RELATIVE, dataset=NQ, first=True),
         lambda w: w.evaluate(1, auc=math.nan),
