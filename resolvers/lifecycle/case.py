@@ -87,23 +87,28 @@ class Case:
         """
         if self._ancestors is None:
             nodes: dict[str, Node] = {}
+            asked: set[str] = set()
             complete, roots = True, [self.version.id]
             while roots:
                 for some in batched(roots, MAX_ROOTS):
                     closure = await self.whole.closure(some, WALK)
                     complete = complete and closure.complete
                     nodes |= {node.id: node for node, _ in closure.nodes}
-                roots = sorted(await self._beyond(nodes) - nodes.keys())
+                roots = sorted(await self._beyond(nodes, asked) - nodes.keys())
                 if len(nodes) + len(roots) > MAX_LINEAGE:
                     complete, roots = False, []
             self._ancestors = Ancestors([node for node in nodes.values() if node.kind != "Run"], complete)
         return self._ancestors
 
-    async def _beyond(self, nodes: Mapping[str, Node]) -> set[str]:
-        """The runs that runs among these are a part of, and the versions of data sets that only fields are known of."""
-        runs = [id for id, node in nodes.items() if node.kind == "Run"]
+    async def _beyond(self, nodes: Mapping[str, Node], asked: set[str]) -> set[str]:
+        """The runs that runs among these are a part of, and the versions of data sets that only fields are known of.
+
+        What is in `asked` is not asked about again; what is asked about now is added to it.
+        """
         known = {node.container for node in nodes.values() if node.kind == "DatasetVersion"}
-        homes = {node.container for node in nodes.values() if node.kind == "Field"} - known
+        runs = {id for id, node in nodes.items() if node.kind == "Run"} - asked
+        homes = {node.container for node in nodes.values() if node.kind == "Field"} - known - asked
+        asked |= runs | homes
         found: set[str] = set()
         for ids, hop in ((runs, Hop("PART_OF", "OUT", "Run")), (homes, Hop("VERSION_OF", "IN", "DatasetVersion"))):
             for some in batched(sorted(ids), BATCH):
