@@ -42,6 +42,10 @@ class Pace:
         self._left_out[plan.deployment.id] += 1
         return replace(verdict, noteworthy=False) if under_way else None
 
+    def lets(self, id: str, *, merely_said: bool) -> bool:
+        """Whether what is known of a target itself may be written now: whether it answers, or what it merely says."""
+        return self._is_time(id) if merely_said else self._has_room(id)
+
     def _written(self, id: str, verdict: Verdict) -> Verdict:
         """A verdict that is written, with the number of those that were not before it."""
         return replace(verdict, left_out=self._left_out.pop(id, 0))

@@ -68,7 +68,7 @@ class Settling:
         changing = [plan for plan in look.plans if _changes(plan, verdicts[plan.deployment.id])]
         paced = {plan.deployment.id: self._pace.of(plan, verdicts[plan.deployment.id]) for plan in changing}
         writing = {id: verdict for id, verdict in paced.items() if verdict is not None}
-        places = _places(look)
+        places = self._places(look)
         if writing or places:
 
             async def work(tx: Transaction) -> None:
@@ -79,6 +79,18 @@ class Settling:
 
             await self._graph.write(work, by=self._by, action=ACTION)
         return verdicts
+
+    def _places(self, look: Look) -> list[Update]:
+        """What is not known yet of the target itself, as far as it may be written now."""
+        if look.seen is None and not look.trouble:
+            return []
+        now = {**look.about, "reachable": look.seen is not None, "message": look.trouble[:MAX_MESSAGE] or None}
+        updates = list[Update]()
+        for place in look.places:
+            changed = {name: value for name, value in now.items() if place.props.get(name) != value}
+            if changed and self._pace.lets(place.id, merely_said=changed.keys() == {"message"}):
+                updates.append(Update(place.id, changed))
+        return updates
 
     async def _known(self, look: Look) -> dict[str, Known]:
         """The versions that a platform may have of each deployment, by number; earlier ones are looked for."""
@@ -199,18 +211,6 @@ def _changes(plan: Plan, verdict: Verdict) -> bool:
     now = {version.id: weight for version, weight in plan.serving}
     serving = verdict.serving is not None and dict(verdict.serving) != now
     return deployment or revision or serving or verdict.rolls_back
-
-
-def _places(look: Look) -> list[Update]:
-    """What is not known yet of the target itself."""
-    if look.seen is None and not look.trouble:
-        return []
-    now = {**look.about, "reachable": look.seen is not None, "message": look.trouble[:MAX_MESSAGE] or None}
-    return [
-        Update(place.id, changed)
-        for place in look.places
-        if (changed := {name: value for name, value in now.items() if place.props.get(name) != value})
-    ]
 
 
 def _model(plan: Plan) -> str | None:

@@ -409,11 +409,12 @@ async def test_what_comes_and_goes_fills_no_history(shop: Shop, monkeypatch: pyt
         monkeypatch.setenv("FARM_SECRET", key)
         await reconciler._round("farm", adapter, reconciling._Held(lease, float("inf")), full=True)
 
-    before = len(await shop.events())
+    before, target = len(await shop.events()), (await shop.node("targets:/farm")).revision
     for _ in range(20):
         await look("a key that it does not know")
         await look(SECRET)
     assert len(await shop.events()) == before + pacing.MOST
+    assert (await shop.node("targets:/farm")).revision <= target + pacing.MOST
     monkeypatch.setattr(pacing, "WINDOW_SECONDS", -1.0)
     await look("a key that it does not know")
     assert (await shop.events())[-1] == ("UNREACHABLE", 1)
