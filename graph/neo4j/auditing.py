@@ -100,16 +100,17 @@ class Auditing(Snapshot):
                 CALL (w) {{
                     MATCH (e:Entry {{workspace: w}}) WHERE e.number > 0
                     MATCH (c:Change {{seq: e.seq}}) WHERE {tests}
-                    RETURN e, c ORDER BY e.number DESC LIMIT {q.add(limit)}
+                    RETURN e, c ORDER BY e.workspace DESC, e.number DESC LIMIT {q.add(limit)}
                 }}"""
         body = f"{match} WITH e, c {latest} RETURN collect({ENTRY}) AS result"
         found = [_entry(row) for row in await self._ask("entries", body, q.params)]
         return sorted(found, key=lambda e: (-(e.change.seq or 0), e.workspace))
 
     async def chain(self, workspace: str, *, after: int = 0, limit: int = 1_000) -> list[Entry]:
+        # By the workspace too, as the index is: by the number alone every page sorts all that is left of the chain.
         body = f"""
             MATCH (e:Entry {{workspace: $workspace}}) WHERE e.number > $after
-            MATCH (c:Change {{seq: e.seq}}) WITH e, c ORDER BY e.number LIMIT $limit
+            MATCH (c:Change {{seq: e.seq}}) WITH e, c ORDER BY e.workspace, e.number LIMIT $limit
             RETURN collect({ENTRY}) AS result"""
         rows = await self._ask("chain", body, {"workspace": workspace, "after": after, "limit": limit})
         return sorted((_entry(row) for row in rows), key=lambda e: e.number)

@@ -19,6 +19,7 @@ from graph.neo4j.store import Neo4jGraph
 from graph.port import (
     Direction,
     EdgeMatch,
+    EntryFilter,
     Graph,
     Hop,
     Linked,
@@ -106,6 +107,20 @@ async def test_a_ladder_costs_at_most_twenty_hits_for_each_node_and_edge(
     operators = sent.profile()
     assert PRUNING in {operator["operatorType"].split("@")[0] for operator in operators}
     assert sum(operator.get("dbHits", 0) for operator in operators) <= 20 * (181 + 240)
+
+
+async def test_a_page_of_a_chain_costs_the_same_however_long_the_chain_is(neo4j_graph: Graph, sent: Sent) -> None:
+    for n in range(12):
+        await building.create(neo4j_graph, NewNode("Model", f"m{n}", "default"))
+    while await neo4j_graph.sequence():
+        pass
+    async with neo4j_graph.snapshot(View(frozenset({"default"}))) as snapshot:
+        assert len(await snapshot.chain("default", limit=2)) == 2
+        pages = sent.profile()
+        assert len(await snapshot.entries(EntryFilter(workspaces=frozenset({"default"})), limit=2)) == 2
+        latest = sent.profile()
+    for operators in (pages, latest):
+        assert max(each["rows"] for each in operators) <= 2
 
 
 async def test_paths_are_found_by_pruning_walks_from_both_ends(neo4j_graph: Graph, sent: Sent) -> None:
