@@ -50,7 +50,7 @@ class Repository(ABC):
 
     @abstractmethod
     async def bring(self, model: str, served: Served) -> None:
-        """Have the files of a version there, which no load of a model takes yet. Raises as `put`."""
+        """Have the files of a version there, as far as no load of a model takes them before `put`. Raises as `put`."""
 
     @abstractmethod
     async def put(self, model: str, served: Served, settings: Mapping[str, Any]) -> None:
@@ -144,6 +144,11 @@ class TritonRepository(Repository):
     _KEY: Final = "lineal_version"
 
     async def bring(self, model: str, served: Served) -> None:
+        # Another version of the number, of another model, may be loaded from there at any moment.
+        if not await self.place.tag(f"{model}/{served.number}"):
+            await self._bring(model, served)
+
+    async def _bring(self, model: str, served: Served) -> None:
         folder, beside = await self._parts(served)
 
         def choose(path: str) -> str | None:
@@ -156,7 +161,7 @@ class TritonRepository(Repository):
     async def put(self, model: str, served: Served, settings: Mapping[str, Any]) -> None:  # noqa: ARG002 - has none
         _, beside = await self._parts(served)
         config = await small(served.source, self._FILE) or b""
-        await self.bring(model, served)
+        await self._bring(model, served)
         for path in beside:
             await self.place.write(f"{model}/{path}", await small(served.source, path, MAX_SMALL) or b"")
         await self.place.write(f"{model}/{self._FILE}", self._config(config, model, served))

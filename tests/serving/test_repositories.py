@@ -113,6 +113,21 @@ async def test_triton_finds_the_number_and_the_policy_in_the_configuration(tmp_p
     await place.close()
 
 
+async def test_what_triton_may_load_stays_until_another_of_its_number_is_to_be_loaded(tmp_path: Path) -> None:
+    place = FolderPlace(tmp_path, "/models")
+    repository = TritonRepository(place)
+    first, second = (Served(1, 1.0, Source({"model.onnx": data})) for data in (b"first", b"second"))
+    there = tmp_path / "ranker" / "1" / "model.onnx"
+    await repository.bring("ranker", first)
+    await repository.put("ranker", first, {})
+    await repository.bring("ranker", second)
+    assert there.read_bytes() == b"first"
+    await repository.put("ranker", second, {})
+    assert there.read_bytes() == b"second"
+    assert label(second) in (tmp_path / "ranker" / "config.pbtxt").read_text()
+    await place.close()
+
+
 @pytest.mark.parametrize(
     ("text", "rest"),
     [
