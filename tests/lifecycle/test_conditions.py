@@ -299,6 +299,13 @@ ROWS = [
     Row("safe pickles", {"type": "safePickles"}, lambda w: files(w, pickles="SAFE"), True, "free of unsafe"),
     Row("a dangerous pickle", {"type": "safePickles"}, lambda w: files(w, pickles="DANGEROUS"), False, "(DANGEROUS)"),
     Row("a suspicious one", {"type": "safePickles"}, lambda w: files(w, pickles="SUSPICIOUS"), False, "(SUSPICIOUS)"),
+    Row(
+        "other files than were looked through",
+        {"type": "safePickles"},
+        lambda w: files(w, pickles="SAFE", verification="DRIFTED"),
+        False,
+        "(DRIFTED)",
+    ),
     Row("files nobody looked through", {"type": "safePickles"}, files, False, "(no pickles)"),
     Row("allowed licences", licensed("mit", "Apache-2.0"), lambda w: based(w, "apache-2.0"), True, "all licences"),
     Row(
