@@ -462,13 +462,16 @@ async def test_what_is_on_a_target_that_is_gone_can_be_stopped_and_deleted_and_s
     async with shop.looking_after():
         await shop.deploy(version)
         await shop.comes_to("READY", 1)
-    other = await shop.version("2")
+    other = {"version": (await shop.version("2")).id}
     async with Targets() as none:
-        for use_case, given in ((canary, {"version": other.id}), (deploy, WHERE | {"serves": [{"version": other.id}]})):
-            async with shop.operation(targets=none) as op:
-                where = {"address": SEARCH} if use_case is canary else {}
-                with pytest.raises(InvalidArgument, match="no target 'farm' is configured"):
-                    await use_case.once(op, None, **where, **given)
+        told: list[tuple[Any, dict[str, Any]]] = [
+            (canary, {"address": SEARCH, **other}),
+            (deploy, {**WHERE, "serves": [other]}),
+        ]
+        for use_case, given in told:
+            with pytest.raises(InvalidArgument, match="no target 'farm' is configured"):
+                async with shop.operation(targets=none) as op:
+                    await use_case.once(op, None, **given)
         async with shop.operation(targets=none) as op:
             node = await stop_deployment.once(op, None, address=SEARCH, reason="the farm is sold")
     assert node is not None
