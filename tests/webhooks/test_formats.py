@@ -9,7 +9,7 @@ import pytest
 from auth.caller import ADMIN, Caller
 from auth.scopes import SCOPES
 from graph.ontology import NODE_KINDS
-from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Point
+from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Point, Update
 from lineal.errors import Forbidden
 from resolvers.events import ACTIONS, TYPES, Filter, Position, position, type_of
 from resolvers.webhooks import mlflow
@@ -28,7 +28,7 @@ async def everything(graph: Graph) -> dict[str, str]:
     await building.unlink(graph, EdgeMatch("ALIAS", model.id, first.id, "champion"))
     await building.link(graph, NewEdge("STAGE", model.id, first.id, "production"))
     await building.link(graph, NewEdge("SERVES", deployment.id, first.id))
-    await building.update(graph, building.Update(model.id, {"task": "retrieval"}))
+    await building.update(graph, Update(model.id, {"task": "retrieval"}))
     await building.tag(graph, model.id, area="search")
     await building.log(graph, first.id, Point("auc", 0.5, 1, 1_000))
     await building.link(graph, NewEdge("DERIVED_FROM", second.id, first.id, "finetune"))

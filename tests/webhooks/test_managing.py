@@ -62,7 +62,8 @@ class Asking:
     async def refused(self, query: str, caller: Caller = OWNER, **variables: Any) -> tuple[str, str | None]:
         """The code and the field of the one error that there is."""
         result = await self.answer(caller, query, **variables)
-        (error,) = result.errors or ()
+        assert result.errors is not None
+        (error,) = result.errors
         return error.extensions["code"], error.extensions.get("field")
 
 
