@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from graph.ontology import constant
+from graph.recording import write_data
 from resolvers.events import Event
 
 SPEC: Final = "1.0"
 ONE: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
+MAX_CHANGE: Final = 262_144
+"""Characters of what was done that one event tells."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -21,7 +24,7 @@ def cloudevent(event: Event, source: str) -> dict[str, Any]:
     Beside the attributes of the specification it has `sequence`, its place in the order of all events (of the
     extension of that name), `linealworkspace` and `linealcause`, the use case that did it.
     """
-    data = {
+    data: dict[str, Any] = {
         "id": event.subject,
         "kind": constant(event.kind),
         "name": event.name,
@@ -29,8 +32,10 @@ def cloudevent(event: Event, source: str) -> dict[str, Any]:
         "workspace": event.workspace,
         "by": event.by,
         "request": event.request or None,
-        "change": event.change,
     }
+    # Of a change that is very large only that it was is told: receivers take no bodies without end.
+    large = len(write_data(event.change)) > MAX_CHANGE
+    data |= {"truncated": True} if large else {"change": event.change}
     return {
         "specversion": SPEC,
         "id": event.id,

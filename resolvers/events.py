@@ -47,6 +47,8 @@ _POSITION: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,7}))?")
 INDEX_BITS: Final = 20
 """How many bits of a place the number in the change takes."""
 MAX_INDEX: Final = 2**INDEX_BITS - 1
+MAX_SUBJECTS: Final = 5_000
+"""Subjects of changes that are looked at in one go."""
 
 
 def type_of(kind: str, action: str) -> str:
@@ -130,8 +132,9 @@ async def events_of(op: Operation, changes: Sequence[Change]) -> list[Event]:
     named = await addresses(snapshot, nodes.values()) if nodes else {}
     found = []
     for change, data in zip(changes, told, strict=True):
+        parts, called = parts_of(data), _names(data)
         for index, subject in enumerate(subjects(change.data)[:MAX_INDEX]):
-            kind, part = kind_of(subject), part_of(subject, data)
+            kind, part = kind_of(subject), parts.get(subject)
             if kind is None or not part:
                 continue
             node = nodes.get(subject)
@@ -142,7 +145,7 @@ async def events_of(op: Operation, changes: Sequence[Change]) -> list[Event]:
                     _action(part),
                     subject,
                     kind.name,
-                    node.name if node else _name(subject, data),
+                    node.name if node else called.get(subject),
                     node,
                     node.workspace if node else _home(change),
                     named.get(subject),
@@ -156,20 +159,29 @@ async def events_of(op: Operation, changes: Sequence[Change]) -> list[Event]:
     return found
 
 
-def part_of(subject: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a change with this data did to one of its subjects."""
-    part: dict[str, Any] = {}
+def parts_of(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a change with this data did to each of its subjects."""
+    parts: dict[str, dict[str, Any]] = {}
     for name in ("created", "deleted"):
         for id, _, _, *props in data.get(name, ()):
-            if id == subject:
-                part[name] = props[0] if props else {}
+            parts.setdefault(id, {})[name] = props[0] if props else {}
     for name in ("updated", "logged"):
-        if subject in data.get(name, {}):
-            part[name] = data[name][subject]
+        for id, value in data.get(name, {}).items():
+            parts.setdefault(id, {})[name] = value
     for name in ("linked", "unlinked"):
-        if edges := [edge for edge in data.get(name, ()) if edge[0] == subject]:
-            part[name] = edges
-    return part
+        for edge in data.get(name, ()):
+            parts.setdefault(edge[0], {}).setdefault(name, []).append(edge)
+    return parts
+
+
+def handful(changes: Sequence[Change]) -> Sequence[Change]:
+    """The first of these changes, so many as have some thousand subjects together; at least one of them."""
+    count = 0
+    for n, change in enumerate(changes):
+        count += len(subjects(change.data))
+        if count > MAX_SUBJECTS and n:
+            return changes[:n]
+    return changes
 
 
 def _action(part: Mapping[str, Any]) -> str:
@@ -184,10 +196,9 @@ def _action(part: Mapping[str, Any]) -> str:
     return next(action for action in ACTIONS if action in happened)
 
 
-def _name(subject: str, data: Mapping[str, Any]) -> str | None:
-    """What a thing that is gone was called, where the change says so."""
-    rows = (row for part in ("created", "deleted") for row in data.get(part, ()))
-    return next((row[2] for row in rows if row[0] == subject), None)
+def _names(data: Mapping[str, Any]) -> dict[str, str]:
+    """What things were called that were made or deleted."""
+    return {row[0]: row[2] for part in ("created", "deleted") for row in data.get(part, ())}
 
 
 def _home(change: Change) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lineal.errors import Forbidden
-from resolvers.events import MAX_INDEX, Event, Position, events_of
+from resolvers.events import MAX_INDEX, Event, Position, events_of, handful
 from resolvers.following import tip
 from resolvers.operation import Operation
 from resolvers.reading import bounded
@@ -44,11 +44,12 @@ async def feed(op: Operation, after: Position, limit: int = 100) -> Feed:
     # The change of an event may have others behind it.
     seq = after.seq if after.index == MAX_INDEX else after.seq - 1
     for _ in range(LOOKS):
-        changes = await snapshot.changes(after=seq, limit=BATCH)
+        read = await snapshot.changes(after=seq, limit=BATCH)
+        changes = handful(read)
         found += [event for event in await events_of(op, changes) if event.position > after]
         if len(found) >= limit:
             return Feed(found[:limit], found[limit - 1].position, True)
-        if len(changes) < BATCH:
+        if len(changes) < BATCH and changes == read:
             return Feed(found, max(after, Position(newest)), False)
         seq = changes[-1].seq or 0
     return Feed(found, max(after, Position(seq)), True)

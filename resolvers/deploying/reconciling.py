@@ -11,8 +11,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -21,7 +21,6 @@ from graph.port import (
     EVERYTHING,
     All,
     Graph,
-    Lease,
     Node,
     Paging,
     Prop,
@@ -29,18 +28,17 @@ from graph.port import (
     Transaction,
     Update,
 )
-from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFailed, Unavailable
+from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFailed
+from resolvers import leasing
 from resolvers.deploying.bringing import Bringing
 from resolvers.deploying.plans import ON_TARGET, TARGET, Plan, plans_of, sources
 from resolvers.deploying.settling import ACTION, Look, Settling
 from resolvers.deploying.targets import Targets
+from resolvers.leasing import Held, holding
 from resolvers.reading import all_found, all_links
 from serving.port import GUARD, Adapter, Desired
 from storage.port import Storage
 
-LEASE_SECONDS: Final = 10.0
-MARGIN_SECONDS: Final = 2.0
-"""How long before the end of a lease nothing more is begun under it."""
 POLL_SECONDS: Final = 1.0
 """Between two looks for deployments that were told something."""
 MAX_DELAYED: Final = 3
@@ -48,20 +46,6 @@ MAX_DELAYED: Final = 3
 ON_THEIR_WAY: Final = "its files are on their way"
 
 _log = logging.getLogger("lineal.serving")
-
-
-class _Held:
-    """A lease, and until when it may be acted on by this process's own clock."""
-
-    def __init__(self, lease: Lease, until: float) -> None:
-        self.lease = lease
-        self.until = until
-        self.lost = False
-
-    def check(self) -> None:
-        """Raises Conflict: it does not hold any more, or not long enough to begin anything."""
-        if self.lost or time.monotonic() > self.until - MARGIN_SECONDS:
-            raise Conflict(f"the lease {self.lease.name} does not hold any more")
 
 
 class Reconciler:
@@ -116,47 +100,19 @@ class Reconciler:
         """Hold the lease of a target as long as it can be had, and look at it then."""
         while True:
             try:
-                began = time.monotonic()
-                lease = await self._graph.claim(f"target {target}", self._holder, LEASE_SECONDS)
-                if lease is not None:
-                    async with self._holding(_Held(lease, began + LEASE_SECONDS)) as held:
-                        await self._act(target, held)
+                async with holding(self._graph, f"target {target}", self._holder) as held:
+                    if held is not None:
+                        with _guarded(held):
+                            await self._act(target, held)
             except Conflict as error:
                 _log.info("target %s: %s", target, error.message)
             except LinealError as error:
                 _log.warning("target %s waits: %s", target, error.message)
             except Exception:  # noqa: BLE001 - a defect met on one target must not end what is done about the others
                 _log.exception("target %s: a defect", target)
-            await asyncio.sleep(random.uniform(0.5, 1.0) * LEASE_SECONDS / 3)  # noqa: S311 - it spreads tries, it hides nothing
+            await asyncio.sleep(random.uniform(0.5, 1.0) * leasing.LEASE_SECONDS / 3)  # noqa: S311 - it spreads tries, it hides nothing
 
-    @asynccontextmanager
-    async def _holding(self, held: _Held) -> AsyncIterator[_Held]:
-        """Renew a lease meanwhile, and give it back; every call to a platform is held to it."""
-
-        async def renew() -> None:
-            while not held.lost:
-                await asyncio.sleep(LEASE_SECONDS / 4)
-                began = time.monotonic()
-                with suppress(Unavailable):
-                    lease = await self._graph.claim(held.lease.name, self._holder, LEASE_SECONDS)
-                    if lease is None or lease.epoch != held.lease.epoch:
-                        held.lost = True
-                    else:
-                        held.until = began + LEASE_SECONDS
-
-        renewing = asyncio.create_task(renew())
-        guarded = GUARD.set(held.check)
-        try:
-            yield held
-        finally:
-            GUARD.reset(guarded)
-            renewing.cancel()
-            await asyncio.wait([renewing])
-            held.lost = True
-            with suppress(LinealError):
-                await self._graph.release(held.lease)
-
-    async def _act(self, target: str, held: _Held) -> None:
+    async def _act(self, target: str, held: Held) -> None:
         """Look at a target again and again, for as long as the lease holds."""
         changed, due = self._targets.changed(target), 0.0
         adapter = self._targets.adapter(target)
@@ -178,7 +134,7 @@ class Reconciler:
 
     # ── One look ──────────────────────────────────────────────────────────────────────────────────
 
-    async def _round(self, target: str, adapter: Adapter, held: _Held, *, full: bool) -> None:
+    async def _round(self, target: str, adapter: Adapter, held: Held, *, full: bool) -> None:
         """Look at all deployments of a target, or at those that wait, write what follows, and act."""
         look = await self._read(target, full=full)
         if full:
@@ -202,7 +158,7 @@ class Reconciler:
             refused = [plan for plan in look.plans if plan.deployment.id in look.refused]
             await self._settle(replace(look, plans=refused, places=()), held.lease, full=False)
 
-    async def _tell(self, target: str, adapter: Adapter, look: Look, plans: Sequence[Plan], held: _Held) -> None:
+    async def _tell(self, target: str, adapter: Adapter, look: Look, plans: Sequence[Plan], held: Held) -> None:
         """Tell a target what these shall serve, those that waited longest first, and note who was told."""
         told, tried, away = set[str](), list[Plan](), 0
         if target not in self._bringing:
@@ -237,7 +193,7 @@ class Reconciler:
                 told.add(id)
         await self._note(tried, told, held)
 
-    async def _note(self, tried: Sequence[Plan], told: set[str], held: _Held) -> None:
+    async def _note(self, tried: Sequence[Plan], told: set[str], held: Held) -> None:
         """Write down that time runs for what was tried, and that what was told is rolling out."""
         updates: dict[str, list[Update]] = {}
         now = time.time_ns() // 1_000
@@ -281,3 +237,13 @@ class Reconciler:
         links = await all_links(snapshot, [node.id for node in places], ON_TARGET) if places else {}
         found = [link.node for each in links.values() for link in each if link.node.props.get("managed")]
         return places, [node for node in found if self._targets.acts_on(target, node.workspace)]
+
+
+@contextmanager
+def _guarded(held: Held) -> Iterator[None]:
+    """Every call to a platform is held to the lease meanwhile."""
+    guarded = GUARD.set(held.check)
+    try:
+        yield
+    finally:
+        GUARD.reset(guarded)

@@ -15,14 +15,14 @@ from typing import Final
 
 from graph.ontology import WEBHOOK
 from graph.port import EVERYTHING, MAX_PAGE, Graph, Node, Paging, Prop
-from lineal.errors import Conflict, LinealError
+from lineal.errors import Conflict, LinealError, NotFound
 from resolvers import following
 from resolvers.leasing import LEASE_SECONDS, holding
 from resolvers.webhooks.deliveries import PENDING
 from resolvers.webhooks.hooks import ACTIVE, Hook, Webhooks
 from resolvers.webhooks.turn import Patience, Turn, some_of
 
-POLL_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.5
 
 _log = logging.getLogger("lineal.webhooks")
 
@@ -107,7 +107,7 @@ class Deliverer:
                 )
                 await turn.run()
                 self._seen[id] = max(turn.seq or 0, self._seen.get(id, 0))
-        except Conflict as error:
+        except (Conflict, NotFound) as error:
             _log.info("webhook %s: %s", id, error.message)
         except LinealError as error:
             _log.warning("webhook %s waits: %s", id, error.message)

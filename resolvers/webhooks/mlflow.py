@@ -15,7 +15,7 @@ from graph.ontology import MODEL, MODEL_VERSION
 from graph.port import Change, Node
 from graph.recording import subjects
 from resolvers.cloudevents import iso
-from resolvers.events import Event
+from resolvers.events import Event, parts_of
 from resolvers.operation import Operation
 
 EVENTS: Final = (
@@ -56,27 +56,27 @@ def units(change: Change) -> list[Unit]:
 
 
 def _units(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    born = {row[0] for row in data.get("created", ())}
+    parts = parts_of(data)
     for subject in subjects(data):
-        kind = kind_of(subject)
-        if kind not in {MODEL, MODEL_VERSION}:
+        if kind_of(subject) not in {MODEL, MODEL_VERSION}:
             continue
-        if subject in born:
+        part = parts[subject]
+        if "created" in part:
             yield subject, "created", ""
         else:
-            for name, value in data.get("updated", {}).get(subject, {}).get("after", {}).items():
+            for name, value in part.get("updated", {}).get("after", {}).items():
                 if name.startswith("tags."):
                     yield subject, "tag deleted" if value is None else "tag set", name.removeprefix("tags.")
-        aliases = {part: _aliases(subject, data, part) for part in ("linked", "unlinked")}
-        for name in aliases["linked"]:
+        opened, ended = _aliases(part, "linked"), _aliases(part, "unlinked")
+        for name in opened:
             yield subject, "alias created", name
-        for name in sorted(aliases["unlinked"].keys() - aliases["linked"].keys()):
+        for name in sorted(ended.keys() - opened.keys()):
             yield subject, "alias deleted", name
 
 
-def _aliases(model: str, data: Mapping[str, Any], part: str) -> dict[str, str]:
+def _aliases(part: Mapping[str, Any], side: str) -> dict[str, str]:
     """The aliases of a model that were opened or ended, with the version that each leads to."""
-    return {edge[3]: edge[2] for edge in data.get(part, ()) if edge[0] == model and edge[1] == "ALIAS"}
+    return {edge[3]: edge[2] for edge in part.get(side, ()) if edge[1] == "ALIAS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Teller:
             value = event.change.get("updated", {}).get("after", {}).get(f"tags.{unit.key}")
             data |= {"key": unit.key} | ({"value": value} if verb == "set" else {})
         else:
-            target = self._nodes.get(_aliases(unit.subject, event.change, "linked").get(unit.key, ""))
+            target = self._nodes.get(_aliases(event.change, "linked").get(unit.key, ""))
             if verb == "created" and target is None:
                 return None
             data |= {"alias": unit.key} | ({"version": str(target.props["number"])} if target else {})

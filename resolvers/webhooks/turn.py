@@ -18,7 +18,7 @@ from typing import Final
 from graph.port import EVERYTHING, Graph, Kept, Snapshot, Transaction
 from lineal.errors import LinealError, PreconditionFailed
 from resolvers import following
-from resolvers.events import Position
+from resolvers.events import Position, handful
 from resolvers.leasing import Held
 from resolvers.webhooks.deliveries import DEAD, DELIVERED, PENDING, REMEMBERED, Delivery, taken
 from resolvers.webhooks.formats import Message, messages
@@ -256,6 +256,8 @@ class Turn:
     async def _keep(self, put: list[Kept], drop: dict[str, list[int] | None] | None = None) -> None:
         async def work(tx: Transaction) -> None:
             await tx.fence(self._held.lease)
+            # Of a webhook that was deleted meanwhile nothing is kept.
+            await tx.lock([self._id])
             await tx.keep(put, drop=drop or {})
 
         await self._graph.write(work, by=self._by, action="deliver")
@@ -287,8 +289,10 @@ async def some_of(graph: Graph, hook: Hook, after: int, source: str) -> tuple[in
     async with hook.operation(graph) as op:
         snapshot = await op.snapshot()
         end = await following.tip(snapshot)
-        changes = await snapshot.changes(after=after, limit=BATCH)
-        end = changes[-1].seq or 0 if len(changes) == BATCH else max(after, end, *(c.seq or 0 for c in changes))
+        read = await snapshot.changes(after=after, limit=BATCH)
+        changes = handful(read)
+        whole = len(read) < BATCH and changes == read
+        end = max(after, end, *(c.seq or 0 for c in changes)) if whole else changes[-1].seq or 0
         # What happened before it was made is not for it, in whatever order that was written down.
         found = await messages(op, hook, [c for c in changes if c.at >= hook.node.created_at], source)
     return end, found

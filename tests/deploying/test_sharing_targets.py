@@ -8,7 +8,7 @@ import pytest
 
 from graph.port import Lease
 from lineal.errors import Conflict
-from resolvers.deploying import reconciling
+from resolvers import leasing
 from serving.port import GUARD
 from tests.deploying.conftest import Shop
 
@@ -18,8 +18,8 @@ NAME = "target farm"
 @pytest.fixture(autouse=True)
 def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases that are over soon."""
-    monkeypatch.setattr(reconciling, "LEASE_SECONDS", 2.0)
-    monkeypatch.setattr(reconciling, "MARGIN_SECONDS", 0.5)
+    monkeypatch.setattr(leasing, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(leasing, "MARGIN_SECONDS", 0.5)
 
 
 async def epochs(shop: Shop) -> list[tuple[str, int]]:
@@ -58,7 +58,7 @@ async def test_who_was_stopped_for_longer_than_its_lease_writes_nothing_more(sho
     graph, stale = shop.registry.graph, shop.reconciler("stale")
     lease = await graph.claim(NAME, "stale", 0.01)
     assert lease is not None
-    held = reconciling._Held(lease, float("inf"))
+    held = leasing.Held(lease, float("inf"))
     await asyncio.sleep(0.05)
     taken = await graph.claim(NAME, "other", 60)
     assert taken is not None
@@ -72,7 +72,7 @@ async def test_who_was_stopped_for_longer_than_its_lease_writes_nothing_more(sho
 async def test_who_lost_its_lease_makes_no_further_call(shop: Shop) -> None:
     version = await shop.version("1")
     name = (await shop.deploy(version)).props["platformName"]
-    held = reconciling._Held(Lease(NAME, "x", 1, 0), float("inf"))
+    held = leasing.Held(Lease(NAME, "x", 1, 0), float("inf"))
     guarded = GUARD.set(held.check)
     try:
         look = await shop.reconciler()._read("farm", full=True)
@@ -90,7 +90,7 @@ async def test_an_idle_target_is_looked_at_in_few_statements_however_many_deploy
     reconciler, adapter = shop.reconciler(), shop.targets.adapter("farm")
     lease = await shop.registry.graph.claim(NAME, "one", 600)
     assert lease is not None
-    held, counts = reconciling._Held(lease, float("inf")), []
+    held, counts = leasing.Held(lease, float("inf")), []
     for number in range(6):
         await shop.deploy(version, name=f"search-{number}")
         while (await shop.node(f"deployments:/search-{number}")).props["phase"] != "READY":
@@ -123,7 +123,7 @@ async def statements(shop: Shop) -> int:
     try:
         lease = await graph.claim(NAME, "one", 600)
         assert lease is not None
-        held = reconciling._Held(lease, float("inf"))
+        held = leasing.Held(lease, float("inf"))
         await shop.reconciler()._round("farm", shop.targets.adapter("farm"), held, full=True)
     finally:
         del graph.snapshot

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from graph.port import Graph, Hop, NewEdge, NewNode, Node
-from resolvers.webhooks import deliveries, managing
+from resolvers.webhooks import deliveries, managing, turn
 from resolvers.webhooks.turn import Patience
 from tests import building
 from tests.webhooks.conftest import Post, awaited
@@ -307,3 +309,42 @@ async def test_a_process_that_is_cancelled_amid_a_burst_leaves_all_to_the_next(p
     told = await writing
     async with post.delivering("the last"):
         await awaited(lambda: all(turns(receiver, node) == told[node.id] for node in nodes), lambda: len(receiver.got))
+
+
+async def test_of_a_webhook_that_is_deleted_while_it_delivers_nothing_is_kept(post: Post, receiver: Receiver) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(got: Got) -> Answer | None:
+        reached.set()
+        await go_on.wait()
+        return await fine(got)
+
+    receiver.respond = hold
+    made = await post.hook(receiver.url)
+    assert made.webhook is not None
+    id = made.webhook.id
+    async with post.delivering():
+        await models(post.graph, "a")
+        await reached.wait()
+        async with post.op() as op:
+            await managing.delete_webhook(op, address=id)
+        go_on.set()
+        await models(post.graph, "b")
+        await asyncio.sleep(1)
+    async with post.graph.snapshot() as snapshot:
+        assert await snapshot.kept([id], ["secret", "cursor", "health", *deliveries.STATES]) == {}
+    assert len(receiver.got) == 1
+
+
+async def test_history_is_bounded(sqlite_post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn, "REMEMBERED", 5)
+    monkeypatch.setattr(turn, "CLEAR_EVERY", 4)
+    made = await sqlite_post.hook(receiver.url)
+    async with sqlite_post.delivering():
+        await models(sqlite_post.graph, *(f"m{n}" for n in range(20)))
+        await awaited(lambda: len(receiver.taken()) == 20)
+        await awaited(lambda: _remembered(sqlite_post, made, 5))
+
+
+async def _remembered(post: Post, made: managing.Made, count: int) -> bool:
+    return len(await post.deliveries(made)) == count

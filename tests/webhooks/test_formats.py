@@ -9,9 +9,10 @@ import pytest
 from auth.caller import ADMIN, Caller
 from auth.scopes import SCOPES
 from graph.ontology import NODE_KINDS
-from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Point, Update
+from graph.port import Change, EdgeMatch, Graph, NewEdge, NewNode, Point, Update
 from lineal.errors import Forbidden
-from resolvers.events import ACTIONS, TYPES, Filter, Position, position, type_of
+from resolvers.cloudevents import cloudevent
+from resolvers.events import ACTIONS, TYPES, Event, Filter, Position, handful, position, type_of
 from resolvers.webhooks import mlflow
 from tests import building
 from tests.webhooks.conftest import Post, awaited
@@ -108,6 +109,24 @@ def test_places_sort_as_text_and_as_numbers_alike() -> None:
 def test_every_kind_and_action_has_a_type() -> None:
     assert len(TYPES) == len(NODE_KINDS) * len(ACTIONS)
     assert type_of("ModelVersion", "CREATED") == "lineal.model_version.created"
+
+
+def test_what_one_event_tells_is_bounded() -> None:
+    change = {"updated": {"before": {}, "after": {f"tags.t{n}": "x" * 8_000 for n in range(40)}}}
+    event = Event(
+        "ch.0", Position(1, 0), "UPDATED", "mo_1", "Model", "m", None, "default", None, 0, "ann", "x", "", change
+    )
+    data = cloudevent(event, "https://lineal.test")["data"]
+    assert data["truncated"] is True
+    assert "change" not in data
+
+
+def test_changes_are_looked_at_by_the_handful() -> None:
+    rows = [[f"mo_{n}", "Model", f"m{n}"] for n in range(3_000)]
+    changes = [Change(f"ch_{n}", n, "x", "x", "", {"created": rows}, seq=n) for n in range(4)]
+    assert handful(changes) == changes[:1]
+    assert handful(changes[:1]) == changes[:1]
+    assert handful([]) == []
 
 
 # MLflow's format ──────────────────────────────────────────────────────────────────────────────────
