@@ -338,3 +338,22 @@ async def test_a_sequencer_goes_on_when_the_store_comes_back(
         task.cancel()
         await asyncio.wait([task])
         assert await graph.claim("sequencer", "another", 1) is not None
+
+
+async def test_events_go_out_by_the_feed_and_mlflows_clients_manage_webhooks(client: httpx.AsyncClient) -> None:
+    register = 'mutation {registerModel(input: {name: "bert"}) {model {id}}}'
+    id = (await query(client, register))["data"]["registerModel"]["model"]["id"]
+    answer = await client.get("/api/v1/events")
+    assert [event["subject"] for event in answer.json()] == [id]
+    hook = {"name": "ci", "url": "https://hooks.example.org/", "events": [{"entity": "PROMPT", "action": "CREATED"}]}
+    assert (await client.post("/api/2.0/mlflow/webhooks", json=hook)).json()["webhook"]["status"] == "ACTIVE"
+    assert (await client.get("/api/v1/events", headers={"authorization": ""})).status_code == 401
+    private = {**hook, "name": "in", "url": "https://127.0.0.1/"}
+    assert (await client.post("/api/2.0/mlflow/webhooks", json=private)).json()[
+        "error_code"
+    ] == "INVALID_PARAMETER_VALUE"
+
+
+def test_clients_of_http_log_no_addresses(log: io.StringIO) -> None:
+    stdlib.getLogger("httpx").info("HTTP Request: POST https://hooks.example.org/secret")
+    assert log.getvalue() == ""

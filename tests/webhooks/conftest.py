@@ -101,7 +101,7 @@ async def sequencing(graph: Graph) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _posting(graph: Graph) -> AsyncIterator[Post]:
-    sender = Sender(private=True, seconds=1.0)
+    sender = Sender(private=True, seconds=5.0)
     async with sequencing(graph), sender:
         yield Post(graph, Webhooks(Sealer(b"k" * 32), sender, base=BASE))
 
