@@ -22,10 +22,11 @@ from lineal.errors import (
     PreconditionFailed,
     Unavailable,
 )
-from resolvers.deploying import pacing, reconciling
+from resolvers.deploying import pacing
 from resolvers.deploying.deploying import canary, deploy, promote, roll_back, stop_deployment
 from resolvers.deploying.sources import ArtifactSource
 from resolvers.deploying.targets import Targets
+from resolvers.leasing import Held
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.deployments import delete_deployment, update_deployment
@@ -407,7 +408,7 @@ async def test_what_comes_and_goes_fills_no_history(shop: Shop, monkeypatch: pyt
 
     async def look(key: str) -> None:
         monkeypatch.setenv("FARM_SECRET", key)
-        await reconciler._round("farm", adapter, reconciling._Held(lease, float("inf")), full=True)
+        await reconciler._round("farm", adapter, Held(lease, float("inf")), full=True)
 
     before, target = len(await shop.events()), (await shop.node("targets:/farm")).revision
     for _ in range(20):
