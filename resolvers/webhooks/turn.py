@@ -40,6 +40,9 @@ LINGER_SECONDS: Final = 1.0
 """How long a turn goes on with nothing to do."""
 FRESH_SECONDS: Final = 30.0
 """How long a message is believed; one that waited longer is made anew, with what may be told then."""
+MAX_FRESH: Final = 200
+"""Messages that are remembered so; others are made anew."""
+WITHHELD: Final = "there is nothing of it to be told any more"
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 900.0
 CLEAR_EVERY: Final = 200
@@ -144,7 +147,10 @@ class Turn:
         await self._keep([*(each.kept() for each in new), following.cursor(self._id, self.seq)])
         self._written = self.seq
         self._pending |= {each.number: each for each in new}
-        self._fresh |= {message.number: (time.monotonic(), message) for message in found}
+        old = time.monotonic() - FRESH_SECONDS
+        self._fresh = {number: each for number, each in self._fresh.items() if each[0] > old}
+        room = max(0, MAX_FRESH - len(self._fresh))
+        self._fresh |= {message.number: (time.monotonic(), message) for message in found[:room]}
 
     # ── Doing it ──────────────────────────────────────────────────────────────────────────────────
 
@@ -183,11 +189,15 @@ class Turn:
         """Send it, and say what became of it."""
         try:
             message = await self._message(hook, each)
+            if message is None:
+                return each.ended(_now(), WITHHELD)
+            answer = await send(self._webhooks, hook, message)
         except LinealError as error:
             return each.tried(PENDING, _now(), Answer(None, 0.0, error.message), self._due(each, 0.0))
-        if message is None:
-            return each.ended(_now(), "there is nothing of it to be told any more")
-        answer = await send(self._webhooks, hook, message)
+        except Exception:  # noqa: BLE001 - as is said here
+            # What cannot be sent because of a defect must not stop what can.
+            _log.exception("webhook %s: event %s: a defect", self._id, each.event)
+            answer = Answer(None, 0.0, "a defect of Lineal's; its log says more")
         now = _now()
         if answer.taken:
             return each.tried(DELIVERED, now, answer)
@@ -229,7 +239,7 @@ class Turn:
         if any(each.state == DELIVERED for each in became):
             drop = {self._id: [HEALTH]} if self._failing is not None else {}
             self._failing = None
-        elif self._failing is None:
+        elif self._failing is None and any(each.tries[-1].error != WITHHELD for each in became):
             self._failing = _now()
             put.append(Kept(self._id, HEALTH, "health", {"since": self._failing}))
         await self._keep(put, drop)

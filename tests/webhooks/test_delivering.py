@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -348,3 +349,44 @@ async def test_history_is_bounded(sqlite_post: Post, receiver: Receiver, monkeyp
 
 async def _remembered(post: Post, made: managing.Made, count: int) -> bool:
     return len(await post.deliveries(made)) == count
+
+
+async def test_what_may_not_be_told_any_more_is_a_dead_letter_and_never_sent(
+    sqlite_post: Post, receiver: Receiver
+) -> None:
+    async def refuse(_got: Got) -> Answer | None:
+        return 500, {}, b""
+
+    receiver.respond = refuse
+    made = await sqlite_post.hook(receiver.url)
+    assert made.webhook is not None
+    await models(sqlite_post.graph, "a")
+    async with sqlite_post.delivering():
+        await awaited(lambda: _tried(sqlite_post, made))
+    async with sqlite_post.op() as op:
+        await managing.update_webhook(op, address=made.webhook.id, kinds=["Run"])
+    receiver.respond = fine
+    asked = len(receiver.got)
+    async with sqlite_post.delivering():
+        await awaited(lambda: _dead(sqlite_post, made))
+    assert len(receiver.got) == asked
+
+
+async def test_a_defect_met_with_one_event_does_not_stop_the_others(
+    sqlite_post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = await models(sqlite_post.graph, "bad", "good")
+    sent = managing.send
+
+    async def broken(*given: Any) -> Any:
+        if given[2].subject == bad.id:
+            raise ValueError
+        return await sent(*given)
+
+    monkeypatch.setattr("resolvers.webhooks.turn.send", broken)
+    made = await sqlite_post.hook(receiver.url)
+    async with sqlite_post.delivering():
+        await burst(sqlite_post.graph, [bad, good], 2)
+        await awaited(lambda: _delivered(sqlite_post, made, 2))
+    (waiting, _) = [each for each in await sqlite_post.deliveries(made) if each.subject == bad.id][::-1]
+    assert "defect" in waiting.tries[-1].error
