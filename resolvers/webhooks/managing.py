@@ -225,7 +225,7 @@ async def try_webhook(op: Operation, *, address: str, type: str | None = None) -
     if hook is None:
         raise NotFound(f"webhook: nothing is there for {address!r}", field="webhook")
     if op.recorder is not None:
-        told = {"subject": node.id, "url": hook.url}
+        told = {"subject": node.id}
         await op.recorder.read(
             op.caller,
             action="testWebhook",

@@ -173,3 +173,16 @@ async def _entries(graph: Graph) -> list[Any]:
         pass
     async with graph.snapshot() as snapshot:
         return [entry.change for entry in await snapshot.chain("")]
+
+
+async def test_a_page_looks_through_so_many_changes_and_says_that_there_may_be_more(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(9):
+        await building.model(feed.graph, f"m{n}")
+    whole = await feed.all(100)
+    monkeypatch.setattr("resolvers.feed.BATCH", 2)
+    monkeypatch.setattr("resolvers.feed.LOOKS", 2)
+    page = await feed.page("?limit=100")
+    assert page.json() == whole[:4]
+    assert await feed.all(100) == whole

@@ -17,6 +17,7 @@ from auth.scopes import SCOPES
 from auth.sealing import Sealer
 from gateway.mlflow_webhooks import create_mlflow_webhook_routes
 from graph.port import Graph, NewNode
+from lineal.errors import Internal
 from resolvers.operation import Operation
 from resolvers.webhooks.hooks import Webhooks
 from resolvers.webhooks.sending import Sender
@@ -198,3 +199,12 @@ async def test_who_may_not_is_refused_and_that_is_audited(mlflow: Mlflow) -> Non
     async with mlflow.graph.snapshot() as snapshot:
         actions = [entry.change.action for entry in await snapshot.chain("default")]
     assert "refused" in actions
+
+
+async def test_a_defect_is_not_told_to_clients(mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise Internal("a secret of the store")
+
+    monkeypatch.setattr("gateway.mlflow_webhooks.resolve", broken)
+    with pytest.raises(Internal):
+        await mlflow.ask("GET", "/wh_1")

@@ -286,3 +286,14 @@ async def test_a_thousand_nodes_are_created_in_a_bounded_number_of_statements(gr
         return await graph.write(work, by="t", action="many")
 
     assert await statements(1_000) == await statements(2)
+
+
+async def test_a_write_that_is_cancelled_at_any_moment_leaves_the_store_as_usable_as_before(graph: Graph) -> None:
+    for steps in range(40):
+        writing = asyncio.create_task(building.model(graph, f"cancelled-{steps}"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await asyncio.sleep(steps / 20_000)
+        writing.cancel()
+        await asyncio.wait([writing])
+        await building.model(graph, f"afterwards-{steps}")

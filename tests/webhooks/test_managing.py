@@ -13,6 +13,7 @@ from auth.scopes import SCOPES
 from graph.port import EVERYTHING, NewEdge, NewNode
 from graph.transfer import export_lines
 from resolvers.operation import Operation
+from resolvers.webhooks import managing
 from schema.context import Context
 from schema.executing import run
 from schema.sdl import build_schema
@@ -288,3 +289,38 @@ async def test_a_webhook_that_came_by_an_import_has_no_secret_and_is_paused_unti
 async def test_where_webhooks_are_not_set_up_that_is_said(ask: Asking) -> None:
     ask.post.webhooks = None  # type: ignore[assignment]
     assert (await ask.refused(CREATE, input={"name": "ci", "url": URL}))[0] == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"types": ["lineal.model.created", "lineal.model.deleted"]}, "types"),
+        ({"withTags": [{"name": "a"}, {"name": "b"}]}, "withTags"),
+    ],
+)
+async def test_filters_are_bounded(
+    ask: Asking, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], field: str
+) -> None:
+    monkeypatch.setattr(managing, "MAX_FILTER", 1)
+    assert await ask.refused(CREATE, input={"name": "ci", "url": URL, **given}) == ("INVALID_ARGUMENT", field)
+
+
+async def test_how_many_webhooks_a_workspace_has_is_bounded(ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(managing, "MAX_WEBHOOKS", 1)
+    await ask(CREATE, input={"name": "one", "url": URL})
+    assert await ask.refused(CREATE, input={"name": "two", "url": URL}) == ("LIMIT_EXCEEDED", "name")
+
+
+async def test_why_it_is_paused_is_told_in_few_words(ask: Asking) -> None:
+    id = (await ask(CREATE, input={"name": "ci", "url": URL}))["createWebhook"]["webhook"]["id"]
+    query = "mutation($input: PauseWebhookInput!) { pauseWebhook(input: $input) { webhook { state reason } } }"
+    assert await ask.refused(query, input={"webhook": id, "reason": "x" * 2_001}) == ("INVALID_ARGUMENT", "reason")
+    paused = await ask(query, input={"webhook": id, "reason": "moving"})
+    assert paused["pauseWebhook"]["webhook"] == {"state": "PAUSED", "reason": "moving"}
+
+
+async def test_an_admin_of_lineal_may_do_all_of_it(ask: Asking, receiver: Receiver) -> None:
+    id = (await ask(CREATE, ADMINISTRATOR, input={"name": "ci", "url": receiver.url}))["createWebhook"]["webhook"]["id"]
+    assert (await ask(TEST, ADMINISTRATOR, input={"webhook": id}))["testWebhook"]["success"]
+    assert (await ask(DELIVERIES, ADMINISTRATOR, of=id, first=1))["webhook"]["deliveries"]["nodes"] == []
+    assert (await ask.refused(TEST, input={"webhook": "webhooks:/none"}))[0] == "NOT_FOUND"
