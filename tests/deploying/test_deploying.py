@@ -22,7 +22,7 @@ from lineal.errors import (
     PreconditionFailed,
     Unavailable,
 )
-from resolvers.deploying import pacing
+from resolvers.deploying import pacing, reconciling
 from resolvers.deploying.deploying import canary, deploy, promote, roll_back, stop_deployment
 from resolvers.deploying.sources import ArtifactSource
 from resolvers.deploying.targets import Targets
