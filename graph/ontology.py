@@ -174,6 +174,7 @@ PICKLES: Final = ("NONE", "SAFE", "SUSPICIOUS", "DANGEROUS", "UNSCANNED")
 SIGNATURES: Final = ("VALID", "UNTRUSTED", "INVALID")
 UPLOAD_STATES: Final = ("OPEN", "COMPLETE", "ABORTED", "EXPIRED")
 VERSION_STATES: Final = ("PENDING", "READY", "FAILED")
+ENRICHMENT_STATES: Final = ("QUEUED", "FOLLOWING", "DONE", "FAILED")
 RUN_STATES: Final = ("SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED")
 RUN_ENDED: Final = ("FINISHED", "FAILED", "KILLED")
 VISIBILITIES: Final = ("PUBLIC", "INTERNAL", "PRIVATE")
@@ -229,6 +230,14 @@ MODEL_VERSION = NodeKind(
         _p("sizeBytes", Type.INT, "Size in bytes, loaded.", filterable=True, least=0),
         _p("releasedAt", Type.TIME, "When its author published it.", filterable=True),
         _p("uri", Type.STRING, "Where its files are, when they are kept elsewhere."),
+        _p("runId", Type.STRING, "The id of the run that made it, in the tracking server that has it: from there more is told of where it came from.", filterable=True),
+        _p("runLink", Type.STRING, "The page of that run, where whoever registered it said so."),
+        _p("loggedModelId", Type.STRING, "The id of the logged model that it was made of, in the tracking server that has it.", filterable=True),
+        _p("enrichment", Type.STRING, "How far it is looked up in tracking servers: QUEUED, FOLLOWING while its run goes on, DONE, or FAILED.", filterable=True, internal=True, values=ENRICHMENT_STATES),
+        _p("enrichmentMessage", Type.TEXT, "Why nothing could be had, or what was left out.", internal=True),
+        _p("enrichedAt", Type.TIME, "When all was had from there.", internal=True),
+        _p("enrichmentSince", Type.TIME, "Since when it is tried without an end.", internal=True),
+        _p("enrichmentDue", Type.TIME, "When it is looked up next.", filterable=True, internal=True),
         _p("deprecatedAt", Type.TIME, "From when it is not to be used any more.", filterable=True, internal=True),
         _p("deprecationReason", Type.TEXT, "Why.", internal=True),
         _p("retiredAt", Type.TIME, "When it was retired: nothing may serve it or be made from it any more.", filterable=True, internal=True),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from auth.caller import LOCAL, Caller
 from auth.recorder import Recorder
@@ -15,9 +15,12 @@ from graph.port import EVERYTHING, MAX_WALK, NOTHING, Access, Graph, Snapshot, T
 from lineal.errors import Unavailable
 from resolvers.bytes import Bytes
 from resolvers.deploying.targets import Targets
+from resolvers.tracking.trackers import Trackers
 from storage.port import Storage
 
 T = TypeVar("T")
+
+NO_TRACKERS: Final = Trackers()
 
 
 class Operation:
@@ -28,7 +31,8 @@ class Operation:
     what they may change in the transaction of the write. `address` is where they asked from, `request` the id
     that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
     audited although it changes nothing, `bytes` is where artifacts are kept, `targets` are the serving targets that
-    Lineal acts on, and `base` is the address of this server, as the caller knows it.
+    Lineal acts on, `trackers` the tracking servers that it asks, and `base` is the address of this server, as the
+    caller knows it.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Operation:
         recorder: Recorder | None = None,
         bytes: Bytes | None = None,
         targets: Targets | None = None,
+        trackers: Trackers | None = None,
         base: str = "",
     ) -> None:
         self.graph = graph
@@ -52,6 +57,7 @@ class Operation:
         self.recorder = recorder
         self._bytes = bytes
         self.targets = targets or Targets()
+        self.trackers = trackers or NO_TRACKERS
         self.base = base
         self.statements = 0
         self.access = Access()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import httpcore
+import httpx
 
 from lineal.errors import Unavailable
 
@@ -92,5 +94,17 @@ class CheckedNetwork(httpcore.NetworkBackend):
             raise Unavailable(f"{host} cannot be resolved") from error
         # One that is not allowed condemns all: a name that mixes them is not to be trusted.
         if not all(is_allowed(address, private=self._private) for address in addresses):
-            raise Unavailable(f"{host} resolves to an address that its connector may not connect to")
+            raise Unavailable(f"{host} resolves to an address that Lineal may not connect to")
         return addresses
+
+
+def checked_transport(*, private: bool, ca_file: str | None, resolve: Resolve = system) -> httpx.HTTPTransport:
+    """HTTP by such connections alone. `ca_file` has the certificates to trust; the machine's own unless given."""
+    transport = httpx.HTTPTransport()
+    transport._pool = httpcore.ConnectionPool(
+        ssl_context=ssl.create_default_context(cafile=ca_file),
+        max_connections=16,
+        keepalive_expiry=30,
+        network_backend=CheckedNetwork(private=private, resolve=resolve),
+    )
+    return transport
