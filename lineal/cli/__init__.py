@@ -16,6 +16,7 @@ from lineal.cli import (
     audit,
     deploying,
     ending,
+    enriching,
     gating,
     moving,
     serving,
@@ -57,6 +58,7 @@ app.command()(deploying.rollback)
 app.command()(deploying.stop)
 app.command()(deploying.status)
 app.command()(validating.validate)
+app.command()(enriching.enrich)
 app.command()(ending.retire)
 app.command()(ending.mark)
 app.command()(ending.unmark)

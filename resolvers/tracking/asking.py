@@ -15,11 +15,11 @@ from resolvers.writing.nodes import find
 
 @procedure
 async def enrich_model_version(
-    op: Operation, *, address: str, run_id: str | None = None, logged_model_id: str | None = None
+    op: Operation, *, address: str, run_id: str | None = None, logged_model: str | None = None
 ) -> Node:
     """Have a version looked up once more, soon and in the background; its `enrichment` says how far that is.
 
-    `run_id` and `logged_model_id` say what made it, where it does not say so itself or says otherwise. Raises NotFound,
+    `run_id` and `logged_model` say what made it, where it does not say so itself or says otherwise. Raises NotFound,
     InvalidArgument, PreconditionFailed (no tracking server is configured for its workspace, or it names nothing that
     could be looked up), Forbidden.
     """
@@ -29,14 +29,14 @@ async def enrich_model_version(
     if not op.trackers.serve(node.workspace):
         msg = f"version: no tracking server is configured for the workspace {node.workspace!r}"
         raise PreconditionFailed(msg, field="version")
-    return await _queue(op, version=node.id, run_id=run_id, logged_model_id=logged_model_id)
+    return await _queue(op, version=node.id, run_id=run_id, logged_model=logged_model)
 
 
 @command("requestEnrichment")
-async def _queue(tx: Transaction, *, version: str, run_id: str | None, logged_model_id: str | None) -> str:
+async def _queue(tx: Transaction, *, version: str, run_id: str | None, logged_model: str | None) -> str:
     id = await find(tx, version, "version", MODEL_VERSION.name)
     node = (await tx.lock([id]))[id]
-    given = properties(MODEL_VERSION, present({"runId": run_id, "loggedModelId": logged_model_id}))
+    given = properties(MODEL_VERSION, present({"runId": run_id, "loggedModel": logged_model}))
     if not (props := queued({**node.props, **given}, tx.now)):
         msg = "version: it names no run and no logged model that could be looked up: give runId"
         raise PreconditionFailed(msg, field="version")

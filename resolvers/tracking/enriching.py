@@ -84,7 +84,7 @@ class Enricher:
         return page.items
 
     async def _one(self, node: Node, lease: Lease) -> None:
-        run, logged = str(node.props.get("runId", "")), str(node.props.get("loggedModelId", ""))
+        run, logged = str(node.props.get("runId", "")), str(node.props.get("loggedModel", ""))
         try:
             story = await self._trackers.story(node.workspace, run, logged)
         except NotFound as error:
@@ -117,8 +117,7 @@ class Enricher:
             message = "; ".join([*notes, *([without] if without else [])]) or None
             props = ended(DONE, message, enrichedAt=tx.now)
             if story.goes_on:
-                later = self._later(version, FOLLOWING, message)
-                props = later if later["enrichment"] == FOLLOWING else props
+                props = self._later(version, FOLLOWING, message)
             await tx.update([Update(version.id, props)])
 
         await self._graph.write(work, by=self._by, action=ACTION)
@@ -165,5 +164,5 @@ async def _wanted(tx: Transaction, node: Node) -> Node | None:
     if node.id not in await tx.nodes([node.id]):
         return None
     now = (await tx.lock([node.id]))[node.id]
-    same = all(now.props.get(name) == node.props.get(name) for name in ("runId", "loggedModelId"))
+    same = all(now.props.get(name) == node.props.get(name) for name in ("runId", "loggedModel"))
     return now if same and now.props.get("enrichmentDue") is not None else None

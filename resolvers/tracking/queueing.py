@@ -12,7 +12,7 @@ MAX_MESSAGE: Final = 2_000
 
 def queued(props: Mapping[str, Any], now: int) -> dict[str, Any]:
     """What a version says that is to be looked up from now on; nothing where it names neither run nor logged model."""
-    if props.get("runId") is None and props.get("loggedModelId") is None:
+    if props.get("runId") is None and props.get("loggedModel") is None:
         return {}
     return {"enrichment": QUEUED, "enrichmentDue": now, "enrichmentSince": None, "enrichmentMessage": None}
 

@@ -24,10 +24,10 @@ async def versions_of(tx: Transaction, workspace: str, story: Story | None) -> d
     wanted = {*story.run.inputs, *story.run.outputs, *([story.logged.id] if story.logged is not None else [])}
     if not wanted:
         return {}
-    where = All((Prop("loggedModelId", "in", sorted(wanted)[:MAX_KNOWN]), Prop("workspace", "eq", workspace)))
+    where = All((Prop("loggedModel", "in", sorted(wanted)[:MAX_KNOWN]), Prop("workspace", "eq", workspace)))
     found: dict[str, list[str]] = {}
     for node in (await tx.find(MODEL_VERSION.name, where, paging=Paging(MAX_KNOWN))).items:
-        found.setdefault(node.props["loggedModelId"], []).append(node.id)
+        found.setdefault(node.props["loggedModel"], []).append(node.id)
     return found
 
 

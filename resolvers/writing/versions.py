@@ -62,7 +62,7 @@ async def create_model_version(
 
     `inputs` become what the run read; without a run, what the version was trained on. `uses` are fields.
     `reason` is why it comes to its stage and gets its aliases. The state is READY unless given. With `runId` or
-    `loggedModelId` among its properties it is looked up in the tracking servers of its workspace, later. Raises
+    `loggedModel` among its properties it is looked up in the tracking servers of its workspace, later. Raises
     InvalidArgument, NotFound (each naming the place in the input), AlreadyExists, PreconditionFailed (a cycle, a
     parent that is retired, or a gate of the stage or an alias says no).
     """

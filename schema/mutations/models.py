@@ -61,7 +61,7 @@ class CreateModelVersionInput:
 class EnrichModelVersionInput:
     address: strawberry.ID = VERSION.address
     run_id: str | None = may("The id of the run that made it, where it does not say so itself.", None)
-    logged_model_id: str | None = may("The id of the logged model that it is made of, likewise.", None)
+    logged_model: str | None = may("The id of the logged model that it is made of, likewise.", None)
 
 
 @strawberry.type(description="Mutations of models and their versions.")

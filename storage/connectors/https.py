@@ -139,7 +139,7 @@ class HttpsBackend(Backend):
         """The first bytes of an answer, and never more."""
         end = time.monotonic() + max(MAX_TOTAL, self.config.timeout)
         data = bytearray()
-        for chunk in answer.iter_raw(2**16):
+        for chunk in answer.iter_raw():
             data += chunk
             if len(data) >= size:
                 break

@@ -177,7 +177,7 @@ class MlflowServer:
         body = bytearray()
         try:
             with self._client.stream("GET", url, params=params, headers=self._credentials()) as response:
-                for chunk in response.iter_raw(2**16):
+                for chunk in response.iter_raw():
                     body += chunk
                     if len(body) > MAX_ANSWER:
                         break

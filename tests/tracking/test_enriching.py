@@ -14,7 +14,7 @@ from tests.tracking.conftest import Office, config, office_with
 from tests.tracking.logbook import COMMIT, SECRET, Logbook, dataset
 
 
-def trained(book: Logbook, **more: str) -> str:
+def trained(book: Logbook) -> str:
     """A run with all that a run may have."""
     parent = book.run(name="sweep")
     return book.run(
@@ -28,7 +28,6 @@ def trained(book: Logbook, **more: str) -> str:
         source__git__commit=COMMIT,
         source__git__repoURL=f"https://bot:{SECRET}@git.example.org/prices.git",
         note__content="Tried **twice**.",
-        **more,
     )
 
 
@@ -81,7 +80,7 @@ async def test_looking_it_up_again_gives_the_same_graph(office: Office, book: Lo
     run = trained(book)
     model = book.logged_model(run)
     book.metric(run, "rmse", 0.5, model_id=model, dataset_name="flats", dataset_digest="d2")
-    version = await office.register(runId=run, loggedModelId=model)
+    version = await office.register(runId=run, loggedModel=model)
     await office.comes_to(version, "DONE")
     before = await _lines(office.graph)
     async with office.operation() as op:
@@ -127,7 +126,7 @@ async def test_a_logged_model_tells_parameters_metrics_and_what_it_was_measured_
     model = book.logged_model(run)
     book.metric(run, "plain", 0.75, model_id=model)
     book.metric(run, "rmse", 0.5, model_id=model, dataset_name="flats", dataset_digest="d2")
-    version = await office.register(loggedModelId=model)
+    version = await office.register(loggedModel=model)
     await office.comes_to(version, "DONE")
     assert await office.own(version.id, "params") == {"trees": "10"}
     assert await office.metrics(version.id) == {"plain": (0.75, 1)}
@@ -142,12 +141,12 @@ async def test_a_logged_model_tells_parameters_metrics_and_what_it_was_measured_
 async def test_a_run_that_read_a_model_leads_to_its_versions(office: Office, book: Logbook) -> None:
     first = book.run()
     base = book.logged_model(first)
-    await office.comes_to(await office.register("models:/base", runId=first, loggedModelId=base), "DONE")
+    await office.comes_to(await office.register("models:/base", runId=first, loggedModel=base), "DONE")
     second = book.run()
     tuned = book.logged_model(second)
     book.read_model(second, base)
     book.read_model(second, tuned)
-    version = await office.register("models:/tuned", runId=second, loggedModelId=tuned)
+    version = await office.register("models:/tuned", runId=second, loggedModel=tuned)
     await office.comes_to(version, "DONE")
     base_version = await office.at("models:/base/1")
     async with office.graph.snapshot() as snapshot:
@@ -160,8 +159,8 @@ async def test_what_would_close_a_circle_is_left_out_and_told(office: Office, bo
     models = [book.logged_model(first), book.logged_model(second)]
     book.read_model(first, models[1])
     book.read_model(second, models[0])
-    one = await office.register("models:/one", runId=first, loggedModelId=models[0])
-    two = await office.register("models:/two", runId=second, loggedModelId=models[1])
+    one = await office.register("models:/one", runId=first, loggedModel=models[0])
+    two = await office.register("models:/two", runId=second, loggedModel=models[1])
     done = [await office.comes_to(each, "DONE") for each in (one, two)]
     async with office.operation() as op:
         await enrich_model_version(op, address=one.id)
