@@ -18,6 +18,7 @@ from lineal.cli import (
     ending,
     enriching,
     gating,
+    importing,
     moving,
     serving,
     signing,
@@ -43,7 +44,6 @@ app.command()(serving.serve)
 app.command()(serving.demo)
 app.command()(moving.migrate)
 app.command("export")(moving.export)
-app.command("import")(moving.import_)
 app.command()(asking.lineage)
 app.command()(asking.paths)
 app.command()(asking.search)
@@ -65,6 +65,7 @@ app.command()(ending.unmark)
 app.command()(gating.gate)
 app.command()(gating.stage)
 app.command()(tokens.token)
+app.add_typer(importing.app, name="import")
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(audit.app, name="audit")
 

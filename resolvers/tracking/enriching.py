@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from graph.ontology import MODEL_VERSION
 from graph.port import EVERYTHING, All, Graph, Lease, Node, Order, Paging, Prop, Transaction, Update, Where
-from lineal.errors import Conflict, LinealError, NotFound, PreconditionFailed, Unavailable
+from lineal.errors import Conflict, LinealError, NotFound, Unavailable
 from resolvers.tracking.queueing import DONE, FAILED, FOLLOWING, QUEUED, ended, waiting
-from resolvers.tracking.recording import tell, versions_of, write
+from resolvers.tracking.recording import recorded, versions_of, write
 from resolvers.tracking.stories import Story
+from resolvers.tracking.telling import Telling
 from resolvers.tracking.trackers import Trackers
 
 LEASE: Final = "tracking"
@@ -93,27 +94,23 @@ class Enricher:
             await self._settle(node, lease, self._later(node, QUEUED, error.message))
         else:
             try:
-                await self._record(node, lease, story)
+                await recorded(lambda without: self._write(node, lease, story, without))
             except (Conflict, Unavailable):
                 raise
             except LinealError as error:
                 await self._settle(node, lease, ended(FAILED, error.message))
 
-    async def _record(self, node: Node, lease: Lease, story: Story) -> None:
-        try:
-            await self._write(node, lease, story)
-        except PreconditionFailed as error:
-            # What the run read may have come of what it made, as far as Lineal knows.
-            _log.info("version %s: %s", node.id, error.message)
-            await self._write(node, lease, story, without=error.message)
+    async def _write(self, node: Node, lease: Lease, story: Story, without: str) -> None:
+        """Record a story; without the models that its run read where there is a reason for that."""
 
-    async def _write(self, node: Node, lease: Lease, story: Story, without: str = "") -> None:
         async def work(tx: Transaction) -> None:
             await tx.fence(lease)
             if (version := await _wanted(tx, node)) is None:
                 return
             known = await versions_of(tx, version.workspace, story)
-            notes = await write(tx, tell(version, story, known, models=not without))
+            telling = Telling(version.workspace, known=known)
+            telling.story(version.id, story, models=not without)
+            notes = await write(tx, telling)
             message = "; ".join([*notes, *([without] if without else [])]) or None
             props = ended(DONE, message, enrichedAt=tx.now)
             if story.goes_on:

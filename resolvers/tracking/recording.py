@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from graph.address import parse
 from graph.ontology import EDGE_KINDS, MODEL_VERSION, Exclusive
-from graph.port import All, Hop, Node, Paging, Prop, Transaction
+from graph.port import All, Hop, Paging, Prop, Transaction
+from lineal.errors import PreconditionFailed
 from resolvers.reading import all_links
 from resolvers.tracking.stories import Story
 from resolvers.tracking.telling import Telling
@@ -62,8 +63,10 @@ async def _free(tx: Transaction, edges: Sequence[ImportedEdge]) -> tuple[list[Im
     return kept, wrong
 
 
-def tell(version: Node, story: Story, known: dict[str, list[str]], *, models: bool = True) -> Telling:
-    """A story of a version that is there."""
-    telling = Telling(version.workspace, known=known)
-    telling.story(version.id, story, models=models)
-    return telling
+async def recorded(do: Callable[[str], Awaitable[None]]) -> None:
+    """Do it, and again without the models that a run read where these would close a circle; it is given why, then."""
+    try:
+        await do("")
+    except PreconditionFailed as error:
+        # What the run read may have come of what it made, as far as Lineal knows.
+        await do(error.message)

@@ -20,6 +20,7 @@ from storage.tracking.answers import Answer
 from storage.tracking.config import TrackerConfig
 from storage.tracking.records import (
     PROMPT,
+    UPDATED,
     LoggedModel,
     RegisteredModel,
     RegisteredVersion,
@@ -113,17 +114,26 @@ class MlflowServer:
             found = [registered_version_of(item) for item in page.objects("model_versions")]
             yield [version for version in found if version.model == model.name]
 
+    def model(self, name: str) -> RegisteredModel | None:
+        """A registered model or prompt, or None where there is none of this name."""
+        answer = self._get("registered-models/get", {"name": name})
+        return None if answer is None else registered_model_of(answer.object("registered_model"))
+
     def changed(self, since: int) -> set[str]:
-        """The names of models and prompts of which a version was changed at or after a time."""
+        """The names of models and prompts that were changed, or a version of which was, at or after a time.
+
+        MLflow does not tell so of tags and aliases.
+        """
         names: set[str] = set()
         for where in ({}, {"filter": _PROMPTS}):
-            order = "last_updated_timestamp DESC"
-            for page in self._pages("model-versions/search", max_results=PAGE, order_by=order, **where):
-                found = [registered_version_of(item) for item in page.objects("model_versions")]
-                recent = [version.model for version in found if (version.updated or 0) >= since]
-                names.update(recent)
-                if len(recent) < len(found):
-                    break
+            for path, items in (("registered-models", "registered_models"), ("model-versions", "model_versions")):
+                order = "last_updated_timestamp DESC"
+                for page in self._pages(f"{path}/search", max_results=PAGE, order_by=order, **where):
+                    found = list(page.objects(items))
+                    recent = [each.needed("name") for each in found if (each.micros(UPDATED) or 0) >= since]
+                    names.update(recent)
+                    if len(recent) < len(found):
+                        break
         return names
 
     def close(self) -> None:

@@ -17,6 +17,9 @@ _LOGGED: Final = re.compile(r"models:/(m-[0-9a-f]{8,64})(?:/.*)?")
 STATES: Final = frozenset({"SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED"})
 """States of runs."""
 
+UPDATED: Final = "last_updated_timestamp"
+"""When a registered model or a version was changed, but for tags and aliases."""
+
 PROMPT: Final = "mlflow.prompt.is_prompt"
 """The tag by which MLflow tells prompts from models."""
 
@@ -184,7 +187,7 @@ def registered_model_of(answer: Answer) -> RegisteredModel:
         answer.needed("name"),
         answer.text("description"),
         answer.micros("creation_timestamp"),
-        answer.micros("last_updated_timestamp"),
+        answer.micros(UPDATED),
         answer.pairs("tags"),
         answer.pairs("aliases", "alias", "version"),
     )
@@ -199,7 +202,7 @@ def registered_version_of(answer: Answer) -> RegisteredVersion:
         answer.text("user_id"),
         answer.text("description"),
         answer.micros("creation_timestamp"),
-        answer.micros("last_updated_timestamp"),
+        answer.micros(UPDATED),
         "" if stage == "None" else stage,
         answer.text("status"),
         answer.text("source"),
