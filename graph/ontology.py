@@ -241,11 +241,11 @@ MODEL_VERSION = NodeKind(
         _p("enrichmentMessage", Type.TEXT, "Why nothing could be had, or what was left out.", internal=True),
         _p("enrichedAt", Type.TIME, "When all was had from there.", internal=True),
         _p("enrichmentSince", Type.TIME, "Since when it is tried without an end.", internal=True),
-        _p("enrichmentDue", Type.TIME, "When it is looked up next.", filterable=True, internal=True),
+        _p("enrichmentDue", Type.TIME, "When it is looked up next.", internal=True),
         _p("lostAt", Type.TIME, "Since when it is FAILED because bytes of its artifacts were found wrong or gone; READY again when they are there.", internal=True),
     ),
     within="Model",
-    orders=("number", "name", "createdAt", "updatedAt", "releasedAt", "parameterCount"),
+    orders=("number", "name", "createdAt", "updatedAt", "releasedAt", "parameterCount", "enrichmentDue"),
     has_params=True,
     has_metrics=True,
 )

@@ -36,10 +36,16 @@ class MlflowServerProcess(Server):
             "workers": 1,
         }
         arguments = [f"--{name}={value}" for name, value in options.items()]
-        return [str(mlflow_python()), "-m", "mlflow", "server", *arguments], {"MLFLOW_DISABLE_TELEMETRY": "true"}
+        # Jobs would be a dozen processes more.
+        environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        return [str(mlflow_python()), "-m", "mlflow", "server", *arguments], environment
 
     def answers(self) -> bool:
         try:
             return httpx.get(f"{self.url}/health", timeout=5).is_success
         except httpx.TransportError:
             return False
+
+    def kill(self) -> None:
+        # What it started would outlive it.
+        self.stop()

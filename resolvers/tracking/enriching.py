@@ -77,12 +77,17 @@ class Enricher:
         return True
 
     async def _due(self) -> Sequence[Node]:
-        where: tuple[Where, ...] = (Prop("enrichmentDue", "lte", time.time_ns() // 1_000),)
+        """Versions that are due, the longest ones first. Each state is asked for by itself: so an index leads there."""
+        rest: tuple[Where, ...] = (Prop("enrichmentDue", "lte", time.time_ns() // 1_000),)
         if (workspaces := self._trackers.workspaces) is not None:
-            where += (Prop("workspace", "in", sorted(workspaces)),)
+            rest += (Prop("workspace", "in", sorted(workspaces)),)
+        found: list[Node] = []
         async with self._graph.snapshot(EVERYTHING) as snapshot:
-            page = await snapshot.find(MODEL_VERSION.name, All(where), order=Order("createdAt"), paging=Paging(BATCH))
-        return page.items
+            for state in (QUEUED, FOLLOWING):
+                where = All((Prop("enrichment", "eq", state), *rest))
+                order = Order("enrichmentDue")
+                found += (await snapshot.find(MODEL_VERSION.name, where, order=order, paging=Paging(BATCH))).items
+        return found
 
     async def _one(self, node: Node, lease: Lease) -> None:
         run, logged = str(node.props.get("runId", "")), str(node.props.get("loggedModel", ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from graph.address import Address
@@ -18,14 +17,15 @@ from resolvers.writing.common import MetricPoint, NamedValue, present, propertie
 from resolvers.writing.importing import ImportedEdge, ImportedNode
 from storage.tracking.records import DataRead, LoggedModel, RegisteredModel, RegisteredVersion, RunRecord, Value
 
-MAX_OWNED: Final = 2_000
-"""Tags, parameters or values of metrics of one thing."""
-MAX_POINTS: Final = 8_000
-"""Values of metrics of one run, where every value is read."""
+MAX_ROWS: Final = 9_000
+"""Tags, parameters or values of metrics of all things that are told of together."""
 MAX_DATASETS: Final = 200
 """Data sets of one run."""
 MAX_COLUMNS: Final = 1_000
 """Columns of all data sets of a run together."""
+
+BY: Final = "mlflow"
+"""Who made things, with a colon and the user that MLflow says after it: it is no principal, whatever is said there."""
 
 COMMIT, REPOSITORY, BRANCH = "mlflow.source.git.commit", "mlflow.source.git.repoURL", "mlflow.source.git.branch"
 SOURCE, NOTE, USER = "mlflow.source.name", "mlflow.note.content", "mlflow.user"
@@ -54,6 +54,7 @@ class Telling:
         self._nodes: dict[str, ImportedNode] = {}
         self._edges: dict[tuple[str, str, str, str], ImportedEdge] = {}
         self._columns = 0
+        self._room: dict[str, int] = {}
 
     @property
     def nodes(self) -> list[ImportedNode]:
@@ -277,29 +278,28 @@ class Telling:
             node["metrics"] = points
 
     def _rows(self, table: str, given: Mapping[str, str]) -> list[NamedValue]:
-        kept: list[NamedValue] = []
-        for name, value in given.items():
-            with suppress(InvalidArgument):
-                check_row(table, name, value)
-                if len(kept) < MAX_OWNED:
-                    kept.append({"name": name, "value": value})
-        self.left_out += len(given) - len(kept)
-        return kept
+        return [{"name": name, "value": value} for name, value in given.items() if self._takes(table, name, value)]
 
     def _points(self, values: Iterable[Value]) -> list[MetricPoint]:
-        kept: list[MetricPoint] = []
-        for value in values:
-            if len(kept) >= MAX_POINTS:
-                self.left_out += 1
-                continue
-            try:
-                check_row("metrics", value.name, "")
-            except InvalidArgument:
-                self.left_out += 1
-            else:
-                point: MetricPoint = {"name": value.name, "value": value.value, "step": value.step, "time": value.time}
-                kept.append(point)
-        return kept
+        return [
+            {"name": value.name, "value": value.value, "step": value.step, "time": value.time}
+            for value in values
+            if self._takes("metrics", value.name, "")
+        ]
+
+    def _takes(self, table: str, name: str, value: str) -> bool:
+        """Whether there is room for a row; what has none is counted."""
+        try:
+            check_row(table, name, value)
+        except InvalidArgument:
+            fits = False
+        else:
+            fits = self._room.get(table, MAX_ROWS) > 0
+        if fits:
+            self._room[table] = self._room.get(table, MAX_ROWS) - 1
+        else:
+            self.left_out += 1
+        return fits
 
     def _edge(self, source: str, kind: str, target: str, discriminator: str = "", *, since: int | None = None) -> None:
         discriminator = _name(discriminator)[:MAX_DISCRIMINATOR] if discriminator.strip() else ""
@@ -318,7 +318,7 @@ class Telling:
         at = self._time(created)
         if at is None:
             return None
-        return Birth(at, _name(by) if by.strip() else "mlflow", max(at, self._time(updated) or at))
+        return Birth(at, f"{BY}:{_name(by)}" if by.strip() else BY, max(at, self._time(updated) or at))
 
 
 def without_secrets(place: str) -> str:

@@ -96,7 +96,7 @@ async def test_the_runs_behind_versions_come_with_them(
     assert await office.own(f"models:/{name}/1", "params") == {"trees": "10"}
     assert await office.leads(f"runs:/{run}", "READ") == {"d1": "training"}
     node = await office.at(f"runs:/{run}")
-    assert (node.created_at, node.created_by) == (node.props["startedAt"], "ann")
+    assert (node.created_at, node.created_by) == (node.props["startedAt"], "mlflow:ann")
     assert list(await office.leads(f"runs:/{run}", "BUILT_FROM")) == [f"unknown@{COMMIT}"]
 
 
