@@ -195,14 +195,14 @@ class Copier:
         what = f"version {version.number} of {version.model!r}"
         told = story if isinstance(story, Story) else None
 
-        async def do(without: str) -> None:
+        async def do(refused: Sequence[str]) -> None:
             async def work(tx: Transaction) -> list[str]:
                 known = await versions_of(tx, self._workspace, told)
                 telling = Telling(self._workspace, now=tx.now, known=known)
                 address = parse(telling.version(version))
                 if told is not None:
-                    telling.story(str(address), told, version.created, models=not without)
-                notes = [*(await write(tx, telling)), *([without] if without else [])]
+                    telling.story(str(address), told, version.created, without=len(refused))
+                notes = [*(await write(tx, telling)), *refused]
                 await _untag(tx, address, self._untagged(version))
                 if story is not None:
                     (node,) = await tx.resolve([address])

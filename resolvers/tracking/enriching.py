@@ -99,14 +99,14 @@ class Enricher:
             await self._settle(node, lease, self._later(node, QUEUED, error.message))
         else:
             try:
-                await recorded(lambda without: self._write(node, lease, story, without))
+                await recorded(lambda refused: self._write(node, lease, story, refused))
             except (Conflict, Unavailable):
                 raise
             except LinealError as error:
                 await self._settle(node, lease, ended(FAILED, error.message))
 
-    async def _write(self, node: Node, lease: Lease, story: Story, without: str) -> None:
-        """Record a story; without the models that its run read where there is a reason for that."""
+    async def _write(self, node: Node, lease: Lease, story: Story, refused: Sequence[str]) -> None:
+        """Record a story; without some of what its run read, where it was refused before."""
 
         async def work(tx: Transaction) -> None:
             await tx.fence(lease)
@@ -114,9 +114,8 @@ class Enricher:
                 return
             known = await versions_of(tx, version.workspace, story)
             telling = Telling(version.workspace, known=known)
-            telling.story(version.id, story, models=not without)
-            notes = await write(tx, telling)
-            message = "; ".join([*notes, *([without] if without else [])]) or None
+            telling.story(version.id, story, without=len(refused))
+            message = "; ".join([*await write(tx, telling), *refused]) or None
             props = ended(DONE, message, enrichedAt=tx.now)
             if story.goes_on:
                 props = self._later(version, FOLLOWING, message)

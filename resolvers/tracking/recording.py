@@ -63,10 +63,16 @@ async def _free(tx: Transaction, edges: Sequence[ImportedEdge]) -> tuple[list[Im
     return kept, wrong
 
 
-async def recorded(do: Callable[[str], Awaitable[None]]) -> None:
-    """Do it, and again without the models that a run read where these would close a circle; it is given why, then."""
-    try:
-        await do("")
-    except PreconditionFailed as error:
-        # What the run read may have come of what it made, as far as Lineal knows.
-        await do(error.message)
+async def recorded(do: Callable[[Sequence[str]], Awaitable[None]]) -> None:
+    """Do it, and again without what would close a circle; it is given why, each time that it was refused before.
+
+    What a run read may have come of what it made, as far as Lineal knows: first the models that it read are left out,
+    then the data.
+    """
+    refused: list[str] = []
+    for _ in range(2):
+        try:
+            return await do(refused)
+        except PreconditionFailed as error:
+            refused.append(error.message)
+    return await do(refused)

@@ -99,10 +99,10 @@ class Telling:
 
     # Runs ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def story(self, version: str, story: Story, since: int | None = None, *, models: bool = True) -> None:
+    def story(self, version: str, story: Story, since: int | None = None, *, without: int = 0) -> None:
         """Where a version, by its address or id, came from; `since` when that is so.
 
-        Without `models` nothing is said of the models that its run read.
+        `without` is 1 for no models that its run read, and 2 for no data either.
         """
         run = None
         if story.run is not None:
@@ -113,13 +113,15 @@ class Telling:
                 self._edge(child, "PART_OF", parent, since=self._time(ancestor.started))
                 child = parent
             self._edge(version, "PRODUCED_BY", run, since=self._time(since))
-            if models:
+            if without < 2:
+                self._read(run, story.run)
+            if without < 1:
                 self._models(run, story.run, version, story.logged)
         if story.logged is not None:
             self._logged(version, story.logged, run)
 
     def _run(self, story: Story, record: RunRecord, *, brief: bool = False) -> str:
-        """A run; of one that only led to it, `brief`, nothing that it read."""
+        """A run; of one that only led to it, `brief`, the last values of metrics alone."""
         birth = self._birth(record.started, record.ended, record.user)
         ended = record.ended if record.state in RUN_ENDED else None
         if ended is not None and record.started is not None:
@@ -147,11 +149,14 @@ class Telling:
         if name := story.experiments.get(record.experiment):
             self._edge(run, "PART_OF", self._node("Experiment", name, birth=birth), since=self._time(record.started))
         self._code(run, record, birth)
-        if not brief:
-            self.left_out += max(0, len(record.datasets) - MAX_DATASETS)
-            for read in record.datasets[:MAX_DATASETS]:
-                self._edge(run, "READ", self._dataset(read, birth), read.context, since=self._time(record.started))
         return run
+
+    def _read(self, run: str, record: RunRecord) -> None:
+        """The data sets that a run read."""
+        self.left_out += max(0, len(record.datasets) - MAX_DATASETS)
+        birth = self._birth(record.started, record.ended, record.user)
+        for read in record.datasets[:MAX_DATASETS]:
+            self._edge(run, "READ", self._dataset(read, birth), read.context, since=self._time(record.started))
 
     def _code(self, run: str, record: RunRecord, birth: Birth | None) -> None:
         tags = record.tags

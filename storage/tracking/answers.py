@@ -25,9 +25,6 @@ class Answer:
         self._value = value
         self._at = at
 
-    def __contains__(self, name: str) -> bool:
-        return self._value.get(name) is not None
-
     def text(self, name: str) -> str:
         """A text; empty where there is none."""
         value = self._value.get(name)
@@ -80,14 +77,6 @@ class Answer:
         """The objects of a list."""
         for i, item in enumerate(self._list(name)):
             yield Answer(item, f"{self._at}.{name}[{i}]")
-
-    def texts(self, name: str) -> list[str]:
-        """The texts of a list."""
-        found = self._list(name)
-        for i, item in enumerate(found):
-            if not isinstance(item, str) or len(item) > MAX_TEXT:
-                raise _wrong(f"{self._at}.{name}[{i}]", "a text")
-        return found
 
     def pairs(self, name: str, key: str = "key", value: str = "value") -> dict[str, str]:
         """A list of keys and values as a table."""

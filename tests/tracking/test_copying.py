@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from graph.transfer import export_lines
 from lineal.errors import NotFound, Unavailable
 from resolvers.lifecycle.declaring import declare_gate
 from resolvers.reading import resolve
+from resolvers.tracking import copying as copying_module
 from resolvers.tracking.copying import Copied, Copier
 from resolvers.writing.lifecycle import set_alias
 from resolvers.writing.versions import create_model_version
@@ -241,6 +244,25 @@ async def test_values_that_are_too_large_are_told(office: Office, book: Logbook,
     done = await copier.all()
     assert about(done, name) == [f"model {name!r}: 1 values are larger than Lineal takes"]
     assert await office.own(f"models:/{name}", "tags") == {"long": "x" * 4_000}
+
+
+async def test_a_version_that_cannot_be_recorded_harms_no_other(
+    office: Office, book: Logbook, copier: Copier, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying_module, "MAX_STORIES", 1)
+    book.registered(name)
+    for i in range(3):
+        book.version(name, f"s3://models/{i}", run_id=book.run())
+    real = MlflowServer.versions
+
+    def lies(self: MlflowServer, model: RegisteredModel) -> Any:
+        for page in real(self, model):
+            yield [replace(each, number="two") if each.number == "2" else each for each in page]
+
+    monkeypatch.setattr(MlflowServer, "versions", lies)
+    (problem,) = about(await copier.all(), name)
+    assert "no version number" in problem
+    assert sorted(await office.leads(f"models:/{name}", "VERSION_OF", "IN")) == ["1", "3"]
 
 
 async def test_lists_of_many_pages_are_read_to_their_end(

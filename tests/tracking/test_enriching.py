@@ -9,6 +9,9 @@ from graph.transfer import export_lines
 from lineal.errors import PreconditionFailed
 from resolvers.tracking.asking import enrich_model_version
 from resolvers.tracking.trackers import Trackers
+from resolvers.writing.datasets import rename_dataset
+from resolvers.writing.runs import record_run
+from storage.tracking import mlflow as client
 from tests.mlflow_server import MlflowServerProcess
 from tests.tracking.conftest import Office, config, office_with
 from tests.tracking.logbook import COMMIT, SECRET, Logbook, dataset
@@ -170,6 +173,33 @@ async def test_what_would_close_a_circle_is_left_out_and_told(office: Office, bo
     assert await office.leads(two.id, "PRODUCED_BY") == {second: ""}
 
 
+async def test_data_that_the_run_made_by_what_is_known_here_is_not_read_by_it(office: Office, book: Logbook) -> None:
+    run = book.run(datasets=[dataset("flats", "d1"), dataset("rooms", "d1")], params={"lr": "0.1"})
+    async with office.operation() as op:
+        await record_run(op, name=run, outputs=[{"dataset": "datasets:/flats/d1", "create": True}])
+    version = await office.register(runId=run)
+    done = await office.comes_to(version, "DONE")
+    assert "cycle" in done.props["enrichmentMessage"]
+    assert await office.leads(f"runs:/{run}", "READ") == {}
+    assert await office.own(f"runs:/{run}", "params") == {"lr": "0.1"}
+
+
+async def test_what_cannot_be_recorded_is_given_up_and_says_why(office: Office, book: Logbook) -> None:
+    await office.comes_to(await office.register(runId=book.run(datasets=[dataset("flats", "d1")])), "DONE")
+    async with office.operation() as op:
+        await rename_dataset(op, address="datasets:/flats", name="houses")
+    both = [dataset("flats", "d2"), dataset("houses", "d3")]
+    version = await office.register(runId=book.run(datasets=both))
+    failed = await office.comes_to(version, "FAILED")
+    assert "names already" in failed.props["enrichmentMessage"]
+
+
+async def test_a_parent_that_is_gone_is_left_out(office: Office, book: Logbook) -> None:
+    run = book.run(parentRunId="d" * 32)
+    await office.comes_to(await office.register(runId=run), "DONE")
+    assert list(await office.leads(f"runs:/{run}", "PART_OF")) == [book.experiment]
+
+
 async def test_a_version_keeps_the_run_that_it_has(office: Office, book: Logbook) -> None:
     first, second = book.run(), book.run()
     version = await office.register(runId=first)
@@ -181,10 +211,12 @@ async def test_a_version_keeps_the_run_that_it_has(office: Office, book: Logbook
     assert await office.leads(version.id, "PRODUCED_BY") == {first: ""}
 
 
-async def test_every_value_of_a_metric_is_read_where_that_is_wanted(
-    graph: Graph, mlflow: MlflowServerProcess, book: Logbook
+async def test_values_of_a_metric_are_read_up_to_a_bound_where_that_is_wanted(
+    graph: Graph, mlflow: MlflowServerProcess, book: Logbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = book.run(end=False)
+    monkeypatch.setattr(client, "MAX_HISTORY", 4)
+    monkeypatch.setattr(client, "_HISTORY_PAGE", 2)
     for step in range(5):
         book.metric(run, "loss", 1 / (step + 1), step=step)
     book.metric(run, "nan", float("nan"))
@@ -194,7 +226,7 @@ async def test_every_value_of_a_metric_is_read_where_that_is_wanted(
         version = await office.register(runId=run)
         await office.comes_to(version, "DONE")
         found = await office.metrics(f"runs:/{run}")
-    assert found["loss"] == (0.2, 5)
+    assert found["loss"] == (0.25, 4)
     assert found["nan"][1] == 1
 
 

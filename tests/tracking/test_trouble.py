@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -153,6 +154,9 @@ async def test_a_server_is_asked_for_versions_of_its_workspaces_only(sqlite_grap
         await office.register(runId=RUN)
         assert not await office.enricher().step()
         assert liar.asked == []
+    async with office_with(sqlite_graph, config(liar.url, workspaces=["vision"]), config(liar.url)) as office:
+        assert await office.enricher().step()
+        assert liar.asked.count("runs/get") == 1
 
 
 async def test_an_address_that_may_not_be_connected_to_is_not(sqlite_graph: Graph, liar: Liar) -> None:
@@ -160,6 +164,31 @@ async def test_an_address_that_may_not_be_connected_to_is_not(sqlite_graph: Grap
         version = await office.register(runId=RUN)
         await told(office, version, "may not connect to")
     assert liar.asked == []
+
+
+async def test_one_who_waits_for_an_answer_keeps_the_lease(
+    office: Office, liar: Liar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enriching, "LEASE_SECONDS", 0.3)
+    claim, claims, renewed = office.graph.claim, [], threading.Event()
+
+    async def counted(name: str, holder: str, _seconds: float) -> Any:
+        claims.append(name)
+        if len(claims) > 2:
+            renewed.set()
+        return await claim(name, holder, 60)
+
+    monkeypatch.setattr(office.graph, "claim", counted)
+
+    def slowly(handler: Any) -> None:
+        assert renewed.wait(30)
+        says(GOOD)(handler)
+
+    liar.answer = slowly
+    async with office_with(office.graph, config(liar.url, timeout=30)) as patient:
+        version = await patient.register(runId=RUN)
+        await patient.comes_to(version, "DONE")
+    assert set(claims) == {enriching.LEASE}
 
 
 async def test_one_of_two_processes_looks_a_version_up(office: Office, liar: Liar) -> None:
