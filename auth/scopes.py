@@ -198,7 +198,7 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     **_all(needs(ADMIN), "setQuota"),
     **_all(writing("Workspace"), "createWorkspace updateWorkspace deleteWorkspace"),
     **_all(writing("Model"), "registerModel updateModel renameModel deleteModel setAlias deleteAlias"),
-    **_all(writing("ModelVersion"), "createModelVersion updateModelVersion deleteModelVersion"),
+    **_all(writing("ModelVersion"), "createModelVersion updateModelVersion deleteModelVersion enrichModelVersion"),
     **_all(writing("Dataset"), "registerDataset updateDataset renameDataset deleteDataset"),
     **_all(
         writing("DatasetVersion"),

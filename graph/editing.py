@@ -12,7 +12,7 @@ from graph import ontology, validation
 from graph.guarding import HIDDEN, Guarding
 from graph.ids import new_id
 from graph.naming import addresses
-from graph.port import Edge, EdgeMatch, NewEdge, NewNode, Node, Point, Update
+from graph.port import Birth, Edge, EdgeMatch, NewEdge, NewNode, Node, Point, Update
 from graph.recording import ChangeLog, EdgeEnds, Series, Stored, merge_metric, search_text
 from graph.text import normalize
 from lineal.errors import Conflict, InvalidArgument, LimitExceeded, PreconditionFailed
@@ -72,20 +72,31 @@ class Editing(Guarding):
             raise InvalidArgument(msg, field="container")
         props = validation.properties(kind, {k: v for k, v in new.props.items() if v is not None}, complete=True)
         workspace = name if kind is ontology.WORKSPACE else ontology.GLOBAL if kind.is_global else new.workspace
+        birth = self._birth(new)
         node = Node(
             id,
             kind.name,
             workspace,
             new.container or id,
             name,
-            self.now,
-            self.by,
-            self.now,
+            birth.at,
+            birth.by,
+            birth.updated,
             1,
             None,
             props,
         )
         return Stored(node, ontology.key_of(kind, workspace, new.container, name), search_text(node, {}))
+
+    def _birth(self, new: NewNode) -> Birth:
+        """Now and by whoever writes, or as an importer tells it. Raises Forbidden, InvalidArgument (in the future)."""
+        if (birth := new.birth) is None:
+            return Birth(self.now, self.by, self.now)
+        self._permit_everything()
+        if not birth.at <= birth.updated <= self.now:
+            msg = f"birth: {new.kind} {new.name!r} was made and changed in the past, in this order"
+            raise InvalidArgument(msg, field="birth")
+        return birth
 
     async def update(self, updates: Sequence[Update]) -> list[Node]:
         current = await self.lock([u.id for u in updates])

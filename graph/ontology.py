@@ -174,6 +174,7 @@ PICKLES: Final = ("NONE", "SAFE", "SUSPICIOUS", "DANGEROUS", "UNSCANNED")
 SIGNATURES: Final = ("VALID", "UNTRUSTED", "INVALID")
 UPLOAD_STATES: Final = ("OPEN", "COMPLETE", "ABORTED", "EXPIRED")
 VERSION_STATES: Final = ("PENDING", "READY", "FAILED")
+ENRICHMENT_STATES: Final = ("QUEUED", "FOLLOWING", "DONE", "FAILED")
 RUN_STATES: Final = ("SCHEDULED", "RUNNING", "FINISHED", "FAILED", "KILLED")
 RUN_ENDED: Final = ("FINISHED", "FAILED", "KILLED")
 VISIBILITIES: Final = ("PUBLIC", "INTERNAL", "PRIVATE")
@@ -231,13 +232,22 @@ MODEL_VERSION = NodeKind(
         _p("sizeBytes", Type.INT, "Size in bytes, loaded.", filterable=True, least=0),
         _p("releasedAt", Type.TIME, "When its author published it.", filterable=True),
         _p("uri", Type.STRING, "Where its files are, when they are kept elsewhere."),
+        _p("source", Type.STRING, "The address that it was registered from, as it was given; that of its files may be another one."),
+        _p("runId", Type.STRING, "The run of a tracker that made it, by its id there.", filterable=True),
+        _p("runLink", Type.STRING, "The page of that run."),
+        _p("loggedModel", Type.STRING, "The logged model of a tracker that it is, by its id there.", filterable=True),
         _p("deprecatedAt", Type.TIME, "From when it is not to be used any more.", filterable=True, internal=True),
         _p("deprecationReason", Type.TEXT, "Why.", internal=True),
         _p("retiredAt", Type.TIME, "When it was retired: nothing may serve it or be made from it any more.", filterable=True, internal=True),
+        _p("enrichment", Type.STRING, "How far it is looked up in tracking servers: QUEUED, FOLLOWING while its run goes on, DONE, or FAILED.", filterable=True, internal=True, values=ENRICHMENT_STATES),
+        _p("enrichmentMessage", Type.TEXT, "Why nothing could be had, or what was left out.", internal=True),
+        _p("enrichedAt", Type.TIME, "When all was had from there.", internal=True),
+        _p("enrichmentSince", Type.TIME, "Since when it is tried without an end.", internal=True),
+        _p("enrichmentDue", Type.TIME, "When it is looked up next.", internal=True),
         _p("lostAt", Type.TIME, "Since when it is FAILED because bytes of its artifacts were found wrong or gone; READY again when they are there.", internal=True),
     ),
     within="Model",
-    orders=("number", "name", "createdAt", "updatedAt", "releasedAt", "parameterCount"),
+    orders=("number", "name", "createdAt", "updatedAt", "releasedAt", "parameterCount", "enrichmentDue"),
     has_params=True,
     has_metrics=True,
 )

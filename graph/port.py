@@ -470,8 +470,20 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True)
+class Birth:
+    """When and by whom something was made that is told by an importer, and when it was changed last."""
+
+    at: int
+    by: str
+    updated: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewNode:
-    """A node to create. Without an id it gets one; `container` of None means itself."""
+    """A node to create. Without an id it gets one; `container` of None means itself.
+
+    `birth` is for whoever may write everything; all else is made now, by whoever writes.
+    """
 
     kind: str
     name: str
@@ -479,6 +491,7 @@ class NewNode:
     container: str | None = None
     props: Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
+    birth: Birth | None = None
 
 
 @dataclass(frozen=True, slots=True)

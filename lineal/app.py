@@ -50,6 +50,8 @@ from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
 from resolvers.lifecycle.expiring import expiring
 from resolvers.operation import Operation
+from resolvers.tracking.enriching import Enricher
+from resolvers.tracking.trackers import Trackers
 from resolvers.webhooks.delivering import Deliverer
 from resolvers.webhooks.hooks import Webhooks
 from resolvers.webhooks.sending import Sender
@@ -61,6 +63,7 @@ from storage.connectors.connector import Connectors
 from storage.local import LocalStorage
 from storage.port import Storage
 from storage.s3 import S3Storage
+from storage.tracking.config import load as load_trackers
 
 LEASE: Final = "sequencer"
 LEASE_SECONDS: Final = 10.0
@@ -187,6 +190,22 @@ def reconciler(settings: Settings, graph: Graph, storage: Storage, targets: Targ
     )
 
 
+def trackers_of(settings: Settings) -> Trackers:
+    """The tracking servers of these settings. Raises InvalidArgument."""
+    return Trackers(load_trackers(settings.trackers) if settings.trackers else ())
+
+
+def enricher(settings: Settings, graph: Graph, trackers: Trackers) -> Enricher:
+    """What looks up in tracking servers where versions came from."""
+    return Enricher(
+        graph,
+        trackers,
+        by=named("tracking").name,
+        holder=logging.accept_request_id(None),
+        hours=settings.tracking_hours,
+    )
+
+
 def keeper(settings: Settings, graph: Graph, bytes_: Bytes) -> Keeper:
     """What looks after artifacts in the background."""
     return Keeper(
@@ -231,8 +250,7 @@ def create_app(
     recorder = Recorder(graph)
     storage = storage_of(settings)
     bytes_ = Bytes(storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings))
-    targets = targets_of(settings)
-    webhooks = webhooks_of(settings)
+    targets, trackers, webhooks = targets_of(settings), trackers_of(settings), webhooks_of(settings)
     resource = Resource(
         settings.identifier,
         servers=[issuer.url for issuer in settings.issuers],
@@ -250,6 +268,7 @@ def create_app(
             recorder=recorder,
             bytes=bytes_,
             targets=targets,
+            trackers=trackers,
             base=settings.base,
             webhooks=webhooks,
         )
@@ -275,13 +294,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with authenticator, recorder, storage, bytes_, targets, webhooks.sender:
+        async with authenticator, recorder, storage, bytes_, targets, trackers, webhooks.sender:
             background = [
                 checkpointer(settings, graph, logging.accept_request_id(None)).run(),
                 keeper(settings, graph, bytes_).run(),
                 reconciler(settings, graph, storage, targets).run(),
                 expiring(graph, by=named("approvals").name),
                 deliverer(settings, graph, webhooks).run(),
+                enricher(settings, graph, trackers).run(),
             ]
             if not is_embedded(settings.graph):
                 background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())

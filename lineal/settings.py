@@ -105,6 +105,13 @@ class Settings(BaseSettings):
     targets: Path | None = Field(
         None, description="TOML file of the serving platforms that Lineal deploys to; see docs/deployments.md."
     )
+    trackers: Path | None = Field(
+        None,
+        description="TOML file of the tracking servers that say where versions came from; see docs/mlflow-import.md.",
+    )
+    tracking_hours: float = Field(
+        72.0, gt=0, description="Hours for which a version is looked up again while its tracking server is away."
+    )
     observe_seconds: float = Field(
         10.0, ge=1, description="Seconds between two looks at all that a serving platform serves."
     )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from auth.caller import LOCAL, Caller
 from auth.recorder import Recorder
@@ -15,12 +15,15 @@ from graph.port import EVERYTHING, MAX_WALK, NOTHING, Access, Graph, Snapshot, T
 from lineal.errors import Unavailable
 from resolvers.bytes import Bytes
 from resolvers.deploying.targets import Targets
+from resolvers.tracking.trackers import Trackers
 from storage.port import Storage
 
 if TYPE_CHECKING:
     from resolvers.webhooks.hooks import Webhooks
 
 T = TypeVar("T")
+
+NO_TRACKERS: Final = Trackers()
 
 
 class Operation:
@@ -31,8 +34,8 @@ class Operation:
     what they may change in the transaction of the write. `address` is where they asked from, `request` the id
     that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
     audited although it changes nothing, `bytes` is where artifacts are kept, `targets` are the serving targets that
-    Lineal acts on, `base` is the address of this server, as the caller knows it, and `webhooks` what this process
-    knows about webhooks.
+    Lineal acts on, `trackers` the tracking servers that it asks, `base` is the address of this server, as the
+    caller knows it, and `webhooks` what this process knows about webhooks.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Operation:
         recorder: Recorder | None = None,
         bytes: Bytes | None = None,
         targets: Targets | None = None,
+        trackers: Trackers | None = None,
         base: str = "",
         webhooks: Webhooks | None = None,
     ) -> None:
@@ -57,6 +61,7 @@ class Operation:
         self.recorder = recorder
         self._bytes = bytes
         self.targets = targets or Targets()
+        self.trackers = trackers or NO_TRACKERS
         self.base = base
         self.webhooks = webhooks
         self.statements = 0

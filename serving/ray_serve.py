@@ -34,8 +34,8 @@ from serving.checking import check_count, check_unsplit, check_words, default_of
 from serving.http import Http
 from serving.placing import Content, keep_only, place_of
 from serving.port import NOTHING, Adapter, Desired, Observed, Seen, Served, State, tag_of
-from serving.targets import TargetConfig, check_url
-from storage.configuration import Kind
+from serving.targets import TargetConfig
+from storage.configuration import Kind, check_url
 
 PATH: Final = "/api/serve/applications/"
 RUNNING: Final = "RUNNING"

@@ -30,12 +30,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from lineal.errors import InvalidArgument
 from serving.port import Adapter
 from storage import configuration
-from storage.configuration import Secret, known, number, texts, typed, wrong
+from storage.configuration import Secret, check_url, known, number, texts, typed, wrong
 from storage.connectors import config as connectors
 from storage.connectors.places import parse
 
@@ -172,20 +171,6 @@ def _target(name: str, table: Any) -> TargetConfig:
         number(table.get("timeout", TIMEOUT), 3600, f"{at}.timeout"),
         typed(table.get("ca_file", ""), str, f"{at}.ca_file", "text"),
     )
-
-
-def check_url(url: str, at: str) -> str:
-    """The address of a server, without a slash at its end. Raises InvalidArgument."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment:
-        raise wrong(at, "must be the address of a server, such as https://serving.example.org:8081")
-    if parts.username is not None or parts.password is not None:
-        raise wrong(at, "must not have a user or a password: give it in secrets")
-    return url.rstrip("/")
 
 
 def _url(table: Mapping[str, Any], at: str, *, needed: bool) -> str:

@@ -23,10 +23,10 @@ from lineal.errors import Unavailable
 from serving.checking import check_unsplit, check_words, default_of
 from serving.placing import Content, Place, keep_only, place_of
 from serving.port import NOTHING, Adapter, Desired, Observed, Seen, State, tag_of
-from serving.targets import TargetConfig, check_url
+from serving.targets import TargetConfig
 from serving.tensorflow.calls import Calls, NotLabelledError
 from serving.tensorflow.messages import VersionState
-from storage.configuration import wrong
+from storage.configuration import check_url, wrong
 
 STABLE: Final = "stable"
 CANARY: Final = "canary"

@@ -34,8 +34,8 @@ from serving.http import Answer, Http
 from serving.placing import Content, Place, place_of
 from serving.port import NOTHING, Adapter, Desired, Observed, Seen, Served, State, tag_of
 from serving.slow import PATIENCE, Slow
-from serving.targets import TargetConfig, check_url
-from storage.configuration import Kind, number
+from serving.targets import TargetConfig
+from storage.configuration import Kind, check_url, number
 from storage.port import CHUNK
 
 MANIFEST: Final = "MAR-INF/MANIFEST.json"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from lineal.errors import InvalidArgument, Unavailable
 
@@ -116,6 +117,20 @@ def number(value: Any, largest: float, at: str) -> float:
     if not 0 < value <= largest:
         raise wrong(at, f"must be above 0 and at most {largest:,}")
     return float(value)
+
+
+def check_url(url: str, at: str) -> str:
+    """The address of a server, without a slash at its end. Raises InvalidArgument."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise wrong(at, "must be the address of a server, such as https://serving.example.org:8081")
+    if parts.username is not None or parts.password is not None:
+        raise wrong(at, "must not have a user or a password: give it in secrets")
+    return url.rstrip("/")
 
 
 def texts(value: Any, at: str) -> list[str]:

@@ -16,7 +16,9 @@ from lineal.cli import (
     audit,
     deploying,
     ending,
+    enriching,
     gating,
+    importing,
     moving,
     serving,
     signing,
@@ -42,7 +44,6 @@ app.command()(serving.serve)
 app.command()(serving.demo)
 app.command()(moving.migrate)
 app.command("export")(moving.export)
-app.command("import")(moving.import_)
 app.command()(asking.lineage)
 app.command()(asking.paths)
 app.command()(asking.search)
@@ -57,12 +58,14 @@ app.command()(deploying.rollback)
 app.command()(deploying.stop)
 app.command()(deploying.status)
 app.command()(validating.validate)
+app.command()(enriching.enrich)
 app.command()(ending.retire)
 app.command()(ending.mark)
 app.command()(ending.unmark)
 app.command()(gating.gate)
 app.command()(gating.stage)
 app.command()(tokens.token)
+app.add_typer(importing.app, name="import")
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(audit.app, name="audit")
 

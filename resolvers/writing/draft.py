@@ -15,7 +15,7 @@ from graph import ontology, validation
 from graph.address import Address, parse
 from graph.ids import kind_of, new_id
 from graph.ontology import CODE_REVISION, NODE_KINDS, UNVERSIONED, NodeKind
-from graph.port import EdgeMatch, NewEdge, NewNode, Node, Point, Transaction, Update
+from graph.port import Birth, EdgeMatch, NewEdge, NewNode, Node, Point, Transaction, Update
 from lineal.errors import InvalidArgument, NotFound
 
 BELONGS: Final[Mapping[str, str]] = {
@@ -47,6 +47,8 @@ class Reference:
     fill: bool = False
     """Whether what is there gets those of `props` that it lacks."""
     props: Mapping[str, Any] = having(default_factory=dict)
+    birth: Birth | None = None
+    """When and by whom it was made, where an importer says so."""
     node: Node | None = None
     id: str = ""
     workspace: str = ""
@@ -147,7 +149,7 @@ class Draft:
             if not reference.create and not (container and name == UNVERSIONED):
                 raise _missing(reference)
             validation.name(name, field=reference.field)
-            made = self.create(kind, name, workspace, container=container, props=reference.props)
+            made = self.create(kind, name, workspace, container=container, props=reference.props, birth=reference.birth)
         reference.id, reference.workspace = made, workspace
 
     def _container(self, reference: Reference) -> tuple[str | None, str]:
@@ -177,14 +179,16 @@ class Draft:
         container: str | None = None,
         props: Mapping[str, Any] | None = None,
         id: str | None = None,
+        birth: Birth | None = None,
     ) -> str:
         """Make a node, with the edge to what it is named within; its id. Without a name it is named by its id."""
         id = id or new_id(kind.prefix)
         name = id if name is None else name
-        self.created[id] = NewNode(kind.name, name, workspace, container, {**_implied(kind, name), **(props or {})}, id)
+        given = {**_implied(kind, name), **(props or {})}
+        self.created[id] = NewNode(kind.name, name, workspace, container, given, id, birth)
         self._keys[ontology.key_of(kind, workspace, container, name)] = id
         if kind.within and container:
-            self.link(BELONGS[kind.name], id, container)
+            self.link(BELONGS[kind.name], id, container, since=None if birth is None else birth.at)
         return id
 
     def set(self, id: str, props: Mapping[str, Any], *, revision: int | None = None) -> None:

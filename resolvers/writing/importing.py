@@ -16,7 +16,7 @@ from graph.address import parse
 from graph.editing import MAX_DISCRIMINATOR
 from graph.ids import kind_of
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind
-from graph.port import MAX_PAGE, Hop, NewEdge, Node, Paging, Point, Transaction
+from graph.port import MAX_PAGE, Birth, Hop, NewEdge, Node, Paging, Point, Transaction
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, PreconditionFailed
 from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.lifecycle.schemes import role_for
@@ -64,6 +64,8 @@ class ImportedNode(TypedDict):
     params: NotRequired[Sequence[NamedValue]]
     metrics: NotRequired[Sequence[MetricPoint]]
     external: NotRequired[bool | None]
+    birth: NotRequired[Birth | None]
+    """When and by whom it was made, which only those say who may write everything."""
 
 
 ImportedEdge = TypedDict(
@@ -87,8 +89,7 @@ def _needed(*, nodes: Sequence[ImportedNode] = (), edges: Sequence[ImportedEdge]
     return max(role, Role.APPROVER) if any(edge["kind"] == "STAGE" for edge in edges) else role
 
 
-@batch_command("recordLineage", needs=_needed)
-async def record_lineage(
+async def record(
     tx: Transaction, *, nodes: Sequence[ImportedNode] = (), edges: Sequence[ImportedEdge] = ()
 ) -> list[str]:
     """Record all of this, or nothing; the nodes are the answer, in their order.
@@ -127,6 +128,9 @@ async def record_lineage(
     await draft.save()
     await _move(tx, [moving for moving in joined if moving is not None])
     return [reference.id for reference in named]
+
+
+record_lineage = batch_command("recordLineage", needs=_needed)(record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ def _named(draft: Draft, item: ImportedNode, at: str) -> Reference:
     for rows_of, has in (("params", kind.has_params), ("metrics", kind.has_metrics)):
         if item.get(rows_of) and not has:
             raise InvalidArgument(f"{at}.{rows_of}: a {kind.name} has none", field=f"{at}.{rows_of}")
-    return draft.expect(Reference(field, address, KNOWN, create=True, props=props))
+    return draft.expect(Reference(field, address, KNOWN, create=True, props=props, birth=item.get("birth")))
 
 
 def _joined(draft: Draft, item: ImportedEdge, at: str) -> _Moving | None:

@@ -10,6 +10,7 @@ from graph.ids import new_id
 from graph.ontology import MODEL_VERSION
 from graph.port import Transaction
 from resolvers.lifecycle.moving import Mover, Wish
+from resolvers.tracking.queueing import queued
 from resolvers.writing.command import command
 from resolvers.writing.common import (
     NOTHING,
@@ -60,13 +61,15 @@ async def create_model_version(
     """Register a version of a model, with the next number, and all that is known of where it came from.
 
     `inputs` become what the run read; without a run, what the version was trained on. `uses` are fields.
-    `reason` is why it comes to its stage and gets its aliases. The state is READY unless given. Raises
+    `reason` is why it comes to its stage and gets its aliases. The state is READY unless given. With `runId` or
+    `loggedModel` among its properties it is looked up in the tracking servers of its workspace, later. Raises
     InvalidArgument, NotFound (each naming the place in the input), AlreadyExists, PreconditionFailed (a cycle, a
     parent that is retired, or a gate of the stage or an alias says no).
     """
     draft = Draft(tx)
     version = new_id(MODEL_VERSION.prefix)
     props = {"state": "READY", **settable(MODEL_VERSION, present(properties))}
+    props |= queued(props, tx.now)
     owner = draft.want(model, "model", "Model", create=create_model)
     made_by(draft, version, run)
     _learned_from(draft, version, run, inputs)

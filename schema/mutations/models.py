@@ -7,6 +7,7 @@ from typing import Final
 import strawberry
 
 from graph import ontology
+from resolvers.tracking import asking
 from resolvers.writing import models, versions
 from schema.model import Model, ModelVersion
 from schema.mutations.declare import WORKSPACE_DOC, Noun, deletes, does, key, many, may, need, renames, takes, updates
@@ -56,6 +57,13 @@ class CreateModelVersionInput:
     idempotency_key: str | None = key()
 
 
+@takes("A model version to look up in the tracking servers of its workspace.")
+class EnrichModelVersionInput:
+    address: strawberry.ID = VERSION.address
+    run_id: str | None = may("The id of the run that made it, where it does not say so itself.", None)
+    logged_model: str | None = may("The id of the logged model that it is made of, likewise.", None)
+
+
 @strawberry.type(description="Mutations of models and their versions.")
 class ModelMutations:
     register_model = does(models.register_model, RegisterModelInput, "Registers a model.", MODEL.answer)
@@ -66,6 +74,13 @@ class ModelMutations:
         versions.create_model_version,
         CreateModelVersionInput,
         "Registers a version of a model under the next number, with its whole story, in one transaction.",
+        VERSION.answer,
+    )
+    enrich_model_version = does(
+        asking.enrich_model_version,
+        EnrichModelVersionInput,
+        "Has a version looked up in the tracking servers of its workspace once more, soon; `enrichment` says how far "
+        "that is.",
         VERSION.answer,
     )
     update_model_version = updates(versions.update_model_version, VERSION)

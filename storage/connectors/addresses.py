@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import httpcore
+import httpx
 
 from lineal.errors import Unavailable
 
@@ -88,7 +90,7 @@ class CheckedNetwork(httpcore.NetworkBackend):
         self._network.sleep(seconds)
 
     def _judged(self, host: str) -> Sequence[str]:
-        return judged(host, self._resolve, private=self._private, whose="its connector")
+        return judged(host, self._resolve, private=self._private, whose="Lineal")
 
 
 class AsyncCheckedNetwork(httpcore.AsyncNetworkBackend):
@@ -150,3 +152,15 @@ def judged(host: str, resolve: Resolve, *, private: bool, whose: str) -> Sequenc
     if not all(is_allowed(address, private=private) for address in addresses):
         raise Unavailable(f"{host} resolves to an address that {whose} may not connect to")
     return addresses
+
+
+def checked_transport(*, private: bool, ca_file: str | None, resolve: Resolve = system) -> httpx.HTTPTransport:
+    """HTTP by such connections alone. `ca_file` has the certificates to trust; the machine's own unless given."""
+    transport = httpx.HTTPTransport()
+    transport._pool = httpcore.ConnectionPool(
+        ssl_context=ssl.create_default_context(cafile=ca_file),
+        max_connections=16,
+        keepalive_expiry=30,
+        network_backend=CheckedNetwork(private=private, resolve=resolve),
+    )
+    return transport

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import re
-import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,11 +16,10 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urljoin
 
-import httpcore
 import httpx
 
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
-from storage.connectors.addresses import CheckedNetwork, Resolve
+from storage.connectors.addresses import Resolve, checked_transport
 from storage.connectors.backend import Backend, Entry, checksum, micros, speaking_to
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place, parse
@@ -47,13 +45,8 @@ class HttpsBackend(Backend):
 
     def __init__(self, config: ConnectorConfig, resolve: Resolve) -> None:
         super().__init__(config)
-        context = ssl.create_default_context(cafile=config.options.get("ca_file"))
-        transport = httpx.HTTPTransport()
-        transport._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=16,
-            keepalive_expiry=30,
-            network_backend=CheckedNetwork(private=config.options.get("allow_private", False), resolve=resolve),
+        transport = checked_transport(
+            private=config.options.get("allow_private", False), ca_file=config.options.get("ca_file"), resolve=resolve
         )
         bearer, password = config.secret("bearer"), config.secret("password")
         headers = {"Accept-Encoding": "identity", "User-Agent": "lineal"}
@@ -146,7 +139,7 @@ class HttpsBackend(Backend):
         """The first bytes of an answer, and never more."""
         end = time.monotonic() + max(MAX_TOTAL, self.config.timeout)
         data = bytearray()
-        for chunk in answer.iter_raw(2**16):
+        for chunk in answer.iter_raw():
             data += chunk
             if len(data) >= size:
                 break

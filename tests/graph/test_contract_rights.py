@@ -12,6 +12,7 @@ from graph.ids import new_id
 from graph.port import (
     EVERY_RIGHT,
     EVERYTHING,
+    Birth,
     EdgeMatch,
     Graph,
     Hop,
@@ -273,6 +274,20 @@ async def test_an_import_needs_every_right(graph: Graph) -> None:
 
 
 # ── Edges ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_whoever_may_write_everything_tells_when_a_node_was_made_and_by_whom(graph: Graph) -> None:
+    born = NewNode("Model", "old", "default", birth=Birth(building.LONG_AGO, "corp:ann", building.LONG_AGO + 5))
+    (node,) = await building.create(graph, born)
+    assert (node.created_at, node.created_by, node.updated_at) == (building.LONG_AGO, "corp:ann", node.created_at + 5)
+    async with graph.snapshot() as snapshot:
+        assert await snapshot.nodes([node.id]) == {node.id: node}
+    backwards = NewNode("Model", "b", "default", birth=Birth(building.LONG_AGO, "x", building.LONG_AGO - 1))
+    with pytest.raises(InvalidArgument, match="in this order"):
+        await building.create(graph, backwards)
+    rights = Rights(workspaces=frozenset({"default"}))
+    own = NewNode("Model", "mine", "default", birth=born.birth)
+    assert isinstance(await refusal(graph, lambda tx: tx.create([own]), EVERYTHING, rights), Forbidden)
 
 
 async def test_an_edge_leads_to_what_shows_whoever_may_write_that(graph: Graph, spy: Spy) -> None:

@@ -70,6 +70,7 @@ MUTATIONS = (
     'deprecate(input: {node: "MODEL", reason: "x"}) { node { id } }',
     'deprecate(input: {node: "OWNMODEL", reason: "x", successor: "MODEL"}) { node { id } }',
     'retire(input: {version: "VERSION", reason: "x"}) { version { id } }',
+    'enrichModelVersion(input: {version: "VERSION", runId: "r"}) { version { id } }',
     'recordEvaluation(input: {version: "VERSION"}) { evaluation { id } }',
     'setStage(input: {version: "VERSION", stage: "Production"}) { version { id } }',
     'requestApproval(input: {version: "VERSION", stage: "Production"}) { approval { id } }',

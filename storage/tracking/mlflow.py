@@ -1,0 +1,223 @@
+"""A client of an MLflow server's REST API, as far as it is read: runs, logged models, the registry.
+
+It goes where it is told and nowhere else: to addresses that were judged, and along no redirects. An answer is bounded
+in size and time, whatever its headers say. It is called from threads that may wait, by several at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from lineal.errors import InvalidArgument, Unavailable
+from storage.connectors.addresses import Resolve, checked_transport, system
+from storage.tracking.answers import Answer
+from storage.tracking.config import TrackerConfig
+from storage.tracking.records import (
+    PROMPT,
+    UPDATED,
+    LoggedModel,
+    RegisteredModel,
+    RegisteredVersion,
+    RunRecord,
+    Value,
+    logged_model_of,
+    registered_model_of,
+    registered_version_of,
+    run_of,
+    value_of,
+)
+
+MAX_ANSWER: Final = 32 * 2**20
+"""Bytes of one answer."""
+MAX_PAGES: Final = 100_000
+"""Pages of one list: a server whose lists have no end is not followed for ever."""
+PAGE: Final = 100
+"""Registered models or versions of a page; each may have tags of 100,000 characters."""
+MAX_HISTORY: Final = 10_000
+"""Values of one metric."""
+_HISTORY_PAGE: Final = 1_000
+
+_PROMPTS: Final = f"tags.`{PROMPT}` = 'true'"
+_UNKNOWN: Final = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
+"""What MLflow says of an id that is none of its own."""
+
+
+class Away(Unavailable):
+    """The server cannot be asked anything at the moment: it is away, too slow, fails, or does not let Lineal in."""
+
+
+class MlflowServer:
+    """One server. Every method raises Away, and Unavailable where one answer is not as MLflow's are."""
+
+    def __init__(self, config: TrackerConfig, resolve: Resolve = system) -> None:
+        self.config = config
+        options = config.options
+        self._client = httpx.Client(
+            transport=checked_transport(
+                private=options.get("allow_private", False), ca_file=options.get("ca_file"), resolve=resolve
+            ),
+            # No proxy, which would connect to what nobody judged; no credentials but the server's own.
+            trust_env=False,
+            follow_redirects=False,
+            headers={"User-Agent": "lineal", "Accept": "application/json", "Accept-Encoding": "identity"},
+            timeout=config.timeout,
+        )
+
+    # Runs and logged models ───────────────────────────────────────────────────────────────────────
+
+    def run(self, id: str) -> RunRecord | None:
+        """A run, or None where the server knows none of this id."""
+        answer = self._get("runs/get", {"run_id": id})
+        return None if answer is None else run_of(answer.object("run"))
+
+    def experiment(self, id: str) -> str:
+        """The name of an experiment; empty where the server knows none of this id."""
+        answer = self._get("experiments/get", {"experiment_id": id})
+        return "" if answer is None else answer.object("experiment").text("name")
+
+    def logged_model(self, id: str) -> LoggedModel | None:
+        """A logged model, or None where the server knows none of this id, or is of a time before there were any."""
+        path = f"logged-models/{id}"
+        answer = self._get(path, {}, old=True) if id.replace("-", "").isalnum() else None
+        return None if answer is None else logged_model_of(answer.object("model"))
+
+    def history(self, run: str, metric: str) -> list[Value]:
+        """The values of a metric of a run, the first 10,000 of them."""
+        found: list[Value] = []
+        pages = self._pages("metrics/get-history", run_id=run, metric_key=metric, max_results=_HISTORY_PAGE)
+        for page in pages:
+            found += [value_of(item) for item in page.objects("metrics")]
+            if len(found) >= MAX_HISTORY:
+                break
+        return found[:MAX_HISTORY]
+
+    # The registry ─────────────────────────────────────────────────────────────────────────────────
+
+    def models(self) -> Iterator[Sequence[RegisteredModel]]:
+        """All registered models, and then all prompts, a page at a time."""
+        # Where nothing is said of prompts, the server leaves them out.
+        for where in ({}, {"filter": _PROMPTS}):
+            for page in self._pages("registered-models/search", max_results=PAGE, order_by="name ASC", **where):
+                yield [registered_model_of(item) for item in page.objects("registered_models")]
+
+    def versions(self, model: RegisteredModel) -> Iterator[Sequence[RegisteredVersion]]:
+        """All versions of a model or prompt, a page at a time, by number. Raises InvalidArgument: its name."""
+        where = f"name = {_quoted(model.name)}" + (f" AND {_PROMPTS}" if model.prompt else "")
+        pages = self._pages("model-versions/search", filter=where, max_results=PAGE, order_by="version_number ASC")
+        for page in pages:
+            found = [registered_version_of(item) for item in page.objects("model_versions")]
+            yield [version for version in found if version.model == model.name]
+
+    def model(self, name: str) -> RegisteredModel | None:
+        """A registered model or prompt, or None where there is none of this name."""
+        answer = self._get("registered-models/get", {"name": name})
+        return None if answer is None else registered_model_of(answer.object("registered_model"))
+
+    def changed(self, since: int) -> set[str]:
+        """The names of models and prompts that were changed, or a version of which was, at or after a time.
+
+        MLflow does not tell so of tags and aliases.
+        """
+        names: set[str] = set()
+        for where in ({}, {"filter": _PROMPTS}):
+            for path, items in (("registered-models", "registered_models"), ("model-versions", "model_versions")):
+                order = "last_updated_timestamp DESC"
+                for page in self._pages(f"{path}/search", max_results=PAGE, order_by=order, **where):
+                    found = list(page.objects(items))
+                    recent = [each.needed("name") for each in found if (each.micros(UPDATED) or 0) >= since]
+                    names.update(recent)
+                    if len(recent) < len(found):
+                        break
+        return names
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    # Calls ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _pages(self, path: str, **params: Any) -> Iterator[Answer]:
+        token = ""
+        for _ in range(MAX_PAGES):
+            answer = self._get(path, {**params, **({"page_token": token} if token else {})})
+            if answer is None:
+                return
+            yield answer
+            before, token = token, answer.text("next_page_token")
+            if not token:
+                return
+            if token == before:
+                break
+        raise Unavailable(f"tracking server {self.config.name}: {path}: the list has no end")
+
+    def _get(self, path: str, params: Mapping[str, Any], *, old: bool = False) -> Answer | None:
+        """An answer, or None where the server says that there is no such thing; of `old` servers there may be no such
+        path, either.
+        """
+        where = f"tracking server {self.config.name}: {path}"
+        status, body = self._called(path, params)
+        if len(body) > MAX_ANSWER:
+            raise Unavailable(f"{where}: the answer has more than {MAX_ANSWER:,} bytes")
+        try:
+            value = orjson.loads(body)
+        except ValueError:
+            value = None
+        if status == 200:
+            if value is None:
+                raise Unavailable(f"{where}: the answer is not JSON")
+            return Answer(value, where)
+        code = value.get("error_code") if isinstance(value, Mapping) else None
+        if (status in {400, 404} and code in _UNKNOWN) or (old and status == 404):
+            return None
+        if 300 <= status < 400:
+            raise self._away("it redirects, which is not followed")
+        said = f" ({code:.60})" if isinstance(code, str) else ""
+        raise self._away(f"it answered {path} with the status {status}{said}")
+
+    def _called(self, path: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
+        """The status and the body, of which not much more is taken than may be."""
+        url = f"{self.config.url}/api/2.0/mlflow/{path}"
+        end = time.monotonic() + self.config.timeout
+        body = bytearray()
+        try:
+            with self._client.stream("GET", url, params=params, headers=self._credentials()) as response:
+                for chunk in response.iter_raw():
+                    body += chunk
+                    if len(body) > MAX_ANSWER:
+                        break
+                    if time.monotonic() > end:
+                        raise httpx.ReadTimeout("in all")
+        except httpx.TimeoutException:
+            raise self._away(f"it did not answer within {self.config.timeout:g} s") from None
+        except httpx.TransportError as error:
+            raise self._away(f"it is away ({type(error).__name__})") from None
+        except Unavailable as error:
+            # Its name has no address that may be connected to, or a secret is missing.
+            raise self._away(error.message) from None
+        return response.status_code, bytes(body)
+
+    def _credentials(self) -> dict[str, str]:
+        """Read for each request, so that a token whose file is written anew is the new one."""
+        if token := self.config.secret("token"):
+            return {"Authorization": f"Bearer {token}"}
+        if password := self.config.secret("password"):
+            pair = f"{self.config.options.get('user', '')}:{password}"
+            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        return {}
+
+    def _away(self, why: str) -> Away:
+        return Away(f"tracking server {self.config.name}: {why}")
+
+
+def _quoted(name: str) -> str:
+    """A name as MLflow's filters take it, which know no escapes. Raises InvalidArgument."""
+    for quote in ("'", '"'):
+        if quote not in name:
+            return f"{quote}{name}{quote}"
+    raise InvalidArgument(f"{name!r} has quotes of both kinds: MLflow's search cannot be asked for it", field="name")
