@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from auth.recorder import Recorder
-from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, Unavailable
+from gateway.problems import TooLarge, problem
+from lineal.errors import Forbidden, InvalidArgument, LinealError, Unavailable
 from storage.grant import Grant
 from storage.local import LocalStorage, Opened
 from storage.naming import attachment
@@ -59,7 +59,7 @@ def create_bytes_route(
             # Nobody reads this answer.
             return Response(status_code=HTTPStatus.BAD_REQUEST)
         except LinealError as error:
-            return _problem(request, error)
+            return problem(request, error)
         else:
             return response
 
@@ -100,7 +100,7 @@ async def _put(storage: LocalStorage, grant: Grant, request: Request, idle_secon
     if not re.fullmatch(r"[0-9]{1,18}", length):
         raise _LengthRequired("content-length: a PUT must say how many bytes come")
     if int(length) > grant.length:
-        raise _TooLarge(f"content-length: this address takes {grant.length:,} bytes, not {int(length):,}")
+        raise TooLarge(f"content-length: this address takes {grant.length:,} bytes, not {int(length):,}")
     if int(length) < grant.length:
         raise InvalidArgument(f"content-length: this address takes {grant.length:,} bytes, not {int(length):,}")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -161,7 +161,7 @@ def _response(blob: Opened, grant: Grant, request: Request) -> Response:
         if first > last:
             unsatisfied = {"content-range": f"bytes */{blob.size}"}
             error = _RangeNotSatisfiable(f"range: the file has {blob.size:,} bytes")
-            return _problem(request, error, unsatisfied)
+            return problem(request, error, unsatisfied)
         size, status = last - first + 1, HTTPStatus.PARTIAL_CONTENT
         headers["content-range"] = f"bytes {first}-{last}/{blob.size}"
     headers["content-length"] = str(size)
@@ -208,23 +208,5 @@ class _LengthRequired(InvalidArgument):
     status = 411
 
 
-class _TooLarge(LimitExceeded):
-    status = 413
-
-
 class _RangeNotSatisfiable(InvalidArgument):
     status = 416
-
-
-def _problem(request: Request, error: LinealError, headers: dict[str, str] | None = None) -> Response:
-    """An error as problem+json (RFC 9457)."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": error.message,
-        "code": error.code,
-        "request": getattr(request.state, "request_id", None),
-    }
-    more = {"cache-control": "no-store", "x-content-type-options": "nosniff", **(headers or {})}
-    return Response(orjson.dumps(body), error.status, more, media_type="application/problem+json")

@@ -25,6 +25,7 @@ from auth.keyring import BYTES, HANDLE, Keyring
 from auth.local import LocalIssuer
 from auth.recorder import Recorder
 from gateway.bytes import create_bytes_route
+from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
 from gateway.scim import create_scim_app
 from graph.open import is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Lease, Node, Observer
@@ -59,7 +60,7 @@ SEQUENCE_EVERY: Final = 0.05
 BACK_OFF: Final = 1.0
 READY_SECONDS: Final = 5.0
 
-PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics")
+PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", PATH, BATCH)
 
 _log = logging.get("lineal.app")
 
@@ -279,6 +280,7 @@ def create_app(
             Route("/metrics", metrics),
             *metadata_routes(resource),
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
+            *create_openlineage_routes(operation, resource=resource),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
         ],
         middleware=[

@@ -17,6 +17,7 @@ from schema.directives import SCOPE, RequiresScopes, Scope
 from schema.evaluation import Evaluation
 from schema.executing import LinealSchema
 from schema.experiment import Experiment
+from schema.facets import DatasetFacets, RunFacets
 from schema.lifecycle import Approval, Gate, Mark, StageMove, StageScheme, Validation
 from schema.limits import Limits
 from schema.model import Model, ModelVersion
@@ -35,6 +36,7 @@ TYPES: Final = (
         CodeRevision,
         Comment,
         Dataset,
+        DatasetFacets,
         DatasetVersion,
         Deployment,
         DeploymentEvent,
@@ -42,8 +44,21 @@ TYPES: Final = (
         Environment,
         Evaluation,
     ),
-    *(Approval, Gate, Mark, Notice, StageMove, StageScheme, Validation),
-    *(Experiment, Field, Model, ModelVersion, Pipeline, Principal, Run, ServingTarget, Team, Upload, Workspace),
+    *(Approval, Gate, Mark, Notice, RunFacets, StageMove, StageScheme, Validation),
+    *(
+        Experiment,
+        Field,
+        Model,
+        ModelVersion,
+        Pipeline,
+        Principal,
+        Run,
+        RunFacets,
+        ServingTarget,
+        Team,
+        Upload,
+        Workspace,
+    ),
 )
 """Every kind's type: some are only reached through the interface."""
 

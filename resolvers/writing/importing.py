@@ -37,12 +37,15 @@ CHUNKS: Final = 10
 DECIDED: Final = frozenset({"StageScheme", "Gate", "StageMove", "Approval", "Validation", "Mark", "Notice"})
 """Kinds that decide of versions, or tell who decided: nobody writes these by another way than their own mutations."""
 
-KNOWN: Final = tuple(kind for kind in NODE_KINDS if kind not in {"Workspace", "Comment", "DeploymentEvent", *DECIDED})
-"""Kinds that an importer may write; a workspace is made on purpose, and comments are somebody's."""
+KEPT: Final = frozenset({"Workspace", "Comment", "DeploymentEvent", "RunFacets", "DatasetFacets", *DECIDED})
+
+KNOWN: Final = tuple(kind for kind in NODE_KINDS if kind not in KEPT)
+"""Kinds that an importer may write; a workspace is made on purpose, comments are somebody's, and facets come with
+events."""
 
 REFUSED: Final = frozenset(
     {
-        *("GRANTS", "SHARED_WITH", "ABOUT", "MENTIONS", "WATCHES", "ACTS_FOR", "EVENT_OF"),
+        *("GRANTS", "SHARED_WITH", "ABOUT", "MENTIONS", "WATCHES", "ACTS_FOR", "EVENT_OF", "FACETS_OF"),
         *("MOVED", "REQUESTS", "REVIEWER", "DECIDED_BY", "VALIDATES", "REPORTED", "MARKS", "CONCERNS", "NOTIFIES"),
     }
 )
