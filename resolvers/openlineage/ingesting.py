@@ -101,6 +101,7 @@ class Ingest:
             self._keep(subject)
         self._name_more(runs, data)
         await self.draft.find()
+        await self._lock_more()
         for run in runs:
             self._run(run)
         for job in jobs:
@@ -108,7 +109,7 @@ class Ingest:
         for each in data:
             self._data(each)
         for (key, version), time in self.told.versions.items():
-            self.producers.there(self.version(key, version), time)
+            self.producers.seen(self.version(key, version), time)
         await self.draft.find()
         await self.producers.settle()
         new_ways = await self._new_ways(runs, jobs)
@@ -148,6 +149,13 @@ class Ingest:
         for id, node in (await self.tx.lock(sorted(there)) if there else {}).items():
             there[id].node = node
 
+    async def _lock_more(self) -> None:
+        """Keep others from reading or making versions of the same data meanwhile."""
+        held = {s.kept.id for s in self.subjects.values()}
+        kept = [r for a, r in self.named.items() if a.kind == "DatasetFacets" and r.node is not None]
+        if more := sorted({reference.id for reference in kept} - held):
+            await self.tx.lock(more)
+
     def _keep(self, subject: Subject) -> None:
         if not subject.changed and subject.kept.node is not None:
             return
@@ -167,8 +175,10 @@ class Ingest:
                         self.version(key, made.version or run.key)
             for job in run.now.parts("/jobs"):
                 self.ref(PIPELINE.name, job)
-            for key in (*run.now.parts("/inputs"), *run.now.parts("/outputs")):
+        for user in (*runs, *self._of("job")):
+            for key in (*user.now.parts("/inputs"), *user.now.parts("/outputs")):
                 self.ref(DATASET.name, key)
+                self.ref("DatasetFacets", f"dataset/{key}")
         for each in data:
             for said in (each.before, each.now):
                 for source in meaning.field_sources(said, each.key):
@@ -222,14 +232,11 @@ class Ingest:
             )
             self.draft.link("BUILT_FROM", run.id, known)
         made_before = meaning.makes(before)
-        complete = now.times.get("complete")
         for key, made in meaning.makes(now).items():
             older = made_before.get(key)
             if older is not None and older.version != made.version:
                 self._withdraw(run, key, older, made)
-            version = self.version(key, made.version or run.key)
-            self.producers.claim(version, run.key, run.id, now.started or 0, made)
-            self.producers.there(version, complete)
+            self.producers.claim(self.version(key, made.version or run.key), run.key, run.id, now, made)
 
     def _withdraw(self, run: Subject, key: str, older: Made, made: Made) -> None:
         """A run says now that it made another version than it said before."""
@@ -308,7 +315,8 @@ class Ingest:
 
     async def _read(self, runs: Sequence[Subject], new_ways: set[str]) -> None:
         """Settle which versions were read: by these runs, and by those that something new concerns."""
-        reads = Reads(self.tx, self.workspace, {s.id for s in self._of("dataset")})
+        near = {reference.id for address, reference in self.named.items() if address.kind == DATASET.name}
+        reads = Reads(self.tx, self.workspace, near)
         for run in runs:
             if run.changed:
                 gone = meaning.derivations(run.before) - meaning.derivations(run.now)
@@ -318,7 +326,7 @@ class Ingest:
         await reads.concern(self.producers.changed | versions)
         await reads.concern_runs(self.producers.orphans, None)
         await reads.concern_loops(new_ways)
-        await reads.settle()
+        await reads.settle(self.producers.makers)
 
 
 def _other(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str | None]:

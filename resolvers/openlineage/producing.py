@@ -5,23 +5,29 @@ A version that several runs name was there when the second came: they found it, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from graph.address import Address
 from graph.ontology import RUN, UNVERSIONED
 from graph.port import Hop, Node
 from resolvers.openlineage.meaning import Made
+from resolvers.openlineage.merging import Said
 from resolvers.reading import all_links
+from resolvers.writing.common import present
 from resolvers.writing.draft import Draft, Reference
 
 Claim = list[int | None]
-"""When a run that says it made a version began, and how many rows and bytes it says there are."""
+"""When a run that says it made a version began and completed, and how many rows and bytes it says there are."""
+
+SEEN: Final = ""
+"""In the place of a run: when an event that is of no run says that the version was there."""
 
 
 class Producers:
     """The runs that say they made versions, in one write. `changed` are the versions that others may have to look at.
 
-    `orphans` are the names of runs that read a version that there is no more.
+    `makers` are the runs that versions which were there before must lead to, once nobody reads these who does not,
+    and `orphans` the names of runs that read a version that there is no more.
     """
 
     def __init__(self, draft: Draft) -> None:
@@ -30,21 +36,23 @@ class Producers:
         self._versions: dict[str, Reference] = {}
         self._runs: dict[str, str] = {}
         self._dropped: list[Address] = []
-        self._times: dict[str, int] = {}
         self.changed: set[str] = set()
+        self.makers: dict[str, str] = {}
         self.orphans: set[str] = set()
 
-    def there(self, version: Reference, time: int | None) -> None:
-        """A version was complete at this time (None: nobody knows when); the earliest time counts."""
+    def seen(self, version: Reference, time: int | None) -> None:
+        """A version was there at this time (None: nobody says when); the earliest time counts."""
         self._versions[version.id] = version
         if time is not None:
-            self._times[version.id] = min(time, self._times.get(version.id, time))
+            times = [t[1] for t in (_claims_of(version.node).get(SEEN), [None, time]) if t is not None]
+            self._claims.setdefault(version.id, {})[SEEN] = [None, min(t for t in times if t is not None), None, None]
 
-    def claim(self, version: Reference, run: str, id: str, began: int, made: Made) -> None:
+    def claim(self, version: Reference, run: str, id: str, said: Said, made: Made) -> None:
         """A run says that it made a version."""
         self._versions[version.id] = version
         self._runs[run] = id
-        self._claims.setdefault(version.id, {})[run] = [began, made.rows, made.size]
+        claim = [said.started, said.times.get("complete"), made.rows, made.size]
+        self._claims.setdefault(version.id, {})[run] = claim
 
     def withdraw(self, version: Reference, run: str) -> None:
         """A run does not say so any more."""
@@ -65,25 +73,16 @@ class Producers:
             now = {**before, **self._claims.get(id, {})}
             claims = {run: claim for run, claim in now.items() if claim is not None}
             winner, old = _first(claims), _first(before)
-            made_at = self._made_at(version)
-            self._draft.set(id, {**({} if claims == before else {"producers": claims}), **made_at})
-            if winner is not None:
-                _, rows, size = claims[winner]
-                told = {"rowCount": rows, "sizeBytes": size}
-                self._draft.set(id, {name: value for name, value in told.items() if value is not None})
+            props = _props(claims, winner) if id not in native and claims != before else {}
+            self._draft.set(id, props if version.node is not None else present(props))
             if id not in native and winner != old:
                 if old is not None:
                     self._draft.end("PRODUCED_BY", id)
                 if winner is not None:
                     winners[id] = winner
-            if version.address.part != UNVERSIONED and (version.node is None or made_at or winner != old):
+            if version.address.part != UNVERSIONED and (version.node is None or props):
                 self.changed.add(id)
         await self._link(winners)
-
-    def _made_at(self, version: Reference) -> dict[str, int]:
-        known = version.node.props.get("madeAt") if version.node is not None else None
-        time = self._times.get(version.id)
-        return {} if time is None or (known is not None and known <= time) else {"madeAt": time}
 
     async def _drop(self) -> None:
         tx = self._draft.tx
@@ -106,8 +105,12 @@ class Producers:
             found = await self._draft.tx.resolve([Address(RUN.name, workspace, name) for name in missing])
             self._runs |= {node.name: node.id for node in found if node is not None}
         for id, winner in winners.items():
-            if winner in self._runs:
+            if winner not in self._runs:
+                continue
+            if self._versions[id].node is None:
                 self._draft.link("PRODUCED_BY", id, self._runs[winner])
+            else:
+                self.makers[id] = self._runs[winner]
 
 
 def _claims_of(node: Node | None) -> dict[str, Claim]:
@@ -117,4 +120,12 @@ def _claims_of(node: Node | None) -> dict[str, Claim]:
 
 def _first(claims: dict[str, Claim]) -> str | None:
     """The run that began first, by name among equals."""
-    return min(claims, key=lambda run: (claims[run][0] or 0, run), default=None)
+    return min(claims.keys() - {SEEN}, key=lambda run: (claims[run][0] or 0, run), default=None)
+
+
+def _props(claims: dict[str, Claim], winner: str | None) -> dict[str, Any]:
+    """The properties of a version. Whoever made it says when it was complete, or else whoever saw it."""
+    _, _, rows, size = claims[winner] if winner is not None else (None,) * 4
+    runs = claims.keys() - {SEEN} or claims.keys()
+    made_at = min((time for run in runs if (time := claims[run][1]) is not None), default=None)
+    return {"producers": claims or None, "rowCount": rows, "sizeBytes": size, "madeAt": made_at}

@@ -99,6 +99,7 @@ class Reads:
         self._near = near
         self._readers: dict[str, _Reader] = {}
         self._ways = Ways(tx)
+        self._makers: Mapping[str, str] = {}
 
     def know(self, name: str, said: Said, gone: set[tuple[str, str, str]]) -> None:
         """A run that something new was said of; `gone` are the derivations that it does not tell of any more."""
@@ -146,12 +147,15 @@ class Reads:
 
     # What they read ───────────────────────────────────────────────────────────────────────────────
 
-    async def settle(self) -> None:
-        """Let each of these runs lead to what it read, and what it made to what that came from."""
+    async def settle(self, makers: Mapping[str, str]) -> None:
+        """Let each of these runs lead to what it read, and what it made to what that came from.
+
+        `makers` are the runs that versions are to lead to, by the ids of both.
+        """
+        self._makers = makers
         readers = [reader for reader in self._readers.values() if meaning.reads(reader.said)]
-        if not readers:
-            return
-        found = await self._resolve(readers)
+        made = [NewEdge("PRODUCED_BY", version, run) for version, run in makers.items()]
+        found = await self._resolve(readers) if readers else {}
         for reader in readers:
             reader.run = found[RUN.name, reader.name, None].id
             job = found.get((PIPELINE.name, meaning.job_of(reader.said) or "", None))
@@ -163,7 +167,7 @@ class Reads:
         await self._derived(readers, wanted, found, (ends, opens))
         if ends:
             await self._tx.unlink(ends)
-        await self._tx.link(opens)
+        await self._tx.link([*made, *opens])
 
     async def _resolve(self, readers: Sequence[_Reader]) -> dict[tuple[str, str, str | None], Node]:
         named: dict[tuple[str, str, str | None], None] = {}
@@ -220,7 +224,7 @@ class Reads:
         later = await self._all(data, Not(Prop("madeAt", "lt", began)))
         nodes = [link.node for links in later.values() for link in links]
         runs = await all_links(self._tx, [n.id for n in nodes], Hop("PRODUCED_BY", "OUT", RUN.name)) if nodes else {}
-        makers = {id: links[0].node.id for id, links in runs.items() if links}
+        makers = {**{id: links[0].node.id for id, links in runs.items() if links}, **self._makers}
         jobs = await targets(self._tx, sorted(set(makers.values())), Hop("RUN_OF", "OUT", PIPELINE.name))
         for id, links in later.items():
             there = [n.node for n in links if n.node.name != UNVERSIONED and n.node.id not in own]
@@ -253,7 +257,7 @@ class Reads:
     ) -> tuple[list[EdgeMatch], list[NewEdge]]:
         """The reads to end and to open: of each data set that a run names, it reads one version, in no other role."""
         hop = Hop("READ", "OUT", DATASET_VERSION.name)
-        there = await all_links(self._tx, [reader.run for reader in readers], hop)
+        there = await all_links(self._tx, [reader.run for reader in readers], hop) if readers else {}
         ends, opens = [], []
         for reader in readers:
             mine = wanted[reader.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from graph.ontology import NODE_KINDS
+from graph.ontology import DEFAULT_WORKSPACE, NODE_KINDS
 from graph.port import Graph
 
 Name = tuple[str, ...]
@@ -34,25 +34,26 @@ class Picture:
         }
 
 
-async def picture(graph: Graph) -> Picture:
-    """What is in a graph."""
+async def picture(graph: Graph, workspace: str = DEFAULT_WORKSPACE) -> Picture:
+    """What is in a workspace of a graph."""
     result = Picture()
     names: dict[str, Name] = {}
     async with graph.snapshot() as snapshot:
         records, after = [], ""
         while page := await snapshot.records(after, 500):
-            records += [record for record in page if record.node.deleted_at is None]
+            records += [r for r in page if r.node.deleted_at is None and r.node.workspace == workspace]
             after = page[-1].node.id
         whole = {record.node.id: record.node.name for record in records}
         for record in records:
             node = record.node
+            if node.kind == "Workspace":
+                continue
             within = (whole[node.container],) if NODE_KINDS[node.kind].within else ()
             names[node.id] = (node.kind, *within, node.name)
             result.nodes[names[node.id]] = {
                 **node.props,
                 "tags": dict(record.tags),
                 "params": dict(record.params),
-                "workspace": node.workspace,
             }
         for start in range(0, len(names), 200):
             for edge in await snapshot.edges_from(list(names)[start : start + 200]):
