@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from auth.recorder import Recorder
+from gateway.problems import problem
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, Unavailable
 from storage.grant import Grant
 from storage.local import LocalStorage, Opened
@@ -59,7 +59,7 @@ def create_bytes_route(
             # Nobody reads this answer.
             return Response(status_code=HTTPStatus.BAD_REQUEST)
         except LinealError as error:
-            return _problem(request, error)
+            return problem(request, error)
         else:
             return response
 
@@ -161,7 +161,7 @@ def _response(blob: Opened, grant: Grant, request: Request) -> Response:
         if first > last:
             unsatisfied = {"content-range": f"bytes */{blob.size}"}
             error = _RangeNotSatisfiable(f"range: the file has {blob.size:,} bytes")
-            return _problem(request, error, unsatisfied)
+            return problem(request, error, unsatisfied)
         size, status = last - first + 1, HTTPStatus.PARTIAL_CONTENT
         headers["content-range"] = f"bytes {first}-{last}/{blob.size}"
     headers["content-length"] = str(size)
@@ -214,17 +214,3 @@ class _TooLarge(LimitExceeded):
 
 class _RangeNotSatisfiable(InvalidArgument):
     status = 416
-
-
-def _problem(request: Request, error: LinealError, headers: dict[str, str] | None = None) -> Response:
-    """An error as problem+json (RFC 9457)."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": error.message,
-        "code": error.code,
-        "request": getattr(request.state, "request_id", None),
-    }
-    more = {"cache-control": "no-store", "x-content-type-options": "nosniff", **(headers or {})}
-    return Response(orjson.dumps(body), error.status, more, media_type="application/problem+json")

@@ -27,6 +27,7 @@ from schema.query import Query
 from schema.run import Run
 from schema.scalars import SCALARS
 from schema.upload import Upload
+from schema.webhook import Webhook
 from schema.workspace import Workspace
 
 TYPES: Final = (
@@ -43,7 +44,20 @@ TYPES: Final = (
         Evaluation,
     ),
     *(Approval, Gate, Mark, Notice, StageMove, StageScheme, Validation),
-    *(Experiment, Field, Model, ModelVersion, Pipeline, Principal, Run, ServingTarget, Team, Upload, Workspace),
+    *(
+        Experiment,
+        Field,
+        Model,
+        ModelVersion,
+        Pipeline,
+        Principal,
+        Run,
+        ServingTarget,
+        Team,
+        Upload,
+        Webhook,
+        Workspace,
+    ),
 )
 """Every kind's type: some are only reached through the interface."""
 
