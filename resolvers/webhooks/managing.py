@@ -314,7 +314,7 @@ def _checked(webhooks: Webhooks, given: Mapping[str, Any], format: str) -> dict[
     _known(format, TYPES_OF, "format")
     among: Mapping[str, Sequence[str]] = {"kinds": tuple(NODE_KINDS), "actions": tuple(ACTIONS)}
     props: dict[str, Any] = {}
-    if given.get("url", UNSET) is not UNSET:
+    if given.get("url") is not None:
         props["url"] = checked_url(given["url"], private=webhooks.sender.private)
     for name in ("kinds", "actions", "types"):
         if name in given:

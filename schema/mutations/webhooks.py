@@ -59,15 +59,15 @@ class CreateWebhookInput:
     idempotency_key: str | None = key()
 
 
-@takes("What to change in a webhook. What is not given stays; an empty list takes everything.")
+@takes("What to change in a webhook. What is not given stays; an empty list or null takes everything.")
 class UpdateWebhookInput:
     address: strawberry.ID = WEBHOOK.address
     name: str | None = may("Its new name.")
-    url: str = may("Where to send events: https://…")
-    kinds: list[NodeKind] = may(_KINDS)
-    actions: list[EventAction] = may(_ACTIONS)
-    types: list[str] = may(_TYPES)
-    with_tags: list[WithTagInput] = may(_TAGS)
+    url: str | None = may("Where to send events: https://… Null stays.")
+    kinds: list[NodeKind] | None = may(_KINDS)
+    actions: list[EventAction] | None = may(_ACTIONS)
+    types: list[str] | None = may(_TYPES)
+    with_tags: list[WithTagInput] | None = may(_TAGS)
     description: str | None = may("What it is for, in words; null takes it away.")
     revision: int | None = may(REVISION_DOC)
 

@@ -82,10 +82,10 @@ async def test_what_happened_while_nobody_delivered_arrives_later(post: Post, re
     await post.hook(receiver.url)
     nodes = await models(post.graph, "a", "b")
     async with post.delivering():
-        await awaited(lambda: len(receiver.got) == 2)
+        await awaited(lambda: len(receiver.taken()) == 2)
     async with post.delivering("another"):
         await building.tag(post.graph, nodes[0].id, turn="1")
-        await awaited(lambda: len(receiver.got) == 3)
+        await awaited(lambda: len(receiver.taken()) == 3)
     assert [body["data"]["name"] for body in receiver.taken()] == ["a", "b", "a"]
 
 
