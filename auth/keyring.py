@@ -29,6 +29,8 @@ BYTES: Final = "bytes"
 """The name of the secret behind addresses of bytes in the local folder."""
 HANDLE: Final = "handle"
 """The name of the secret behind the handles of restricted nodes."""
+WEBHOOK: Final = "webhook"
+"""The name of the secret that secrets of webhooks are sealed with."""
 
 
 class Keyring:

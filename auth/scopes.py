@@ -36,7 +36,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "activity:write": "Comment, watch things, and mark notifications as read.",
     "workspace:admin": "Create and change workspaces, their members and what is shared with them.",
     "directory:write": "Provision principals and teams (SCIM 2.0).",
-    "webhook:write": "Manage webhooks.",
+    "webhook:write": "Read and manage webhooks, and what became of their deliveries.",
     ADMIN: "Everything, in every workspace.",
 }
 """Every scope, and what it opens."""
@@ -60,6 +60,7 @@ WRITTEN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "Upload": ("artifact:write",),
     "Comment": ("activity:write",),
     "Notice": ("activity:write",),
+    "Webhook": ("webhook:write",),
     "Workspace": ("workspace:admin",),
     "Principal": ("directory:write", "activity:write"),
     "Team": ("directory:write", "workspace:admin"),
@@ -185,6 +186,7 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     "Query.activity": needs("activity:read"),
     "Query.notifications": needs("activity:read"),
     "Query.audit": needs("audit:read"),
+    "Webhook.deliveries": needs("webhook:write"),
     **_all(writing("Workspace"), "grantRole revokeRole"),
     **_all(writing("Model", "Dataset") & needs("workspace:read"), "shareWith unshare"),
     **_all(needs("workspace:read", "directory:write"), "registerPrincipal deactivatePrincipal reactivatePrincipal"),
@@ -221,6 +223,9 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     **_all(writing("Approval"), "requestApproval withdrawApproval"),
     **_all(needs("model:read", "lifecycle:approve"), "approve reject"),
     **_all(writing("Model", "ModelVersion"), "supersede"),
+    **_all(writing("Webhook") & needs("activity:read"), "createWebhook updateWebhook"),
+    **_all(writing("Webhook"), "deleteWebhook pauseWebhook resumeWebhook rotateWebhookSecret"),
+    **_all(writing("Webhook"), "testWebhook replayDeliveries"),
     **_all(_ANYTHING, "setTags deleteTags setOwners recordLineage"),
 }
 """What a field needs beside the read scopes of the kinds that it returns.
@@ -262,6 +267,7 @@ OPEN_TYPES: Final = frozenset(
         *("MarkMoment", "Affected"),
         *("ArtifactFile", "MissingFile", "SendRequest", "Header"),
         *("ComparedInputs", "ComparedEvaluation", "ComparedEvaluationMetric", "MetricDelta"),
+        *("Delivery", "DeliveryTry"),
     }
 )
 """Types whose plain fields are as open as what led to them; so are those of kinds, payloads, pages and connections."""

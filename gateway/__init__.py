@@ -1,1 +1,1 @@
-"""The other faces over HTTP: SCIM 2.0 today. Like schema/, it calls use cases and knows no store."""
+"""The other faces over HTTP: SCIM 2.0, the feed of events, MLflow. Like schema/, they know use cases and no store."""

@@ -1,4 +1,4 @@
-"""Errors of Lineal's tree over HTTP, as problem+json (RFC 9457)."""
+"""Errors as problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ class UnsupportedMediaType(InvalidArgument):
     status = 415
 
 
-def problem(request: Request, error: LinealError, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
-    """An error as RFC 9457 wants it, with Lineal's code, the field at fault and the request's id."""
+def problem(
+    request: Request, error: LinealError, headers: Mapping[str, str] = MappingProxyType({}), *, status: int = 0
+) -> Response:
+    """An error of Lineal's tree, with the id of the request; `status` where it is not that of the error."""
+    status = status or error.status
     body = {
         "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
         "detail": error.message,
         "code": error.code,
         "request": getattr(request.state, "request_id", None),
         **({} if error.field is None else {"field": error.field}),
     }
     more = {"cache-control": "no-store", "x-content-type-options": "nosniff", **headers}
-    return Response(orjson.dumps(body), error.status, more, media_type=MEDIA_TYPE)
+    return Response(orjson.dumps(body), status, more, media_type=MEDIA_TYPE)

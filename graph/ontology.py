@@ -170,7 +170,7 @@ COMMON: Final = (
 
 MODEL_READ, DATASET_READ = "model:read", "dataset:read"
 DEPLOYMENT_READ, WORKSPACE_READ, ARTIFACT_READ = "deployment:read", "workspace:read", "artifact:read"
-ACTIVITY_READ = "activity:read"
+ACTIVITY_READ, WEBHOOK_WRITE = "activity:read", "webhook:write"
 
 STORAGES: Final = ("MANAGED", "REFERENCED")
 VERIFICATIONS: Final = ("PENDING", "VERIFIED", "FAILED", "DRIFTED")
@@ -183,13 +183,15 @@ RUN_ENDED: Final = ("FINISHED", "FAILED", "KILLED")
 VISIBILITIES: Final = ("PUBLIC", "INTERNAL", "PRIVATE")
 ROLES: Final = ("VIEWER", "CONTRIBUTOR", "APPROVER", "OWNER")
 MARK_TYPES: Final = ("CONTAMINATED", "FORBIDDEN")
-NOTICE_TYPES: Final = ("CONTAMINATION", "DEPRECATION", "RETIREMENT", "APPROVAL", "VALIDATION", "DEPLOYMENT")
+NOTICE_TYPES: Final = ("CONTAMINATION", "DEPRECATION", "RETIREMENT", "APPROVAL", "VALIDATION", "DEPLOYMENT", "WEBHOOK")
 APPROVAL_STATES: Final = ("OPEN", "APPROVED", "REJECTED", "WITHDRAWN", "EXPIRED", "USED")
 VALIDATION_STATES: Final = ("QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
 PHASES: Final = ("PENDING", "ROLLING_OUT", "READY", "DRIFTED", "UNREACHABLE", "FAILED", "STOPPED")
 REVISION_STATES: Final = ("PENDING", "ROLLING_OUT", "VERIFIED", "FAILED", "REPLACED")
 REVISION_CAUSES: Final = ("DEPLOY", "CANARY", "PROMOTE", "ROLL_BACK", "STOP", "RECORDED")
 DRIFT_POLICIES: Final = ("REPAIR", "REPORT")
+WEBHOOK_FORMATS: Final = ("CLOUDEVENTS", "MLFLOW")
+WEBHOOK_STATES: Final = ("ACTIVE", "PAUSED")
 
 # The tables read best as tables.
 # fmt: off
@@ -468,7 +470,7 @@ NOTICE = NodeKind(
     "Notice", "no", "notices", ACTIVITY_READ,
     "Something that the people who answer for a thing were told. It belongs to the workspace of that, and to its container where all who read that may read it.",
     (
-        _p("type", Type.STRING, "What it is about: CONTAMINATION, DEPRECATION, RETIREMENT, APPROVAL, VALIDATION or DEPLOYMENT.", filterable=True, required=True, internal=True, values=NOTICE_TYPES),
+        _p("type", Type.STRING, "What it is about: CONTAMINATION, DEPRECATION, RETIREMENT, APPROVAL, VALIDATION, DEPLOYMENT or WEBHOOK.", filterable=True, required=True, internal=True, values=NOTICE_TYPES),
         _p("text", Type.TEXT, "What they were told.", required=True, internal=True),
     ),
     orders=("createdAt", "name", "updatedAt"),
@@ -555,6 +557,24 @@ MARK = NodeKind(
     orders=("createdAt", "name", "updatedAt"),
 )
 
+WEBHOOK = NodeKind(
+    "Webhook", "wh", "webhooks", WEBHOOK_WRITE,
+    "An address that is told of what happens in the workspace. Only who manages webhooks sees them: an address may be a secret.",
+    (
+        _p("url", Type.STRING, "Where events are sent: https://…", required=True),
+        _p("format", Type.STRING, "How they are told: as CloudEvents 1.0 (CLOUDEVENTS, also when absent), or as MLflow's registry tells them (MLFLOW).", filterable=True, values=WEBHOOK_FORMATS),
+        _p("kinds", Type.STRINGS, "Only what happens to things of these kinds; all when absent."),
+        _p("actions", Type.STRINGS, "Only these actions, such as CREATED; all when absent."),
+        _p("types", Type.STRINGS, "Only events of these types, such as lineal.model_version.created; all when absent."),
+        _p("withTags", Type.JSON, "Only what happens to things that have these tags, or whose container has: {name: value}, null for any value."),
+        _p("state", Type.STRING, "ACTIVE, or PAUSED: then events wait until it is resumed.", filterable=True, internal=True, values=WEBHOOK_STATES),
+        _p("reason", Type.TEXT, "Why it is paused.", internal=True),
+        _p("scopes", Type.STRINGS, "What its events may tell: the read scopes of whoever set it last.", internal=True),
+        _p("rotatedAt", Type.TIME, "When its secret was last changed.", internal=True),
+        _p("replayedAt", Type.TIME, "When deliveries of it were last asked for again.", internal=True),
+    ),
+)
+
 NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     kind.name: kind
     for kind in (
@@ -562,6 +582,7 @@ NODE_KINDS: Final[Mapping[str, NodeKind]] = {
         DATASET_FACETS, EVALUATION,
         DEPLOYMENT, DEPLOYMENT_REVISION, DEPLOYMENT_EVENT, ENVIRONMENT, SERVING_TARGET, ARTIFACT, UPLOAD, CODE_REVISION,
         STAGE_SCHEME, GATE, STAGE_MOVE, APPROVAL, VALIDATION, MARK, PRINCIPAL, TEAM, COMMENT, NOTICE,
+        WEBHOOK,
     )
 }
 

@@ -29,6 +29,7 @@ CHUNK: Final = 1_000
 """Points of a metric in one stored chunk."""
 MAX_ENUMERATED: Final = 1_000
 """Paths in one answer."""
+NO_DROPS: Final[Mapping[str, Sequence[int] | None]] = MappingProxyType({})
 
 
 # ── What is in the graph ──────────────────────────────────────────────────────────────────────────
@@ -546,6 +547,20 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What background work keeps to go on from: how far it came, what it still has to do.
+
+    It is no node: no Change tells of it, no export has it, no view shows it. `owner` and `number` (64 bits) name it,
+    `state` is a word to look it up by, `data` is JSON.
+    """
+
+    owner: str
+    number: int
+    state: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A claim on background work. `epoch` grows with each new holder, and fences the old one off."""
 
@@ -743,6 +758,20 @@ class Snapshot(ABC):
         """Checkpoints by number, from above `after`."""
 
     @abstractmethod
+    async def kept(
+        self,
+        owners: Sequence[str],
+        states: Sequence[str],
+        *,
+        after: int | None = None,
+        descending: bool = False,
+        limit: int = 100,
+    ) -> dict[str, list[Kept]]:
+        """What is kept for each of these owners in one of these states, by number, above `after` (below it when
+        descending): the first `limit` for each. Owners without any are missing. The view does not apply.
+        """
+
+    @abstractmethod
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         """For export: nodes by id, deleted ones too, with what they own. The view does not apply."""
 
@@ -821,6 +850,13 @@ class Transaction(Snapshot):
     @abstractmethod
     async def remember(self, key: str, hash: str, ids: Sequence[str]) -> None:
         """Note what `by` did under this key; forgets what is older than seven days."""
+
+    @abstractmethod
+    async def keep(self, put: Sequence[Kept], *, drop: Mapping[str, Sequence[int] | None] = NO_DROPS) -> None:
+        """Keep these, in the place of what has their owner and number, and drop by owner these numbers (None: all).
+
+        A transaction that does nothing else leaves no Change. Rights do not apply: use cases look after them.
+        """
 
     @abstractmethod
     async def fence(self, lease: Lease) -> None:

@@ -21,10 +21,14 @@ from auth.caller import named
 from auth.challenges import Resource
 from auth.directory import Directory
 from auth.dpop import ALGORITHMS
-from auth.keyring import BYTES, HANDLE, Keyring
+from auth.keyring import BYTES, HANDLE, WEBHOOK, Keyring
 from auth.local import LocalIssuer
 from auth.recorder import Recorder
+from auth.sealing import Sealer
 from gateway.bytes import create_bytes_route
+from gateway.events import PATH as EVENTS_PATH
+from gateway.events import create_events_route
+from gateway.mlflow_webhooks import create_mlflow_webhook_routes
 from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
 from gateway.scim import create_scim_app
 from graph.open import is_embedded, open_graph, sqlite_path
@@ -46,6 +50,10 @@ from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
 from resolvers.operation import Operation
+from resolvers.webhooks.delivering import Deliverer
+from resolvers.webhooks.hooks import Webhooks
+from resolvers.webhooks.sending import Sender
+from resolvers.webhooks.turn import Patience
 from schema.view import create_graphql_app
 from serving.targets import load as load_targets
 from storage.connectors.config import load
@@ -60,7 +68,7 @@ SEQUENCE_EVERY: Final = 0.05
 BACK_OFF: Final = 1.0
 READY_SECONDS: Final = 5.0
 
-PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", PATH, BATCH)
+PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", EVENTS_PATH, PATH, BATCH)
 
 _log = logging.get("lineal.app")
 
@@ -193,6 +201,19 @@ def keeper(settings: Settings, graph: Graph, bytes_: Bytes) -> Keeper:
     )
 
 
+def webhooks_of(settings: Settings) -> Webhooks:
+    """What webhooks need. Raises InvalidArgument (the certificates), Unavailable, PreconditionFailed (the key)."""
+    sender = Sender(private=settings.webhook_private, ca=settings.webhook_ca, seconds=settings.webhook_seconds)
+    return Webhooks(Sealer(Keyring(settings.keys).secret(WEBHOOK)), sender, base=settings.base)
+
+
+def deliverer(settings: Settings, graph: Graph, webhooks: Webhooks) -> Deliverer:
+    """What delivers events to webhooks."""
+    patience = Patience(settings.webhook_delivery_hours * 3_600, settings.webhook_pause_hours * 3_600)
+    holder = logging.accept_request_id(None)
+    return Deliverer(graph, webhooks, by=named("webhooks").name, holder=holder, patience=patience)
+
+
 def authenticator_of(settings: Settings) -> Authenticator:
     """Who these settings trust to say who asks. Raises Unavailable, PreconditionFailed (our own key cannot be used)."""
     own = None if settings.issuers else LocalIssuer(Keyring(settings.keys))
@@ -211,6 +232,7 @@ def create_app(
     storage = storage_of(settings)
     bytes_ = Bytes(storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings))
     targets = targets_of(settings)
+    webhooks = webhooks_of(settings)
     resource = Resource(
         settings.identifier,
         servers=[issuer.url for issuer in settings.issuers],
@@ -229,6 +251,7 @@ def create_app(
             bytes=bytes_,
             targets=targets,
             base=settings.base,
+            webhooks=webhooks,
         )
 
     async def healthz(_request: Request) -> Response:
@@ -252,11 +275,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with authenticator, recorder, storage, bytes_, targets:
+        async with authenticator, recorder, storage, bytes_, targets, webhooks.sender:
             background = [
                 checkpointer(settings, graph, logging.accept_request_id(None)).run(),
                 keeper(settings, graph, bytes_).run(),
                 reconciler(settings, graph, storage, targets).run(),
+                deliverer(settings, graph, webhooks).run(),
             ]
             if not is_embedded(settings.graph):
                 background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())
@@ -281,6 +305,8 @@ def create_app(
             *metadata_routes(resource),
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
             *create_openlineage_routes(operation, resource=resource),
+            create_events_route(operation, resource=resource, base=settings.base),
+            *create_mlflow_webhook_routes(operation),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
         ],
         middleware=[

@@ -67,6 +67,9 @@ def configure(
     root.setLevel(level.upper())
     # The driver repeats at warning what Lineal reports itself, and uvicorn tells every start at info.
     logging.getLogger("neo4j").setLevel("ERROR")
+    # They tell of every request with its address, which may be a secret: of a webhook, or one that was signed.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel("WARNING")
     logging.getLogger("uvicorn").setLevel("WARNING" if level == "info" else level.upper())
 
 

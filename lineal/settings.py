@@ -119,6 +119,20 @@ class Settings(BaseSettings):
     artifact_grace_hours: float = Field(
         168.0, gt=0, description="Hours for which bytes that nothing needs are kept all the same."
     )
+    webhook_private: bool = Field(
+        default=False,
+        description="Whether webhooks may go to loopback and private addresses, and by http:// too.",
+    )
+    webhook_ca: Path | None = Field(
+        None, description="File with certificates that the receivers of webhooks are trusted by, beside the system's."
+    )
+    webhook_seconds: float = Field(10.0, gt=0, le=60, description="Seconds that a receiver of webhooks has to answer.")
+    webhook_delivery_hours: float = Field(
+        24.0, gt=0, description="Hours for which an event is tried to be delivered before it is a dead letter."
+    )
+    webhook_pause_hours: float = Field(
+        72.0, gt=0, description="Hours for which a webhook may fail before it is paused and its owners are told."
+    )
     host: str = Field(
         "127.0.0.1",
         description="Address to listen on: loopback only, unless there are issuers. TLS is left to a proxy in front.",

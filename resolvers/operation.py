@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from auth.caller import LOCAL, Caller
 from auth.recorder import Recorder
@@ -16,6 +16,9 @@ from lineal.errors import Unavailable
 from resolvers.bytes import Bytes
 from resolvers.deploying.targets import Targets
 from storage.port import Storage
+
+if TYPE_CHECKING:
+    from resolvers.webhooks.hooks import Webhooks
 
 T = TypeVar("T")
 
@@ -28,7 +31,8 @@ class Operation:
     what they may change in the transaction of the write. `address` is where they asked from, `request` the id
     that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
     audited although it changes nothing, `bytes` is where artifacts are kept, `targets` are the serving targets that
-    Lineal acts on, and `base` is the address of this server, as the caller knows it.
+    Lineal acts on, `base` is the address of this server, as the caller knows it, and `webhooks` what this process
+    knows about webhooks.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Operation:
         bytes: Bytes | None = None,
         targets: Targets | None = None,
         base: str = "",
+        webhooks: Webhooks | None = None,
     ) -> None:
         self.graph = graph
         self.caller = caller
@@ -53,6 +58,7 @@ class Operation:
         self._bytes = bytes
         self.targets = targets or Targets()
         self.base = base
+        self.webhooks = webhooks
         self.statements = 0
         self.access = Access()
         self.view: View = EVERYTHING if caller.trusted else NOTHING

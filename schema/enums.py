@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import strawberry
 
 from graph import ontology, port
+from resolvers import events
+from resolvers.webhooks import deliveries
 
 
 def described(name: str, description: str, members: Iterable[tuple[str, Any, str]]) -> Any:
@@ -44,6 +46,15 @@ if TYPE_CHECKING:
 
     class PrincipalType(Enum):
         """Whether a principal is a person."""
+
+    class EventAction(Enum):
+        """What happened to a thing."""
+
+    class WebhookFormat(Enum):
+        """How events are told."""
+
+    class DeliveryState(Enum):
+        """What became of a delivery."""
 
 else:
     NodeKind = described(
@@ -98,6 +109,24 @@ else:
         "PrincipalType",
         "Whether a principal is a person or a service account.",
         (("USER", "USER", "A person."), ("SERVICE", "SERVICE", "A service account.")),
+    )
+    EventAction = described(
+        "EventAction",
+        "What happened to a thing, as events tell it.",
+        ((action, action, doc) for action, doc in events.ACTIONS.items()),
+    )
+    WebhookFormat = described(
+        "WebhookFormat",
+        "How a webhook tells events.",
+        (
+            ("CLOUDEVENTS", "CLOUDEVENTS", "As CloudEvents 1.0, signed as Standard Webhooks say."),
+            ("MLFLOW", "MLFLOW", "As MLflow's registry tells and signs them; only what MLflow has events for."),
+        ),
+    )
+    DeliveryState = described(
+        "DeliveryState",
+        "What became of a delivery.",
+        ((state, state, doc) for state, doc in deliveries.STATES.items()),
     )
 
 

@@ -210,11 +210,22 @@ async def _audit(schema: LinealSchema, context: Context, variables: Mapping[str,
             request=op.request,
         )
     if read:
-        told = orjson.dumps(arguments, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        told = orjson.dumps(_without_secrets(arguments), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         data = {"operation": name, "fields": fields, "arguments": told, "on": on}
         await op.recorder.read(
             caller, action="adminRead", data=data, workspaces=list(on), address=op.address, request=op.request
         )
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    """Arguments without what is called a secret: the audit is read by others than those whose it is."""
+    if name == "secret" and value is not None:
+        return "[removed]"
+    if isinstance(value, Mapping):
+        return {key: _without_secrets(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(inner) for inner in value]
+    return value
 
 
 def _of(result: ExecutionResult, code: str) -> list[GraphQLError]:

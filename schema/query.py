@@ -32,6 +32,7 @@ from schema.run import Run
 from schema.upload import Upload
 from schema.verdict import GateVerdict, verdict
 from schema.viewer import Viewer, viewer
+from schema.webhook import Webhook
 from schema.workspace import Workspace
 
 Direction = Annotated[LineageDirection, strawberry.argument(description="Which way to walk.")]
@@ -178,6 +179,8 @@ class Query:
     activity: Page[Change] | None = activity()
     notifications: Page[Notification] | None = notifications()
     audit: Page[AuditEntry] | None = audit()
+    webhooks: Connection[Webhook] = listing("Webhooks.")
+    webhook: Webhook | None = by_address("A webhook by id or address; null when there is none.")
     lineage: Lineage | None = strawberry.field(
         resolver=_lineage,
         description="All that some things came from, or that came of them. Nothing is left out without saying so: see "

@@ -28,6 +28,7 @@ from schema.query import Query
 from schema.run import Run
 from schema.scalars import SCALARS
 from schema.upload import Upload
+from schema.webhook import Webhook
 from schema.workspace import Workspace
 
 TYPES: Final = (
@@ -53,10 +54,10 @@ TYPES: Final = (
         Pipeline,
         Principal,
         Run,
-        RunFacets,
         ServingTarget,
         Team,
         Upload,
+        Webhook,
         Workspace,
     ),
 )

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from graph import ontology
 from graph.ids import new_id
 from graph.neo4j.codec import CHANGE, change_of, change_props, checkpoint_of, head_of
 from graph.neo4j.running import Runner, locked, store_time
 from graph.neo4j.where import Compiler
-from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Note, Snapshot, View
+from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Kept, Note, Snapshot, View
 from graph.recording import noted, pruned
 from lineal.errors import Conflict
 
@@ -27,7 +29,7 @@ ENTRY: Final = f"[e.workspace, e.number, e.hash, {CHANGE}]"
 
 
 class Auditing(Snapshot):
-    """The verbs of a Snapshot about changes and audit."""
+    """The verbs of a Snapshot about changes and audit, and about what background work keeps."""
 
     _view: View
 
@@ -137,6 +139,34 @@ class Auditing(Snapshot):
             RETURN collect([p.number, p.body, p.key, p.signature]) AS result"""
         rows = await self._ask("checkpoints", body, {"after": after, "limit": limit})
         return sorted(map(checkpoint_of, rows), key=lambda one: one.number)
+
+    async def kept(
+        self,
+        owners: Sequence[str],
+        states: Sequence[str],
+        *,
+        after: int | None = None,
+        descending: bool = False,
+        limit: int = 100,
+    ) -> dict[str, list[Kept]]:
+        beyond = "" if after is None else f"AND k.number {'<' if descending else '>'} $after"
+        body = f"""
+            UNWIND $owners AS o
+            CALL (o) {{
+                MATCH (k:Kept {{owner: o}}) WHERE k.state IN $states {beyond}
+                WITH k ORDER BY k.number {"DESC" if descending else ""} LIMIT $limit
+                RETURN collect([k.number, k.state, k.data]) AS found
+            }}
+            RETURN collect([o, found]) AS result"""
+        params = {"owners": list(dict.fromkeys(owners)), "states": list(states), "after": after, "limit": limit}
+        return {
+            owner: sorted(
+                (Kept(owner, number, state, orjson.loads(data)) for number, state, data in found),
+                key=lambda one: -one.number if descending else one.number,
+            )
+            for owner, found in await self._ask("kept", body, params)
+            if found
+        }
 
 
 def _tests(q: Compiler, where: EntryFilter, after: tuple[int, str] | None) -> list[str]:

@@ -69,6 +69,8 @@ async def _find_workspaces(runner: Runner) -> bool:
 STEPS: Final = (
     Step("0001 the default workspace, and the heads of changes and lineage", (_begin,)),
     Step("0002 chains of audit for each workspace", (_find_workspaces, chain_all)),
+    # Nothing to fill: its constraint and its index are made with all others.
+    Step("0003 what background work keeps", ()),
 )
 VERSION: Final = len(STEPS)
 
@@ -76,13 +78,13 @@ UNIQUE: Final = (
     ("Entity", ("id",)), ("Entity", ("key",)), ("Tag", ("owner", "name")), ("Param", ("owner", "name")),
     ("Metric", ("owner", "name")), ("Chunk", ("owner", "name", "number")), ("Former", ("key",)), ("Change", ("id",)),
     ("Change", ("seq",)), ("Entry", ("workspace", "number")), ("Chain", ("workspace",)), ("Checkpoint", ("number",)),
-    ("Idempotency", ("principal", "key")), ("Lease", ("name",)), ("Meta", ("name",)),
+    ("Idempotency", ("principal", "key")), ("Kept", ("owner", "number")), ("Lease", ("name",)), ("Meta", ("name",)),
 )  # fmt: skip
 
 INDEXED: Final = (
     ("Tag", ("name", "head")), ("Param", ("name", "head")), ("Metric", ("name", "value")), ("Former", ("id",)),
     ("Idempotency", ("at",)), ("Entry", ("seq",)), ("Change", ("by",)), ("Change", ("request",)), ("Change", ("at",)),
-    ("Entity", ("container",)),
+    ("Entity", ("container",)), ("Kept", ("owner", "state", "number")),
 )  # fmt: skip
 
 

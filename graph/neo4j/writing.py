@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import orjson
+
 from graph import ontology
 from graph.neo4j import edges as edge_texts
 from graph.neo4j import seeing
@@ -28,10 +30,12 @@ from graph.neo4j.where import Compiler
 from graph.port import (
     CHUNK,
     EVERYTHING,
+    NO_DROPS,
     Change,
     Chunk,
     Edge,
     EdgeMatch,
+    Kept,
     Lease,
     Metric,
     Node,
@@ -133,6 +137,21 @@ class Neo4jTransaction(Writing, Reading):
             RETURN count(*)""",
             by=self.by, key=key, hash=hash, ids=list(ids), now=self.now,
         )  # fmt: skip
+
+    async def keep(self, put: Sequence[Kept], *, drop: Mapping[str, Sequence[int] | None] = NO_DROPS) -> None:
+        await self._run(
+            "keep",
+            """
+            CALL () { UNWIND $whole AS o MATCH (k:Kept {owner: o}) DELETE k }
+            CALL () { UNWIND $some AS r MATCH (k:Kept {owner: r[0], number: r[1]}) DELETE k }
+            CALL () {
+                UNWIND $put AS r MERGE (k:Kept {owner: r[0], number: r[1]}) SET k.state = r[2], k.data = r[3]
+            }
+            RETURN true""",
+            whole=[owner for owner, numbers in drop.items() if numbers is None],
+            some=[[owner, number] for owner, numbers in drop.items() for number in numbers or ()],
+            put=[[k.owner, k.number, k.state, orjson.dumps(dict(k.data)).decode()] for k in put],
+        )
 
     async def fence(self, lease: Lease) -> None:
         holds = await self._run(

@@ -135,6 +135,15 @@ STEPS: tuple[tuple[str, tuple[Step, ...]], ...] = (
                 WHERE kind = 'Workspace' AND deleted_at IS NULL""",
         ),
     ),
+    (
+        "0005 what background work keeps",
+        (
+            """CREATE TABLE kept (
+                owner TEXT, number INTEGER, state TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (owner, number))
+                STRICT, WITHOUT ROWID""",
+            "CREATE INDEX kept_state ON kept (owner, state, number)",
+        ),
+    ),
 )
 
 VERSION = len(STEPS)

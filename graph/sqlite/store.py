@@ -21,6 +21,7 @@ from graph.address import Address
 from graph.ids import new_id
 from graph.port import (
     EVERYTHING,
+    NO_DROPS,
     NO_NOTES,
     NOWHERE,
     Access,
@@ -33,6 +34,7 @@ from graph.port import (
     Graph,
     Head,
     Hop,
+    Kept,
     Lease,
     Link,
     Metric,
@@ -54,7 +56,7 @@ from graph.port import (
     lost,
 )
 from graph.recording import ChangeLog, EdgeEnds, Series, Stored
-from graph.sqlite import auditing, migrations, seeing, walking
+from graph.sqlite import auditing, keeping, migrations, seeing, walking
 from graph.sqlite.auditing import Auditing
 from graph.sqlite.reading import Reader
 from graph.sqlite.running import Thread
@@ -156,6 +158,17 @@ class SqliteSnapshot(Auditing):
     async def search(self, text: str, kinds: Sequence[str] | None = None, *, paging: Paging = Paging()) -> Page[Node]:
         return await self._run(self._reader.search, text, kinds, paging)
 
+    async def kept(
+        self,
+        owners: Sequence[str],
+        states: Sequence[str],
+        *,
+        after: int | None = None,
+        descending: bool = False,
+        limit: int = 100,
+    ) -> dict[str, list[Kept]]:
+        return await self._run(keeping.kept, self._reader, owners, states, after, descending, limit)
+
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         return await self._run(self._reader.records, after, limit)
 
@@ -191,6 +204,9 @@ class SqliteTransaction(SqliteSnapshot, Writing):
 
     async def remember(self, key: str, hash: str, ids: Sequence[str]) -> None:
         await self._run(self._reader.remember, self.by, key, hash, ids, self.now)
+
+    async def keep(self, put: Sequence[Kept], *, drop: Mapping[str, Sequence[int] | None] = NO_DROPS) -> None:
+        await self._run(keeping.keep, self._reader, put, drop)
 
     async def fence(self, lease: Lease) -> None:
         text = "SELECT 1 FROM lease WHERE name = ? AND holder = ? AND epoch = ? AND until > ?"

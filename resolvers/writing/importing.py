@@ -34,8 +34,9 @@ MOVING: Final = (ontology.ALIAS, ontology.STAGE)
 CHUNKS: Final = 10
 """Chunks of a series that are read at a time."""
 
-DECIDED: Final = frozenset({"StageScheme", "Gate", "StageMove", "Approval", "Validation", "Mark", "Notice"})
-"""Kinds that decide of versions, or tell who decided: nobody writes these by another way than their own mutations."""
+DECIDED: Final = frozenset({"StageScheme", "Gate", "StageMove", "Approval", "Validation", "Mark", "Notice", "Webhook"})
+"""Kinds that decide of versions, tell who decided, or send what happens elsewhere: nobody writes these by another way
+than their own mutations."""
 
 KEPT: Final = frozenset({"Workspace", "Comment", "DeploymentEvent", "RunFacets", "DatasetFacets", *DECIDED})
 

@@ -21,6 +21,7 @@ from schema.mutations.models import ModelMutations
 from schema.mutations.retiring import RetirementMutations
 from schema.mutations.runs import RunMutations
 from schema.mutations.validations import ValidationMutations
+from schema.mutations.webhooks import WebhookMutations
 from schema.mutations.workspaces import WorkspaceMutations
 
 
@@ -40,5 +41,6 @@ class Mutation(
     ValidationMutations,
     RetirementMutations,
     MarkMutations,
+    WebhookMutations,
 ):
     """The root of all writing."""

@@ -1,4 +1,4 @@
-"""Which addresses of the network a connector may connect to, whatever a name resolves to.
+"""Which addresses of the network may be connected to, by connectors and by webhooks, whatever a name resolves to.
 
 A name is looked up once for each connection, every address that it has is judged, and the connection goes to an
 address that was judged: a name that answers differently the second time (DNS rebinding) gains nothing.
@@ -6,9 +6,11 @@ address that was judged: a name that answers differently the second time (DNS re
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import httpcore
@@ -86,11 +88,65 @@ class CheckedNetwork(httpcore.NetworkBackend):
         self._network.sleep(seconds)
 
     def _judged(self, host: str) -> Sequence[str]:
-        try:
-            addresses = self._resolve(host)
-        except OSError as error:
-            raise Unavailable(f"{host} cannot be resolved") from error
-        # One that is not allowed condemns all: a name that mixes them is not to be trusted.
-        if not all(is_allowed(address, private=self._private) for address in addresses):
-            raise Unavailable(f"{host} resolves to an address that its connector may not connect to")
-        return addresses
+        return judged(host, self._resolve, private=self._private, whose="its connector")
+
+
+class AsyncCheckedNetwork(httpcore.AsyncNetworkBackend):
+    """As CheckedNetwork, for clients of an event loop; `whose` says in messages who may not connect.
+
+    Names are looked up by threads of its own: a resolver that hangs then delays nobody who needs no name looked up.
+    """
+
+    def __init__(self, *, private: bool, whose: str, resolve: Resolve = system, threads: int = 64) -> None:
+        self._private, self._whose, self._resolve = private, whose, resolve
+        self._network = httpcore.AnyIOBackend()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
+        self._looking: dict[str, Future[Sequence[str]]] = {}
+        """The look-ups that are under way, by host: one that hangs takes one thread, however often it is asked for."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - so httpcore calls it
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        error: Exception = Unavailable(f"{host} has no address")
+        for address in await self._judged(host):
+            try:
+                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
+                error = failed
+        raise error
+
+    async def _judged(self, host: str) -> Sequence[str]:
+        look = self._looking.get(host)
+        if look is None:
+            look = self._threads.submit(judged, host, self._resolve, private=self._private, whose=self._whose)
+            self._looking[host] = look
+            look.add_done_callback(lambda _: self._looking.pop(host, None))
+        # Shielded: whoever gives up does not end it for the others.
+        return await asyncio.shield(asyncio.wrap_future(look))
+
+    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        raise Unavailable(f"{self._whose} connects to no sockets of this machine")
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def close(self) -> None:
+        """Let go of the threads; a look-up that hangs ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def judged(host: str, resolve: Resolve, *, private: bool, whose: str) -> Sequence[str]:
+    """The addresses of a host. Raises Unavailable: it has none, or `whose` may not connect to one of them."""
+    try:
+        addresses = resolve(host)
+    except (OSError, UnicodeError) as error:
+        raise Unavailable(f"{host} cannot be resolved") from error
+    # One that is not allowed condemns all: a name that mixes them is not to be trusted.
+    if not all(is_allowed(address, private=private) for address in addresses):
+        raise Unavailable(f"{host} resolves to an address that {whose} may not connect to")
+    return addresses

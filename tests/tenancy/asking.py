@@ -28,6 +28,7 @@ ADDRESSES: Final = {
     "StageScheme": "schemes:/",
     "Gate": "gates:/",
     "Approval": "approvals:/",
+    "Webhook": "webhooks:/",
     "Artifact": "artifacts:/",
     "Upload": "uploads:/",
     "Validation": "validations:/",

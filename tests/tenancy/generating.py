@@ -103,7 +103,7 @@ class World:
             await self._write(*(self._new(kind) for _ in range(count)))
         for kind, count in (("Artifact", 4), ("Upload", 4), ("CodeRevision", 3)):
             await self._write(*(self._new(kind) for _ in range(count)))
-        for kind, count in (("Validation", 4), ("Mark", 3)):
+        for kind, count in (("Validation", 4), ("Mark", 3), ("Webhook", 4)):
             await self._write(*(self._new(kind) for _ in range(count)))
         for kind, count in (("StageScheme", 3), ("Gate", 8), ("StageMove", 5), ("Approval", 5)):
             await self._write(*(self._new(kind) for _ in range(count)))
@@ -131,6 +131,8 @@ class World:
             props |= {"state": state, "digest": self.mark(), "artifactName": self.mark()}
         if kind == "Validation":
             props |= {"state": self.rng.choice(("QUEUED", "RUNNING")), "suite": self.mark(), "worker": self.mark()}
+        if kind == "Webhook":
+            props |= {"url": f"https://{self.mark()}.example.org/", "state": self.rng.choice(ontology.WEBHOOK_STATES)}
         if kind == "Mark":
             props |= {"type": self.rng.choice(ontology.MARK_TYPES), "reason": self.mark()}
         if kind == "StageScheme":

@@ -33,6 +33,7 @@ LISTS: Final = {
     "StageScheme": "stageSchemes",
     "Gate": "gates",
     "Approval": "approvals",
+    "Webhook": "webhooks",
     "Artifact": "artifacts",
     "Upload": "uploads",
     "Validation": "validations",

@@ -33,6 +33,7 @@ SCOPE_OF = {
     "Validation": "model:read",
     "Mark": "dataset:read",
     **dict.fromkeys(("Comment", "Notice"), "activity:read"),
+    "Webhook": "webhook:write",
 }
 LINEAGE = ("READ", "PRODUCED_BY", "DERIVED_FROM", "TRAINED_ON", "USES", "BUILT_FROM", "SERVES")
 WALKABLE = (*LINEAGE, "EVALUATES", "EVALUATED_ON")

@@ -1,0 +1,315 @@
+"""MLflow's endpoints of webhooks, as its unchanged clients speak them.
+
+What they make is a webhook of the format MLFLOW, in the workspace of the address or of the header that MLflow's clients
+send, else in the default one. Webhooks of another format are not MLflow's, and not shown here. Names are unique here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from graph.ontology import DEFAULT_WORKSPACE, WEBHOOK
+from graph.port import All, Node, Order, Paging, Prop
+from lineal.errors import Forbidden, InvalidArgument, LinealError, NotFound, Unauthenticated
+from resolvers.operation import Operation
+from resolvers.reading import resolve
+from resolvers.webhooks import managing, mlflow
+from resolvers.webhooks.hooks import ACTIVE
+from resolvers.webhooks.signing import MLFLOW
+
+APIS: Final = ("/api/2.0", "/ajax-api/2.0")
+WORKSPACE_HEADER: Final = "x-mlflow-workspace"
+MAX_BODY: Final = 65_536
+MAX_RESULTS: Final = 1_000
+DEFAULT_RESULTS: Final = 100
+SCOPE: Final = WEBHOOK.scope
+
+_BAD_REQUEST: Final = frozenset({"RESOURCE_ALREADY_EXISTS", "INVALID_STATE", "REQUEST_LIMIT_EXCEEDED"})
+"""What is answered with 400: clients try again whatever has 429 or 5xx, and these stay as they are."""
+
+NewOperation = Callable[[Request], Operation]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: its operation, the workspace that it is about, its parameters, and the id in its path."""
+
+    op: Operation
+    workspace: str
+    given: Mapping[str, Any]
+    id: str = ""
+
+    def text(self, name: str, default: str | None = None) -> str | None:
+        """A text, or the default where it was left out. Raises InvalidArgument."""
+        value = self.given.get(name)
+        if value is not None and not isinstance(value, str):
+            shown = orjson.dumps(value).decode()
+            msg = f"Invalid value {shown:.200} for parameter '{name}' supplied: it must be text"
+            raise InvalidArgument(msg, field=name)
+        return default if value is None else value
+
+    def required(self, name: str) -> str:
+        """A text that must be there. Raises InvalidArgument."""
+        if not (value := self.text(name)):
+            msg = f"Missing value for required parameter '{name}'. See the API docs for more information about request "
+            raise InvalidArgument(f"{msg}parameters.", field=name)
+        return value
+
+
+Handler = Callable[[Asked], Awaitable[dict[str, Any]]]
+
+
+def create_mlflow_webhook_routes(new_operation: NewOperation) -> list[Route]:
+    """The routes, under each of MLflow's prefixes, with and without a workspace."""
+    routes = []
+    for place in ("", "/w/{workspace}"):
+        for api in APIS:
+            at = f"{place}{api}/mlflow/webhooks"
+            routes += [
+                _route(at, new_operation, GET=_list, POST=_create),
+                _route(f"{at}/{{id}}", new_operation, GET=_get, PATCH=_update, DELETE=_delete),
+                _route(f"{at}/{{id}}/test", new_operation, POST=_test),
+            ]
+    return routes
+
+
+def _route(at: str, new_operation: NewOperation, **handlers: Handler) -> Route:
+    async def endpoint(request: Request) -> Response:
+        try:
+            params = request.path_params
+            workspace = params.get("workspace") or request.headers.get(WORKSPACE_HEADER) or DEFAULT_WORKSPACE
+            given = await _given(request)
+            async with new_operation(request) as op:
+                return _answer(
+                    await _audited(Asked(op, workspace, given, params.get("id", "")), handlers[request.method])
+                )
+        except LinealError as error:
+            if error.status >= 500 and error.status != 503:
+                raise
+            return _refusal(error)
+
+    return Route(at, endpoint, methods=list(handlers))
+
+
+async def _audited(asked: Asked, handler: Handler) -> dict[str, Any]:
+    """The answer; a refusal is in the audit before it is given."""
+    op = asked.op
+    try:
+        await op.snapshot()
+        _check_scope(op)
+        return await handler(asked)
+    except (Forbidden, Unauthenticated) as error:
+        if op.recorder is not None:
+            await op.recorder.refused(
+                op.caller,
+                action="mlflow webhooks",
+                code=error.code,
+                message=error.message,
+                scopes=error.details.get("scopes", ()),
+                on={asked.workspace: [asked.id] if asked.id else []},
+                address=op.address,
+                request=op.request,
+            )
+        raise
+
+
+def _check_scope(op: Operation) -> None:
+    if not op.caller.holds(SCOPE):
+        raise Forbidden(f"the scope {SCOPE} is needed", scopes=[[SCOPE]])
+
+
+def _answer(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, dict(headers or {}), media_type="application/json")
+
+
+def _refusal(error: LinealError) -> Response:
+    code = error.mlflow_code
+    headers = {"retry-after": "1"} if error.status == 503 else {}
+    status = 400 if code in _BAD_REQUEST else error.status
+    return _answer({"error_code": code, "message": error.message}, status, headers)
+
+
+async def _given(request: Request) -> Mapping[str, Any]:
+    """The parameters: of a GET in its query, of others as JSON in a body. Raises InvalidArgument."""
+    if request.method == "GET":
+        return dict(request.query_params)
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MAX_BODY:
+            raise InvalidArgument(f"the body is larger than the {MAX_BODY} bytes allowed")
+    try:
+        body = orjson.loads(bytes(content) or b"{}")
+    except orjson.JSONDecodeError:
+        raise InvalidArgument("the body must be JSON") from None
+    if not isinstance(body, dict):
+        raise InvalidArgument("the body must be one JSON object")
+    return body
+
+
+# What is done ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _create(asked: Asked) -> dict[str, Any]:
+    made = await managing.create_webhook(
+        asked.op,
+        name=asked.required("name"),
+        url=asked.required("url"),
+        workspace=asked.workspace,
+        format=MLFLOW,
+        types=_types(asked, "events"),
+        description=asked.text("description"),
+        secret=asked.text("secret") or None,
+        signed=False,
+        paused=_paused(asked) or False,
+    )
+    return {"webhook": _shown(_there(made.webhook, ""))}
+
+
+async def _list(asked: Asked) -> dict[str, Any]:
+    first = _results(asked.text("max_results", str(DEFAULT_RESULTS)) or "")
+    where = All((Prop("workspace", "eq", asked.workspace), Prop("format", "eq", MLFLOW)))
+    paging = Paging(min(first, 500), _cursor(asked.text("page_token")))
+    page = await (await asked.op.snapshot()).find(WEBHOOK.name, where, order=Order("createdAt"), paging=paging)
+    token = {"next_page_token": _token(page.cursors[-1])} if page.has_next else {}
+    return {"webhooks": [_shown(node) for node in page.items], **token}
+
+
+async def _get(asked: Asked) -> dict[str, Any]:
+    return {"webhook": _shown(await _node(asked))}
+
+
+async def _update(asked: Asked) -> dict[str, Any]:
+    node = await _node(asked)
+    given: dict[str, Any] = {name: asked.text(name) for name in ("name", "url", "description") if asked.text(name)}
+    if asked.given.get("events"):
+        given["types"] = _types(asked, "events")
+    if given:
+        node = await managing.update_webhook(asked.op, address=node.id, **given)
+    if secret := asked.text("secret"):
+        made = await managing.rotate_secret(asked.op, address=node.id, secret=secret, overlap_seconds=0)
+        node = _there(made.webhook, node.id)
+    paused = _paused(asked)
+    if paused is not None and paused is (node.props.get("state") == ACTIVE):
+        change = managing.pause_webhook if paused else managing.resume_webhook
+        node = await change(asked.op, address=node.id)
+    return {"webhook": _shown(node)}
+
+
+async def _delete(asked: Asked) -> dict[str, Any]:
+    await managing.delete_webhook(asked.op, address=(await _node(asked)).id)
+    return {}
+
+
+async def _test(asked: Asked) -> dict[str, Any]:
+    node = await _node(asked)
+    event = asked.given.get("event")
+    type_ = None if event is None else _type(event, "event")
+    answer = (await managing.try_webhook(asked.op, address=node.id, type=type_)).answer
+    result = {
+        "success": answer.status is not None and answer.status < 400,
+        "response_status": answer.status,
+        "response_body": answer.body or None,
+        "error_message": answer.error or None,
+    }
+    return {"result": {name: value for name, value in result.items() if value is not None}}
+
+
+# Between MLflow's words and Lineal's ──────────────────────────────────────────────────────────────
+
+
+async def _node(asked: Asked) -> Node:
+    """The webhook of the id in the path. Raises NotFound, in MLflow's words."""
+    try:
+        node = await resolve(asked.op, asked.id, kinds={WEBHOOK.name}, field="webhook_id")
+    except InvalidArgument:
+        node = None
+    if node is not None and (node.workspace != asked.workspace or node.props.get("format") != MLFLOW):
+        node = None
+    return _there(node, asked.id)
+
+
+def _there(node: Node | None, id: str) -> Node:
+    if node is None:
+        raise NotFound(f"Webhook with ID {id} not found.")
+    return node
+
+
+def _shown(node: Node) -> dict[str, Any]:
+    shown = {
+        "webhook_id": node.id,
+        "name": node.name,
+        "description": node.props.get("description"),
+        "url": node.props["url"],
+        "events": [_event(type_) for type_ in node.props.get("types", mlflow.EVENTS)],
+        "status": "ACTIVE" if node.props.get("state") == ACTIVE else "DISABLED",
+        "creation_timestamp": node.created_at // 1_000,
+        "last_updated_timestamp": node.updated_at // 1_000,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _event(type: str) -> dict[str, str]:
+    """An event as protocol buffers in JSON have it: by the names of its enums."""
+    entity, _, action = type.partition(".")
+    return {"entity": entity.upper(), "action": action.upper()}
+
+
+def _types(asked: Asked, name: str) -> list[str]:
+    given = asked.given.get(name)
+    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+        raise InvalidArgument("Webhook events cannot be empty", field=name)
+    return [_type(each, f"{name}[{i}]") for i, each in enumerate(given)]
+
+
+def _type(given: Any, field: str) -> str:
+    parts = [given.get(name) for name in ("entity", "action")] if isinstance(given, Mapping) else [None]
+    if not all(isinstance(part, str) for part in parts):
+        raise InvalidArgument(f"{field}: must be an object with entity and action", field=field)
+    entity, action = (str(part).lower() for part in parts)
+    if f"{entity}.{action}" not in mlflow.EVENTS:
+        known = sorted(each.partition(".")[2] for each in mlflow.EVENTS if each.startswith(f"{entity}."))
+        msg = f"Invalid action '{action:.80}' for entity '{entity:.80}'. Valid actions are: {known}"
+        raise InvalidArgument(msg, field=field)
+    return f"{entity}.{action}"
+
+
+def _paused(asked: Asked) -> bool | None:
+    status = asked.text("status")
+    if status is None:
+        return None
+    if status not in {"ACTIVE", "DISABLED"}:
+        raise InvalidArgument(f"status: must be ACTIVE or DISABLED, not {status[:80]!r}", field="status")
+    return status == "DISABLED"
+
+
+def _results(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_RESULTS):
+        msg = f"max_results must be between 1 and {MAX_RESULTS}, but got {text[:80]}."
+        raise InvalidArgument(msg, field="max_results")
+    return int(text)
+
+
+def _token(cursor: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(list(cursor))).decode()
+
+
+def _cursor(token: str | None) -> tuple[Any, ...] | None:
+    if not token:
+        return None
+    try:
+        cursor = orjson.loads(base64.b64decode(token, b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        cursor = None
+    if not isinstance(cursor, list) or [type(part) for part in cursor] != [int, str]:
+        raise InvalidArgument("Invalid page token, could not base64-decode", field="page_token")
+    return tuple(cursor)

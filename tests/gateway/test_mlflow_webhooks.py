@@ -1,0 +1,200 @@
+"""MLflow's endpoints of webhooks, as its clients call them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+
+from auth.caller import ADMIN, Caller
+from auth.recorder import Recorder
+from auth.scopes import SCOPES
+from auth.sealing import Sealer
+from gateway.mlflow_webhooks import create_mlflow_webhook_routes
+from graph.port import Graph, NewNode
+from resolvers.operation import Operation
+from resolvers.webhooks.hooks import Webhooks
+from resolvers.webhooks.sending import Sender
+from tests import building
+from tests.webhooks.receiver import Receiver
+
+ALL = frozenset(SCOPES) - {ADMIN}
+OWNED = frozenset({"default", "vision"})
+CALLERS = {
+    "ann": Caller("corp:ann", ALL, workspaces=OWNED),
+    "bob": Caller("corp:bob", ALL - {"webhook:write"}, workspaces=OWNED),
+    "eve": Caller("corp:eve", ALL),
+}
+URL = "https://hooks.example.org/x"
+CREATED = {"entity": "MODEL_VERSION", "action": "CREATED"}
+TAG_SET = {"entity": "MODEL_VERSION_TAG", "action": "SET"}
+
+
+@dataclass
+class Mlflow:
+    """A client, and the store behind it."""
+
+    http: httpx.AsyncClient
+    graph: Graph
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, status: int = 200, who: str = "ann", at: str = "/api/2.0"
+    ) -> Any:
+        """The JSON of an answer that has this status."""
+        headers = {"x-who": who}
+        answer = await self.http.request(method, f"{at}/mlflow/webhooks{path}", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def made(self, name: str = "ci", **more: Any) -> Any:
+        """A webhook, as the answer has it."""
+        body = {"name": name, "url": URL, "events": [CREATED], **more}
+        return (await self.ask("POST", "", body))["webhook"]
+
+
+@pytest.fixture
+async def mlflow(sqlite_graph: Graph) -> AsyncIterator[Mlflow]:
+    """MLflow's endpoints, asked by whoever x-who names."""
+    await building.create(sqlite_graph, NewNode("Workspace", "vision", ""))
+    async with Recorder(sqlite_graph) as recorder, Sender(private=True, seconds=2) as sender:
+        webhooks = Webhooks(Sealer(b"k" * 32), sender)
+
+        def operation(request: Request) -> Operation:
+            caller = CALLERS[request.headers["x-who"]]
+            return Operation(sqlite_graph, caller=caller, recorder=recorder, webhooks=webhooks)
+
+        app = Starlette(routes=create_mlflow_webhook_routes(operation))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://lineal.test") as http:
+            yield Mlflow(http, sqlite_graph)
+
+
+async def test_a_webhook_is_created_and_read_back_as_mlflow_has_it(mlflow: Mlflow) -> None:
+    made = await mlflow.made(description="for ci", secret="s3cret")
+    assert made.keys() == {
+        *("webhook_id", "name", "description", "url", "events", "status"),
+        *("creation_timestamp", "last_updated_timestamp"),
+    }
+    assert (made["events"], made["status"]) == ([CREATED], "ACTIVE")
+    assert (await mlflow.ask("GET", f"/{made['webhook_id']}"))["webhook"] == made
+    assert (await mlflow.ask("GET", ""))["webhooks"] == [made]
+    assert (await mlflow.ask("GET", "", at="/ajax-api/2.0"))["webhooks"] == [made]
+
+
+async def test_what_is_given_is_changed_and_the_rest_stays(mlflow: Mlflow) -> None:
+    id = (await mlflow.made())["webhook_id"]
+    body = {"events": [TAG_SET], "status": "DISABLED", "secret": "new", "description": "more"}
+    changed = (await mlflow.ask("PATCH", f"/{id}", body))["webhook"]
+    assert (changed["events"], changed["status"], changed["description"]) == ([TAG_SET], "DISABLED", "more")
+    assert changed["url"] == URL
+    assert (await mlflow.ask("PATCH", f"/{id}", {"status": "ACTIVE"}))["webhook"]["status"] == "ACTIVE"
+    assert (await mlflow.ask("PATCH", f"/{id}", {}))["webhook"]["status"] == "ACTIVE"
+    assert await mlflow.ask("DELETE", f"/{id}") == {}
+    gone = await mlflow.ask("GET", f"/{id}", status=404)
+    assert gone == {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": f"Webhook with ID {id} not found."}
+
+
+async def test_lists_come_in_pages(mlflow: Mlflow) -> None:
+    ids = [(await mlflow.made(f"hook-{n}"))["webhook_id"] for n in range(3)]
+    first = await mlflow.ask("GET", "?max_results=2")
+    rest = await mlflow.ask("GET", f"?max_results=2&page_token={first['next_page_token']}")
+    assert [w["webhook_id"] for w in (*first["webhooks"], *rest["webhooks"])] == ids
+    assert "next_page_token" not in rest
+
+
+async def test_workspaces_have_webhooks_of_their_own(mlflow: Mlflow) -> None:
+    at = "/w/vision/api/2.0"
+    body = {"name": "ci", "url": URL, "events": [CREATED]}
+    id = (await mlflow.ask("POST", "", body, at=at))["webhook"]["webhook_id"]
+    assert [w["webhook_id"] for w in (await mlflow.ask("GET", "", at=at))["webhooks"]] == [id]
+    assert (await mlflow.ask("GET", ""))["webhooks"] == []
+    await mlflow.ask("GET", f"/{id}", status=404)
+    answer = await mlflow.http.get("/api/2.0/mlflow/webhooks", headers={"x-who": "ann", "x-mlflow-workspace": "vision"})
+    assert [w["webhook_id"] for w in answer.json()["webhooks"]] == [id]
+
+
+async def test_a_test_reaches_the_receiver(mlflow: Mlflow) -> None:
+    async with Receiver() as receiver:
+        id = (await mlflow.made(url=receiver.url, secret="s3cret"))["webhook_id"]
+        told = await mlflow.ask("POST", f"/{id}/test", {"event": TAG_SET})
+        assert told == {"result": {"success": True, "response_status": 200, "response_body": "thanks"}}
+        await mlflow.ask("POST", f"/{id}/test", {})
+        assert [got.json["entity"] for got in receiver.got] == ["model_version_tag", "model_version"]
+        assert all(got.headers["x-mlflow-signature"].startswith("v1,") for got in receiver.got)
+        await receiver.die()
+        told = await mlflow.ask("POST", f"/{id}/test")
+    assert (told["result"]["success"], "response_status" in told["result"]) == (False, False)
+
+
+async def test_without_a_secret_nothing_is_signed(mlflow: Mlflow) -> None:
+    async with Receiver() as receiver:
+        id = (await mlflow.made(url=receiver.url))["webhook_id"]
+        await mlflow.ask("POST", f"/{id}/test")
+        assert "x-mlflow-signature" not in receiver.got[0].headers
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"name": ""}, "Missing value for required parameter 'name'"),
+        ({"url": ""}, "Missing value for required parameter 'url'"),
+        ({"url": "ftp://x"}, "url: must begin with"),
+        ({"events": []}, "Webhook events cannot be empty"),
+        ({"events": "x"}, "Webhook events cannot be empty"),
+        ({"events": [{}]}, "must be an object with entity and action"),
+        ({"events": [{"entity": "MODEL_VERSION", "action": "DELETED"}]}, "Valid actions are: ['created']"),
+        ({"status": "ASLEEP"}, "must be ACTIVE or DISABLED"),
+        ({"name": 7}, "it must be text"),
+    ],
+)
+async def test_bad_input_is_told_in_mlflows_shape(mlflow: Mlflow, more: dict[str, Any], words: str) -> None:
+    body = {"name": "ci", "url": URL, "events": [CREATED], **more}
+    told = await mlflow.ask("POST", "", body, status=400)
+    assert told["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert words in told["message"]
+
+
+@pytest.mark.parametrize(
+    "query", ["max_results=0", "max_results=x", "max_results=1001", "page_token=x", "page_token=W10="]
+)
+async def test_bad_pages_are_refused(mlflow: Mlflow, query: str) -> None:
+    assert (await mlflow.ask("GET", f"?{query}", status=400))["error_code"] == "INVALID_PARAMETER_VALUE"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"x" * 70_000])
+async def test_what_is_no_json_object_or_too_large_is_refused(mlflow: Mlflow, body: bytes) -> None:
+    answer = await mlflow.http.post("/api/2.0/mlflow/webhooks", content=body, headers={"x-who": "ann"})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+async def test_a_name_is_taken_once(mlflow: Mlflow) -> None:
+    await mlflow.made()
+    body = {"name": "ci", "url": URL, "events": [CREATED]}
+    assert (await mlflow.ask("POST", "", body, status=400))["error_code"] == "RESOURCE_ALREADY_EXISTS"
+
+
+async def test_what_is_no_mlflow_webhook_is_not_there(mlflow: Mlflow) -> None:
+    (other,) = await building.create(mlflow.graph, NewNode("Webhook", "own", "default", props={"url": URL}))
+    await mlflow.ask("GET", f"/{other.id}", status=404)
+    await mlflow.ask("GET", "/nonsense", status=404)
+    assert (await mlflow.ask("GET", ""))["webhooks"] == []
+
+
+async def test_who_may_not_is_refused_and_that_is_audited(mlflow: Mlflow) -> None:
+    id = (await mlflow.made())["webhook_id"]
+    for method, path, body in (
+        ("GET", "", None),
+        ("POST", "", {"name": "x", "url": URL, "events": [CREATED]}),
+        ("DELETE", f"/{id}", None),
+        ("POST", f"/{id}/test", None),
+    ):
+        assert (await mlflow.ask(method, path, body, status=403, who="bob"))["error_code"] == "PERMISSION_DENIED"
+    await mlflow.ask("GET", f"/{id}", status=404, who="eve")
+    assert (await mlflow.ask("GET", "", who="eve"))["webhooks"] == []
+    async with mlflow.graph.snapshot() as snapshot:
+        actions = [entry.change.action for entry in await snapshot.chain("default")]
+    assert "refused" in actions
