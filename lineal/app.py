@@ -29,6 +29,7 @@ from gateway.bytes import create_bytes_route
 from gateway.events import PATH as EVENTS_PATH
 from gateway.events import create_events_route
 from gateway.mlflow_webhooks import create_mlflow_webhook_routes
+from gateway.openlineage.published import create_schema_routes
 from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
 from gateway.scim import create_scim_app
 from graph.open import is_embedded, open_graph, sqlite_path
@@ -49,6 +50,8 @@ from resolvers.artifacts.verifying import verify_managed
 from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
+from resolvers.openlineage.emitting import Emitter, Receiver
+from resolvers.openlineage.telling import Narrator
 from resolvers.operation import Operation
 from resolvers.webhooks.delivering import Deliverer
 from resolvers.webhooks.hooks import Webhooks
@@ -214,6 +217,21 @@ def deliverer(settings: Settings, graph: Graph, webhooks: Webhooks) -> Deliverer
     return Deliverer(graph, webhooks, by=named("webhooks").name, holder=holder, patience=patience)
 
 
+def emitter(settings: Settings, graph: Graph, sender: Sender) -> Emitter | None:
+    """What sends OpenLineage events; None where they are sent nowhere."""
+    if settings.openlineage_url is None:
+        return None
+    token = settings.openlineage_token.get_secret_value() if settings.openlineage_token else ""
+    return Emitter(
+        graph,
+        Narrator(settings.openlineage_namespace, settings.base),
+        sender,
+        Receiver(settings.openlineage_url, token),
+        by=named("openlineage").name,
+        holder=logging.accept_request_id(None),
+    )
+
+
 def authenticator_of(settings: Settings) -> Authenticator:
     """Who these settings trust to say who asks. Raises Unavailable, PreconditionFailed (our own key cannot be used)."""
     own = None if settings.issuers else LocalIssuer(Keyring(settings.keys))
@@ -233,6 +251,12 @@ def create_app(
     bytes_ = Bytes(storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings))
     targets = targets_of(settings)
     webhooks = webhooks_of(settings)
+    sender = Sender(
+        private=settings.openlineage_private,
+        ca=settings.openlineage_ca,
+        whose="OpenLineage's receiver",
+        setting="openlineage_ca",
+    )
     resource = Resource(
         settings.identifier,
         servers=[issuer.url for issuer in settings.issuers],
@@ -275,13 +299,15 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with authenticator, recorder, storage, bytes_, targets, webhooks.sender:
+        async with authenticator, recorder, storage, bytes_, targets, webhooks.sender, sender:
             background = [
                 checkpointer(settings, graph, logging.accept_request_id(None)).run(),
                 keeper(settings, graph, bytes_).run(),
                 reconciler(settings, graph, storage, targets).run(),
                 deliverer(settings, graph, webhooks).run(),
             ]
+            if (emitting := emitter(settings, graph, sender)) is not None:
+                background.append(emitting.run())
             if not is_embedded(settings.graph):
                 background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())
             async with _meanwhile(background):
@@ -305,6 +331,7 @@ def create_app(
             *metadata_routes(resource),
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
             *create_openlineage_routes(operation, resource=resource),
+            *create_schema_routes(settings.base),
             create_events_route(operation, resource=resource, base=settings.base),
             *create_mlflow_webhook_routes(operation),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),

@@ -372,8 +372,9 @@ class SqliteGraph(Graph):
         pool, db = self._opened()
         async with self._turn:
             run = Thread(pool, db)
-            await self._begin(run, db)
             try:
+                # Whoever is cancelled here may have begun already.
+                await self._begin(run, db)
                 writer = Writer(db, EVERYTHING, self._observer)
                 now = await run(writer.now, time.time_ns() // 1000)
                 yield SqliteTransaction(writer, run, by=by, now=now)
