@@ -12,8 +12,8 @@ from tests.conftest import count
 from tests.openlineage.conftest import Listener
 from tests.openlineage.inventing import invent
 
-ORDERS = count(5, 200)
-MADE_UP = count(6, 200)
+ORDERS = count(3, 200)
+MADE_UP = count(3, 200)
 
 
 def shuffled(events: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
