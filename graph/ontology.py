@@ -264,6 +264,7 @@ DATASET_VERSION = NodeKind(
         _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True, least=0),
         _p("madeAt", Type.TIME, "When the data was complete.", filterable=True),
         _p("producers", Type.JSON, "The runs that say they made it, each with when it began: the first one is believed.", internal=True),
+        _p("registered", Type.STRING, "The model version that it is, by id, where it is a model.", internal=True),
     ),
     within="Dataset",
     orders=("name", "createdAt", "updatedAt", "madeAt"),

@@ -6,29 +6,24 @@ zone is UTC. What an event is about says its kind, not its schema.
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
 from graph import validation
 from lineal.errors import InvalidArgument
-from resolvers.openlineage.events import Ancestor, DataSaid, Event, EventType, Facets, JobSaid, RunSaid, key_of
+from resolvers.openlineage.events import Ancestor, DataSaid, Event, EventType, Facets, JobSaid, RunSaid, key_of, time_of
 
 TYPES: Final = get_args(EventType)
 MAX_FACETS: Final = 200
 """Facets of one thing in one event."""
-
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,12})?([Zz]|[+-]\d\d:?\d\d)?")
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def parse(event: Any) -> Event:
     """An event. Raises InvalidArgument, naming the place in it: something is missing, or not what it should be."""
     if not isinstance(event, dict):
         raise InvalidArgument("the event must be an object")
-    time = _time(event.get("eventTime"))
+    time = time_of(event.get("eventTime"), "eventTime")
     if event.get("run") is not None:
         return Event(time, _type(event.get("eventType")), run=_run(event["run"]), **_job_and_data(event))
     if event.get("job") is not None:
@@ -127,16 +122,3 @@ def _type(given: Any) -> EventType | None:
         if isinstance(given, str) and given.upper() == type_:
             return type_  # type: ignore[no-any-return]
     raise InvalidArgument(f"eventType: must be one of {', '.join(TYPES)}, not {given!r:.80}", field="eventType")
-
-
-def _time(given: Any) -> int:
-    """A time of RFC 3339 in microseconds since the epoch, UTC."""
-    if isinstance(given, str) and _TIME.fullmatch(given):
-        try:
-            time = dt.datetime.fromisoformat(given.upper())
-            time = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
-            return (time - _EPOCH) // dt.timedelta(microseconds=1)
-        except (ValueError, OverflowError):
-            pass
-    msg = f"eventTime: must be a time such as 2026-01-05T08:00:00.000Z, not {given!r:.80}"
-    raise InvalidArgument(msg, field="eventTime")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -36,6 +38,23 @@ def key_of(namespace: str, name: str, field: str) -> str:
         msg = f"{field}.name: has {len(key)} characters with its namespace; at most {MAX_KEY} are allowed"
         raise InvalidArgument(msg, field=f"{field}.name")
     return key
+
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,12})?([Zz]|[+-]\d\d:?\d\d)?")
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def time_of(given: Any, field: str) -> int:
+    """A time of RFC 3339 in microseconds since the epoch, UTC; without a zone it is UTC. Raises InvalidArgument."""
+    if isinstance(given, str) and _TIME.fullmatch(given):
+        try:
+            time = dt.datetime.fromisoformat(given.upper())
+            time = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+            return (time - _EPOCH) // dt.timedelta(microseconds=1)
+        except (ValueError, OverflowError):
+            pass
+    msg = f"{field}: must be a time such as 2026-01-05T08:00:00.000Z, not {given!r:.80}"
+    raise InvalidArgument(msg, field=field)
 
 
 def quoted(name: str) -> str:

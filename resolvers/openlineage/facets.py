@@ -14,10 +14,11 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 
 from graph import validation
-from graph.editing import MAX_DISCRIMINATOR, MAX_ROW_NAME
-from graph.ontology import MAX_STRING, MAX_TEXT
+from graph.editing import MAX_DISCRIMINATOR, MAX_ROW_NAME, check_row
+from graph.ontology import MAX_STRING, MAX_TEXT, MODEL_VERSION
+from graph.port import Point
 from lineal.errors import InvalidArgument, LimitExceeded
-from resolvers.openlineage.events import key_of
+from resolvers.openlineage.events import key_of, time_of
 
 MAX_FIELDS: Final = 10_000
 """Fields in a schema, and sources of fields in a facet."""
@@ -59,6 +60,16 @@ class Lineage:
 
     data: Sequence[DataSource] = ()
     fields: Sequence[Source] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSaid:
+    """What `lineal_modelVersion` says of a model that a run made; `props` are properties of the version."""
+
+    model: str | None
+    task: str | None
+    relation: str
+    props: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +279,40 @@ def code_of(facet: Any, at: str) -> CodeSaid | None:
     validation.name(f"{repository}@{commit}", field=f"{at}.repoUrl")
     branch, path = (text_of(v) if isinstance(v := item.get(n), str) and v else None for n in ("branch", "path"))
     return CodeSaid(repository, commit, branch, path)
+
+
+def is_model(facet: Any) -> bool:
+    """Whether `datasetType` says that a data set is a model."""
+    kind = facet.get("datasetType") if isinstance(facet, dict) else None
+    return isinstance(kind, str) and kind.upper() == "MODEL"
+
+
+def model_of(facet: Any, at: str) -> ModelSaid:
+    """What is said of a version of a model."""
+    body = of_object(facet, at)
+    model = None if body.get("model") is None else validation.name(body["model"], field=f"{at}.model")
+    given = {name: body[name] for name in ("frameworks", "formats", "license", "uri") if body.get(name) is not None}
+    props = validation.properties(MODEL_VERSION, given, internal=False, field=at)
+    task = text_of(body.get("task")) or None
+    return ModelSaid(model, task, text_of(body.get("relation"), MAX_DISCRIMINATOR).strip(), props)
+
+
+def metrics_of(facet: Any, at: str, time: int) -> list[Point]:
+    """The values of metrics; `time` is that of those that have none, in microseconds."""
+    found = []
+    for i, given in enumerate(of_list(of_object(facet, at).get("metrics"), f"{at}.metrics")):
+        here = f"{at}.metrics[{i}]"
+        item = of_object(given, here)
+        name = of_text(item.get("name"), f"{here}.name")
+        check_row("metrics", name, "")
+        value, step, when = item.get("value"), item.get("step"), item.get("time")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InvalidArgument(f"{here}.value: must be a number", field=f"{here}.value")
+        if step is not None and (isinstance(step, bool) or not isinstance(step, int)):
+            raise InvalidArgument(f"{here}.step: must be a whole number", field=f"{here}.step")
+        at_ = time if when is None else time_of(when, f"{here}.time")
+        found.append(Point(name, float(value), step or 0, at_))
+    return found
 
 
 def words_of(facet: Any, name: str, at: str) -> str | None:

@@ -19,8 +19,10 @@ from resolvers.openlineage.meaning import Made
 from resolvers.openlineage.merging import Said, Told, tell, together
 from resolvers.openlineage.producing import Producers
 from resolvers.openlineage.reading_versions import Reads, targets
+from resolvers.openlineage.registering import Registering
 from resolvers.writing.common import present
 from resolvers.writing.draft import Draft, Reference
+from resolvers.writing.importing import new_points
 
 MAX_DISCRIMINATOR: Final = 200
 
@@ -108,6 +110,7 @@ class Ingest:
             self._job(job)
         for each in data:
             self._data(each)
+        await self._points(runs)
         for (key, version), time in self.told.versions.items():
             self.producers.seen(self.version(key, version), time)
         await self.draft.find()
@@ -238,6 +241,12 @@ class Ingest:
                 self._withdraw(run, key, older, made)
             self.producers.claim(self.version(key, made.version or run.key), run.key, run.id, now, made)
 
+    async def _points(self, runs: Sequence[Subject]) -> None:
+        """Append values of metrics of runs, those that are not there yet."""
+        given = {run.id: points for run in runs if (points := self.told.points.get((run.key, "")))}
+        for id, new in (await new_points(self.tx, given, self.draft.created)).items():
+            self.draft.own(id, points=new)
+
     def _withdraw(self, run: Subject, key: str, older: Made, made: Made) -> None:
         """A run says now that it made another version than it said before."""
         if older.version is not None:
@@ -327,6 +336,20 @@ class Ingest:
         await reads.concern_runs(self.producers.orphans, None)
         await reads.concern_loops(new_ways)
         await reads.settle(self.producers.makers)
+        await self._register(runs, reads)
+
+    async def _register(self, runs: Sequence[Subject], reads: Reads) -> None:
+        """Let data sets that are models be versions of models."""
+        kinds = {key: subject.now for (part, key), subject in self.subjects.items() if part == "dataset"}
+        for address, reference in self.named.items():
+            if address.kind == "DatasetFacets":
+                kinds.setdefault(address.name.removeprefix("dataset/"), Said.of(reference.node))
+        models = {key for key, said in kinds.items() if meaning.is_model(said)}
+        fresh = {s.key for s in self._of("dataset") if s.key in models and not meaning.is_model(s.before)}
+        registering = Registering(self.tx, self.workspace, models)
+        registering.know({run.key: run.now for run in runs} | reads.known)
+        await registering.know_all({self.ref(DATASET.name, key).id for key in fresh})
+        await registering.run({owner: points for owner, points in self.told.points.items() if owner[1]})
 
 
 def _other(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from typing import Any
 from lineal.errors import LimitExceeded
 from resolvers.openlineage import facets as read
 from resolvers.openlineage.events import quoted
-from resolvers.openlineage.facets import MAX_FIELDS, CodeSaid, FieldSaid, Source
+from resolvers.openlineage.facets import MAX_FIELDS, CodeSaid, FieldSaid, ModelSaid, Source
 from resolvers.openlineage.merging import Said, lineage_facets
 
 
@@ -101,6 +101,11 @@ def makes(said: Said) -> dict[str, Made]:
     return found
 
 
+def model(said: Said, key: str) -> ModelSaid:
+    """What a run says of the model that it made."""
+    return read.model_of(said.facets.get(f"/outputs/{quoted(key)}/lineal_modelVersion"), "lineal_modelVersion")
+
+
 def derivations(said: Said) -> set[tuple[str, str, str]]:
     """Which data came from which, where a run or a job says so by itself: (made, read, how)."""
     return {
@@ -149,6 +154,11 @@ def data_derivations(said: Said, key: str) -> set[tuple[str, str, str]]:
     """The data sets that a data set comes from, where whoever knows it says so."""
     sources = read.dataset_lineage(said.facets.get("lineage"), "lineage").data
     return {(key, source.data, source.relation) for source in sources if source.data != key}
+
+
+def is_model(said: Said) -> bool:
+    """Whether a data set is a model."""
+    return read.is_model(said.facets.get("datasetType"))
 
 
 def schema(said: Said) -> dict[str, FieldSaid]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graph.ontology import UNVERSIONED
-from graph.port import Node
+from graph.port import Node, Point
 from graph.recording import canonical
 from lineal.errors import LimitExceeded
 from resolvers.openlineage import facets as read
@@ -26,6 +26,9 @@ ENDS: Final = {"COMPLETE": "FINISHED", "FAIL": "FAILED", "ABORT": "KILLED"}
 
 PER_JOB: Final = frozenset({"columnLineage", "lineage"})
 """Facets of a data set that each job has a say of its own in: where it takes data from."""
+
+PER_RUN: Final = frozenset({"version", "lineal_modelVersion"})
+"""Facets of a data set that are about what a run read or made of it."""
 
 MAX_ITEMS: Final = 10_000
 """Data sets, versions and fields that one event names."""
@@ -131,6 +134,8 @@ class Told:
     versions: dict[tuple[str, str], int | None] = field(default_factory=dict)
     """Versions of data sets that were named, with when they are known to have been there, where an event says it."""
     fields: set[tuple[str, str]] = field(default_factory=set)
+    points: dict[tuple[str, str], set[Point]] = field(default_factory=dict)
+    """Values of metrics of runs, and of the models that they made: by the run, and the data set or nothing."""
 
     def run(self, id: str) -> Said:
         """What is said of a run."""
@@ -188,6 +193,7 @@ class _Teller:
         self._put_all(run, given.facets)
         read.parameters_of(given.facets.get("executionParameters"), "run.facets.executionParameters")
         read.tags_of(given.facets.get("tags"), "run.facets.tags")
+        self._points(given.facets, "run.facets", given.id, "")
         if "sourceCodeLocation" in job.facets:
             read.code_of(job.facets["sourceCodeLocation"], "job.facets.sourceCodeLocation")
             run.put("/code", self.time, job.facets["sourceCodeLocation"])
@@ -199,6 +205,11 @@ class _Teller:
                 other.know("/job", ancestor.job)
                 other.know(f"/jobs/{quoted(ancestor.job)}", True)
                 self.told.job(ancestor.job)
+
+    def _points(self, facets: Facets, at: str, run: str, key: str) -> None:
+        found = read.metrics_of(facets.get("lineal_metrics"), f"{at}.lineal_metrics", self.time)
+        if found:
+            self.told.points.setdefault((run, key), set()).update(found)
 
     def job(self, given: JobSaid) -> None:
         """The job, and the data that it, or this run of it, has to do with."""
@@ -233,6 +244,11 @@ class _Teller:
         part = f"/{path}/{quoted(item.key)}"
         user.know(part, True)
         version = None
+        if self.event.run is not None and path == "outputs":
+            self._points(item.own, f"{at}.outputFacets", self.event.run.id, item.key)
+            if "lineal_modelVersion" in item.facets:
+                read.model_of(item.facets["lineal_modelVersion"], f"{at}.facets.lineal_modelVersion")
+                user.put(f"{part}/lineal_modelVersion", self.time, item.facets["lineal_modelVersion"])
         if "version" in item.facets and self.event.run is not None:
             version = read.version_of(item.facets["version"], f"{at}.facets.version")
             user.put(f"{part}/version", self.time, item.facets["version"])
@@ -249,7 +265,7 @@ class _Teller:
     def _data(self, item: DataSaid, at: str, job: str | None) -> None:
         """What is said of a data set itself."""
         # Which version it is, is said of what a run has to do with it.
-        apart = PER_JOB if self.event.run is None else PER_JOB | {"version"}
+        apart = PER_JOB if self.event.run is None else PER_JOB | PER_RUN
         plain = {name: value for name, value in item.facets.items() if name not in apart}
         source = plain.get("dataSource")
         if isinstance(source, dict) and isinstance(source.get("uri"), str):
@@ -284,6 +300,8 @@ def together(all_: Iterable[Told]) -> Told:
         for (key, name), time in told.versions.items():
             whole.version(key, name, time)
         whole.fields |= told.fields
+        for owner, points in told.points.items():
+            whole.points.setdefault(owner, set()).update(points)
     return whole
 
 

@@ -145,6 +145,11 @@ class Reads:
             runs = await all_links(self._tx, sorted(around), Hop("RUN_OF", "IN", RUN.name))
             await self.concern_runs({link.node.name for links in runs.values() for link in links}, None)
 
+    @property
+    def known(self) -> dict[str, Said]:
+        """The runs that are looked at, with what was said of them."""
+        return {name: reader.said for name, reader in self._readers.items()}
+
     # What they read ───────────────────────────────────────────────────────────────────────────────
 
     async def settle(self, makers: Mapping[str, str]) -> None:

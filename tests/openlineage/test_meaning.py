@@ -378,6 +378,76 @@ async def test_the_namespace_lineal_names_what_is_registered_here(listener: List
     assert (await listener.picture()).leads("READ") == {(RUN, "corpus/v2")}
 
 
+# ── Models ────────────────────────────────────────────────────────────────────────────────────────
+
+MODEL = {"datasetType": {"datasetType": "MODEL"}}
+
+
+async def test_a_data_set_that_is_a_model_becomes_versions_of_a_model(listener: Listener) -> None:
+    def trained(number: int, minute: int, **said: Any) -> dict[str, Any]:
+        output = data("ranker", **MODEL, **({"lineal_modelVersion": said} if said else {}))
+        metrics = facet(metrics=[{"name": "ndcg", "value": 0.9, "step": 2}])
+        parts = {"inputs": [data("corpus")], "outputs": [{**output, "outputFacets": {"lineal_metrics": metrics}}]}
+        return of_run(minute, "COMPLETE", number, **parts)
+
+    await listener.hear(trained(1, 1, license="MIT", frameworks=["PyTorch"], task="ranking"), trained(2, 3))
+    found = await listener.picture()
+    assert found.of("Model") == {"made-up#ranker"}
+    assert found.nodes["Model", "made-up#ranker"]["task"] == "ranking"
+    first = found.nodes["ModelVersion", "made-up#ranker", "1"]
+    assert (first["state"], first["license"], first["frameworks"]) == ("READY", "MIT", ["PyTorch"])
+    assert {("made-up#ranker/1", RUN), ("made-up#ranker/2", run_id(2))} <= found.leads("PRODUCED_BY")
+    await listener.hear(trained(1, 1, license="MIT", frameworks=["PyTorch"], task="ranking"), trained(2, 3))
+    assert await listener.picture() == found
+    async with listener.graph.snapshot() as snapshot:
+        versions = [node.id for node in (await snapshot.find("ModelVersion")).items]
+        metrics = await snapshot.metrics(versions)
+    assert [(m.name, m.value, m.count) for id in versions for m in metrics[id]] == [("ndcg", 0.9, 1)] * 2
+
+
+async def test_a_model_that_was_made_from_another_comes_of_it(listener: Listener) -> None:
+    base = of_run(1, "COMPLETE", 1, "pretrain", outputs=[data("base", **MODEL)])
+    said = {"model": "tuned", "relation": "finetune"}
+    tuned = of_run(
+        3, "COMPLETE", 2, "tune", inputs=[data("base")], outputs=[data("t", **MODEL, lineal_modelVersion=said)]
+    )
+    scored = of_run(5, "START", 3, "score", inputs=[data("t")])
+    for events in ((base, tuned, scored), (scored, tuned, base)):
+        workspace = f"w{events.index(base)}"
+        await building.workspace(listener.graph, workspace)
+        await listener.hear(*events, workspace=workspace)
+        found = await listener.picture(workspace)
+        assert found.leads("DERIVED_FROM") == {("tuned/1", "made-up#base/1")}
+        assert {how for _, kind, _, how in found.edges if kind == "DERIVED_FROM"} == {"finetune"}
+        assert found.leads("READ", "Run", "ModelVersion") == {
+            (run_id(2), "made-up#base/1"),
+            (run_id(3), "tuned/1"),
+        }
+
+
+async def test_what_turns_out_to_be_a_model_later_is_one(listener: Listener) -> None:
+    await listener.hear(of_run(1, "START", outputs=[data("m")]), of_run(5, "START", 2, "score", inputs=[data("m")]))
+    assert not (await listener.picture()).of("Model")
+    await listener.hear(event(at(2), dataset=data("m", **MODEL)))
+    found = await listener.picture()
+    assert found.nodes["ModelVersion", "made-up#m", "1"]["state"] == "PENDING"
+    assert (run_id(2), "made-up#m/1") in found.leads("READ")
+    await listener.hear(of_run(3, "FAIL"))
+    assert (await listener.picture()).nodes["ModelVersion", "made-up#m", "1"]["state"] == "FAILED"
+
+
+async def test_metrics_of_a_run_are_appended_once(listener: Listener) -> None:
+    def told(minute: int, *values: float) -> dict[str, Any]:
+        metrics = [{"name": "loss", "value": v, "step": i, "time": at(0)} for i, v in enumerate(values)]
+        return of_run(minute, "RUNNING", run_facets={"lineal_metrics": {"metrics": metrics}})
+
+    await listener.hear(told(1, 0.9), told(2, 0.9, 0.5), told(1, 0.9))
+    async with listener.graph.snapshot() as snapshot:
+        (run,) = (await snapshot.find("Run")).items
+        (metric,) = (await snapshot.metrics([run.id]))[run.id]
+    assert (metric.value, metric.maximum, metric.count) == (0.5, 0.9, 2)
+
+
 # ── What is refused ───────────────────────────────────────────────────────────────────────────────
 
 HERE = {"namespace": "made-up", "name": "t"}
@@ -394,6 +464,8 @@ HERE = {"namespace": "made-up", "name": "t"}
         ({"lineage": {"inputs": [{"name": "a"}]}}, "lineage.inputs[0].namespace"),
         ({"version": {"datasetVersion": "a\nb"}}, "version.datasetVersion"),
         ({"tags": {"tags": [{"value": "1"}]}}, "tags.tags[0].key"),
+        ({"lineal_modelVersion": {"model": 5}}, "lineal_modelVersion.model"),
+        ({"lineal_modelVersion": {"frameworks": "x"}}, "lineal_modelVersion.frameworks"),
     ],
 )
 async def test_what_is_wrong_with_a_facet_is_named(listener: Listener, facets: dict[str, Any], field: str) -> None:
