@@ -380,7 +380,7 @@ async def test_the_namespace_lineal_names_what_is_registered_here(listener: List
 
 # ── Models ────────────────────────────────────────────────────────────────────────────────────────
 
-MODEL = {"datasetType": {"datasetType": "MODEL"}}
+MODEL: dict[str, Any] = {"datasetType": {"datasetType": "MODEL"}}
 
 
 async def test_a_data_set_that_is_a_model_becomes_versions_of_a_model(listener: Listener) -> None:
