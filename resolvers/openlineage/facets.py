@@ -23,6 +23,9 @@ from resolvers.openlineage.events import key_of, time_of
 MAX_FIELDS: Final = 10_000
 """Fields in a schema, and sources of fields in a facet."""
 
+CONCLUDED: Final = "_lineal_key"
+"""What has the key of a data set in the place of its namespace and name, in facets that Lineal concluded itself."""
+
 MAX_LEVELS: Final = 32
 """Levels of structs in each other."""
 
@@ -117,7 +120,9 @@ def text_of(value: Any, limit: int = MAX_STRING) -> str:
 
 
 def _named(item: Mapping[str, Any], at: str) -> str:
-    """The key of the data set that an object names."""
+    """The key of the data set that an object names. What Lineal itself concluded has the key already."""
+    if CONCLUDED in item:
+        return validation.name(item[CONCLUDED], field=f"{at}.{CONCLUDED}")
     return key_of(of_text(item.get("namespace"), f"{at}.namespace"), of_text(item.get("name"), f"{at}.name"), at)
 
 

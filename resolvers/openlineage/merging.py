@@ -16,6 +16,7 @@ from graph.port import Node, Point
 from graph.recording import canonical
 from lineal.errors import LimitExceeded
 from resolvers.openlineage import facets as read
+from resolvers.openlineage import feast
 from resolvers.openlineage.events import DataSaid, Event, Facets, JobSaid, RunSaid, quoted, unquoted
 
 ALWAYS: Final = -62_135_596_800_000_000
@@ -221,6 +222,8 @@ class _Teller:
         for path, items in (("inputs", event.inputs), ("outputs", event.outputs)):
             for i, item in enumerate(items):
                 self._data(item, f"{path}[{i}]", given.key)
+                if path == "outputs" and (columns := feast.columns(event, item, f"{path}[{i}]")) is not None:
+                    self._sources(DataSaid(item.key, {"columnLineage": columns}), f"{path}[{i}].facets", given.key)
                 self._use(user, item, path, f"{path}[{i}]")
         for key, entry, at in read.job_lineage(given.facets.get("lineage"), "job.facets.lineage"):
             item = DataSaid(key, {"lineage": entry})

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from graph.address import Address
 from graph.ontology import DATASET_VERSION, MODEL, MODEL_VERSION, RUN
-from graph.port import EdgeMatch, Hop, NewEdge, Node, Point, Transaction
-from resolvers.openlineage import meaning
+from graph.port import EdgeMatch, Hop, Link, NewEdge, Node, Point, Transaction
+from resolvers.openlineage import feast, meaning
 from resolvers.openlineage.merging import Said
 from resolvers.openlineage.reading_versions import READERS, VERSIONS
 from resolvers.reading import all_links
@@ -166,9 +166,21 @@ class Registering:
             ends += [EdgeMatch("DERIVED_FROM", version, parent, how) for parent in sorted(open_ - wanted[id])]
             opens += [NewEdge("DERIVED_FROM", version, parent, how) for parent in sorted(wanted[id] - open_)]
         await refuse_retired_uses(Draft(self._tx), opens, range(len(opens)))
+        opens += await self._uses(models, data)
         if ends:
             await self._tx.unlink(ends)
         await self._tx.link(opens)
+
+    async def _uses(self, models: Mapping[str, tuple[str, Node]], data: Mapping[str, Sequence[Link]]) -> list[NewEdge]:
+        """A model that learned from a feature service of Feast takes its features."""
+        found: list[NewEdge] = []
+        for version, (run, _) in models.items():
+            ids = sorted({link.node.container for link in data[run]})
+            near = await all_links(self._tx, ids, Hop("FACETS_OF", "IN")) if ids else {}
+            facets = {id: links[0].node.props.get("facets", {}) for id, links in near.items() if links}
+            nodes = await self._tx.nodes([id for id, said in facets.items() if feast.SERVICE in said])
+            found += await feast.uses(self._tx, version, list(nodes.values()))
+        return found
 
 
 def _props(each: _Model) -> dict[str, Any]:

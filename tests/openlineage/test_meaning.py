@@ -385,9 +385,13 @@ MODEL: dict[str, Any] = {"datasetType": {"datasetType": "MODEL"}}
 
 async def test_a_data_set_that_is_a_model_becomes_versions_of_a_model(listener: Listener) -> None:
     def trained(number: int, minute: int, **said: Any) -> dict[str, Any]:
-        output = data("ranker", **MODEL, **({"lineal_modelVersion": said} if said else {}))
+        facets: dict[str, Any] = {"lineal_modelVersion": said} if said else {}
+        output = data("ranker", **MODEL, **facets)
         metrics = facet(metrics=[{"name": "ndcg", "value": 0.9, "step": 2}])
-        parts = {"inputs": [data("corpus")], "outputs": [{**output, "outputFacets": {"lineal_metrics": metrics}}]}
+        parts: dict[str, Any] = {
+            "inputs": [data("corpus")],
+            "outputs": [{**output, "outputFacets": {"lineal_metrics": metrics}}],
+        }
         return of_run(minute, "COMPLETE", number, **parts)
 
     await listener.hear(trained(1, 1, license="MIT", frameworks=["PyTorch"], task="ranking"), trained(2, 3))
