@@ -373,6 +373,7 @@ DEPLOYMENT_EVENT = NodeKind(
         _p("seen", Type.JSON, "What the platform served: numbers of versions, their states, shares and replicas.", internal=True),
         _p("holder", Type.STRING, "The process that saw it.", internal=True),
         _p("epoch", Type.INT, "The epoch of the lease under which it acted.", internal=True, least=0),
+        _p("leftOut", Type.INT, "How many looks since the event before saw it in a phase that was not kept, because it came and went too often.", internal=True, least=0, most=MAX_NUMBER),
     ),
     orders=("createdAt", "name", "updatedAt"),
 )
@@ -486,7 +487,7 @@ STAGE_SCHEME = NodeKind(
     "StageScheme", "ss", "schemes", MODEL_READ,
     "The stages that versions move through, declared as data.",
     (
-        _p("stages", Type.JSON, "The stages: {stages: [{name, mlflow, live, final}]}. `mlflow` is the stage of MLflow's four that it counts as; a version in a `live` one may be deployed to production; out of a `final` one there is no way but with an override.", required=True),
+        _p("stages", Type.JSON, "The stages: {stages: [{name, mlflow, live, final}]}. `mlflow` is the stage of MLflow's four that it counts as; a version in a `live` one counts as in production, and none that is retired comes to one, by no override either; out of a `final` one there is no way but with an override.", required=True),
         _p("moves", Type.JSON, "The moves that are allowed: {moves: [{from, to}]}, null for none; all when absent."),
     ),
 )

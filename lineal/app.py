@@ -50,6 +50,7 @@ from resolvers.artifacts.verifying import verify_managed
 from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
+from resolvers.lifecycle.expiring import expiring
 from resolvers.openlineage.emitting import Emitter, Receiver
 from resolvers.openlineage.telling import Narrator
 from resolvers.operation import Operation
@@ -305,6 +306,7 @@ def create_app(
                 keeper(settings, graph, bytes_).run(),
                 reconciler(settings, graph, storage, targets).run(),
                 deliverer(settings, graph, webhooks).run(),
+                expiring(graph, by=named("approvals").name),
             ]
             if (emitting := emitter(settings, graph, sender)) is not None:
                 background.append(emitting.run())

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lineal.errors import Conflict, Forbidden, InvalidArgument, LinealError, NotFound, PreconditionFailed, Unavailable
+from lineal.errors import (
+    Conflict,
+    Forbidden,
+    InvalidArgument,
+    LimitExceeded,
+    LinealError,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+)
 from lineal.kept import kept
 from lineal.pulling import Pull
 from lineal.pushing import Push
@@ -76,14 +85,16 @@ class Worker:
     def work(self, *, once: bool = False) -> str | None:
         """Take validations as they come; with `once` one, and give its state (None: nothing waits, or it was lost).
 
-        While the server does not answer it is asked again. Raises what the server refuses.
+        While the server does not answer, or has too much to do, it is asked again. What it refuses of one validation
+        ends that one alone. Raises what it refuses to give any for.
         """
         while not self._stop.is_set():
+            taken = state = None
             try:
                 taken = self._lease()
                 state = self._attempt(taken) if taken else None
-            except Unavailable as error:
-                if once:
+            except LinealError as error:
+                if once or not (taken or isinstance(error, Unavailable | LimitExceeded)):
                     raise
                 self._say(f"{error.message}; asking again")
                 taken = None
@@ -139,8 +150,10 @@ class Attempt:
             return None
         if ended is None or ended.code is None:
             took = f"it took longer than {self._taken['timeoutSeconds']} seconds"
-            why = STOPPED if self._stop.is_set() else took
-            return self._report({"success": False, "retry": True, "message": why})
+            stopped = self._stop.is_set()
+            return self._report(
+                {"success": False, "retry": True, "uncounted": stopped, "message": STOPPED if stopped else took}
+            )
         try:
             found = read_report(folder / "report.json", folder)
         except InvalidArgument as error:

@@ -6,7 +6,7 @@ refusals are the same everywhere. They take an Operation and read from its snaps
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graph import ontology
@@ -22,6 +22,7 @@ from graph.port import (
     Hop,
     Link,
     Node,
+    Order,
     Page,
     Paging,
     Paths,
@@ -226,6 +227,18 @@ async def all_links(
             last = (await snapshot.neighbours([id], hop, where, paging=paging))[id]
             links[id] += last.items
     return links
+
+
+async def all_found(
+    snapshot: Snapshot, kind: str, where: Where | None = None, *, order: Order = Order(), at_once: int = MAX_PAGE
+) -> AsyncIterator[Node]:
+    """All nodes of a kind that meet a condition, in order, asked for page after page as they are taken."""
+    after, more = None, True
+    while more:
+        page = await snapshot.find(kind, where, order=order, paging=Paging(at_once, after))
+        for node in page.items:
+            yield node
+        after, more = page.cursors[-1] if page.cursors else None, page.has_next
 
 
 def bounded(value: int, low: int, high: int, *, field: str) -> int:

@@ -73,6 +73,7 @@ class DeploymentEvent(Node):
     seen: JSON | None = prop()
     holder: str | None = prop()
     epoch: BigInt | None = prop()
+    left_out: int = prop(absent=0)
     deployment: Deployment | None = edge(ontology.EVENT_OF, "OUT", "The deployment that it happened to.")
 
 

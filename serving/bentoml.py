@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from lineal.errors import InvalidArgument, PreconditionFailed, Unavailable
-from serving.checking import check_count, check_unsplit, check_words
+from serving.checking import check_count, check_unsplit, check_words, too_many
 from serving.http import Answer, Http
 from serving.port import NOTHING, Adapter, Desired, Observed, Seen, Served, State, tag_of
 from serving.targets import TargetConfig
@@ -82,8 +82,7 @@ class BentoML(Adapter):
         for name in ("min_replicas", "max_replicas"):
             check_count(desired.resources, name, "resources", MAX_REPLICAS)
         check_unsplit(desired, "BentoML")
-        if len(desired.served) > 1:
-            raise PreconditionFailed("BentoML serves one version at a time")
+        too_many(desired, 1, "BentoML")
         if desired.resources and not desired.settings.get("service"):
             raise InvalidArgument(
                 "settings.service: must name the service that resources are of", field="settings.service"
@@ -118,6 +117,9 @@ class BentoML(Adapter):
         return await self._http.call(method, path, params=self._query, json=json, headers=headers, accept=accept)
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
+
+    async def place(self, desired: Desired) -> None:
+        """The files are in the bento."""
 
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:  # noqa: ARG002 - one at a time
         there = await self._deployed(desired.name)

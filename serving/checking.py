@@ -26,11 +26,26 @@ def check_count(given: Mapping[str, Any], name: str, at: str, largest: int) -> N
 
 def check_unsplit(desired: Desired, platform: str) -> None:
     """One version with all requests, and the others beside it. Raises PreconditionFailed."""
-    weights = [each.weight for each in desired.served]
-    whole = [weight for weight in weights if abs(weight - 1) < ROUNDING]
-    if weights and (len(whole) != 1 or any(ROUNDING <= weight <= 1 - ROUNDING for weight in weights)):
-        msg = f"{platform} does not split requests: give weight 1 to one version and 0 to the others"
-        raise PreconditionFailed(msg)
+    whole = 0
+    for i, each in enumerate(desired.served):
+        whole += abs(each.weight - 1) < ROUNDING
+        if ROUNDING <= each.weight <= 1 - ROUNDING or whole > 1:
+            raise wrong_weight(i, each.weight, f"{platform} does not split requests: one version has 1, the others 0")
+    if desired.served and not whole:
+        raise wrong_weight(0, desired.served[0].weight, f"{platform} needs one version with 1, the others with 0")
+
+
+def wrong_weight(i: int, weight: float, right: str) -> PreconditionFailed:
+    """The refusal of the share of a version, by its place, which says what would be right."""
+    at = f"serves[{i}].weight"
+    return PreconditionFailed(f"{at}: must not be {weight:g}; {right}", field=at)
+
+
+def too_many(desired: Desired, most: int, whom: str) -> None:
+    """Raises PreconditionFailed: these are more versions than may be served at a time."""
+    if len(desired.served) > most:
+        n = len(desired.served)
+        raise PreconditionFailed(f"serves: has {n} versions; {whom} serves at most {most} at a time", field="serves")
 
 
 def default_of(desired: Desired) -> int | None:

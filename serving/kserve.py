@@ -30,7 +30,7 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from lineal.errors import InvalidArgument, PreconditionFailed, Unavailable
-from serving.checking import check_count, check_words
+from serving.checking import check_count, check_words, too_many, wrong_weight
 from serving.http import Http
 from serving.kserve_status import MANAGED, MANAGER, MODE, Parts, written
 from serving.kserve_steps import Shape, Step, Wanted, first, following, percent_of
@@ -86,13 +86,13 @@ class KServe(Adapter):
             msg = "settings.model_format: must name the format of the model, such as sklearn or onnx"
             raise InvalidArgument(msg, field="settings.model_format")
         alone = desired.settings.get("deployment_mode", SERVERLESS) != SERVERLESS
-        if len(desired.served) > (1 if alone else 2):
-            told = "serves one version at a time in this deployment mode" if alone else "serves two versions at most"
-            raise PreconditionFailed(f"KServe {told}")
-        if any(percent_of(each.weight) is None for each in desired.served):
-            raise PreconditionFailed("KServe divides requests by whole percents: give weights such as 0.05")
-        if desired.served and sum(percent_of(each.weight) or 0 for each in desired.served) != 100:
-            raise PreconditionFailed("KServe divides all requests: weights must sum to 1")
+        too_many(desired, 1 if alone else 2, "KServe in this deployment mode" if alone else "KServe")
+        for i, each in enumerate(desired.served):
+            if percent_of(each.weight) is None:
+                raise wrong_weight(i, each.weight, "KServe divides requests by whole percents, such as 0.05")
+        total = sum(percent_of(each.weight) or 0 for each in desired.served)
+        if desired.served and total != 100:
+            raise wrong_weight(0, desired.served[0].weight, f"the weights come to {total} % of the requests, not all")
 
     # ── Looking ───────────────────────────────────────────────────────────────────────────────────
 
@@ -123,6 +123,11 @@ class KServe(Adapter):
         return None if answer.status == 404 else Parts(_table(answer.json()))
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
+
+    async def place(self, desired: Desired) -> None:
+        if self._place is not None:
+            for served in desired.served:
+                await self._place.put(f"{desired.name}/{_folder(served)}", Content(served.source))
 
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:  # noqa: ARG002 - one at a time
         parts = await self._get(desired.name)

@@ -23,7 +23,7 @@ from serving.http import Http
 from serving.placing import place_of
 from serving.port import NOTHING, Adapter, Desired, Observed, Seen, Served, State, tag_of
 from serving.repositories import MLServerRepository, Repository, TritonRepository
-from serving.slow import Slow
+from serving.slow import PATIENCE, Slow
 from serving.targets import TargetConfig
 from storage.configuration import Kind, number, wrong
 
@@ -102,6 +102,11 @@ class OpenInference(Adapter):
 
     # ── What shall be there ───────────────────────────────────────────────────────────────────────
 
+    async def place(self, desired: Desired) -> None:
+        default = default_of(desired)
+        for served in desired.served:
+            await self._repository.bring(_model(desired.name, served, default), served)
+
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:  # noqa: ARG002 - one at a time
         default = default_of(desired)
         wanted = {_model(desired.name, each, default): each for each in desired.served}
@@ -134,7 +139,9 @@ class OpenInference(Adapter):
                 reason = self._http.clean(answer.reason())
                 raise PreconditionFailed(f"version {served.number} does not load: {reason}; the server's log says more")
 
-        return await self._slow.call((model, served.number, tag_of(served.source)), load, self._config.timeout)
+        return await self._slow.call(
+            (model, served.number, tag_of(served.source)), load, min(PATIENCE, self._config.timeout)
+        )
 
     async def _clear(self, name: str, wanted: Mapping[str, Served]) -> None:
         """Remove the files of what is served no longer."""

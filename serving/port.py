@@ -199,7 +199,8 @@ class Adapter(ABC):
         """Refuse what can never be served here, without asking the platform.
 
         Raises InvalidArgument (unknown or wrong settings or resources: `field` is settings.name or resources.name),
-        PreconditionFailed (weights that it cannot split, more versions than it can have).
+        PreconditionFailed (weights that it cannot split: `field` is serves[0].weight, by the place of the version in
+        `desired.served`; more versions than it can have: `serves`).
         """
 
     @abstractmethod
@@ -207,6 +208,14 @@ class Adapter(ABC):
         """What is served under each of these names now, in as few requests as the platform allows.
 
         Every name is in the answer. Raises Unavailable: then nothing is known of any of them.
+        """
+
+    @abstractmethod
+    async def place(self, desired: Desired) -> None:
+        """Bring the files of what is desired to where the servers read them, as far as that can be done now.
+
+        It takes as long as it takes, and may go on beside any other call: nothing that is served changes by it. `apply`
+        finds them there then, and brings what is still missing. Raises as `apply`.
         """
 
     @abstractmethod

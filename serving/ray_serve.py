@@ -150,6 +150,11 @@ class RayServe(Adapter):
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
 
+    async def place(self, desired: Desired) -> None:
+        if self._place is not None:
+            for served in desired.served:
+                await self._place.put(f"{desired.name}/{_folder(served)}", Content(served.source))
+
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:
         shared, there = await self._look()
         wanted = [await self._told(desired, served, bring=True) for served in desired.served]

@@ -49,6 +49,10 @@ class Repository(ABC):
         self.place = place
 
     @abstractmethod
+    async def bring(self, model: str, served: Served) -> None:
+        """Have the files of a version there, which no load of a model takes yet. Raises as `put`."""
+
+    @abstractmethod
     async def put(self, model: str, served: Served, settings: Mapping[str, Any]) -> None:
         """Have a load of a model take this version. What others it has on disk stays until `clear`.
 
@@ -80,12 +84,14 @@ class MLServerRepository(Repository):
     details: ClassVar[str] = ""
     _FILE: Final = "model-settings.json"
 
+    async def bring(self, model: str, served: Served) -> None:
+        leave = Content(served.source, choose=lambda path: None if path.rpartition("/")[2] == self._FILE else path)
+        await self.place.put(f"{model}/{label(served)}", leave)
+
     async def put(self, model: str, served: Served, settings: Mapping[str, Any]) -> None:
         text = await self._settings(model, served, settings)
-        folder = f"{model}/{label(served)}"
-        leave = Content(served.source, choose=lambda path: None if path.rpartition("/")[2] == self._FILE else path)
-        await self.place.put(folder, leave)
-        await self.place.write(f"{folder}/{self._FILE}", text)
+        await self.bring(model, served)
+        await self.place.write(f"{model}/{label(served)}/{self._FILE}", text)
         for other in await self.place.names(model):
             if other != label(served):
                 await self.place.remove(f"{model}/{other}/{self._FILE}")
@@ -137,15 +143,8 @@ class TritonRepository(Repository):
     _FILE: Final = "config.pbtxt"
     _KEY: Final = "lineal_version"
 
-    async def put(self, model: str, served: Served, settings: Mapping[str, Any]) -> None:  # noqa: ARG002 - has none
-        paths = [file.path for file in await served.source.files()]
-        folders = {path.partition("/")[0] for path in paths if "/" in path and path.partition("/")[0].isdigit()}
-        if len(folders) > 1:
-            msg = f"version {served.number} has the folders {', '.join(sorted(folders))}, and may have one"
-            raise PreconditionFailed(msg)
-        folder = next(iter(folders), "")
-        beside = [path for path in paths if folder and not path.startswith(f"{folder}/") and path != self._FILE]
-        config = await small(served.source, self._FILE) or b""
+    async def bring(self, model: str, served: Served) -> None:
+        folder, beside = await self._parts(served)
 
         def choose(path: str) -> str | None:
             if path == self._FILE or path in beside:
@@ -153,9 +152,25 @@ class TritonRepository(Repository):
             return path.removeprefix(f"{folder}/") if folder else path
 
         await self.place.put(f"{model}/{served.number}", Content(served.source, choose=choose))
+
+    async def put(self, model: str, served: Served, settings: Mapping[str, Any]) -> None:  # noqa: ARG002 - has none
+        _, beside = await self._parts(served)
+        config = await small(served.source, self._FILE) or b""
+        await self.bring(model, served)
         for path in beside:
             await self.place.write(f"{model}/{path}", await small(served.source, path, MAX_SMALL) or b"")
         await self.place.write(f"{model}/{self._FILE}", self._config(config, model, served))
+
+    async def _parts(self, served: Served) -> tuple[str, list[str]]:
+        """The folder of a version's files, empty where it is all of them, and the files that lie beside it."""
+        paths = [file.path for file in await served.source.files()]
+        folders = {path.partition("/")[0] for path in paths if "/" in path and path.partition("/")[0].isdigit()}
+        if len(folders) > 1:
+            msg = f"version {served.number} has the folders {', '.join(sorted(folders))}, and may have one"
+            raise PreconditionFailed(msg)
+        folder = next(iter(folders), "")
+        beside = [path for path in paths if folder and not path.startswith(f"{folder}/") and path != self._FILE]
+        return folder, beside
 
     def _config(self, own: bytes, model: str, served: Served) -> bytes:
         try:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from lineal.errors import InvalidArgument, PreconditionFailed
-from serving.checking import check_count, check_words
+from serving.checking import check_count, check_words, too_many
 from serving.placing import Content, keep_only, place_of
 from serving.port import NOTHING, Adapter, Desired, Observed, Seen, Served, State, tag_of
 from serving.sagemaker_calls import Calls
@@ -91,8 +91,7 @@ class SageMaker(Adapter):
         if not desired.resources.get("instance_type"):
             msg = "resources.instance_type: must name the kind of instances, such as ml.m5.large"
             raise InvalidArgument(msg, field="resources.instance_type")
-        if len(desired.served) > MAX_VARIANTS:
-            raise PreconditionFailed(f"SageMaker serves {MAX_VARIANTS} versions at most")
+        too_many(desired, MAX_VARIANTS, "SageMaker")
 
     # ── Looking ───────────────────────────────────────────────────────────────────────────────────
 
@@ -145,6 +144,11 @@ class SageMaker(Adapter):
         return newest[1] if newest[0] <= float(endpoint["LastModifiedTime"]) else None
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
+
+    async def place(self, desired: Desired) -> None:
+        if self._place is not None:
+            for served in desired.served:
+                await self._place.put(f"{desired.name}/{_folder(served)}", Content(served.source))
 
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:  # noqa: ARG002 - one at a time
         endpoint = await self._endpoint(desired.name)

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from lineal.errors import PreconditionFailed
 
+PATIENCE: Final = 2.0
+"""Seconds that who asks for a call waits for it: all that is done on a target waits meanwhile."""
 STALE: Final = 300.0
 """Seconds after which nobody wants to hear any more that a call was refused."""
 

@@ -164,6 +164,10 @@ class TensorFlowServing(Adapter):
 
     # ── Acting ────────────────────────────────────────────────────────────────────────────────────
 
+    async def place(self, desired: Desired) -> None:
+        if self._place is not None and desired.served:
+            await self._bring(desired, (await self._held([desired.name]))[desired.name])
+
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:
         held = (await self._held([desired.name]))[desired.name]
         ready = await self._bring(desired, held)

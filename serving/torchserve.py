@@ -33,7 +33,7 @@ from serving.checking import check_count, check_unsplit, check_words, default_of
 from serving.http import Answer, Http
 from serving.placing import Content, Place, place_of
 from serving.port import NOTHING, Adapter, Desired, Observed, Seen, Served, State, tag_of
-from serving.slow import Slow
+from serving.slow import PATIENCE, Slow
 from serving.targets import TargetConfig, check_url
 from storage.configuration import Kind, number
 from storage.port import CHUNK
@@ -168,6 +168,10 @@ class TorchServe(Adapter):
 
     # ── What shall be there ───────────────────────────────────────────────────────────────────────
 
+    async def place(self, desired: Desired) -> None:
+        for served in desired.served:
+            await self._put(desired.name, served, _archive(desired.name, served))
+
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:  # noqa: ARG002 - one at a time
         for _ in range(_STEPS):
             if not await self._step(desired, await self._there(desired.name)):
@@ -239,7 +243,7 @@ class TorchServe(Adapter):
             # Registered already means that an earlier call got through: the next look tells what it brought.
             await self._load("POST", "/models", params, served.number, accept=[404, 409])
 
-        return await self._slow.call(archive, register, self._config.timeout)
+        return await self._slow.call(archive, register, min(PATIENCE, self._config.timeout))
 
     async def _scale(self, name: str, version: str, workers: int) -> bool:
         params = {"min_worker": workers, "max_worker": workers, "synchronous": "true"}
@@ -247,7 +251,7 @@ class TorchServe(Adapter):
         async def scale() -> None:
             await self._load("PUT", f"/models/{name}/{version}", params, version, accept=[404])
 
-        return await self._slow.call((name, version, workers), scale, self._config.timeout)
+        return await self._slow.call((name, version, workers), scale, min(PATIENCE, self._config.timeout))
 
     async def _load(
         self, method: str, path: str, params: Mapping[str, Any], version: object, accept: Collection[int]

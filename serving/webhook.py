@@ -105,6 +105,11 @@ class Webhook(Adapter):
         there = await self._there(names)
         return {name: self._observed(there[name]) if name in there else NOTHING for name in names}
 
+    async def place(self, desired: Desired) -> None:
+        if self._place is not None:
+            for served in desired.served:
+                await self._place.put(_path(desired.name, served), Content(served.source))
+
     async def apply(self, desired: Desired, others: Sequence[Desired] = ()) -> None:  # noqa: ARG002 - one at a time
         there = (await self._there([desired.name])).get(desired.name, {})
         observed = self._observed(there) if there else NOTHING

@@ -100,6 +100,9 @@ class LocalStorage(Storage):
 
         return await self._run(look)
 
+    async def find(self, workspace: str, sha256: str) -> Stored | None:
+        return await self._run(self._find, workspace, sha256)
+
     def _is_there(self, workspace: str, blob: Blob) -> bool:
         found = self._find(workspace, blob.sha256)
         return found is not None and found.size == blob.size
@@ -362,7 +365,9 @@ class LocalStorage(Storage):
         for place in PLACES * 2:
             with suppress(FileNotFoundError):
                 found = self._path(workspace, place, sha256).stat()
-                return Stored(sha256, found.st_size, found.st_mtime_ns // 1000, cold=place == "cold")
+                # Times of change cannot be set back, as others can.
+                tag = f"{found.st_ino}-{found.st_ctime_ns}-{found.st_size}"
+                return Stored(sha256, found.st_size, found.st_mtime_ns // 1000, cold=place == "cold", tag=tag)
         return None
 
     def _address(self, base: str, grant: Grant) -> str:

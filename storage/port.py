@@ -82,12 +82,16 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A blob that is there: when it was put there in microseconds since the epoch, and whether it is kept cold."""
+    """A blob that is there: when it was put there in microseconds since the epoch, and whether it is kept cold.
+
+    `tag` is another one as soon as anything else is in its place, even if somebody put it there without Lineal.
+    """
 
     sha256: str
     size: int
     modified: int
     cold: bool = False
+    tag: str = ""
 
 
 class Storage(ABC):
@@ -122,6 +126,10 @@ class Storage(ABC):
     @abstractmethod
     async def present(self, workspace: str, blobs: Sequence[Blob]) -> set[str]:
         """The digests of those that are there, whole and of their size."""
+
+    @abstractmethod
+    async def find(self, workspace: str, sha256: str) -> Stored | None:
+        """What the store tells of a blob, or None."""
 
     @abstractmethod
     async def sends(

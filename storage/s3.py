@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -35,7 +36,7 @@ from storage.s3_options import COLD, HOT, S3Options
 from storage.threads import Threads
 
 LIST_FROM: Final = 16
-"""So many blobs of one folder are looked for by listing it, fewer one by one."""
+"""So many blobs on one page of a listing are looked for by it, fewer one by one."""
 PAGE: Final = 1_000
 """Keys that a listing gives in one answer."""
 
@@ -79,40 +80,42 @@ class S3Storage(Storage):
 
     async def present(self, workspace: str, blobs: Sequence[Blob]) -> set[str]:
         wanted = {check_digest(blob.sha256): blob.size for blob in blobs}
-        groups = [list(group) for _, group in itertools.groupby(sorted(wanted), lambda sha256: sha256[:2])]
 
         def look() -> set[str]:
             # Where nothing is kept cold, which one question tells, that need not be asked for each.
             place = self.options.place(workspace)
             some = next(self._objects.listed(place.bucket, f"{place.prefix}{COLD}/"), None) if wanted else None
             places = (HOT,) if some is None else (HOT, COLD)
-            found = self._all(lambda group: self._sizes(workspace, group, places), groups)
-            return {sha256 for sizes in found for sha256, size in sizes.items() if wanted[sha256] == size}
+            sizes, left = self._listed_sizes(workspace, sorted(wanted))
+            if COLD in places:
+                left = sorted(wanted.keys() - sizes.keys())
+            found = self._all(lambda sha256: self._find(workspace, sha256, places), left)
+            sizes |= {stored.sha256: stored.size for stored in found if stored is not None}
+            return {sha256 for sha256, size in sizes.items() if wanted[sha256] == size}
 
         return await self._run(look)
 
-    def _sizes(self, workspace: str, digests: Sequence[str], places: Sequence[str]) -> dict[str, int]:
-        """The sizes of those that are there, of blobs that are in one folder and sorted.
+    def _listed_sizes(self, workspace: str, digests: Sequence[str]) -> tuple[dict[str, int], Sequence[str]]:
+        """The sizes of those that are listed, and those that the listing did not get to; they are sorted.
 
-        A page of a listing tells of a thousand keys at the price of a few questions for one. It goes on while that
-        pays, and for the others there is a question each.
+        A page of a listing tells of a thousand keys at the price of a few questions for one. It goes on while each
+        tells of enough.
         """
-        sizes = dict[str, int]()
-        if len(digests) >= LIST_FROM:
-            place, wanted, end = self.options.place(workspace), set(digests), ""
-            folder, after = f"{place.prefix}{HOT}/{digests[0][:2]}/", place.blob(HOT, digests[0])[:-1]
-            for item in itertools.islice(
-                self._objects.listed(place.bucket, folder, after), PAGE * (len(digests) // LIST_FROM)
-            ):
-                end = _digest(item)
-                if end in wanted:
-                    sizes[end] = item.size or 0
-                if end >= digests[-1]:
-                    break
-        for sha256 in digests:
-            if sha256 not in sizes and (found := self._find(workspace, sha256, places)) is not None:
-                sizes[sha256] = found.size
-        return sizes
+        sizes, wanted, told = dict[str, int](), set(digests), 0
+        if len(digests) < LIST_FROM:
+            return sizes, digests
+        place = self.options.place(workspace)
+        after = place.blob(HOT, digests[0])[:-1]
+        items = self._objects.listed(place.bucket, f"{place.prefix}{HOT}/", after)
+        while page := list(itertools.islice(items, PAGE)):
+            sizes |= {sha256: item.size or 0 for item in page if (sha256 := _digest(item)) in wanted}
+            before, told = told, bisect_right(digests, _digest(page[-1]))
+            if told == len(digests) or (len(page) == PAGE and told - before < LIST_FROM):
+                return sizes, digests[told:]
+        return sizes, []
+
+    async def find(self, workspace: str, sha256: str) -> Stored | None:
+        return await self._run(self._find, workspace, sha256)
 
     async def sends(
         self,
@@ -415,7 +418,8 @@ def _digest(item: Object) -> str:
 
 
 def _stored(sha256: str, item: Object, *, cold: bool) -> Stored:
-    return Stored(sha256, item.size or 0, _micros(item.last_modified), cold)
+    modified = _micros(item.last_modified)
+    return Stored(sha256, item.size or 0, modified, cold, f"{item.etag}-{modified}")
 
 
 def _micros(when: datetime | None) -> int:

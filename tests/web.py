@@ -5,12 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import html
 import ssl
-import threading
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 from urllib.parse import quote, unquote
 
 from cryptography import x509
@@ -18,11 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.listening import Handler, Listening
+
 NAMES = ("files.test", "other.test")
 """The names that its certificate is for."""
 
 
-class WebServer:
+class WebServer(Listening):
     """Serves `files` (by path) with ranges and index pages, and `redirects` (path to address), on loopback.
 
     `requests` are the paths that it was asked for; `ca` is the file with the certificate of its authority.
@@ -39,34 +37,14 @@ class WebServer:
         self.ca = home / "ca.pem"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(_certificate(home))
-        web = self
-
-        class Handler(_Handler):
-            server_of = web
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(_Handler, context)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server_of: WebServer
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
+    owner: WebServer
 
-    def do_GET(self) -> None:
-        web = self.server_of
+    def _handle(self) -> None:
+        web = self.owner
         web.requests.append(self.path)
         web.seen_headers.append(dict(self.headers))
         path = unquote(self.path.partition("?")[0])
@@ -84,10 +62,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, b"")
 
+    do_GET = _handle  # noqa: N815 - as the library wants it
+
     def _file(self, data: bytes) -> None:
         known = {"ETag": f'"{hash(data):x}"', "Last-Modified": formatdate(0, usegmt=True)}
         wanted = self.headers.get("Range", "")
-        if not wanted or not self.server_of.ranges:
+        if not wanted or not self.owner.ranges:
             self._answer(200, data, **known)
             return
         start, _, end = wanted.removeprefix("bytes=").partition("-")
@@ -99,14 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(206, piece, **{"Content-Range": given}, **known)
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers, **self.server_of.headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        self.answer(status, body, {**headers, **self.owner.headers})
 
 
 def _below(name: str, folder: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -50,6 +50,13 @@ from lineal.errors import Conflict, NotFound
 
 KEEP_KEYS = 7 * 24 * 3600 * 1_000_000
 """How long idempotency keys are remembered, in microseconds."""
+
+HELD: Final = f"""
+    CALL () {{
+        UNWIND $targets AS i MATCH (n:Entity {{id: i}}) {locked("n")}
+        WITH collect(n) AS ns RETURN [n IN ns WHERE n.deletedAt IS NOT NULL | n.id] AS gone
+    }}"""
+"""The ids of those `targets` that are deleted; the others are not deleted before this write is committed."""
 
 
 class Neo4jTransaction(Writing, Reading):
@@ -321,10 +328,7 @@ class Neo4jTransaction(Writing, Reading):
         writers link to the same data: whoever deletes one has locked it before looking for its edges.
         """
         text = f"""
-            CALL () {{
-                UNWIND $targets AS i MATCH (n:Entity {{id: i}}) {locked("n")}
-                WITH collect(n) AS ns RETURN [n IN ns WHERE n.deletedAt IS NOT NULL | n.id] AS gone
-            }}
+            {HELD}
             CREATE (c:Change:Unsequenced) SET c = $props
             WITH c, gone
             CALL (c) {{
@@ -338,13 +342,16 @@ class Neo4jTransaction(Writing, Reading):
             WITH c, gone, changed + [w IN loaded WHERE NOT w IN changed] AS found
             SET c.workspaces = CASE WHEN found = [] THEN [''] ELSE found END
             RETURN gone"""
-        targets = sorted(self._targets - self._born - {row[0] for row in log.deleted})
         gone = await self._run(
-            "change", text, props={**change_props(change), "attempt": self._attempt}, targets=targets,
+            "change", text, props={**change_props(change), "attempt": self._attempt}, targets=self._held_targets(log),
             subjects=log.subjects(), touched=list(log.touched), addressed=log.addressed(),
         )  # fmt: skip
         if gone:
             raise NotFound(f"there is no node {gone[0]!r}", id=gone[0])
+
+    def _held_targets(self, log: ChangeLog) -> list[str]:
+        """What was linked to and is not of this write: it must still be there when that is committed."""
+        return sorted(self._targets - self._born - {row[0] for row in log.deleted})
 
 
 def _rows(edges: Sequence[Edge]) -> list[list[Any]]:

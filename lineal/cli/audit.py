@@ -225,4 +225,9 @@ def _file(settings: Settings, given: Path | None) -> CheckpointFile | None:
 
 
 def _time(microseconds: int) -> str:
-    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="seconds").replace("+00:00", "Z")
+    try:
+        time = _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        # Whoever edits a store may write any number.
+        return f"{microseconds} microseconds"
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -94,6 +94,7 @@ def deploy(
         if canary:
             share = {} if weight is None else {"weight": weight}
             place = _address(name, workspace)
+            _refuse_elsewhere(_one(remote, place), target=target, environment=environment)
             done = remote.ask(CANARY, input={"deployment": place, "version": meant["address"], **share, **given})
         else:
             where = {} if environment is None else {"environment": environment}
@@ -101,6 +102,15 @@ def deploy(
             told = {"name": name, "workspace": workspace, "target": target, "serves": serves, **where, **given}
             done = remote.ask(DEPLOY, input=told)
         _finish(remote, done, wait=wait, format=format)
+
+
+def _refuse_elsewhere(deployment: Mapping[str, Any], **given: str | None) -> None:
+    """Raises InvalidArgument: a canary goes beside what is served, which is on another target, or somewhere else."""
+    for field, name in given.items():
+        there = (deployment[field] or {}).get("name")
+        if name is not None and name != there:
+            msg = f"{field}: {deployment['address']} is at {there!r}, and so is its canary; it cannot be at {name!r}"
+            raise InvalidArgument(msg, field=field)
 
 
 def promote(

@@ -29,9 +29,9 @@ from graph.port import (
 from lineal.errors import Internal, PreconditionFailed
 from resolvers.artifacts.common import BATCH, SHA256, SLACK, find_manifest, made_since, opened_since, pages
 from resolvers.artifacts.quotas import usage
-from resolvers.artifacts.sweeping import remove_blobs, sweeping
+from resolvers.artifacts.sweeping import sweeping
 from resolvers.reading import all_links
-from storage.port import Blob, Storage
+from storage.port import Storage
 
 RETIRED: Final = frozenset({"retired", "archived"})
 """Stages, in small letters, whose versions' files may be kept cold."""
@@ -248,7 +248,7 @@ async def _sweep(
         # What changed since the first look is looked at again.
         late = await _mark(graph, storage, workspace, began - SLACK)
         going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
-        retained = set() if dry_run else await remove_blobs(storage, workspace, [Blob(*each) for each in going], until)
+        retained = set() if dry_run else await storage.remove(workspace, [each for each, _ in going], until=until)
         gone = [size for sha256, size in going if sha256 not in retained]
         done.removed += len(gone)
         done.bytes_removed += sum(gone)

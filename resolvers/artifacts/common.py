@@ -13,7 +13,7 @@ from lineal.errors import Internal, LinealError, NotFound
 from resolvers.operation import Operation
 from resolvers.reading import resolve
 from storage.manifest import Manifest
-from storage.port import Blob, Storage
+from storage.port import Blob, Storage, Stored
 
 BATCH: Final = 500
 """Nodes, blobs or documents that are gone through at a time."""
@@ -41,7 +41,7 @@ def session_name(upload: str) -> str:
 
 
 def verified_name(sha256: str) -> str:
-    """The document that says that a blob which the store could not check whole was read and found right."""
+    """The document that says which bytes of a blob the store could not check whole were read and found right."""
     return f"verified/{sha256}"
 
 
@@ -79,7 +79,18 @@ async def find_manifest(storage: Storage, workspace: str, digest: str) -> Manife
 async def unverified(storage: Storage, workspace: str, blobs: Iterable[Blob]) -> list[Blob]:
     """Those that were sent in parts, and whose digest nobody has checked as a whole."""
     large = [blob for blob in blobs if blob.part_count > 1]
-    return [blob for blob in large if await storage.get(workspace, verified_name(blob.sha256)) is None]
+    return [blob for blob in large if not await _is_verified(storage, workspace, blob)]
+
+
+async def _is_verified(storage: Storage, workspace: str, blob: Blob) -> bool:
+    read = await storage.get(workspace, verified_name(blob.sha256))
+    there = await storage.find(workspace, blob.sha256)
+    return there is not None and read == there.tag.encode()
+
+
+async def note_verified(storage: Storage, workspace: str, read: Stored) -> None:
+    """Note that a blob was read whole and found right: as it was then, not what anybody puts in its place later."""
+    await storage.put(workspace, verified_name(read.sha256), read.tag.encode())
 
 
 async def found(op: Operation, address: str, field: str, *kinds: str) -> Node:

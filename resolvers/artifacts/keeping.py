@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from graph.ontology import ARTIFACT, WORKSPACE
-from graph.port import EVERYTHING, All, Any_, Graph, Lease, Node, Order, Paging, Prop, Where
+from graph.port import EVERYTHING, All, Any_, Graph, Lease, Node, Not, Order, Paging, Prop, Where
 from lineal.errors import LinealError
 from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.common import REFERENCED
@@ -54,6 +54,8 @@ class Keeper:
         self._collected = time.monotonic()
         self._later: dict[str, float] = {}
         """Artifacts that could not be looked at, and when to try again."""
+        self._looked = 0
+        """When the artifact was made that was looked at last: it goes on with the next one, and around."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -63,6 +65,9 @@ class Keeper:
             except LinealError as error:
                 _log.warning("artifacts wait: %s", error.message)
                 busy = False
+            except Exception:  # noqa: BLE001 - as below
+                _log.exception("artifacts wait: a defect")
+                busy = False
             await asyncio.sleep(0 if busy else PAUSE)
 
     async def _step(self) -> bool:
@@ -71,12 +76,12 @@ class Keeper:
         if lease is None:
             return False
         async with self._held(lease):
-            if artifact := await self._waiting():
-                await self._look(artifact)
-                return True
             if self._every and time.monotonic() > self._collected + self._every:
                 self._collected = time.monotonic()
                 await self._collect()
+            if artifact := await self._waiting():
+                await self._look(artifact)
+                return True
         return False
 
     async def _look(self, artifact: Node) -> None:
@@ -85,6 +90,9 @@ class Keeper:
             _log.info("artifact %s: %s", artifact.id, state)
         except LinealError as error:
             _log.warning("artifact %s could not be verified: %s", artifact.id, error.message)
+            self._later[artifact.id] = time.monotonic() + BACK_OFF
+        except Exception:  # noqa: BLE001 - a defect met on one must not end what is done about the others
+            _log.exception("artifact %s could not be verified: a defect", artifact.id)
             self._later[artifact.id] = time.monotonic() + BACK_OFF
 
     async def _waiting(self) -> Node | None:
@@ -95,11 +103,14 @@ class Keeper:
         if self._recheck:
             old = Prop("verifiedAt", "lt", time.time_ns() // 1_000 - self._recheck)
             waiting = Any_((waiting, All((Prop("storage", "eq", REFERENCED), old))))
+        free = All((waiting, Not(Prop("id", "in", sorted(self._later)))))
         async with self._graph.snapshot(EVERYTHING) as snapshot:
-            page = await snapshot.find(
-                ARTIFACT.name, waiting, order=Order("createdAt"), paging=Paging(min(500, 1 + len(self._later)))
-            )
-        return next((node for node in page.items if node.id not in self._later), None)
+            for turn in (All((free, Prop("createdAt", "gt", self._looked))), free):
+                page = await snapshot.find(ARTIFACT.name, turn, order=Order("createdAt"), paging=Paging(1))
+                for artifact in page.items:
+                    self._looked = artifact.created_at
+                    return artifact
+        return None
 
     async def _collect(self) -> None:
         after, more = None, True
@@ -116,6 +127,8 @@ class Keeper:
             _log.info("storage of %s: %d blobs removed, %d kept", workspace, done.removed, done.kept)
         except LinealError as error:
             _log.warning("storage of %s is not cleared: %s", workspace, error.message)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("storage of %s is not cleared: a defect", workspace)
 
     @asynccontextmanager
     async def _held(self, lease: Lease) -> AsyncIterator[None]:

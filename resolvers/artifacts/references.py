@@ -21,10 +21,10 @@ import orjson
 
 from graph import ontology, validation
 from graph.ontology import ARTIFACT, MODEL_VERSION
-from graph.port import Graph, Hop, Node, Transaction, Update
-from lineal.errors import AlreadyExists, InvalidArgument, LinealError, PreconditionFailed, Unavailable
-from resolvers.artifacts.common import OWNERS, REFERENCED, found, listed
-from resolvers.artifacts.looking import artifact_props
+from graph.port import EVERYTHING, Graph, Hop, Node, Transaction, Update
+from lineal.errors import AlreadyExists, InvalidArgument, LimitExceeded, LinealError, PreconditionFailed, Unavailable
+from resolvers.artifacts.common import OWNERS, REFERENCED, found, listed, workspace_property
+from resolvers.artifacts.looking import artifact_props, check_pickles
 from resolvers.artifacts.policy import check_addition
 from resolvers.operation import Operation
 from resolvers.reading import all_links
@@ -125,19 +125,37 @@ async def verify_referenced(graph: Graph, storage: Storage, connectors: Connecto
                 await _keep(storage, artifact, inventory.digest, lines)
                 lines.seek(0)
                 contents, schema = await _look(reference, lines)
-                props = _first(inventory, contents, schema)
+                async with graph.snapshot(EVERYTHING) as snapshot:
+                    policy = await workspace_property(snapshot, artifact.workspace, "picklePolicy")
+                props = _first(inventory, contents, schema, policy)
             else:
                 schema, props = None, await _later(storage, artifact, inventory, lines)
     except Unavailable:
         raise
     except LinealError as error:
-        schema, props = None, {"verification": "FAILED", "problem": error.message}
-    await _tell(graph, artifact.id, props, by, schema)
+        schema, props = None, _failed(error)
+    try:
+        await _tell(graph, artifact.id, props, by, schema)
+    except (InvalidArgument, LimitExceeded) as error:
+        # A store may tell of more than can be kept, such as sizes that come to more than 2^63.
+        props = _failed(error)
+        await _tell(graph, artifact.id, props, by)
     return str(props["verification"])
 
 
-def _first(inventory: Inventory, contents: Detected, schema: Schema | None) -> dict[str, Any]:
-    """What an artifact says of a place that was listed for the first time."""
+def _failed(error: LinealError) -> dict[str, Any]:
+    return {"verification": "FAILED", "problem": error.message}
+
+
+def _first(inventory: Inventory, contents: Detected, schema: Schema | None, policy: str | None) -> dict[str, Any]:
+    """What an artifact says of a place that was listed for the first time, and that this policy on pickles lets in.
+
+    One that it does not let in stays without an inventory: it is looked into again whenever it is listed.
+    """
+    try:
+        check_pickles(policy, contents)
+    except PreconditionFailed as error:
+        return artifact_props(contents) | _failed(error)
     keys = {key.name: {"values": key.values, "exact": key.exact} for key in inventory.keys}
     props = artifact_props(contents)
     if schema is not None:
@@ -226,7 +244,7 @@ async def _tell(graph: Graph, id: str, props: dict[str, Any], by: str, schema: S
             return
         await tx.lock([id])
         await tx.update([Update(id, {**props, "verifiedAt": tx.now})])
-        if schema is not None:
+        if schema is not None and "inventory" in props:
             await _fields(tx, id, schema)
 
     await graph.write(work, by=by, action="verifyArtifact")

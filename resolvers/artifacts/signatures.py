@@ -72,17 +72,21 @@ async def signature_of(storage: Storage, artifact: Node) -> bytes | None:
 
 async def judge_again(graph: Graph, storage: Storage, artifact: Node, trusted: Trusted, *, by: str) -> None:
     """Say anew what an artifact's signature is worth: whom this server trusts may have changed."""
-    bundle = await signature_of(storage, artifact)
-    if bundle is None:
-        return
-    manifest = await load_manifest(storage, artifact.workspace, artifact.props["digest"])
-    props = _props(await _judged(bundle, manifest, trusted))
+    judged: bytes | None = None
+    while (bundle := await signature_of(storage, artifact)) != judged and bundle is not None:
+        manifest = await load_manifest(storage, artifact.workspace, artifact.props["digest"])
+        props = _props(await _judged(bundle, manifest, trusted))
 
-    async def work(tx: Transaction) -> None:
-        if artifact.id in await tx.nodes([artifact.id]):
-            await tx.update([Update(artifact.id, props)])
+        async def work(tx: Transaction, judged: bytes = bundle, props: dict[str, Any] = props) -> None:
+            if artifact.id not in await tx.nodes([artifact.id]):
+                return
+            await tx.lock([artifact.id])
+            # Another one may have been attached since; what is said of that is not of this one.
+            if await signature_of(storage, artifact) == judged:
+                await tx.update([Update(artifact.id, props)])
 
-    await graph.write(work, by=by, action="verifySignature")
+        await graph.write(work, by=by, action="verifySignature")
+        judged = bundle
 
 
 async def _judged(bundle: bytes, manifest: Manifest, trusted: Trusted) -> Verified:

@@ -16,15 +16,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
 
 from lineal.errors import Unavailable
-from resolvers.artifacts.common import verified_name
-from storage.port import Blob, Storage
+from storage.port import Storage
 
 SWEEPS: Final = "sweeps/"
 """What the names of documents begin with that announce a sweep, each its own."""
@@ -80,15 +79,3 @@ async def sweeping(storage: Storage, workspace: str) -> AsyncIterator[float]:
         if time.monotonic() > patience:
             raise Unavailable("storage is being cleared up by another sweep", retry=True)
         await asyncio.sleep(0.05 + secrets.randbelow(450) / 1_000)
-
-
-async def remove_blobs(storage: Storage, workspace: str, blobs: Sequence[Blob], until: float) -> set[str]:
-    """Remove blobs before `until`, and before them what says that they were read and found right.
-
-    That would be believed of other bytes otherwise, which come under the same digest later. The digests of those that
-    are retained. Raises Unavailable: it is too late.
-    """
-    for blob in blobs:
-        if blob.part_count > 1:
-            await storage.discard(workspace, verified_name(blob.sha256), until=until)
-    return await storage.remove(workspace, [blob.sha256 for blob in blobs], until=until)

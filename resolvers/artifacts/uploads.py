@@ -40,9 +40,9 @@ from resolvers.artifacts.common import (
     listed,
     load_manifest,
     manifest_name,
+    note_verified,
     session_name,
     unverified,
-    verified_name,
     workspace_property,
 )
 from resolvers.artifacts.looking import artifact_props, check_pickles, look, version_props
@@ -304,15 +304,14 @@ async def _seal(op: Operation, workspace: str, manifest: Manifest, blobs: Sequen
 
     async def seal(blob: Blob) -> None:
         async with waiting:
-            # It is not there, so whoever read it and found it right read other bytes.
-            await op.storage.discard(workspace, verified_name(blob.sha256))
             try:
                 whole = await op.bytes.seal(workspace, blob)
             except PreconditionFailed:
                 return
             lacking.discard(blob.sha256)
-            if whole:
-                await op.storage.put(workspace, verified_name(blob.sha256), b"")
+            there = await op.storage.find(workspace, blob.sha256) if whole else None
+            if there is not None:
+                await note_verified(op.storage, workspace, there)
 
     async with asyncio.TaskGroup() as group:
         for blob in blobs:

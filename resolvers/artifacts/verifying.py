@@ -9,9 +9,9 @@ from typing import Final
 from graph.ontology import ARTIFACT
 from graph.port import EVERYTHING, Graph, Node, Transaction, Update
 from lineal.errors import NotFound, PreconditionFailed
-from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, load_manifest, verified_name
+from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, load_manifest, note_verified
 from resolvers.artifacts.losing import FAILED, having, lift, tell
-from resolvers.artifacts.sweeping import remove_blobs, sweeping
+from resolvers.artifacts.sweeping import sweeping
 from resolvers.writing.command import command
 from resolvers.writing.nodes import find
 from storage.port import Blob, Storage
@@ -46,10 +46,11 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
     wrong: dict[str, str] = {}
     blobs = blobs_of(manifest)
     for blob in blobs:
+        there = await storage.find(workspace, blob.sha256)
         if problem := await _problem(storage, workspace, blob):
             wrong[blob.sha256] = problem
-        elif blob.part_count > 1:
-            await storage.put(workspace, verified_name(blob.sha256), b"")
+        elif blob.part_count > 1 and there is not None:
+            await note_verified(storage, workspace, there)
     if not wrong:
         return await _tell_right(graph, artifact, by)
     # What shares the blobs is told too, before they go: nothing is ever READY without its bytes.
@@ -57,7 +58,7 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
     async with sweeping(storage, workspace) as until:
         found.add(await having(graph, storage, workspace, wrong, began - SLACK))
         await graph.write(lambda tx: tell(tx, workspace, wrong, found), by=by, action=ACTION)
-        await remove_blobs(storage, workspace, [blob for blob in blobs if blob.sha256 in wrong], until)
+        await storage.remove(workspace, sorted(wrong), until=until)
     return FAILED
 
 

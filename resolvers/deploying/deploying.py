@@ -6,63 +6,28 @@ Nothing here talks to a platform: the reconciler does, and the caller never wait
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Concatenate, Final, Generic, ParamSpec
 
 from graph import ontology, validation
 from graph.address import Address
-from graph.ontology import DEPLOYMENT, DEPLOYMENT_EVENT, DEPLOYMENT_REVISION, MODEL_VERSION
+from graph.ontology import DEPLOYMENT, MODEL_VERSION
 from graph.port import Hop, Node, Order, Paging, Prop, Transaction
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
-from resolvers.deploying.plans import (
-    REVISIONS,
-    SPECIFIED,
-    TARGET,
-    plans_of,
-    platform_name,
-    weight_of,
-)
-from resolvers.deploying.sources import FILES, NoFiles, refuse_unfit
-from resolvers.lifecycle.findings import kept as kept_of
-from resolvers.lifecycle.gates import pass_gate
+from resolvers.deploying.plans import REVISIONS, SPECIFIED, Plan, plans_of, weight_of
+from resolvers.deploying.revising import Call, Told, begin, close, revise, target_node
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import Command
 from resolvers.writing.common import Served
 from resolvers.writing.draft import Draft, Reference
-from serving.port import ROUNDING, Desired
-from serving.port import Served as ToServe
+from serving.port import ROUNDING
 
 P = ParamSpec("P")
 
 MAX_SERVED: Final = 10
 """Versions that one deployment may be told to serve at a time."""
-MAX_REASON: Final = 2_000
 CANARY: Final = 0.1
 """The share of a canary, on platforms that split traffic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a deployment is told: versions with their shares, the main one first, and how."""
-
-    served: Sequence[tuple[Node, float]]
-    cause: str
-    reason: str | None
-    resources: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    canary: int | None = None
-    restores: int | None = None
-    override: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One run of a use case: its transaction, whose it is, and the targets to wake once it is committed."""
-
-    tx: Transaction
-    op: Operation
-    woken: list[str]
 
 
 class Deploying(Generic[P]):
@@ -127,13 +92,13 @@ async def deploy(
     if found is None:
         if target is None:
             raise InvalidArgument(f"target: the deployment {name!r} is new; say where it shall run", field="target")
-        return await _begin(call, address, told, target=target, environment=environment, props=props)
-    _refuse_unmanaged(found)
+        return await begin(call, address, told, target=target, environment=environment, props=props)
+    before, _ = await _present(tx, found.id)
     await _refuse_elsewhere(tx, found, target, environment)
     if props:
         draft.set(found.id, props)
         await draft.save()
-    return await _revise(call, found, told)
+    return await revise(call, before.deployment, told, before)
 
 
 @deploying("canary")
@@ -155,7 +120,8 @@ async def canary(
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     beside = draft.want(version, "version", MODEL_VERSION.name)
     await draft.find()
-    node, told = await _present(call.tx, deployment)
+    before, told = await _present(call.tx, deployment.id)
+    node = before.deployment
     assert beside.node is not None
     number = int(beside.node.props["number"])
     mains = [node for node, _ in told.served if int(node.props["number"]) != told.canary]
@@ -165,15 +131,16 @@ async def canary(
         n = len(told.served)
         msg = f"deployment: {node.name!r} serves {n} versions; a canary goes beside one: promote or roll back first"
         raise PreconditionFailed(msg, field="deployment")
-    splits = call.op.targets.adapter((await _target(call.tx, node)).name).splits
+    splits = call.op.targets.adapter((await target_node(call.tx, node)).name).splits
     share = (CANARY if splits else 0.0) if weight is None else weight
     if not 0 <= share < 1:
         raise InvalidArgument(f"weight: must be from 0 up to but not 1, not {share!r}", field="weight")
     served = [(mains[0], 1 - share), (beside.node, share)]
-    return await _revise(
+    return await revise(
         call,
         node,
         Told(served, "CANARY", reason, told.resources, told.settings, canary=number, override=override),
+        before,
     )
 
 
@@ -189,14 +156,14 @@ async def promote(
     draft = Draft(call.tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     await draft.find()
-    node, told = await _present(call.tx, deployment)
+    before, told = await _present(call.tx, deployment.id)
+    node = before.deployment
     tried = [node for node, _ in told.served if int(node.props["number"]) == told.canary]
     if not tried:
         msg = f"deployment: {node.name!r} has no canary to promote; it serves {len(told.served)} version(s)"
         raise PreconditionFailed(msg, field="deployment")
-    return await _revise(
-        call, node, Told([(tried[0], 1.0)], "PROMOTE", reason, told.resources, told.settings, override=override)
-    )
+    promoted = Told([(tried[0], 1.0)], "PROMOTE", reason, told.resources, told.settings, override=override)
+    return await revise(call, node, promoted, before)
 
 
 @deploying("rollBack")
@@ -209,9 +176,10 @@ async def roll_back(call: Call, *, address: str, to: int | None = None, reason: 
     draft = Draft(call.tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     await draft.find()
-    node, told = await _present(call.tx, deployment)
+    before, told = await _present(call.tx, deployment.id)
+    node = before.deployment
     revision, served = await _restorable(call.tx, node, to, told)
-    return await _revise(
+    return await revise(
         call,
         node,
         Told(
@@ -223,31 +191,35 @@ async def roll_back(call: Call, *, address: str, to: int | None = None, reason: 
             canary=revision.props.get("canary"),
             restores=int(revision.props["number"]),
         ),
+        before,
     )
 
 
 @deploying("stopDeployment")
 async def stop_deployment(call: Call, *, address: str, reason: str | None = None) -> str:
-    """Have nothing served any more; `deploy` or `rollBack` begins again. Raises NotFound, PreconditionFailed."""
+    """Have nothing served any more; `deploy` or `rollBack` begins again.
+
+    Where the target is not configured any more, it is STOPPED at once, and says that nobody told its platform. Raises
+    NotFound, PreconditionFailed, LimitExceeded.
+    """
     draft = Draft(call.tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
     await draft.find()
-    node, told = await _present(call.tx, deployment)
-    return await _revise(call, node, Told((), "STOP", reason, told.resources, told.settings))
+    before, _ = await _present(call.tx, deployment.id)
+    return await close(call, before, reason)
 
 
 # ── What is there ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def _present(tx: Transaction, reference: Reference) -> tuple[Node, Told]:
-    """The deployment, locked, and what it was told last, the version with the largest share first."""
-    node = (await tx.lock([reference.id]))[reference.id]
+async def _present(tx: Transaction, id: str) -> tuple[Plan, Told]:
+    """The deployment, locked, and what it was told last. Raises PreconditionFailed: Lineal does not bring it about."""
+    node = (await tx.lock([id]))[id]
     _refuse_unmanaged(node)
     (plan,) = await plans_of(tx, [node])
-    served = sorted(plan.versions, key=lambda each: (-each[1], each[0].id))
     props = plan.revision.props
-    return node, Told(
-        served,
+    return plan, Told(
+        plan.versions,
         str(props.get("cause", "")),
         None,
         props.get("resources", {}),
@@ -264,11 +236,6 @@ def _refuse_unmanaged(node: Node) -> None:
             "updateDeployment, or deploy under another name"
         )
         raise PreconditionFailed(msg, field="deployment")
-
-
-async def _target(tx: Transaction, node: Node) -> Node:
-    page = (await tx.neighbours([node.id], TARGET, paging=Paging(first=1)))[node.id]
-    return page.items[0].node
 
 
 async def _refuse_elsewhere(tx: Transaction, node: Node, target: str | None, environment: str | None) -> None:
@@ -321,7 +288,7 @@ def _spec(served: Sequence[tuple[Node, float]], resources: Mapping[str, Any], se
 
 
 def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> list[tuple[Node, float]]:
-    """Each version with its share, the largest first. Raises InvalidArgument, LimitExceeded."""
+    """Each version with its share. Raises InvalidArgument, LimitExceeded."""
     if not wanted:
         raise InvalidArgument("serves: names no version; to have nothing served, stop the deployment", field="serves")
     if len(wanted) > MAX_SERVED:
@@ -340,145 +307,4 @@ def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> lis
     total = sum(share for _, share in served.values())
     if abs(total - 1) > ROUNDING:
         raise InvalidArgument(f"serves: the weights come to {total}; they are shares of 1", field="serves")
-    return sorted(served.values(), key=lambda each: -each[1])
-
-
-# ── A new revision ────────────────────────────────────────────────────────────────────────────────
-
-
-async def _begin(
-    call: Call, address: Address, told: Told, *, target: str, environment: str | None, props: Mapping[str, Any]
-) -> str:
-    """Make the deployment with its first revision."""
-    workspace = address.workspace
-    config = call.op.targets.config(target, workspace, environment)
-    draft = Draft(call.tx)
-    about = {"platform": config.platform, "uri": config.url, "managed": True}
-    place = draft.known(ontology.SERVING_TARGET, target, workspace, "target", about)
-    where = (
-        None if environment is None else draft.known(ontology.ENVIRONMENT, environment, workspace, "environment", {})
-    )
-    await draft.find()
-    managed = {"managed": True, "platformName": platform_name(workspace, address.name)}
-    id = draft.create(DEPLOYMENT, address.name, workspace, props={**props, **managed})
-    draft.link("DEPLOYED_TO", id, place)
-    if where is not None:
-        draft.link("IN_ENVIRONMENT", id, where)
-    await draft.save()
-    node = (await call.tx.lock([id]))[id]
-    return await _revise(call, node, told)
-
-
-async def _revise(call: Call, node: Node, told: Told) -> str:
-    """Add a revision, and leave the rest to the reconciler."""
-    tx, op = call.tx, call.op
-    if told.reason is not None and len(told.reason) > MAX_REASON:
-        raise LimitExceeded(
-            f"reason: has {len(told.reason)} characters; at most {MAX_REASON:,} are allowed", field="reason"
-        )
-    node = (await tx.lock([node.id]))[node.id]
-    target = await _target(tx, node)
-    environment = await _environment(tx, node)
-    op.targets.config(target.name, node.workspace, environment)
-    await _refuse_unfit(tx, told)
-    op.targets.adapter(target.name).check(_desired(node, told))
-    verdict = await _pass_gates(tx, node, environment, told)
-    number = int(node.props.get("desiredRevision", 0)) + 1
-    draft = Draft(tx)
-    if number > 1:
-        page = (await tx.neighbours([node.id], REVISIONS, Prop("number", "eq", number - 1)))[node.id]
-        for link in page.items:
-            if link.node.props.get("state") in {"PENDING", "ROLLING_OUT"}:
-                draft.set(link.node.id, {"state": "REPLACED"})
-    props = {
-        "cause": told.cause,
-        "state": "PENDING",
-        "reason": told.reason,
-        "resources": dict(told.resources) or None,
-        "settings": dict(told.settings) or None,
-        "canary": told.canary,
-        "restores": told.restores if told.cause == "ROLL_BACK" else None,
-        **verdict,
-    }
-    revision = draft.create(
-        DEPLOYMENT_REVISION,
-        str(number),
-        node.workspace,
-        container=node.id,
-        props={name: value for name, value in props.items() if value is not None},
-    )
-    for version, weight in told.served:
-        draft.link("SPECIFIES", revision, version.id, props={"weight": weight})
-    draft.set(node.id, {"desiredRevision": number, "phase": "PENDING", "message": None})
-    note_event(draft, node, "PENDING", number, told.reason)
-    await draft.save()
-    call.woken.append(target.name)
-    return node.id
-
-
-def note_event(draft: Draft, deployment: Node, phase: str, revision: int, message: str | None, **more: Any) -> None:
-    """Record that a deployment came to a phase."""
-    props = {"phase": phase, "revisionNumber": revision, "message": message, **more}
-    known = {name: value for name, value in props.items() if value is not None}
-    event = draft.create(DEPLOYMENT_EVENT, None, deployment.workspace, container=deployment.id, props=known)
-    draft.link("EVENT_OF", event, deployment.id)
-
-
-def _desired(node: Node, told: Told) -> Desired:
-    """As the adapter checks it, which looks at no files."""
-    served = tuple(ToServe(int(version.props["number"]), weight, NoFiles()) for version, weight in told.served)
-    return Desired(str(node.props["platformName"]), 1, served, told.resources, told.settings)
-
-
-async def _environment(tx: Transaction, node: Node) -> str | None:
-    page = (await tx.neighbours([node.id], Hop("IN_ENVIRONMENT", "OUT"), paging=Paging(first=1)))[node.id]
-    return page.items[0].node.name if page.items else None
-
-
-async def _refuse_unfit(tx: Transaction, told: Told) -> None:
-    """Raises PreconditionFailed: a version that nobody may serve, or versions of several models."""
-    models = {version.container for version, _ in told.served}
-    if len(models) > 1:
-        msg = "serves: the versions are of several models; one deployment serves versions of one"
-        raise PreconditionFailed(msg, field="serves")
-    links = await all_links(tx, [version.id for version, _ in told.served], FILES)
-    for i, (version, _) in enumerate(told.served):
-        field = f"serves[{i}].version"
-        if version.props.get("state", "READY") != "READY":
-            raise PreconditionFailed(f"{field}: it is {version.props['state']}, not READY", field=field)
-        if version.props.get("retiredAt") is not None:
-            raise PreconditionFailed(f"{field}: it was retired, nothing may serve it any more", field=field)
-        refuse_unfit(version, links.get(version.id, ()), field)
-
-
-async def _pass_gates(tx: Transaction, node: Node, environment: str | None, told: Told) -> dict[str, Any]:
-    """What the environment's gates say of the versions, to be kept with the revision. Raises what `pass_gate` raises.
-
-    What has that share of the requests already, or is restored, was let through before, and is not asked for again.
-    """
-    if environment is None or told.cause == "ROLL_BACK":
-        return {}
-    kept: dict[str, Any] = {}
-    present = {
-        version.id: weight
-        for plan in await plans_of(tx, [node])
-        if plan.revision.props.get("state") == "VERIFIED"
-        for version, weight in plan.versions
-    }
-    for i, (version, weight) in enumerate(told.served):
-        if weight <= present.get(version.id, -1.0):
-            continue
-        verdict = await pass_gate(
-            tx,
-            version,
-            environment=environment,
-            workspace=node.workspace,
-            override=told.override,
-            field=f"serves[{i}].version",
-        )
-        for name, value in kept_of(verdict).items():
-            if name == "verdict":
-                kept.setdefault(name, {})[version.id] = value
-            else:
-                kept[name] = value
-    return kept
+    return list(served.values())

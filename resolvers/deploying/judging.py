@@ -18,7 +18,8 @@ class Verdict:
 
     `deployment` and `revision` are the properties to set, None to remove one. `serving` are the shares of the
     versions that are truly served, by id, or None where nothing is known of it. `act` is whether the platform is to be
-    told again; `rolls_back` whether the last good revision takes over. `noteworthy` is whether it is an event.
+    told again; `rolls_back` whether the last good revision takes over. `noteworthy` is whether it is an event, and
+    `left_out` how many such looks were left out before it.
     """
 
     deployment: Mapping[str, Any] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class Verdict:
     act: bool = False
     rolls_back: bool = False
     noteworthy: bool = False
+    left_out: int = 0
 
     @property
     def phase(self) -> str:
@@ -39,13 +41,21 @@ Known = Mapping[int, Sequence[tuple[str, str]]]
 
 
 def judge(
-    plan: Plan, desired: Desired, seen: Observed | None, now: int, trouble: str, *, known: Known, full: bool = True
+    plan: Plan,
+    desired: Desired,
+    seen: Observed | None,
+    now: int,
+    trouble: str,
+    *,
+    known: Known,
+    hindered: str = "",
+    full: bool = True,
 ) -> Verdict:
     """The next state.
 
     `seen` is None where the platform did not answer, and `trouble` then says how; else `trouble` is what the platform
-    refused when it was last told. `full` is whether this is one of the looks that come every so often, which is when
-    what failed or drifted is tried again. `now` is in microseconds.
+    refused just now. `hindered` is what stood in the way when it was last to be told. `full` is whether this is one of
+    the looks that come every so often, which is when what failed or drifted is tried again. `now` is in microseconds.
     """
     if seen is None:
         told = _told(plan, "UNREACHABLE", trouble, None, None, quiet=True)
@@ -57,13 +67,14 @@ def judge(
     if fulfils(seen, desired) and state != "PENDING":
         return _fulfilled(plan, desired, seen, serving, now)
     if state in {"PENDING", "ROLLING_OUT"}:
-        return _rolling(plan, desired, seen, serving, now=now, trouble=trouble)
+        difference = _difference(seen, desired, hindered)
+        return _rolling(plan, desired, seen, serving, now=now, trouble=trouble, difference=difference)
     if state == "FAILED":
         told = _told(plan, "FAILED", str(plan.revision.props.get("message", "")), seen, serving)
         # What was told last is still what is wanted, and whatever stood in its way may have gone.
         return replace(told, act=full)
     repairs = plan.deployment.props.get("driftPolicy", "REPAIR") == "REPAIR"
-    told = _told(plan, "DRIFTED", trouble or _difference(seen, desired), seen, serving, quiet=True)
+    told = _told(plan, "DRIFTED", trouble or hindered or _difference(seen, desired, ""), seen, serving, quiet=True)
     first = plan.deployment.props.get("phase") != "DRIFTED"
     return replace(told, act=repairs and (full or first))
 
@@ -83,7 +94,7 @@ def _fulfilled(plan: Plan, desired: Desired, seen: Observed, serving: Mapping[st
     phase = "READY" if desired.served else "STOPPED"
     weights = {each.version: each.weight for each in desired.served}
     shares = {id: weights.get(id) if weight is None else weight for id, weight in serving.items()}
-    told = _told(plan, phase, seen.message, seen, shares)
+    told = _told(plan, phase, seen.message, seen, shares, quiet=True)
     verified = plan.revision.props.get("state") == "VERIFIED"
     more = {"verifiedRevision": plan.number, **({"uri": seen.url} if seen.url else {})}
     new = {name: value for name, value in more.items() if plan.deployment.props.get(name) != value}
@@ -96,12 +107,17 @@ def _fulfilled(plan: Plan, desired: Desired, seen: Observed, serving: Mapping[st
 
 
 def _rolling(
-    plan: Plan, desired: Desired, seen: Observed, serving: Mapping[str, float | None], *, now: int, trouble: str
+    plan: Plan,
+    desired: Desired,
+    seen: Observed,
+    serving: Mapping[str, float | None],
+    *,
+    now: int,
+    trouble: str,
+    difference: str,
 ) -> Verdict:
     wanted = {each.number for each in desired.served}
-    failed = next(
-        (each.message or "it failed" for each in seen.seen if each.state is State.FAILED and each.number in wanted), ""
-    )
+    failed = replace(seen, seen=tuple(each for each in seen.seen if each.number in wanted)).failure
     began, paused = (plan.revision.props.get(name) for name in ("startedAt", "pausedAt"))
     # Time in which the platform could not be reached is not the rollout's.
     resumed = {} if paused is None else {"pausedAt": None}
@@ -111,9 +127,9 @@ def _rolling(
     retired = [version.name for version, _ in plan.versions if version.props.get("retiredAt") is not None]
     problem = trouble or failed or (f"version {', '.join(retired)} was retired meanwhile" if retired else "")
     if not problem and began is not None and now - began > plan.progress:
-        problem = f"it was not served as told within {plan.progress // 1_000_000} s: {_difference(seen, desired)}"
+        problem = f"it was not served as told within {plan.progress // 1_000_000} s: {difference}"
     if not problem:
-        told = _told(plan, "ROLLING_OUT", _difference(seen, desired), seen, serving, quiet=True)
+        told = _told(plan, "ROLLING_OUT", difference, seen, serving, quiet=True)
         return Verdict(told.deployment, resumed, serving, act=True, noteworthy=told.noteworthy)
     backs = bool(plan.deployment.props.get("verifiedRevision")) and plan.revision.props.get("cause") not in {
         "ROLL_BACK",
@@ -144,10 +160,10 @@ def _told(
     return Verdict(props, serving=serving, noteworthy=noteworthy)
 
 
-def _difference(seen: Observed, desired: Desired) -> str:
-    """What is served, and what shall be, in words."""
+def _difference(seen: Observed, desired: Desired, hindered: str) -> str:
+    """What is served, what shall be, and what stands in the way, in words."""
     wanted = ", ".join(f"{each.number} ({each.weight:.0%})" for each in desired.served) or "nothing"
-    return f"{_list(seen)} is served, {wanted} shall be"
+    return f"{_list(seen)} is served, {wanted} shall be{hindered and f'; {hindered}'}"
 
 
 def _list(seen: Observed) -> str:

@@ -11,22 +11,17 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final
 
-from graph.address import Address
-from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION, NOTICE, SERVING_TARGET
+from graph.ontology import DEPLOYMENT, SERVING_TARGET
 from graph.port import (
     EVERYTHING,
-    MAX_PAGE,
     All,
-    EdgeMatch,
     Graph,
-    Hop,
     Lease,
-    NewEdge,
     Node,
     Paging,
     Prop,
@@ -35,14 +30,12 @@ from graph.port import (
     Update,
 )
 from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFailed, Unavailable
-from resolvers.deploying.deploying import note_event
-from resolvers.deploying.judging import MAX_MESSAGE, Known, Verdict, as_seen, judge
-from resolvers.deploying.plans import ON_TARGET, SPECIFIED, TARGET, Plan, plans_of, sources, weight_of
-from resolvers.deploying.sources import Source, sources_of
+from resolvers.deploying.bringing import Bringing
+from resolvers.deploying.plans import ON_TARGET, TARGET, Plan, plans_of, sources
+from resolvers.deploying.settling import ACTION, Look, Settling
 from resolvers.deploying.targets import Targets
-from resolvers.reading import all_links
-from resolvers.writing.draft import Draft
-from serving.port import GUARD, Adapter, Desired, Observed, tag_of
+from resolvers.reading import all_found, all_links
+from serving.port import GUARD, Adapter, Desired
 from storage.port import Storage
 
 LEASE_SECONDS: Final = 10.0
@@ -52,7 +45,7 @@ POLL_SECONDS: Final = 1.0
 """Between two looks for deployments that were told something."""
 MAX_DELAYED: Final = 3
 """How many deployments of a target may find it too slow in one look."""
-ACTION: Final = "reconcile"
+ON_THEIR_WAY: Final = "its files are on their way"
 
 _log = logging.getLogger("lineal.serving")
 
@@ -71,19 +64,6 @@ class _Held:
             raise Conflict(f"the lease {self.lease.name} does not hold any more")
 
 
-@dataclass(slots=True)
-class _Look:
-    """What is known of some deployments at one moment."""
-
-    plans: Sequence[Plan]
-    desired: Mapping[str, Desired]
-    sources: Mapping[str, Source]
-    seen: Mapping[str, Observed] | None = None
-    trouble: str = ""
-    refused: dict[str, str] = field(default_factory=dict)
-    """What a target refused, by the id of the deployment."""
-
-
 class Reconciler:
     """Looks after the deployments on these targets.
 
@@ -96,10 +76,14 @@ class Reconciler:
     ) -> None:
         self._graph, self._storage, self._targets = graph, storage, targets
         self._by, self._holder, self._every, self._base = by, holder, every, base
+        self._settle = Settling(graph, storage, by=by, base=base)
         self._others: dict[str, dict[str, Desired]] = {}
         """What is wanted of each target besides, as of the last full look, by the id of the deployment."""
         self._tried: dict[str, float] = {}
         """When each deployment's target was last told, by its id: so that nobody waits for others for ever."""
+        self._hindered: dict[str, tuple[int, str]] = {}
+        """What stood in the way when a target was last to be told of a deployment, by its id: a revision, and what."""
+        self._bringing: dict[str, Bringing] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -176,16 +160,21 @@ class Reconciler:
         """Look at a target again and again, for as long as the lease holds."""
         changed, due = self._targets.changed(target), 0.0
         adapter = self._targets.adapter(target)
-        while True:
-            held.check()
-            changed.clear()
-            full = time.monotonic() >= due
-            if full:
-                due = time.monotonic() + self._every
-            await self._round(target, adapter, held, full=full)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, due - time.monotonic())):
-                    await changed.wait()
+        try:
+            while True:
+                held.check()
+                changed.clear()
+                full = time.monotonic() >= due
+                if full:
+                    due = time.monotonic() + self._every
+                await self._round(target, adapter, held, full=full)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                        await changed.wait()
+        finally:
+            # What is on its way is held to this lease.
+            if bringing := self._bringing.pop(target, None):
+                await bringing.close()
 
     # ── One look ──────────────────────────────────────────────────────────────────────────────────
 
@@ -205,41 +194,49 @@ class Reconciler:
         except LinealError as error:
             # Whether it does not answer or does not let Lineal look, nothing is known.
             look.trouble = error.message
-        verdicts = await self._settle(look, held, full=full)
+        verdicts = await self._settle(look, held.lease, full=full)
         acting = [plan for plan in look.plans if verdicts[plan.deployment.id].act]
         if acting:
             await self._tell(target, adapter, look, acting, held)
         if look.refused:
             refused = [plan for plan in look.plans if plan.deployment.id in look.refused]
-            await self._settle(
-                _Look(refused, look.desired, look.sources, look.seen, refused=look.refused), held, full=False
-            )
+            await self._settle(replace(look, plans=refused, places=()), held.lease, full=False)
 
-    async def _tell(self, target: str, adapter: Adapter, look: _Look, plans: Sequence[Plan], held: _Held) -> None:
+    async def _tell(self, target: str, adapter: Adapter, look: Look, plans: Sequence[Plan], held: _Held) -> None:
         """Tell a target what these shall serve, those that waited longest first, and note who was told."""
-        told, tried, delayed = set[str](), list[Plan](), dict[str, str]()
+        told, tried, away = set[str](), list[Plan](), 0
+        if target not in self._bringing:
+            self._bringing[target] = Bringing(adapter, lambda: self._targets.wake(target))
+        files = self._bringing[target]
+        await files.begin(look.desired, [plan.deployment.id for plan in plans])
         for plan in sorted(plans, key=lambda plan: self._tried.get(plan.deployment.id, 0.0)):
             id = plan.deployment.id
             others = [each for other, each in self._others[target].items() if other != id and each.served]
             tried.append(plan)
-            self._tried[id] = time.monotonic()
             try:
+                if not files.there(id):
+                    self._hindered[id] = plan.number, ON_THEIR_WAY
+                    continue
+                self._tried[id] = time.monotonic()
                 await adapter.apply(look.desired[id], others)
             except Conflict:
                 raise
             except (PreconditionFailed, InvalidArgument) as error:
+                self._hindered[id] = plan.number, error.message
                 look.refused[id] = error.message
             except LinealError as error:
-                delayed[id] = error.message
-                if len(delayed) >= MAX_DELAYED:
+                self._hindered[id] = plan.number, error.message
+                away += 1
+                if away >= MAX_DELAYED:
                     # It is likely to be away, and each call may take as long as it may.
                     break
             else:
+                self._hindered.pop(id, None)
                 told.add(id)
-        await self._note(tried, told, delayed, held)
+        await self._note(tried, told, held)
 
-    async def _note(self, tried: Sequence[Plan], told: set[str], delayed: Mapping[str, str], held: _Held) -> None:
-        """Write down that time runs for what was tried, that what was told is rolling out, and what is in the way."""
+    async def _note(self, tried: Sequence[Plan], told: set[str], held: _Held) -> None:
+        """Write down that time runs for what was tried, and that what was told is rolling out."""
         updates: dict[str, list[Update]] = {}
         now = time.time_ns() // 1_000
         for plan in tried:
@@ -249,8 +246,6 @@ class Reconciler:
                 if begun or id in told:
                     state = {"state": "ROLLING_OUT"} if id in told else {}
                     updates.setdefault(id, []).append(Update(plan.revision.id, {**begun, **state}))
-            if id in delayed and plan.deployment.props.get("message") != delayed[id][:MAX_MESSAGE]:
-                updates.setdefault(id, []).append(Update(id, {"message": delayed[id][:MAX_MESSAGE]}))
         if not updates:
             return
         numbers = {plan.deployment.id: plan.number for plan in tried}
@@ -264,179 +259,23 @@ class Reconciler:
 
         await self._graph.write(work, by=self._by, action=ACTION)
 
-    async def _read(self, target: str, *, full: bool) -> _Look:
+    async def _read(self, target: str, *, full: bool) -> Look:
         async with self._graph.snapshot(EVERYTHING) as snapshot:
-            found = await self._deployments(snapshot, target)
+            places, found = await self._deployments(snapshot, target)
             active = [node for node in found if full or node.props.get("phase") in {"PENDING", "ROLLING_OUT"}]
             plans = await plans_of(snapshot, active)
             files = await sources(snapshot, plans, self._storage, self._base)
-        return _Look(plans, {plan.deployment.id: plan.desired(files) for plan in plans}, files)
+        desired = {plan.deployment.id: plan.desired(files) for plan in plans}
+        met = {id: self._hindered[id] for id in desired if id in self._hindered}
+        hindered = {id: text for id, (revision, text) in met.items() if desired[id].revision == revision}
+        about = self._targets.about(target)
+        return Look(plans, desired, files, hindered=hindered, places=places if full else (), about=about)
 
-    async def _deployments(self, snapshot: Snapshot, target: str) -> list[Node]:
-        """The managed deployments on the target of this name, in all workspaces."""
-        places, after, more = list[str](), None, True
-        while more:
-            where = All((Prop("name", "eq", target), Prop("managed", "eq", True)))
-            page = await snapshot.find(SERVING_TARGET.name, where, paging=Paging(MAX_PAGE, after))
-            places += [node.id for node in page.items]
-            after, more = page.cursors[-1] if page.cursors else None, page.has_next
-        links = await all_links(snapshot, places, ON_TARGET) if places else {}
+    async def _deployments(self, snapshot: Snapshot, target: str) -> tuple[list[Node], list[Node]]:
+        """What stands for a target in the workspaces that may use it, and the managed deployments on it."""
+        where = All((Prop("name", "eq", target), Prop("managed", "eq", True)))
+        there = [node async for node in all_found(snapshot, SERVING_TARGET.name, where)]
+        places = [node for node in there if self._targets.acts_on(target, node.workspace)]
+        links = await all_links(snapshot, [node.id for node in places], ON_TARGET) if places else {}
         found = [link.node for each in links.values() for link in each if link.node.props.get("managed")]
-        return [node for node in found if self._targets.serves(target, node.workspace)]
-
-    async def _settle(self, look: _Look, held: _Held, *, full: bool) -> dict[str, Verdict]:
-        """What becomes of each deployment, written in one transaction; by its id."""
-        now = time.time_ns() // 1_000
-        known = await self._known(look)
-        verdicts = {
-            plan.deployment.id: judge(
-                plan,
-                look.desired[plan.deployment.id],
-                None if look.seen is None else look.seen[plan.name],
-                now,
-                look.refused.get(plan.deployment.id, look.trouble),
-                known=known[plan.deployment.id],
-                full=full,
-            )
-            for plan in look.plans
-        }
-        changing = [plan for plan in look.plans if _changes(plan, verdicts[plan.deployment.id])]
-        if changing:
-
-            async def work(tx: Transaction) -> None:
-                await tx.fence(held.lease)
-                await self._write(tx, changing, verdicts, look, held.lease)
-
-            await self._graph.write(work, by=self._by, action=ACTION)
-        return verdicts
-
-    async def _known(self, look: _Look) -> dict[str, Known]:
-        """The versions that a platform may have of each deployment, by number; earlier ones are looked for."""
-        known: dict[str, dict[int, list[tuple[str, str]]]] = {}
-        unknown: dict[str, set[int]] = {}
-        for plan in look.plans:
-            mine = known.setdefault(plan.deployment.id, {})
-            for version, _ in (*plan.versions, *plan.serving):
-                mine.setdefault(int(version.props["number"]), []).append((version.id, tag_of(look.sources[version.id])))
-            seen = () if look.seen is None else look.seen[plan.name].seen
-            if numbers := {each.number for each in seen if each.number is not None} - mine.keys():
-                unknown[plan.deployment.id] = numbers
-        if unknown:
-            async with self._graph.snapshot(EVERYTHING) as snapshot:
-                for id, numbers in unknown.items():
-                    model = _model(next(plan for plan in look.plans if plan.deployment.id == id))
-                    if model is not None:
-                        found = await _numbered(snapshot, model, numbers)
-                        files = await sources_of(snapshot, found, self._storage, self._base)
-                        for node in found:
-                            entry = (node.id, tag_of(files[node.id]))
-                            known[id].setdefault(int(node.props["number"]), []).append(entry)
-        return dict(known)
-
-    # ── What is written ───────────────────────────────────────────────────────────────────────────
-
-    async def _write(
-        self, tx: Transaction, plans: Sequence[Plan], verdicts: Mapping[str, Verdict], look: _Look, lease: Lease
-    ) -> None:
-        nodes = await tx.lock([plan.deployment.id for plan in plans])
-        draft = Draft(tx)
-        ends, links, updates = list[EdgeMatch](), list[NewEdge](), list[Update]()
-        for plan in plans:
-            node, verdict = nodes[plan.deployment.id], verdicts[plan.deployment.id]
-            if node.props.get("desiredRevision") != plan.number:
-                # It was told something else since it was read: that is looked at next.
-                continue
-            updates.append(Update(node.id, verdict.deployment))
-            if verdict.revision:
-                updates.append(Update(plan.revision.id, verdict.revision))
-            if verdict.serving is not None:
-                now = {version.id: weight for version, weight in plan.serving}
-                for id in now.keys() - verdict.serving.keys():
-                    ends.append(EdgeMatch("SERVES", node.id, id))
-                for id, weight in verdict.serving.items():
-                    if id not in now or now[id] != weight:
-                        ends += [EdgeMatch("SERVES", node.id, id)] if id in now else []
-                        links.append(NewEdge("SERVES", node.id, id, props={} if weight is None else {"weight": weight}))
-            if verdict.noteworthy:
-                seen = as_seen(None if look.seen is None else look.seen.get(plan.name))
-                about = {"seen": seen, "holder": lease.holder, "epoch": lease.epoch}
-                message = verdict.deployment.get("message")
-                note_event(
-                    draft,
-                    node,
-                    verdict.phase,
-                    plan.number,
-                    message,
-                    **{n: v for n, v in about.items() if v is not None},
-                )
-            if verdict.rolls_back:
-                updates += await _back(tx, draft, node, plan, verdict)
-            if verdict.revision.get("state") == "FAILED":
-                await _tell_owners(tx, draft, node, plan, verdict)
-        await tx.update(updates)
-        if ends:
-            await tx.unlink(ends)
-        await tx.link(links)
-        await draft.save()
-
-
-async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> list[Update]:
-    """Add a revision that restores the last good one. The updates of the deployment."""
-    good = Address(DEPLOYMENT_REVISION.name, node.workspace, node.name, str(node.props["verifiedRevision"]))
-    (revision,) = await tx.resolve([good])
-    assert revision is not None
-    restored = (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])
-    if any(link.node.props.get("retiredAt") is not None for link in restored):
-        # Nothing may serve it any more: there is nothing to go back to.
-        return []
-    number = plan.number + 1
-    reason = f"revision {plan.number} failed: {verdict.deployment.get('message')}"
-    props = {
-        "cause": "ROLL_BACK",
-        "state": "PENDING",
-        "reason": reason,
-        "restores": int(revision.props["number"]),
-        **{name: revision.props[name] for name in ("resources", "settings", "canary") if name in revision.props},
-    }
-    made = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=props)
-    for link in restored:
-        draft.link("SPECIFIES", made, link.node.id, props={"weight": weight_of(link)})
-    note_event(draft, node, "PENDING", number, reason)
-    return [Update(node.id, {"desiredRevision": number, "phase": "PENDING", "message": reason})]
-
-
-async def _tell_owners(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> None:
-    """Tell who answers for a deployment that a rollout failed; its watchers hear of every change anyway."""
-    owners = (await all_links(tx, [node.id], Hop("OWNED_BY", "OUT"))).get(node.id, [])
-    if owners:
-        after = "; it goes back to what was served before" if verdict.rolls_back else ""
-        text = f"Revision {plan.number} of {node.name} failed{after}: {verdict.revision.get('message')}"
-        notice = draft.create(
-            NOTICE, None, node.workspace, container=node.id, props={"type": "DEPLOYMENT", "text": text}
-        )
-        draft.link("CONCERNS", notice, node.id)
-        for owner in owners:
-            draft.link("NOTIFIES", notice, owner.node.id)
-
-
-def _changes(plan: Plan, verdict: Verdict) -> bool:
-    """Whether anything of a verdict is not in the graph yet."""
-    deployment = any(plan.deployment.props.get(name) != value for name, value in verdict.deployment.items())
-    revision = any(plan.revision.props.get(name) != value for name, value in verdict.revision.items())
-    now = {version.id: weight for version, weight in plan.serving}
-    serving = verdict.serving is not None and dict(verdict.serving) != now
-    return deployment or revision or serving or verdict.rolls_back
-
-
-def _model(plan: Plan) -> str | None:
-    """The id of the model whose versions a deployment serves."""
-    return next((version.container for version, _ in (*plan.versions, *plan.serving)), None)
-
-
-async def _numbered(snapshot: Snapshot, model: str, numbers: set[int]) -> list[Node]:
-    nodes = await snapshot.nodes([model])
-    if model not in nodes:
-        return []
-    owner = nodes[model]
-    wanted = [Address(MODEL_VERSION.name, owner.workspace, owner.name, str(number)) for number in sorted(numbers)]
-    return [node for node in await snapshot.resolve(wanted) if node is not None]
+        return places, [node for node in found if self._targets.acts_on(target, node.workspace)]

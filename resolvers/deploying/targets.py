@@ -61,10 +61,15 @@ class Targets:
         if name in self._changed:
             self._changed[name].set()
 
-    def serves(self, name: str, workspace: str) -> bool:
-        """Whether deployments of a workspace may be on a target."""
+    def acts_on(self, name: str, workspace: str) -> bool:
+        """Whether there is a target of this name, and deployments of a workspace may be on it."""
+        config = self._configs.get(name)
+        return config is not None and (config.workspaces is None or workspace in config.workspaces)
+
+    def about(self, name: str) -> dict[str, str]:
+        """What the graph says of a target, as it is configured."""
         config = self._configs[name]
-        return config.workspaces is None or workspace in config.workspaces
+        return {"platform": config.platform, "uri": config.url}
 
     async def __aenter__(self) -> Self:
         return self

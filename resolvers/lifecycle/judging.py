@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -69,18 +70,20 @@ class Judge:
             (dataset,) = await self._resolved([condition.dataset])
             if dataset is None:
                 return Finding(False, "there is no evaluation on the data set", [str(condition.dataset)])
-        champion = None
-        if rule.reference is not None:
-            compared = await self.case.champion(rule.reference)
-            champion = compared.version
-            if champion is None:
-                return _no_champion(condition, compared)
-            if champion.id == self.case.version.id and not await self._guarded(compared.target):
-                said = "the version would be compared with itself, by a name that no gate guards"
-                return Finding(False, said, [rule.reference])
+        compared = None if rule.reference is None else await self.case.champion(rule.reference)
+        champion = None if compared is None else compared.version
+        if compared is not None and champion is None and (compared.ever or not condition.first):
+            said = f"there is no version to compare with {'any more' if compared.ever else 'yet'}"
+            return Finding(False, said, [compared.target.name])
+        itself = compared is not None and champion is not None and champion.id == self.case.version.id
+        if compared is not None and itself and not await self._guarded(compared.target):
+            said = "the version would be compared with itself, by a name that no gate guards"
+            return Finding(False, said, [compared.target.name])
         pairs = await self._figures(condition, dataset, champion)
         if not pairs:
             return Finding(False, NO_FIGURES, [sliced(rule.metric, dict(condition.slice))])
+        if compared is not None and champion is None:
+            return _first(condition, pairs[0], compared)
         return _compared(condition, pairs, champion)
 
     async def _guarded(self, target: Target) -> bool:
@@ -142,24 +145,24 @@ class Judge:
 
     async def licensed(self, condition: Licensed) -> Finding:
         """See conditions.Licensed."""
-        closure = await self.case.ancestors()
+        came_from = await self.case.ancestors()
         nodes = {self.case.version.id: self.case.version}
-        nodes |= {node.id: node for node, _ in closure.nodes if node.kind == "ModelVersion"}
+        nodes |= {node.id: node for node in came_from.nodes if node.kind == "ModelVersion"}
         if condition.datasets:
-            homes = {node.container for node, _ in closure.nodes if node.kind != "ModelVersion"}
+            homes = {node.container for node in came_from.nodes if node.kind != "ModelVersion"}
             nodes |= await self.case.nodes(homes)
         wrong = [node for node in nodes.values() if not _is_allowed(condition, node.props.get("license"))]
         if wrong:
             named = [Named(node, str(node.props.get("license", "unknown"))) for node in wrong]
             return Finding(False, "not under an allowed licence", nodes=named)
-        if not closure.complete:
+        if not came_from.complete:
             return Finding(False, INCOMPLETE)
         return Finding(True, "all licences are allowed")
 
     async def clean(self, condition: CleanData) -> Finding:
         """See conditions.CleanData."""
-        closure = await self.case.ancestors()
-        data = {node.id: node for node, _ in closure.nodes if node.kind != "ModelVersion"}
+        came_from = await self.case.ancestors()
+        data = {node.id: node for node in came_from.nodes if node.kind != "ModelVersion"}
         ids = {node.id for node in data.values() if node.kind == "DatasetVersion"}
         marks = await self.case.marks(ids | {node.container for node in data.values()})
         bad = {
@@ -171,7 +174,7 @@ class Judge:
             found = {**data, **await self.case.nodes(bad.keys() - data.keys())}
             named = [Named(found[id], " and ".join(bad[id])) for id in sorted(bad) if id in found]
             return Finding(False, "it came from data with a mark on it", nodes=named)
-        if not closure.complete:
+        if not came_from.complete:
             return Finding(False, INCOMPLETE)
         return Finding(True, "nothing that it came from has a mark on it")
 
@@ -245,9 +248,13 @@ def _lacking(condition: Measured, mine: Mapping[str, Metric], theirs: Mapping[st
     return [name for _, name in _names(turned, theirs) if name not in mine]
 
 
-def _no_champion(condition: Measured, compared: Champion) -> Finding:
-    said = f"there is no version to compare with {'any more' if compared.ever else 'yet'}"
-    return Finding(condition.first and not compared.ever, said, [compared.target.name])
+def _first(condition: Measured, mine: Mapping[str, Metric], compared: Champion) -> Finding:
+    """Of the first one that ever comes there: it must have the figures that the next one is compared with."""
+    names = [name for name, _ in _names(condition, mine)]
+    shown = {name: mine[name].value for name in names}
+    if not names or not all(map(math.isfinite, shown.values())):
+        return Finding(False, NO_FIGURES, [sliced(condition.threshold.metric, dict(condition.slice))], (), shown)
+    return Finding(True, "there is no version to compare with yet", [compared.target.name], (), shown)
 
 
 def _compared(

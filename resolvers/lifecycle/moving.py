@@ -17,6 +17,7 @@ from resolvers.lifecycle.findings import kept as kept_of
 from resolvers.lifecycle.gates import OVERRIDDEN, check_override, pass_gate
 from resolvers.lifecycle.schemes import NONE, RETIRED, Schemes, Stage
 from resolvers.reading import all_links
+from resolvers.writing.story import refuse_use
 
 MAX_REASON: Final = 10_000
 """Characters in a reason."""
@@ -100,7 +101,7 @@ class Mover:
         await self._save()
 
     async def _point(self, wish: Wish, model: Node, alias: str, meant: str | None) -> None:
-        _refuse_retired(wish)
+        refuse_use(wish.version, wish.field)
         await self._check_signed(wish)
         if meant == wish.version.id:
             return
@@ -120,7 +121,7 @@ class Mover:
             if after != before:
                 _refuse_retiring(wish, stage)
             if stage.live:
-                _refuse_retired(wish)
+                refuse_use(wish.version, wish.field)
             await self._check_signed(wish)
         if before == after:
             return
@@ -181,13 +182,6 @@ class Mover:
         if self._ends:
             await self.tx.unlink(self._ends)
         await self.tx.link(self._opens)
-
-
-def _refuse_retired(wish: Wish) -> None:
-    """Raises PreconditionFailed: the version is retired."""
-    if "retiredAt" in wish.version.props:
-        msg = f"{wish.field}: version {wish.version.name} is retired; nothing may serve it or be made from it"
-        raise PreconditionFailed(msg, field=wish.field)
 
 
 def _refuse_retiring(wish: Wish, stage: Stage) -> None:

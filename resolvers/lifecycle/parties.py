@@ -9,10 +9,11 @@ from auth.roles import Role, is_active
 from graph.address import Address
 from graph.ontology import GLOBAL
 from graph.port import MAX_PAGE, Change, Hop, Link, Node, Paging, Snapshot, batched
+from lineal.errors import LimitExceeded
 
 SERVICE: Final = "SERVICE"
-MAX_STEPS: Final = 10
-"""How far it is looked who stands behind whom."""
+MAX_PEOPLE: Final = 10_000
+"""How many may stand behind a principal: of more it cannot be said who they are."""
 
 
 async def parties_of(whole: Snapshot, version: Node, *, asked_by: str = "") -> frozenset[str]:
@@ -54,13 +55,14 @@ def _is_of_files(change: Change, id: str, version: str) -> bool:
 
 
 async def people_behind(whole: Snapshot, names: Collection[str], *, since: int) -> set[str]:
-    """The names of those who answer for principals of these names, or did after a time, over any number of steps."""
+    """The names of those who answer for principals of these names, or did after a time, over any number of steps.
+
+    Raises LimitExceeded: they are more than can be looked at.
+    """
     found: set[str] = set()
     level = set(names)
-    for _ in range(MAX_STEPS):
-        principals = (
-            await whole.resolve([Address("Principal", GLOBAL, name) for name in sorted(level)]) if level else []
-        )
+    while level:
+        principals = await whole.resolve([Address("Principal", GLOBAL, name) for name in sorted(level)])
         links = [
             link
             for node in principals
@@ -69,9 +71,9 @@ async def people_behind(whole: Snapshot, names: Collection[str], *, since: int) 
             if link.edge.until is None or link.edge.until > since
         ]
         level = {link.node.name for link in links} - found - set(names)
-        if not level:
-            break
         found |= level
+        if len(found) > MAX_PEOPLE:
+            raise LimitExceeded(f"more than {MAX_PEOPLE:,} people stand behind {', '.join(sorted(names)[:3])}")
     return found
 
 

@@ -10,10 +10,11 @@ from auth.roles import Role
 from graph import ontology, validation
 from graph.address import Address
 from graph.ontology import STAGE_SCHEME
-from graph.port import EVERYTHING, MAX_PAGE, Node, Paging, Prop, Snapshot, Transaction, Update
+from graph.port import EVERYTHING, Node, Prop, Snapshot, Transaction, Update
 from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.artifacts.common import workspace_property
 from resolvers.operation import Operation
+from resolvers.reading import all_found
 from resolvers.writing.command import command
 from resolvers.writing.common import label, present
 from resolvers.writing.deleting import Deleted, remove
@@ -36,7 +37,8 @@ MAX_STAGES: Final = 50
 class Stage:
     """A stage. `mlflow` is the one of MLflow's four that it counts as.
 
-    What is in a `live` one may serve in production; out of a `final` one there is no way but with an override.
+    What is in a `live` one counts as in production: nothing that is retired comes to one, by no override either. Out
+    of a `final` one there is no way but with an override.
     """
 
     name: str
@@ -245,12 +247,12 @@ async def delete_stage_scheme(op: Operation, *, address: str, revision: int | No
 
 async def _holders(whole: Snapshot, scheme: Node, most: int = 10) -> Collection[str]:
     """The first of those that name a scheme. They are in its workspace, whose owner asks."""
-    found = []
+    found: list[str] = []
     if await workspace_property(whole, scheme.workspace, "stageScheme") == scheme.name:
         found.append(f"the workspace {scheme.workspace!r}")
-    after, more = None, True
-    while more and len(found) < most:
-        page = await whole.find("Model", Prop("workspace", "eq", scheme.workspace), paging=Paging(MAX_PAGE, after))
-        found += [f"the model {m.name!r}" for m in page.items if m.props.get("stageScheme") == scheme.name]
-        after, more = page.cursors[-1] if page.cursors else None, page.has_next
-    return found[:most]
+    async for model in all_found(whole, "Model", Prop("workspace", "eq", scheme.workspace)):
+        if len(found) == most:
+            break
+        if model.props.get("stageScheme") == scheme.name:
+            found.append(f"the model {model.name!r}")
+    return found

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from auth.roles import Role
-from graph.port import MAX_PAGE, All, Hop, Node, Paging, Prop, Snapshot
+from graph.port import All, Hop, Node, Prop, Snapshot
 from graph.recording import canonical
 from resolvers.lifecycle.case import Case
 from resolvers.lifecycle.parties import is_person, parties_of, role_in
 from resolvers.lifecycle.targets import Target
-from resolvers.reading import all_links
+from resolvers.reading import all_found, all_links
 
 OPEN, APPROVED, REJECTED, WITHDRAWN, USED = "OPEN", "APPROVED", "REJECTED", "WITHDRAWN", "USED"
+EXPIRED: Final = "EXPIRED"
 UNDECIDED: Final = (OPEN, APPROVED)
 """The states of requests that something may still come of."""
 APPROVE, REJECT = "APPROVE", "REJECT"
@@ -24,11 +25,8 @@ async def gates_of(whole: Snapshot, target: Target, *workspaces: str) -> list[No
     """The gates of these workspaces that guard a target, by name."""
     gates: list[Node] = []
     for workspace in dict.fromkeys(workspaces):
-        after, more = None, True
-        while more:
-            found = await whole.find("Gate", Prop("workspace", "eq", workspace), paging=Paging(MAX_PAGE, after))
-            gates += [gate for gate in found.items if target.matches(gate.props)]
-            after, more = found.cursors[-1] if found.cursors else None, found.has_next
+        there = all_found(whole, "Gate", Prop("workspace", "eq", workspace))
+        gates += [gate async for gate in there if target.matches(gate.props)]
     return gates
 
 
@@ -81,12 +79,7 @@ async def undecided(whole: Snapshot, target: Target, workspace: str, now: int) -
 
     An environment takes versions of other workspaces too; stages and aliases are those of the workspace.
     """
-    there = () if target.sort == "environment" else (Prop("workspace", "eq", workspace),)
-    where = All((*there, Prop("state", "in", UNDECIDED)))
-    found: list[Node] = []
-    after, more = None, True
-    while more:
-        page = await whole.find("Approval", where, paging=Paging(MAX_PAGE, after))
-        found += [node for node in page.items if target.matches(node.props) and not expired(node, now)]
-        after, more = page.cursors[-1] if page.cursors else None, page.has_next
-    return found
+    near = () if target.sort == "environment" else (Prop("workspace", "eq", workspace),)
+    where = All((*near, Prop("state", "in", UNDECIDED)))
+    there = all_found(whole, "Approval", where)
+    return [node async for node in there if target.matches(node.props) and not expired(node, now)]

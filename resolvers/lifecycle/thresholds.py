@@ -42,8 +42,8 @@ class Threshold:
     other: str = ""
 
     def met(self, value: float, theirs: float = 0.0) -> bool:
-        """Whether it holds of these figures; of NaN nothing holds."""
-        return OPERATORS[self.op](value, self.limit(theirs))
+        """Whether it holds of these figures; of NaN and of what is infinite nothing holds."""
+        return math.isfinite(value) and math.isfinite(theirs) and OPERATORS[self.op](value, self.limit(theirs))
 
     def limit(self, theirs: float = 0.0) -> float:
         """What the metric is compared with."""

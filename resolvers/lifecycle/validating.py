@@ -15,7 +15,7 @@ from graph.ontology import EVALUATION, VALIDATION
 from graph.port import EVERYTHING, All, Any_, Hop, Node, Order, Paging, Prop, Transaction, Update
 from lineal.errors import Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 from resolvers.lifecycle.evaluating import Slice, measured, with_report
-from resolvers.reading import bounded
+from resolvers.reading import all_found, bounded
 from resolvers.writing.command import command
 from resolvers.writing.common import ArtifactFile, MetricPoint, NamedValue, Report, label
 from resolvers.writing.draft import Draft
@@ -97,13 +97,9 @@ async def lease_validation(
     waits: tuple[Any, ...] = (Prop("suite", "in", names), Any_((Prop("state", "eq", QUEUED), lost)))
     if tx.rights.workspaces is not None:
         waits += (Prop("workspace", "in", sorted(tx.rights.workspaces)),)
-    after, more = None, True
-    while more:
-        page = await tx.find(VALIDATION.name, All(waits), order=Order("createdAt"), paging=Paging(_LOOKED_AT, after))
-        for node in page.items:
-            if await _taken(tx, node.id, worker, seconds):
-                return node.id
-        after, more = page.cursors[-1] if page.cursors else None, page.has_next
+    async for node in all_found(tx, VALIDATION.name, All(waits), order=Order("createdAt"), at_once=_LOOKED_AT):
+        if await _taken(tx, node.id, worker, seconds):
+            return node.id
     return None
 
 
@@ -128,6 +124,7 @@ async def report_validation(
     success: bool,
     message: str | None = None,
     retry: bool = False,
+    uncounted: bool = False,
     metrics: Sequence[MetricPoint] = (),
     slices: Sequence[Slice] = (),
     params: Sequence[NamedValue] = (),
@@ -137,17 +134,21 @@ async def report_validation(
 ) -> str:
     """Say what came of the attempt of this epoch, and record what was measured as an evaluation, together.
 
-    With `retry` it was the worker that failed, and not the version: it waits again while attempts are left. A success
+    With `retry` it was the worker that failed, and not the version: it waits again while attempts are left. With
+    `uncounted` too the worker gives it back, and the attempt is as if it had not been made. A success
     has an evaluation even where nothing was measured. Raises NotFound, InvalidArgument, Conflict (the attempt is over).
     """
     tells = bool(metrics or slices or params or run or artifacts or report)
     if retry and (success or tells):
         msg = "retry: is for an attempt that could not be made, which neither succeeds nor measures anything"
         raise InvalidArgument(msg, field="retry")
+    if uncounted and not retry:
+        raise InvalidArgument("uncounted: goes with retry: what came of an attempt counts", field="uncounted")
     node = await _held(tx, address, epoch, late=not success)
     if retry:
-        left = int(node.props["attempts"]) < int(node.props["maxAttempts"])
-        await tx.update([Update(node.id, _ended(QUEUED if left else FAILED, message))])
+        made = int(node.props["attempts"]) - uncounted
+        state = QUEUED if made < int(node.props["maxAttempts"]) else FAILED
+        await tx.update([Update(node.id, {**_ended(state, message), "attempts": made})])
         return node.id
     await tx.update([Update(node.id, _ended(SUCCEEDED if success else FAILED, message))])
     if not (success or tells):

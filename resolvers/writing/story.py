@@ -7,7 +7,7 @@ from typing import Any
 
 from graph import validation
 from graph.ontology import ARTIFACT, CODE_REVISION, NodeKind
-from graph.port import EVERYTHING, MAX_PAGE, Hop, Order, Paging
+from graph.port import EVERYTHING, MAX_PAGE, Hop, Node, Order, Paging
 from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.writing.common import (
     ArtifactFile,
@@ -88,9 +88,15 @@ def owned(
 def refuse_retired(references: Iterable[Reference]) -> None:
     """Raises PreconditionFailed: one of these versions, which shall be used, is retired."""
     for reference in references:
-        if reference.node is not None and "retiredAt" in reference.node.props:
-            msg = f"{reference.field}: {str(reference.address)!r} is retired; nothing may serve it or be made from it"
-            raise PreconditionFailed(msg, field=reference.field)
+        if reference.node is not None:
+            refuse_use(reference.node, reference.field, repr(str(reference.address)))
+
+
+def refuse_use(version: Node, field: str, called: str | None = None) -> None:
+    """Raises PreconditionFailed: a version that shall be used is retired; `called` is its name in the message."""
+    if "retiredAt" in version.props:
+        msg = f"{field}: {called or f'version {version.name}'} is retired; nothing may serve it or be made from it"
+        raise PreconditionFailed(msg, field=field)
 
 
 async def next_version(draft: Draft, model: Reference) -> int:

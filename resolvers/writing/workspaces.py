@@ -22,7 +22,7 @@ from graph.ontology import (
 from graph.port import EVERY_RIGHT, EVERYTHING, Node, Paging, Prop, Transaction, Update
 from lineal.errors import PreconditionFailed
 from resolvers.operation import Operation
-from resolvers.reading import principal_named
+from resolvers.reading import all_found, principal_named
 from resolvers.writing.command import command
 from resolvers.writing.common import NOTHING, present
 from resolvers.writing.common import properties as settable
@@ -129,11 +129,10 @@ async def _left(tx: Transaction, workspace: Node) -> list[Node]:
     """What is still in a workspace that is empty otherwise."""
     left: list[Node] = []
     for kind in SHARED:
-        after, more = None, True
-        while more and len(left) <= MAX_PARTS:
-            page = await tx.find(kind.name, Prop("workspace", "eq", workspace.name), paging=Paging(500, after))
-            left += page.items
-            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        async for node in all_found(tx, kind.name, Prop("workspace", "eq", workspace.name)):
+            left.append(node)
+            if len(left) > MAX_PARTS:
+                return left
     return left
 
 

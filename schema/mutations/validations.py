@@ -60,6 +60,9 @@ class ReportValidationInput:
     retry: bool = may(
         "It was not the version that failed, but the attempt: let it be made again while attempts are left.", False
     )
+    uncounted: bool = may(
+        "With retry: the worker gives it back, as when it is stopped, and the attempt is not counted.", False
+    )
     metrics: list[MetricInput] = many("What was measured.")
     slices: list[SliceInput] = many(f"What was measured on parts of the data, at most {MAX_SLICES} parts.")
     params: list[ParamInput] = many("How it was measured.")

@@ -14,9 +14,9 @@ from typing import Any, Final
 from storage.formats.estimators import ESTIMATORS
 from storage.formats.finding import Verdict
 from storage.formats.judging import SAFE, in_python_3, severity
-from storage.formats.symbols import UNKNOWN, WRAPPER, Array, Global, Made, Persistent
+from storage.formats.symbols import UNKNOWN, WRAPPER, Array, Global, Made, Persistent, item_size
 
-_MAX_DEPTH: Final = 6
+_MAX_DEPTH: Final = 10
 _RECONSTRUCTOR: Final = "copyreg._reconstructor"
 _BASES: Final[dict[str, type]] = {
     "builtins.object": type(None), "builtins.dict": dict, "builtins.list": list, "builtins.tuple": tuple,
@@ -142,7 +142,9 @@ def may_build(made: Made, state: Any, step: Step) -> bool:
         # PyTorch's `state_dict` has versions of its modules so.
         return isinstance(state, dict) and state.keys() <= {"_metadata"}
     if name.endswith("._reconstruct") and isinstance(state, tuple) and len(state) == 5 and type(state[4]) is list:
-        return _is_data(state[:4], step)
+        made.holds = True
+        # Of what is in the list, an array of anything but objects makes numbers and texts.
+        return item_size(state[2]) == 0 and _is_data(state[:4], step)
     return name in _DATA and isinstance(state, tuple | dict) and _is_data(state, step)
 
 
@@ -191,8 +193,23 @@ def _is_data(value: Any, step: Step, depth: int = 0) -> bool:
             return False
         inner = value.values() if isinstance(value, dict) else value
         return all(_is_data(each, step, depth + 1) for each in inner)
-    return is_plain(value) or isinstance(value, Global | Array | Persistent) or _is_made_as_data(value)
+    if isinstance(value, Made):
+        # Lists that it was made of may have got more since.
+        return _is_made_as_data(value) and _is_data(value.args, step, depth + 1)
+    return _is_inert(value)
+
+
+def _is_inert(value: Any) -> bool:
+    """Whether it is data that stays so."""
+    return is_plain(value) or isinstance(value, Global | Array | Persistent)
 
 
 def _is_made_as_data(value: Any) -> bool:
-    return isinstance(value, Made) and isinstance(value.maker, Global) and str(in_python_3(value.maker)) in _DATA
+    if not isinstance(value, Made) or value.holds or not isinstance(value.maker, Global):
+        return False
+    return str(in_python_3(value.maker)) in _DATA
+
+
+def put(made: Made, values: Iterable[Any]) -> None:
+    """Note what is put into something that was made."""
+    made.holds = made.holds or not all(map(_is_inert, values))

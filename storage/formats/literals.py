@@ -10,7 +10,7 @@ from typing import Any, Final
 from storage.formats.reading import Unclear, Unreadable
 from storage.formats.symbols import UNKNOWN
 
-_PLAIN: Final = re.compile(rb"[+-]?[0-9]{1,40}L?")
+_PLAIN: Final = re.compile(rb"[+-]?(0|[1-9][0-9]{0,39})L?")
 _NUMBER: Final = re.compile(rb"[\s+\-0-9a-fA-FxXoObBlL_]*")
 
 
@@ -46,7 +46,7 @@ def number(data: Any) -> Any:
         return data == b"01"
     if _PLAIN.fullmatch(data):
         return int(data.rstrip(b"L"))
-    # C reads up to a zero, takes numbers to other bases, and an empty line for 0.
+    # C reads up to a zero byte, takes numbers to other bases, such as `010` for 8, and an empty line for 0.
     if not _NUMBER.fullmatch(data.split(b"\0")[0]):
         raise Unreadable("the pickle has a number that is none")
     return UNKNOWN

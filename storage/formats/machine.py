@@ -68,6 +68,7 @@ class Machine:
         self._forgot_keys = False
         self._room = MAX_REMEMBERED
         self._things = MAX_THINGS
+        self.fields: dict[int, Any] = {}
         self._frame = 0
 
     def run(self) -> Machine:
@@ -263,8 +264,12 @@ class Machine:
         made.state = state
         if isinstance(state, dict) and "_sklearn_version" in state and len(self.models) < 1_000:
             self.models.append(made)
-        if made.maker == DTYPE and item_size(made) is None:
-            self.doubt("it has a type of NumPy's that is not known")
+        if made.maker == DTYPE:
+            if item_size(made) is None:
+                self.doubt("it has a type of NumPy's that is not known")
+            elif isinstance(state, tuple) and isinstance(fields := state[4], dict):
+                # NumPy keeps the very dictionary.
+                self.fields[id(fields)] = fields
 
     def _array(self, wrapper: Made, state: Any) -> None:
         """Go past an array as joblib's `NumpyArrayWrapper.read_array` does, or through it where it is a pickle."""
@@ -363,8 +368,10 @@ def _add(machine: Machine, values: list[Any]) -> None:
         kept = machine.keep(len(values))
         target.extend(values if kept else (FORGOTTEN,) if values else ())
     else:
-        if isinstance(target, Made) and not calling.may_add(target):
-            machine.doubt("it adds to what is no list")
+        if isinstance(target, Made):
+            if not calling.may_add(target):
+                machine.doubt("it adds to what is no list")
+            calling.put(target, values)
         machine.called()
 
 
@@ -375,9 +382,12 @@ def _set(machine: Machine, values: list[Any]) -> None:
     if isinstance(target, Made):
         if not calling.may_set(target):
             machine.doubt("it puts items into what is no dictionary")
+        calling.put(target, values)
         target.items = {} if target.items is None else target.items
         target = target.items
     if isinstance(target, dict):
+        if id(target) in machine.fields:
+            machine.doubt("it changes the fields of a type of NumPy's")
         kept = machine.keep(len(values))
         for key, value in zip(values[::2], values[1::2], strict=False):
             if kept and isinstance(key, str | int):

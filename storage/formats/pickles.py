@@ -143,7 +143,7 @@ def _within(file: File, found: Found, depth: int, *, sure: bool) -> None:
     members = file.members
     if head[:2] == b"PK" and not members and sure:
         raise Unclear("it begins as an archive, and is none that is read")
-    script = any(member.label.endswith("/constants.pkl") for member in members)
+    script = _is_script(file)
     for member in members:
         _member(member, found, depth, script=script)
     if _is_tar(head):
@@ -170,6 +170,12 @@ def _member(member: File, found: Found, depth: int, *, script: bool = False) -> 
     except Unreadable as error:
         found.note(member.label, str(error))
         found.pickle(Verdict.UNSCANNED)
+
+
+def _is_script(file: File) -> bool:
+    """Whether PyTorch takes an archive for TorchScript, which goes by the folder of its first member."""
+    names = [member.label.removeprefix(f"{file.label}!") for member in file.members]
+    return bool(names) and f"{names[0].partition('/')[0]}/constants.pkl" in names
 
 
 # ── Archives and arrays ───────────────────────────────────────────────────────────────────────────

@@ -35,12 +35,16 @@ class Global:
 
 @dataclass(slots=True, eq=False)
 class Made:
-    """What a call gives: who was called with what, the state that it got, and the items that were put into it."""
+    """What a call gives: who was called with what, the state that it got, and the items that were put into it.
+
+    `holds` says that more was put into it than data, or what may become more.
+    """
 
     maker: Any
     args: Any
     state: Any = None
     items: dict[Any, Any] | None = None
+    holds: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +71,10 @@ _WRAPPED: Final = frozenset({"subclass", "shape", "order", "dtype", "allow_mmap"
 _ALIGNED: Final = _WRAPPED | {"numpy_array_alignment_bytes"}
 _TYPE: Final = re.compile(r"([biufcmMSUVO])(\d{1,9})")
 _DESCRIBED: Final = re.compile(r"[<>|=]?([biufcmMSUVO])(\d{1,9}|(?<=O))(?:\[\d{0,9}\w{1,9}\])?")
-_HAS_OBJECTS: Final = 1
+_OBJECT_FLAGS: Final = 63
+_OTHER_FLAGS: Final = 0x98
+"""Of a type without objects: what its memory begins with, whether C knows how to read it, and that it is aligned."""
+_ALIGNMENTS: Final = frozenset({1, 2, 4, 8, 16, 32, 64})
 
 
 def wrapped_item_size(state: Any) -> int | None:
@@ -85,7 +92,8 @@ def wrapped_item_size(state: Any) -> int | None:
 def item_size(dtype: Any, depth: int = 0) -> int | None:
     """Bytes of an item of a pickled `numpy.dtype`; 0 where its items are objects.
 
-    None where it is not written as NumPy writes it: its parts can contradict each other.
+    None where it is not written as NumPy writes it, which believes what it says of itself: that numbers are addresses
+    of objects, or that objects have to be made texts of. Objects in fields are None too, as fields may overlap.
     """
     if not (isinstance(dtype, Made) and dtype.maker == DTYPE and isinstance(dtype.args, tuple) and dtype.args):
         return None
@@ -93,23 +101,24 @@ def item_size(dtype: Any, depth: int = 0) -> int | None:
     if match is None or not all(isinstance(each, int) for each in dtype.args[1:]) or depth > _MAX_NESTED:
         return None
     size = int(match[2]) * (4 if match[1] == "U" else 1)
-    objects = _HAS_OBJECTS if match[1] == "O" else 0
+    objects = match[1] == "O"
     if dtype.state is None:
         return 0 if objects else size or None
     if not (isinstance(dtype.state, tuple) and len(dtype.state) in (8, 9)):
         return None
-    _, _, subarray, names, fields, said, _, flags, *_ = dtype.state
+    version, order, subarray, names, fields, said, alignment, flags, *_ = dtype.state
     if fields is not None and match[1] == "V":
         inner = [_field_size(each, size, depth) for each in fields.values()] if isinstance(fields, dict) else [None]
-        if None in inner or not isinstance(names, tuple) or set(names) != set(fields):
+        if None in inner or 0 in inner or not isinstance(names, tuple) or set(names) != set(fields):
             return None
-        objects = _HAS_OBJECTS if 0 in inner else 0
     elif fields is not None or names is not None:
         return None
     fixed = match[1] not in "SUV"
-    if subarray is not None or said != (-1 if fixed else size) or not isinstance(flags, int):
+    if version not in (3, 4) or order not in ("<", ">", "|", "=") or subarray is not None:
         return None
-    if flags & _HAS_OBJECTS != objects:
+    if said != (-1 if fixed else size) or not (alignment == -1 if fixed else alignment in _ALIGNMENTS):
+        return None
+    if not isinstance(flags, int) or (flags != _OBJECT_FLAGS if objects else flags & ~_OTHER_FLAGS):
         return None
     return 0 if objects else size or None
 

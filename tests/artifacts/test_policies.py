@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.recorder import Recorder
-from graph.port import EntryFilter
+from graph.port import EntryFilter, Node
 from lineal.errors import PreconditionFailed, Unavailable
-from resolvers.artifacts import looking, uploads
-from resolvers.artifacts.common import verified_name
+from resolvers.artifacts import looking, signatures, uploads
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
 from resolvers.artifacts.uploads import begin_upload, missing
@@ -30,7 +30,7 @@ from storage.local import LocalStorage
 from storage.manifest import File, Manifest
 from storage.s3 import S3Storage
 from storage.s3_options import HOT
-from storage.signing import Trusted, key_signer, sign
+from storage.signing import Trusted, Verified, key_signer, sign
 from tests.artifacts.conftest import Registry, described
 from tests.storage.storing import BASE, blob_of, flipped, parts_of, some
 
@@ -158,6 +158,32 @@ async def test_a_signature_is_judged_again_by_whom_the_server_trusts_now(registr
     assert signed.props["signature"] == "UNTRUSTED"
     await judge_again(registry.graph, registry.storage, signed, Trusted(keys=(public,)), by="keeper")
     assert (await registry.node(artifact.id)).props["signature"] == "VALID"
+
+
+async def test_what_is_said_of_a_signature_is_of_the_one_that_is_kept_even_if_it_came_while_another_was_judged(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, public), (second, _) = key(), key()
+    _, artifact = await registry.push(FILES)
+
+    async def attach(private: bytes) -> Node:
+        async with registry.operation() as op:
+            bundle = sign(manifest_of(FILES), key_signer(private)).decode()
+            return await attach_signature(op, address=artifact.id, bundle=bundle)
+
+    signed = await attach(first)
+    judged, came = signatures._judged, list[Node]()
+
+    async def judge_meanwhile(*asked: Any) -> Verified:
+        verified = await judged(*asked)
+        if not came:
+            came.append(artifact)
+            await attach(second)
+        return verified
+
+    monkeypatch.setattr(signatures, "_judged", judge_meanwhile)
+    await judge_again(registry.graph, registry.storage, signed, Trusted(keys=(public,)), by="keeper")
+    assert (await registry.node(artifact.id)).props["signature"] == "UNTRUSTED"
 
 
 async def test_a_workspace_may_ask_for_signatures_before_names_lead_to_a_version(registry: Registry) -> None:
@@ -338,15 +364,46 @@ async def test_an_upload_whose_bytes_were_found_wrong_while_it_was_completed_loo
     assert (await registry.node(version.id)).props["state"] == "PENDING"
 
 
-async def test_what_says_that_a_large_blob_was_read_goes_before_the_blob(registry: Registry, small_parts: int) -> None:
-    data = some(2 * small_parts + 7)
-    _, artifact = await registry.push({"large": data})
+async def test_a_large_blob_that_was_read_need_not_be_read_again_for_others(
+    registry: Registry, small_parts: int
+) -> None:
+    files = {"large": some(2 * small_parts + 7)}
+    _, artifact = await registry.push(files)
     await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
-    mark = verified_name(blob_of(data).sha256)
-    assert await registry.storage.get("default", mark) is not None
-    await spoil(registry, data)
-    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
-    assert await registry.storage.get("default", mark) is None
+    _, again = await registry.push(files, "models:/other")
+    assert again.props["verification"] == "VERIFIED"
+
+
+async def test_what_came_in_the_place_of_a_large_blob_that_was_read_counts_as_not_read(
+    registry: Registry, small_parts: int
+) -> None:
+    files = {"large": some(2 * small_parts + 7)}
+    _, artifact = await registry.push(files)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+    await spoil(registry, files["large"])
+    _, again = await registry.push(files, "models:/other")
+    assert again.props["verification"] == "PENDING"
+    assert await verify_managed(registry.graph, registry.storage, again, by="keeper") == "FAILED"
+
+
+async def test_what_came_in_the_place_of_a_large_blob_while_it_was_read_counts_as_not_read(
+    registry: Registry, small_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"large": some(2 * small_parts + 7)}
+    _, artifact = await registry.push(files)
+    read = registry.storage.read
+
+    async def read_and_spoil(*asked: Any) -> AsyncIterator[bytes]:
+        chunks = [chunk async for chunk in read(*asked)]
+        await spoil(registry, files["large"])
+        for chunk in chunks:
+            yield chunk
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.storage, "read", read_and_spoil)
+        await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    _, again = await registry.push(files, "models:/other")
+    assert again.props["verification"] == "PENDING"
 
 
 async def test_other_bytes_under_the_digest_of_a_large_blob_that_was_right_once_are_not_taken_for_it(

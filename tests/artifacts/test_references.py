@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,11 @@ from resolvers.bytes import Bytes
 from resolvers.reading import all_links
 from resolvers.writing.datasets import register_dataset_version
 from resolvers.writing.workspaces import create_workspace
+from storage.connectors.backend import Entry
 from storage.connectors.config import read
 from storage.connectors.connector import Connectors
+from storage.connectors.local import LocalBackend
+from storage.connectors.places import Place
 from tests.artifacts.conftest import Registry
 
 HARM = b"cos\nsystem\n(S'true'\ntR."
@@ -160,6 +166,56 @@ async def test_pickles_beside_data_are_scanned(registry: Registry, lake: Path) -
     (lake / "sales" / "zz.pkl").write_bytes(HARM)
     artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
     assert (artifact.props["pickles"], artifact.props["formats"]) == ("DANGEROUS", ["pickle", "csv"])
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "state"),
+    [
+        ("harm.pkl", "ALLOW", "VERIFIED"),
+        ("harm.pkl", "REFUSE_DANGEROUS", "FAILED"),
+        ("harm.pkl", "REFUSE_UNSAFE", "FAILED"),
+        ("data.pkl", "REFUSE_UNSAFE", "VERIFIED"),
+        ("unscanned#1.pkl", "REFUSE_DANGEROUS", "VERIFIED"),
+        ("unscanned#1.pkl", "REFUSE_UNSAFE", "FAILED"),
+    ],
+)
+async def test_the_policy_on_pickles_holds_for_what_stays_where_it_is(
+    registry: Registry, lake: Path, name: str, policy: str, state: str
+) -> None:
+    await registry.set_workspace(picklePolicy=policy)
+    (lake / "sales" / name).write_bytes(HARM if name == "harm.pkl" else pickle.dumps([1.5]))
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert artifact.props["verification"] == state
+    assert ("does not let in" in artifact.props.get("problem", "")) == (state == "FAILED")
+
+
+async def test_a_place_that_the_policy_refused_is_let_in_when_its_pickles_are_gone(
+    registry: Registry, lake: Path
+) -> None:
+    await registry.set_workspace(picklePolicy="REFUSE_DANGEROUS")
+    (lake / "sales" / "zz.pkl").write_bytes(HARM)
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert (artifact.props["verification"], artifact.props["pickles"]) == ("FAILED", "DANGEROUS")
+    assert "posix.system" in artifact.props["problem"] or "os.system" in artifact.props["problem"]
+    assert (await looked(registry, artifact)).props["verification"] == "FAILED"
+    (lake / "sales" / "zz.pkl").unlink()
+    again = await looked(registry, artifact)
+    assert (again.props["verification"], again.props["pickles"]) == ("VERIFIED", "NONE")
+
+
+async def test_sizes_that_come_to_more_than_can_be_kept_fail_a_place(
+    registry: Registry, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = LocalBackend.pages
+
+    def huge(backend: LocalBackend, place: Place) -> Iterator[list[Entry]]:
+        return ([replace(entry, size=2**62) for entry in page] for page in pages(backend, place))
+
+    monkeypatch.setattr(LocalBackend, "pages", huge)
+    monkeypatch.setattr(LocalBackend, "read", lambda _backend, _place, _start, size: bytes(size))
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert artifact.props["verification"] == "FAILED"
+    assert artifact.props["problem"].startswith("sizeBytes:")
 
 
 async def test_pickles_are_found_among_many_files_and_what_is_left_is_unscanned(

@@ -126,11 +126,14 @@ class Shop:
 
     async def events(self, address: str = "deployments:/search") -> list[tuple[str, int]]:
         """What happened, in order: phases and revisions."""
+        return [(node.props["phase"], node.props["revisionNumber"]) for node in await self.happened(address)]
+
+    async def happened(self, address: str = "deployments:/search") -> list[Node]:
+        """Its events, in order."""
         node = await self.node(address)
         async with self.registry.graph.snapshot() as snapshot:
             links = (await all_links(snapshot, [node.id], Hop("EVENT_OF", "IN", "DeploymentEvent"))).get(node.id, [])
-        nodes = sorted((link.node for link in links), key=lambda node: (node.created_at, node.id))
-        return [(node.props["phase"], node.props["revisionNumber"]) for node in nodes]
+        return sorted((link.node for link in links), key=lambda node: (node.created_at, node.id))
 
     async def affected(self, version: Node, as_of: int | None = None) -> list[str]:
         """The deployments downstream of a version, now or at an earlier time."""

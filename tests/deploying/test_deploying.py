@@ -5,23 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from graph.port import Hop
+from graph.port import Hop, Node, Update
 from lineal.errors import Conflict, InvalidArgument, LimitExceeded, LinealError, NotFound, PreconditionFailed
+from resolvers.deploying import pacing, reconciling
 from resolvers.deploying.deploying import canary, deploy, promote, roll_back, stop_deployment
+from resolvers.deploying.sources import ArtifactSource
 from resolvers.deploying.targets import Targets
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.deployments import delete_deployment, update_deployment
 from resolvers.writing.lifecycle import set_owners
+from serving.port import File
+from serving.targets import read
+from tests import building
 from tests.deploying.conftest import Shop
 from tests.serving.rigs import SECRET
 from tests.storage.storing import sha256
 
 SEARCH = "deployments:/search"
+WHERE: dict[str, Any] = {"name": "search", "target": "farm"}
 
 
 async def test_a_version_that_is_deployed_answers_and_lineage_knows(shop: Shop) -> None:
@@ -130,6 +139,57 @@ async def test_one_whose_files_cannot_be_had_holds_no_other_up(shop: Shop) -> No
         await shop.comes_to("READY", 1)
 
 
+async def test_files_that_are_long_on_their_way_hold_no_other_up(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    large, small = await shop.version("1"), await shop.version("2", "models:/other")
+    arrive, read = asyncio.Event(), ArtifactSource.read
+
+    async def slowly(source: ArtifactSource, file: File) -> AsyncIterator[bytes]:
+        if file.sha256 == sha256(b"1"):
+            await arrive.wait()
+        async for chunk in read(source, file):
+            yield chunk
+
+    monkeypatch.setattr(ArtifactSource, "read", slowly)
+    await shop.deploy(large, name="large")
+    async with shop.looking_after():
+        await shop.comes_to("ROLLING_OUT", address="deployments:/large")
+        await shop.deploy(small)
+        await shop.comes_to("READY", 1)
+        await shop.awaited(lambda: says(shop, "deployments:/large", "its files are on their way"))
+        arrive.set()
+        await shop.comes_to("READY", 1, "deployments:/large")
+    assert await shop.predict((await shop.node("deployments:/large")).props["platformName"]) == 1
+
+
+async def says(shop: Shop, address: str, text: str) -> bool:
+    return text in str((await shop.node(address)).props.get("message"))
+
+
+async def test_files_that_do_not_come_in_time_fail_a_rollout_and_are_given_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    given_up, read = asyncio.Event(), ArtifactSource.read
+
+    async def never(source: ArtifactSource, file: File) -> AsyncIterator[bytes]:
+        if file.sha256 == sha256(b"2"):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.set()
+        async for chunk in read(source, file):
+            yield chunk
+
+    monkeypatch.setattr(ArtifactSource, "read", never)
+    async with shop.looking_after():
+        await shop.deploy(one, progress_seconds=2)
+        await shop.comes_to("READY", 1)
+        await shop.deploy(two)
+        await shop.comes_to("READY", 3)
+        await asyncio.wait_for(given_up.wait(), 30)
+    assert "its files are on their way" in (await shop.node(f"{SEARCH}/2")).props["message"]
+
+
 async def test_a_rollout_that_fails_goes_back_by_itself(shop: Shop) -> None:
     good, bad = await shop.version("1"), await shop.version("cannot be loaded")
     async with shop.looking_after():
@@ -223,11 +283,13 @@ async def test_a_change_behind_lineals_back_is_only_told_where_that_is_wanted(sh
 
 
 async def meddled(shop: Shop, name: str) -> bool:
-    import httpx
+    return await posted(shop, f"/meddle/{name}", b"")
 
+
+async def posted(shop: Shop, path: str, content: bytes) -> bool:
     async with httpx.AsyncClient() as client:
-        answer = await client.post(f"{shop.platform.url}/meddle/{name}", content=b"", timeout=30)
-    return answer.is_success
+        answer = await client.post(f"{shop.platform.url}{path}", content=content, timeout=30)
+    return bool(answer.is_success)
 
 
 async def drifted(shop: Shop) -> bool:
@@ -304,6 +366,96 @@ async def test_deployments_of_one_name_in_two_workspaces_do_not_meet(shop: Shop)
     assert (await shop.predict(), await shop.predict(other.props["platformName"])) == (1, 2)
 
 
+async def test_what_comes_and_goes_fills_no_history(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.deploy(await shop.version("1"))
+    async with shop.looking_after():
+        await shop.comes_to("READY", 1)
+    reconciler, adapter = shop.reconciler(), shop.targets.adapter("farm")
+    lease = await shop.registry.graph.claim("target farm", "one", 600)
+    assert lease is not None
+
+    async def look(key: str) -> None:
+        monkeypatch.setenv("FARM_SECRET", key)
+        await reconciler._round("farm", adapter, reconciling._Held(lease, float("inf")), full=True)
+
+    before = len(await shop.events())
+    for _ in range(20):
+        await look("a key that it does not know")
+        await look(SECRET)
+    assert len(await shop.events()) == before + pacing.MOST
+    monkeypatch.setattr(pacing, "WINDOW_SECONDS", -1.0)
+    await look("a key that it does not know")
+    assert (await shop.events())[-1] == ("UNREACHABLE", 1)
+    last = (await shop.happened())[-1]
+    assert last.props["leftOut"] >= 14
+
+
+async def test_what_its_platform_says_of_itself_is_no_event_and_is_not_written_at_every_look(shop: Shop) -> None:
+    name = (await shop.deploy(await shop.version("1"))).props["platformName"]
+    async with shop.looking_after():
+        await shop.comes_to("READY", 1)
+        await shop.awaited(lambda: posted(shop, f"/say/{name}", b"warm"))
+        message = await shop.awaited(lambda: said(shop))
+        await asyncio.sleep(1)
+        assert await said(shop) == message
+    assert (await shop.events())[-1] == ("READY", 1)
+    assert len(await shop.events()) == 3
+
+
+async def said(shop: Shop) -> str | None:
+    return (await shop.node()).props.get("message")
+
+
+async def test_a_target_says_whether_it_answers_and_where_it_is(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.deploy(await shop.version("1"))
+    target = (await shop.node("targets:/farm")).id
+    await building.update(shop.registry.graph, Update(target, {"uri": "http://where.it.was"}))
+
+    async def is_now(reachable: bool) -> Node | None:
+        node = await shop.node("targets:/farm")
+        return node if node.props.get("reachable") is reachable else None
+
+    async with shop.looking_after():
+        node = await shop.awaited(lambda: is_now(True))
+        assert (node.props["uri"], node.props.get("message")) == (f"{shop.platform.url}/deployments", None)
+        monkeypatch.setenv("FARM_SECRET", "a key that it does not know")
+        node = await shop.awaited(lambda: is_now(False))
+        assert "401" in node.props["message"]
+
+
+async def test_what_is_on_a_target_that_is_gone_can_be_stopped_and_deleted_and_says_that_nobody_told_it(
+    shop: Shop,
+) -> None:
+    version = await shop.version("1")
+    async with shop.looking_after():
+        await shop.deploy(version)
+        await shop.comes_to("READY", 1)
+    async with Targets() as none, shop.operation(targets=none) as op:
+        node = await stop_deployment.once(op, None, address=SEARCH, reason="the farm is sold")
+    assert node is not None
+    assert (node.props["phase"], node.props["desiredRevision"]) == ("STOPPED", 2)
+    assert "'farm' is not configured" in node.props["message"]
+    assert await shop.serves() == {}
+    stop = await shop.node(f"{SEARCH}/2")
+    assert (stop.props["cause"], stop.props["state"], stop.props["reason"]) == ("STOP", "FAILED", "the farm is sold")
+    assert (await shop.events())[-1] == ("STOPPED", 2)
+    assert await shop.predict() == 1, "nobody told it"
+    async with shop.looking_after():
+        await shop.awaited(lambda: is_silent(shop))
+        await shop.comes_to("STOPPED", 2)
+        await shop.awaited(lambda: is_verified(shop, 2))
+    async with shop.operation() as op:
+        await delete_deployment(op, address=SEARCH)
+
+
+async def is_silent(shop: Shop) -> bool:
+    return (await shop.predict()) is None
+
+
+async def is_verified(shop: Shop, revision: int) -> bool:
+    return bool((await shop.node(f"{SEARCH}/{revision}")).props["state"] == "VERIFIED")
+
+
 # ── What is refused ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -317,10 +469,9 @@ async def refused(shop: Shop, use_case: Any, error: type[LinealError], field: st
 async def test_what_cannot_be_served_is_refused_and_nothing_is_left_of_it(shop: Shop) -> None:
     one, two = await shop.version("1"), await shop.version("2")
     other, waiting = await shop.version("3", "models:/other"), await shop.registry.version()
-    where = {"name": "search", "target": "farm"}
 
     def serves(*items: Any) -> Any:
-        return {"serves": [{"version": version.id, "weight": weight} for version, weight in items], **where}
+        return {"serves": [{"version": version.id, "weight": weight} for version, weight in items], **WHERE}
 
     cases: list[tuple[type[LinealError], str, Any]] = [
         (InvalidArgument, "serves", serves()),
@@ -334,11 +485,34 @@ async def test_what_cannot_be_served_is_refused_and_nothing_is_left_of_it(shop: 
         (InvalidArgument, "target", {**serves((one, 1)), "target": None}),
         (InvalidArgument, "driftPolicy", {**serves((one, 1)), "drift_policy": "SOMETIMES"}),
         (LimitExceeded, "reason", {**serves((one, 1)), "reason": "x" * 2001}),
-        (NotFound, "serves[0].version", {"serves": [{"version": "models:/unknown/1"}], **where}),
+        (NotFound, "serves[0].version", {"serves": [{"version": "models:/unknown/1"}], **WHERE}),
     ]
     for error, field, given in cases:
         await refused(shop, deploy, error, field, **given)
     assert await shop.registry.gone(SEARCH)
+
+
+async def test_shares_that_a_platform_cannot_have_are_refused_where_they_were_given(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    table = {"platform": "torchserve", "url": shop.platform.url, "files": {"mode": "folder", "path": str(tmp_path)}}
+    async with Targets(read({"targets": {"farm": {**table, "workspaces": "*"}}})) as targets:
+        monkeypatch.setattr(shop, "targets", targets)
+        halves = [
+            {"version": one.id, "weight": 0.0},
+            {"version": two.id, "weight": 0.3},
+            {"version": "x", "weight": 0.7},
+        ]
+        halves[2]["version"] = (await shop.version("3")).id
+        told = await refused(shop, deploy, PreconditionFailed, "serves[1].weight", **WHERE, serves=halves)
+        assert "serves[1].weight: must not be 0.3; TorchServe does not split requests" in told.message
+        await shop.deploy(one)
+        told = await refused(shop, canary, PreconditionFailed, "weight", address=SEARCH, version=two.id, weight=0.2)
+        assert told.message.startswith("weight: must not be 0.")
+        await refused(
+            shop, canary, PreconditionFailed, "version", address=SEARCH, version=(await shop.registry.version()).id
+        )
 
 
 async def test_a_deployment_stays_where_it_is_and_what_is_only_recorded_is_left_alone(shop: Shop) -> None:

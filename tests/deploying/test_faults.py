@@ -20,8 +20,10 @@ from auth.keyring import Keyring
 from auth.local import LocalIssuer
 from graph.neo4j.store import Neo4jGraph
 from graph.port import Graph, Hop, Node
+from lineal.errors import InvalidArgument, PreconditionFailed
 from lineal.pushing import Push
 from lineal.remote import Remote
+from resolvers.deploying.plans import plans_of
 from resolvers.reading import all_links
 from storage.folder import scan
 from tests.conftest import Pristine, count
@@ -33,11 +35,20 @@ from tests.serving.rigs import SECRET
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 PATIENCE: Final = 240.0
-NAMES: Final = ("search", "ranker", "mailer", "pricer")
+STEPS: Final = {
+    "search": ("deploy", "canary", "promote", "rollBack", "deploy"),
+    "ranker": ("deploy", "settings", "deploy", "rollBack", "stopDeployment"),
+    "mailer": ("deploy", "stopDeployment", "deploy", "canary", "settings"),
+    "pricer": ("deploy", "canary", "rollBack", "stopDeployment", "rollBack"),
+}
+"""What each deployment is told, one after the other: twenty rollouts."""
+NAMES: Final = tuple(STEPS)
 CREATE: Final = """mutation Create($input: CreateModelVersionInput!) {
   createModelVersion(input: $input) { version { id } }
 }"""
-DEPLOY: Final = "mutation Deploy($input: DeployInput!) { deploy(input: $input) { deployment { desiredRevision } } }"
+TELL: Final = """mutation Tell($input: {type}Input!) {{
+  told: {field}(input: $input) {{ deployment {{ desiredRevision }} }}
+}}"""
 STATE: Final = "query State($of: ID!) { deployment(address: $of) { phase platformName desiredRevision } }"
 
 
@@ -79,7 +90,8 @@ class Hall:
             assert victim._process is not None
             victim._process.send_signal(signal.SIGSTOP)
             self.stops += 1
-            time.sleep(random.choice([0.5, 3, 14]))
+            # The longest outlasts a lease.
+            time.sleep(random.choice([0.5, 3, 14][: count(2, 3)]))
             victim._process.send_signal(signal.SIGCONT)
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
@@ -90,10 +102,19 @@ class Hall:
                 remote._client.timeout = httpx.Timeout(10)
                 try:
                     return remote._ask(query, variables)
+                except (InvalidArgument, PreconditionFailed):
+                    raise
                 except Exception:
                     if time.monotonic() > end:
                         raise
             time.sleep(0.2)
+
+    def tell(self, field: str, input: dict[str, Any], turn: int) -> None:
+        """Tell a deployment something, once, however often it has to be said."""
+        self.ask(
+            TELL.format(field=field, type=field[0].upper() + field[1:]),
+            input={**input, "idempotencyKey": f"turn-{turn}"},
+        )
 
 
 @pytest.fixture
@@ -151,22 +172,27 @@ def awaited(condition: Callable[[], bool], why: Callable[[], object]) -> None:
 
 
 async def test_whatever_is_killed_or_stopped_what_is_told_comes_true(hall: Hall, graph: Graph, tmp_path: Path) -> None:
-    rollouts, harms = count(4, 20), count(4, 50)
+    rollouts, harms = count(8, 20), count(4, 50)
     versions = {number: pushed(hall, tmp_path, number) for number in range(1, 4)}
-    wanted = await asyncio.to_thread(troubled, hall, versions, rollouts, harms)
-    states = await asyncio.to_thread(settled, hall, wanted)
-    for name, number in wanted.items():
+    last = await asyncio.to_thread(troubled, hall, versions, rollouts, harms)
+    states = await asyncio.to_thread(settled, hall, *NAMES)
+    wanted = await told_last(graph)
+    for name, state in states.items():
         platform = hall.platforms[NAMES.index(name) % 2]
         async with httpx.AsyncClient() as client:
-            answer = await client.get(f"{platform.url}/predict/{states[name]['platformName']}", timeout=30)
-        assert answer.json()["answer"] == number, name
-    await assert_history(graph, wanted, versions)
+            for number in versions:
+                answer = await client.get(f"{platform.url}/predict/{state['platformName']}/{number}", timeout=30)
+                assert answer.json()["answer"] == (number if number in wanted[name] else None), name
+        if last[name] != "rollBack":
+            # What is restored may be what is served still; all else is new to the platform.
+            assert (state["platformName"], state["desiredRevision"]) in platform.told()
+    await assert_history(graph, wanted)
     for platform in hall.platforms:
         assert overtaken(platform.told()) <= hall.stops, "who lost a lease made more than the one call it was making"
 
 
-def troubled(hall: Hall, versions: dict[int, str], rollouts: int, harms: int) -> dict[str, int]:
-    """Deploy at random while harm is done; the versions that each name was told last."""
+def troubled(hall: Hall, versions: dict[int, str], rollouts: int, harms: int) -> dict[str, str]:
+    """Tell deployments this and that while harm is done; what each was told last."""
     over = threading.Event()
 
     def harm() -> None:
@@ -180,49 +206,74 @@ def troubled(hall: Hall, versions: dict[int, str], rollouts: int, harms: int) ->
 
     thread = threading.Thread(target=harm)
     thread.start()
-    wanted: dict[str, int] = {}
+    last: dict[str, str] = {}
     for turn in range(rollouts):
-        name, number = NAMES[turn % len(NAMES)], random.choice(list(versions))
-        target = f"farm-{NAMES.index(name) % 2}"
-        told = {"name": name, "target": target, "serves": [{"version": versions[number]}]}
-        hall.ask(DEPLOY, input={**told, "idempotencyKey": f"turn-{turn}"})
-        wanted[name] = number
+        name = NAMES[turn % len(NAMES)]
+        last[name] = STEPS[name][turn // len(NAMES)]
+        if turn // len(NAMES) == 1 or last[name] == "rollBack":
+            # There must be something good to go back to.
+            settled(hall, name)
+        tell(hall, name, last[name], turn, versions)
         time.sleep(random.uniform(0, 2))
     thread.join()
     over.set()
     assert hall.problems == []
-    return wanted
+    return last
 
 
-def settled(hall: Hall, wanted: dict[str, int]) -> dict[str, dict[str, Any]]:
-    """What becomes of each deployment when no harm is done any more."""
+def tell(hall: Hall, name: str, step: str, turn: int, versions: dict[int, str]) -> None:
+    """Tell a deployment one thing; a canary is never the version that is served."""
+    number = 1 + turn // len(NAMES) % 3
+    if step in {"deploy", "settings"}:
+        told: dict[str, Any] = {"name": name, "target": f"farm-{NAMES.index(name) % 2}", "settings": {"turn": turn}}
+        number = 1 if step == "settings" else number
+        hall.tell("deploy", {**told, "serves": [{"version": versions[number]}]}, turn)
+    else:
+        beside = {"version": versions[number]} if step == "canary" else {}
+        hall.tell(step, {"deployment": f"deployments:/{name}", **beside}, turn)
+
+
+def state_of(hall: Hall, name: str) -> dict[str, Any]:
+    """How a deployment stands."""
+    return dict(hall.ask(STATE, of=f"deployments:/{name}")["deployment"])
+
+
+def settled(hall: Hall, *names: str) -> dict[str, dict[str, Any]]:
+    """How these deployments stand once each is as it was told to be."""
     states: dict[str, dict[str, Any]] = {}
 
-    def ready() -> bool:
-        for name in wanted:
-            states[name] = hall.ask(STATE, of=f"deployments:/{name}")["deployment"]
-        return all(state["phase"] == "READY" for state in states.values())
+    def done() -> bool:
+        states.update({name: state_of(hall, name) for name in names})
+        return all(state["phase"] in {"READY", "STOPPED"} for state in states.values())
 
-    awaited(ready, lambda: states)
+    awaited(done, lambda: states)
     return states
 
 
-async def assert_history(graph: Graph, wanted: dict[str, int], versions: dict[int, str]) -> None:
-    """Every revision came to an end, every one that was verified was READY in an event, and epochs never go back."""
+async def told_last(graph: Graph) -> dict[str, set[int]]:
+    """The numbers of the versions that each deployment was told last."""
+    async with graph.snapshot() as snapshot:
+        plans = await plans_of(snapshot, (await snapshot.find("Deployment")).items)
+    assert all(plan.number == plan.deployment.props["desiredRevision"] for plan in plans)
+    return {plan.deployment.name: {version.props["number"] for version, _ in plan.versions} for plan in plans}
+
+
+async def assert_history(graph: Graph, wanted: dict[str, set[int]]) -> None:
+    """What is served is what was told, every revision came to an end that is an event, and epochs never go back."""
     async with graph.snapshot() as snapshot:
         deployments = {node.name: node for node in (await snapshot.find("Deployment")).items}
         ids = [node.id for node in deployments.values()]
         events = await all_links(snapshot, ids, Hop("EVENT_OF", "IN", "DeploymentEvent"))
         revisions = await all_links(snapshot, ids, Hop("REVISION_OF", "IN", "DeploymentRevision"))
         serving = await all_links(snapshot, ids, Hop("SERVES", "OUT", "ModelVersion"))
-    for name, number in wanted.items():
+    for name, numbers in wanted.items():
         id = deployments[name].id
-        assert [link.node.id for link in serving[id]] == [versions[number]]
+        assert {link.node.props["number"] for link in serving.get(id, [])} == numbers
         happened = sorted((link.node for link in events[id]), key=lambda node: (node.created_at, node.id))
         told = {link.node.props["number"]: link.node.props["state"] for link in revisions[id]}
         assert set(told.values()) <= {"VERIFIED", "REPLACED", "FAILED"}
-        ready = {node.props["revisionNumber"] for node in happened if node.props["phase"] == "READY"}
-        assert {revision for revision, state in told.items() if state == "VERIFIED"} <= ready
+        done = {node.props["revisionNumber"] for node in happened if node.props["phase"] in {"READY", "STOPPED"}}
+        assert {revision for revision, state in told.items() if state == "VERIFIED"} <= done
         assert {node.props["revisionNumber"] for node in happened if node.props["phase"] == "PENDING"} == set(told)
         epochs = [node.props["epoch"] for node in happened if "epoch" in node.props]
         assert epochs == sorted(epochs), _shown(happened)

@@ -10,11 +10,12 @@ import pytest
 from auth.caller import LOCAL, Caller
 from graph.address import parse
 from graph.port import EdgeMatch, NewEdge, NewNode, Node, Update
-from lineal.errors import AlreadyExists, Forbidden, InvalidArgument, LinealError, PreconditionFailed
+from lineal.errors import AlreadyExists, Forbidden, InvalidArgument, LimitExceeded, LinealError, PreconditionFailed
 from resolvers.activity import notifications
-from resolvers.lifecycle import approving
+from resolvers.lifecycle import approving, parties
 from resolvers.lifecycle.approving import approve, reject, request_approval, withdraw_approval
 from resolvers.lifecycle.declaring import delete_gate, update_gate
+from resolvers.lifecycle.expiring import expire
 from resolvers.operation import Operation
 from resolvers.writing.importing import record_lineage
 from resolvers.writing.lifecycle import set_alias, set_owners, set_stage
@@ -174,6 +175,16 @@ async def test_a_request_past_its_time_is_neither_decided_nor_used(desk: Desk) -
     assert (await desk.state(request), await desk.state(again)) == ("APPROVED", "USED")
 
 
+async def test_what_is_past_its_time_leaves_the_open_ones_by_itself(desk: Desk) -> None:
+    version, other = await desk.version(), await desk.version()
+    old, live = await desk.ask(version), await desk.ask(other)
+    await building.update(desk.house.graph, Update(old.id, {"expiresAt": building.LONG_AGO}))
+    assert await expire(desk.house.graph, by="approvals") == 1
+    assert (await desk.state(old), await desk.state(live)) == ("EXPIRED", "OPEN")
+    assert await expire(desk.house.graph, by="approvals") == 0
+    assert [change.by for change in await desk.house.audited("expireApprovals")] == ["approvals"]
+
+
 async def test_a_request_says_until_when_within_limits(desk: Desk) -> None:
     version = await desk.version()
     for when in (building.LONG_AGO, version.created_at + 400 * approving.DAY):
@@ -284,6 +295,19 @@ async def test_whoever_stands_behind_a_service_account_does_not_approve_what_it_
     await desk.house.do(KEEPER, set_acts_for, address=House.of(BOT), people=[])
     assert "four eyes" in await desk.refused(request, BOB)
     await desk.approve(request, DAN)
+
+
+async def test_whoever_stands_behind_it_is_found_however_far_behind(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bots = [await registered(desk.house, f"bot-{n}", "SERVICE", "CONTRIBUTOR") for n in range(14)]
+    for bot, behind in zip(bots, [*bots[1:], BOB], strict=True):
+        await desk.house.do(KEEPER, set_acts_for, address=House.of(bot), people=[House.of(behind)])
+    request = await desk.ask(await desk.version(ANN), bots[0])
+    assert "four eyes" in await desk.refused(request, BOB)
+    monkeypatch.setattr(parties, "MAX_PEOPLE", 5)
+    with pytest.raises(LimitExceeded, match="more than 5 people stand behind"):
+        await desk.approve(request, DAN)
 
 
 async def test_giving_it_to_other_owners_changes_nothing(desk: Desk) -> None:

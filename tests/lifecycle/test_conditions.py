@@ -184,6 +184,7 @@ ROWS = [
         {"auc": 0.5, "limit of auc": 0.9},
     ),
     Row("what must be less", threshold("loss <= 0.1", dataset=NQ), lambda w: w.evaluate(1, loss=0.05), True, "<= 0.1"),
+    Row("an endless number", threshold("auc >= 0", dataset=NQ), lambda w: w.evaluate(1, auc=math.inf), False, "inf"),
     Row("no number at all", threshold("auc >= 0", dataset=NQ), lambda w: w.evaluate(1, auc=math.nan), False, "nan"),
     Row("no such figure", threshold("f1 >= 0", dataset=NQ), lambda w: w.evaluate(1, auc=1.0), False, "compare: f1"),
     Row("no evaluation of it", threshold("auc >= 0", dataset=NQ), nothing, False, "no figures to compare"),
@@ -209,7 +210,14 @@ ROWS = [
         "a champion on other data", threshold(RELATIVE, dataset=NQ), lambda w: against(w, 1, 0, "v2"), False, "no figu"
     ),
     Row("no champion yet", threshold(RELATIVE, dataset=NQ), lambda w: w.evaluate(1, auc=1.0), False, "yet: champion"),
-    Row("none, and the first may", threshold(RELATIVE, dataset=NQ, first=True), nothing, True, "yet: champion"),
+    Row(
+        "none, and the first may",
+        threshold(RELATIVE, dataset=NQ, first=True),
+        lambda w: w.evaluate(1, auc=0.1),
+        True,
+        "yet: champion",
+        {"auc": 0.1},
+    ),
     Row(
         "a slice",
         threshold("auc >= 0.85", dataset=NQ, slice={"country": "DE"}),
@@ -236,6 +244,21 @@ ROWS = [
         "no figures to compare: auc{country=FR}",
     ),
     Row("what was measured last", threshold("auc >= champion.auc", dataset=NQ), lately, False, "no figures"),
+    Row("none, and the first without figures", threshold(RELATIVE, first=True), nothing, False, "no figures"),
+    Row(
+        "none, and the first with no number",
+        threshold(RELATIVE, dataset=NQ, first=True),
+        lambda w: w.evaluate(1, auc=math.nan),
+        False,
+        "no figures",
+    ),
+    Row(
+        "none, and the first with an endless one",
+        threshold(RELATIVE, dataset=NQ, first=True),
+        lambda w: w.evaluate(1, auc=math.inf),
+        False,
+        "no figures",
+    ),
     Row("a champion no more", threshold(RELATIVE, dataset=NQ, first=True), former, False, "any more: champion"),
     Row(
         "a stage before an alias of its name",

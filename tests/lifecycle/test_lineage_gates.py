@@ -56,6 +56,37 @@ async def test_forbidden_data_sixteen_hops_away_is_found_until_the_mark_is_lifte
     assert await house.stage(chain[0]) == "Production"
 
 
+async def test_what_a_run_read_that_started_the_run_that_made_it_counts(house: House, world: World) -> None:
+    await house.gate(CLEAN)
+    runs = await building.create(world.graph, *(NewNode("Run", name, PLACE) for name in ("sweep", "inner", "trial")))
+    sweep, inner, trial = (run.id for run in runs)
+    await building.link(
+        world.graph,
+        NewEdge("PRODUCED_BY", world.version(1).id, trial),
+        NewEdge("PART_OF", trial, inner),
+        NewEdge("PART_OF", inner, sweep),
+        NewEdge("READ", sweep, world.data[0].id, "train"),
+    )
+    assert (await house.check(ANN, world.version(1))).met
+    await world.mark(world.data[0], "FORBIDDEN")
+    assert not (await house.check(ANN, world.version(1))).met
+
+
+async def test_what_a_data_set_came_from_counts_where_only_a_field_of_it_is_known(house: House, world: World) -> None:
+    await house.gate(CLEAN)
+    table, (first, second) = await building.dataset(house.graph, "table", "v1", "v2", workspace=PLACE)
+    (field,) = await building.create(house.graph, NewNode("Field", "age", PLACE, table.id))
+    await building.link(
+        world.graph,
+        NewEdge("USES", world.version(1).id, field.id),
+        NewEdge("DERIVED_FROM", first.id, world.data[0].id, "copy"),
+    )
+    await world.mark(world.data[0], "CONTAMINATED")
+    assert not (await house.check(ANN, world.version(1))).met
+    await world.link("TRAINED_ON", world.version(1), second, "train")
+    assert (await house.check(ANN, world.version(1))).met, "it is known which version"
+
+
 async def test_what_could_not_be_looked_through_whole_is_not_met(
     house: House, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

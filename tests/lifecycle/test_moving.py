@@ -97,6 +97,16 @@ LOOSE = {
 }
 
 
+async def test_nothing_that_is_retired_comes_to_a_live_stage_by_no_override_either(house: House, world: World) -> None:
+    await house.do(ROOT, declare_stage_scheme, **LOOSE)
+    await house.do(ROOT, update_model, address=world.model.id, properties={"stageScheme": "loose"})
+    version = world.version(1).id
+    await house.do(BOB, retire, version=version, reason="old")
+    error = await refused(house, OVERRIDER, set_stage, version=version, stage="live", override="it is needed")
+    assert "is retired; nothing may serve it" in error.message
+    await house.do(OVERRIDER, set_stage, version=version, stage="dev", override="to look at it")
+
+
 async def test_a_model_follows_its_own_scheme_before_its_workspaces(house: House, world: World) -> None:
     await house.do(ROOT, declare_stage_scheme, **LOOSE)
     version = world.version(1)

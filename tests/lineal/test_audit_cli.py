@@ -58,6 +58,13 @@ def test_an_edited_entry_is_named_and_the_command_fails(audited: Audited) -> Non
     assert {(found["kind"], found["number"]) for found in told["findings"]} == {("edited", 2)}
 
 
+def test_an_entry_whose_time_is_none_any_more_does_not_end_the_summary(audited: Audited) -> None:
+    audited.tamper("UPDATE change SET at = 9223372036854775807 WHERE seq = 4")
+    ended = audit("verify")
+    assert ended.exit_code == 1
+    assert ended.output.splitlines()[-1].startswith("verified: entries 5")
+
+
 def test_checkpoints_elsewhere_that_cannot_be_reached_fail_the_command(audited: Audited) -> None:
     audited.file.path.rename(audited.folder / "unmounted")
     ended = audit("verify")

@@ -74,6 +74,9 @@ def test_from_a_push_to_a_rollback(desk: Desk, platform: PlatformServer) -> None
     ready = desk.told("deploy", one, "farm", "--environment", "staging", "--reason", "the first")
     assert (ready["address"], ready["phase"], ready["verifiedRevision"]) == ("deployments:/ranker", "READY", 1)
     assert answers(desk, platform, "ranker") == 1
+    for elsewhere, field in (["barn"], "target"), (["farm", "--environment", "moon"], "environment"):
+        code, said = desk.refused("deploy", two, *elsewhere, "--canary", "--weight", "0.5")
+        assert (code, said.partition(": deployments:/")[0]) == (2, field)
     desk.told("deploy", two, "farm", "--canary", "--weight", "0.5")
     (row,) = desk.told("status", "ranker")["deployments"]
     assert {edge["node"]["address"]: edge["weight"] for edge in row["serves"]["edges"]} == {one: 0.5, two: 0.5}

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +19,9 @@ import pytest
 
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
+from lineal.errors import Forbidden, LimitExceeded, LinealError
 from lineal.remote import Remote
+from lineal.validating import Orders, Worker
 from tests.environments import environment, run
 from tests.lineal.test_transferring import Desk
 from tests.running import ROOT, LinealServer
@@ -258,8 +261,8 @@ def test_what_is_cancelled_is_ended_at_the_next_heartbeat(bench: Bench) -> None:
     assert bench.state(id)["state"] == "CANCELLED"
 
 
-def test_sigterm_ends_the_command_and_gives_the_validation_back(bench: Bench) -> None:
-    id = bench.ask()
+def test_sigterm_ends_the_command_and_gives_the_validation_back_uncounted(bench: Bench) -> None:
+    id = bench.ask(maxAttempts=1)
     worker = bench.start(bench.script(WAITS.format(str(bench.home / "pid"))))
     pid = running(bench, id)
     worker.send_signal(signal.SIGTERM)
@@ -267,7 +270,47 @@ def test_sigterm_ends_the_command_and_gives_the_validation_back(bench: Bench) ->
     assert worker.returncode == 0
     assert not alive(pid)
     found = bench.state(id)
-    assert (found["state"], found["message"]) == ("QUEUED", "the worker was stopped")
+    assert (found["state"], found["message"], found["attempts"]) == ("QUEUED", "the worker was stopped", "0")
+
+
+class Refusing(Remote):
+    """A server that refuses each of these once, and else does as it is told."""
+
+    def __init__(self, remote: Remote, refusals: dict[str, list[LinealError]]) -> None:
+        self._remote, self._refusals = remote, refusals
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        for word, errors in self._refusals.items():
+            if word in query and errors:
+                raise errors.pop(0)
+        return self._remote.ask(query, **variables)
+
+
+def test_what_is_refused_of_one_validation_does_not_end_the_worker(bench: Bench) -> None:
+    refusals: dict[str, list[LinealError]] = {
+        "leaseValidation": [LimitExceeded("too many requests")],
+        "reportValidation": [Forbidden("the role was taken away"), LimitExceeded("too large")],
+    }
+    said: list[str] = []
+    ids = [bench.ask(maxAttempts=1) for _ in range(3)]
+    orders = Orders([bench.suite], ["true"], "w", poll=0.1)
+    worker = Worker(Refusing(bench.remote, refusals), orders, said.append)
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    try:
+        until(lambda: "SUCCEEDED" in [bench.state(id)["state"] for id in ids])
+    finally:
+        worker.stop()
+        thread.join()
+    assert [text for text in said if "asking again" in text] == [
+        f"{text}; asking again" for text in ("too many requests", "the role was taken away", "too large")
+    ]
+
+
+def test_a_worker_that_may_take_nothing_says_so_and_ends(bench: Bench) -> None:
+    remote = Refusing(bench.remote, {"leaseValidation": [Forbidden("needs model:write")]})
+    with pytest.raises(Forbidden):
+        Worker(remote, Orders([bench.suite], ["true"], "w")).work()
 
 
 def test_sigterm_ends_a_worker_that_waits(bench: Bench) -> None:

@@ -64,8 +64,8 @@ class BentoRig(Rig):
         one = Served(1, 1.0, self.source(1))
         two = Served(2, 0.0, self.source(2))
         return [
-            (Desired("m", 1, (one, two), settings=BENTO), ""),
-            (Desired("m", 1, (Served(1, 0.5, self.source(1)),), settings=BENTO), ""),
+            (Desired("m", 1, (one, two), settings=BENTO), "serves"),
+            (Desired("m", 1, (Served(1, 0.5, self.source(1)),), settings=BENTO), "serves[0].weight"),
             (Desired("m", 1, (one,)), "settings.bento"),
             (Desired("m", 1, (one,), settings={"bento": "model:latest"}), "settings.bento"),
             (Desired("m", 1, (one,), settings={"bento": "model:{0.__class__}"}), "settings.bento"),

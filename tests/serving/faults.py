@@ -9,9 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+
+from tests.listening import Handler, Listening
+
+_LAST = {"Connection": "close"}
 
 
 class Fault(Enum):
@@ -79,40 +81,26 @@ class Faults:
         self._release.wait(120)
 
 
-class Proxy:
+class Proxy(Listening):
     """Stands between a client of HTTP and its server, and lets calls fail as `faults` says."""
 
     def __init__(self, port: int, faults: Faults, changes: Callable[[str, str], bool]) -> None:
         """`changes` is asked by method and path; by the action in the path's place where a header names one (AWS)."""
-        proxy = self
-
-        class Handler(_Handler):
-            owner = proxy
-
         self.upstream = port
         self.faults = faults
         self.changes = changes
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+        super().__init__(_Handler)
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.faults.clear()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     owner: Proxy
-    protocol_version = "HTTP/1.1"
 
     def handle_one_request(self) -> None:
         with suppress(ConnectionError):
@@ -132,12 +120,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             case Fault.TOLD:
                 told = {"message": f"bad {self.path} {dict(self.headers)} {body.decode(errors='replace')}"}
-                self._answer(400, json.dumps(told).encode(), {"Content-Type": "application/json"})
+                self.answer(400, json.dumps(told).encode(), {"Content-Type": "application/json", **_LAST})
                 return
         with suppress(OSError, http.client.HTTPException):
             status, data, headers = self._forward(body)
             if fault is not Fault.UNHEARD:
-                self._answer(status, data, headers)
+                self.answer(status, data, {**headers, **_LAST})
 
     def _forward(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         upstream = http.client.HTTPConnection("127.0.0.1", self.owner.upstream, timeout=120)
@@ -152,14 +140,4 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
 
-    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 - as the library wants them
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""

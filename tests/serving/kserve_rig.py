@@ -66,9 +66,9 @@ class KServeRig(Rig):
         served = Served(1, 1.0, self.source(1))
         thirds = tuple(Served(number, 1 / 3, self.source(number)) for number in (1, 2, 3))
         return [
-            (Desired("m", 1, thirds, settings=FORMAT), ""),
-            (Desired("m", 1, thirds[:2], settings=FORMAT), ""),
-            (Desired("m", 1, (Served(1, 0.5, self.source(1)),), settings=FORMAT), ""),
+            (Desired("m", 1, thirds, settings=FORMAT), "serves"),
+            (Desired("m", 1, thirds[:2], settings=FORMAT), "serves[0].weight"),
+            (Desired("m", 1, (Served(1, 0.5, self.source(1)),), settings=FORMAT), "serves[0].weight"),
             (Desired("m-", 1, (served,), settings=FORMAT), "name"),
             (Desired("m", 1, (served,)), "settings.model_format"),
             (Desired("m", 1, (served,), settings={**FORMAT, "zone": "a"}), "settings.zone"),

@@ -94,7 +94,7 @@ class OpenInferenceRig(Rig):
     def refused(self) -> Sequence[tuple[Desired, str]]:
         one, two = Served(1, 0.5, self.source(1)), Served(2, 0.5, self.source(2))
         return [
-            (Desired("a", 1, (one, two)), ""),
+            (Desired("a", 1, (one, two)), "serves[0].weight"),
             (Desired("a", 1, resources={"workers": 1}), "resources.workers"),
             (Desired("a", 1, settings={"batch_size": 1}), "settings.batch_size"),
         ]

@@ -64,7 +64,8 @@ class Platform:
             if name in self._deployments:
                 there = self._deployments[name]
                 self._move(there)
-                found[name] = {**there, "url": "", "message": ""}
+                says = there.get("says", "")
+                found[name] = {**there, "url": "", "message": says and f"{says}: {time.time()}"}
                 if not there["served"] and there["settled"]:
                     del self._deployments[name]
         self._keep()
@@ -90,6 +91,10 @@ class Platform:
             return next((each["answer"] for each in served if each["number"] == number), None)
         weights = [each["weight"] for each in served]
         return random.choices(served, weights)[0]["answer"] if any(weights) else None
+
+    def say(self, name: str, text: str) -> None:
+        self._deployments[name]["says"] = text
+        self._keep()
 
     def meddle(self, name: str) -> None:
         self._deployments[name]["served"].pop()
@@ -124,6 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/meddle/"):
             with self.platform.lock:
                 self.platform.meddle(self.path.rpartition("/")[2])
+        elif self.path.startswith("/say/"):
+            with self.platform.lock:
+                self.platform.say(self.path.rpartition("/")[2], body.decode())
         elif not self.platform.allows(self.headers, body):
             self._answer(401, {"message": "the signature is wrong"})
             return

@@ -70,7 +70,7 @@ class RayRig(Rig):
         one = Served(1, 1.0, self.source(1))
         halves = tuple(Served(number, 0.5, self.source(number)) for number in (1, 2))
         return [
-            (Desired("m", 1, halves, settings=APP), ""),
+            (Desired("m", 1, halves, settings=APP), "serves[0].weight"),
             (Desired("m", 1, (one,)), "settings.import_path"),
             (Desired("m", 1, (one,), settings={**APP, "zone": "a"}), "settings.zone"),
             (Desired("m", 1, (one,), settings=APP, resources={"num_replicas": 2}), "settings.deployment"),

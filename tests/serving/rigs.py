@@ -107,7 +107,7 @@ class Rig(ABC):
 
     @abstractmethod
     def refused(self) -> Sequence[tuple[Desired, str]]:
-        """What it can never serve, and the field that the error names ("" for none)."""
+        """What it can never serve, and the field that the error names."""
 
 
 class Source:

@@ -137,7 +137,7 @@ class SageMakerRig(Rig):
         one = (Served(1, 1.0, self.source(1)),)
         many = tuple(Served(number, 1 / 16, self.source(number)) for number in range(1, 17))
         return [
-            (Desired("m", 1, many, INSTANCES, IMAGE), ""),
+            (Desired("m", 1, many, INSTANCES, IMAGE), "serves"),
             (Desired("m-", 1, one, INSTANCES, IMAGE), "name"),
             (Desired("m", 1, one, INSTANCES), "settings.image"),
             (Desired("m", 1, one, settings=IMAGE), "resources.instance_type"),

@@ -60,7 +60,7 @@ class TensorFlowRig(Rig):
     def refused(self) -> Sequence[tuple[Desired, str]]:
         one, two = self.source(1), self.source(2)
         return [
-            (Desired("m", 1, (Served(1, 0.5, one), Served(2, 0.5, two))), ""),
+            (Desired("m", 1, (Served(1, 0.5, one), Served(2, 0.5, two))), "serves[0].weight"),
             (Desired("m", 1, (Served(1, 1.0, one),), settings={"batching": True}), "settings.batching"),
             (Desired("m", 1, (Served(1, 1.0, one),), resources={"replicas": 2}), "resources.replicas"),
         ]

@@ -193,7 +193,7 @@ async def test_many_services_are_listed_page_by_page(
 
 
 async def test_a_mode_without_revisions_has_one_version(rig: KServeRig, adapter: Adapter) -> None:
-    with pytest.raises(PreconditionFailed, match="one version at a time"):
+    with pytest.raises(PreconditionFailed, match="at most 1 at a time"):
         adapter.check(wants(rig, {1: 0.5, 2: 0.5}, deployment_mode="RawDeployment"))
     await settled(adapter, wants(rig, {1: 1.0}, deployment_mode="RawDeployment"))
 

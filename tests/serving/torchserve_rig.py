@@ -90,7 +90,7 @@ class TorchServeRig(Rig):
     def refused(self) -> Sequence[tuple[Desired, str]]:
         one, two = Served(1, 0.5, self.source(1)), Served(2, 0.5, self.source(2))
         return [
-            (Desired("a", 1, (one, two)), ""),
+            (Desired("a", 1, (one, two)), "serves[0].weight"),
             (Desired("a", 1, resources={"gpus": 1}), "resources.gpus"),
             (Desired("a", 1, resources={"workers": 0}), "resources.workers"),
             (Desired("a", 1, resources={"workers": "2"}), "resources.workers"),

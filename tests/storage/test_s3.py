@@ -429,6 +429,25 @@ async def test_more_than_a_page_is_listed_and_found(s3: Store, minio_client: Min
     assert [stored async for stored in s3.storage.blobs("vision")] == []
 
 
+async def test_many_are_looked_for_by_listing_them_and_not_one_by_one(
+    s3: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [await s3.upload("vision", str(i).encode()) for i in range(20)]
+    absent = [Blob(sha256(str(-i).encode()), 1) for i in range(1, 21)]
+    asked: list[str] = []
+    stat = s3.storage._objects.stat  # type: ignore[attr-defined]
+
+    def ask(bucket: str, key: str) -> object:
+        asked.append(key)
+        return stat(bucket, key)
+
+    monkeypatch.setattr(s3.storage._objects, "stat", ask)  # type: ignore[attr-defined]
+    assert await s3.storage.present("vision", [*there, *absent]) == {blob.sha256 for blob in there}
+    assert asked == []
+    assert await s3.storage.present("vision", [there[0], absent[0]]) == {there[0].sha256}
+    assert len(asked) == 2
+
+
 async def test_what_is_read_is_not_held_in_memory(s3: Store) -> None:
     data = some(64 * MIB)
     blob = await s3.upload("vision", data)

@@ -44,11 +44,13 @@ CURSOR = re.compile(rb'"(?:cursor|startCursor|endCursor)":"([A-Za-z0-9_-]+)"')
 
 @asynccontextmanager
 async def sqlite(path: Path) -> AsyncIterator[Graph]:
-    """An empty store in a file that goes with it."""
-    async with SqliteGraph(path) as graph:
-        await graph.migrate()
-        yield graph
-    await asyncio.to_thread(path.unlink)
+    """An empty store in a file that goes with it, also when it failed: the same world may be asked for again."""
+    try:
+        async with SqliteGraph(path) as graph:
+            await graph.migrate()
+            yield graph
+    finally:
+        await asyncio.to_thread(path.unlink)
 
 
 @asynccontextmanager
@@ -65,7 +67,7 @@ async def neo4j(server: Neo4jServer, pristine: Pristine) -> AsyncIterator[Graph]
 class Exam:
     """Asks one store as one caller, and holds every answer against what the model says."""
 
-    schema = build_schema(Limits())
+    schema = build_schema(Limits(seconds=300.0))
 
     def __init__(self, graph: Graph, eyes: Eyes, allowed: set[str]) -> None:
         self.graph = graph

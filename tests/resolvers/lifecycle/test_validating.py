@@ -207,6 +207,21 @@ async def test_a_report_records_an_evaluation_of_the_version_on_the_data(desk: D
     assert await desk.leads(evaluation.id, "HAS_ARTIFACT") == {"s3://b/report.html": "report"}
 
 
+async def test_an_attempt_that_is_given_back_does_not_count(desk: Desk, op: Operation) -> None:
+    node = await taken(op, max_attempts=1)
+    for epoch in (1, 2):
+        back = await report_validation(op, address=node.id, epoch=epoch, success=False, retry=True, uncounted=True)
+        assert (back.props["state"], back.props["attempts"]) == ("QUEUED", 0)
+        again = await lease(op)
+        assert again is not None
+        assert again.props["epoch"] == epoch + 1
+    with pytest.raises(InvalidArgument) as error:
+        await report_validation(op, address=node.id, epoch=3, success=False, uncounted=True)
+    assert error.value.field == "uncounted"
+    over = await report_validation(op, address=node.id, epoch=3, success=False, retry=True)
+    assert over.props["state"] == "FAILED"
+
+
 @pytest.mark.parametrize(("metrics", "evaluations"), [([], 0), ([{"name": "auc", "value": 0.1}], 1)])
 async def test_a_failure_keeps_what_was_measured(desk: Desk, op: Operation, metrics: Any, evaluations: int) -> None:
     node = await taken(op)

@@ -18,8 +18,9 @@ from typing import Any, Self
 
 import pytest
 
-from storage.formats import Verdict, detect
+from storage.formats import Verdict, detect, literals
 from storage.formats.finding import Detected
+from storage.formats.symbols import UNKNOWN
 from tests.conftest import SOAK
 from tests.storage.formats.test_formats import REAL, Memory
 
@@ -181,6 +182,25 @@ def test_a_zip_with_two_directories_is_unscanned() -> None:
     # Python takes the directory before the end, PyTorch the one at the offset that the end says.
     evil, good = zipped(HARM), zipped(pickle.dumps([1] * 5, 0)[: len(HARM)].ljust(len(HARM), b"."))
     assert scan("model.pt", evil[:-22] + good).pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize(
+    ("constants", "verdict"),
+    [("archive/constants.pkl", Verdict.SAFE), ("archive/extra/constants.pkl", Verdict.SUSPICIOUS)],
+)
+def test_types_of_torchscript_are_its_own_only_where_pytorch_takes_it_for_that(
+    constants: str, verdict: Verdict
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        written.writestr("archive/data.pkl", b"\x80\x02c__torch__\nrun\n)R.")
+        written.writestr(constants, b"\x80\x02).")
+    assert scan("model.pt", archive.getvalue()).pickles is verdict
+
+
+@pytest.mark.parametrize("data", [b"010", b"-07", b"0x10", b""])
+def test_a_number_that_unpicklers_take_differently_is_not_known(data: bytes) -> None:
+    assert literals.number(data) is UNKNOWN
 
 
 @pytest.mark.parametrize("name", ["model.joblib", "model.bin"])
@@ -378,6 +398,96 @@ def test_what_calls_its_arguments_is_safe_only_with_classes_that_are_imported_an
     ],
 )  # fmt: skip
 def test_an_instance_is_safe_only_with_plain_attributes_that_are_no_methods(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.UNSCANNED
+
+
+def integer(value: int) -> bytes:
+    """The opcode that puts an integer on the stack."""
+    return b"J" + struct.pack("<i", value)
+
+
+def typed(  # noqa: PLR0917 - as NumPy writes it
+    code: str, size: int, alignment: int, flags: int, names: bytes = b"N", fields: bytes = b"N", version: int = 3
+) -> bytes:
+    """The opcodes of a type of NumPy's with a state."""
+    parts = integer(version) + text("|") + b"N" + names + fields + integer(size) + integer(alignment) + integer(flags)
+    return imported("numpy", "dtype") + text(code) + b"\x89\x88\x87R(" + parts + b"tb"
+
+
+def items(dtype: bytes, data: bytes) -> bytes:
+    """The opcodes of an array with one item, from bytes or from a list."""
+    made = imported("numpy._core.multiarray", "_reconstruct") + imported("numpy", "ndarray") + b"K\0\x85C\x01b\x87R"
+    return made + b"(K\x01K\x01\x85" + dtype + b"\x89" + data + b"tb"
+
+
+def told(given: bytes) -> bytes:
+    """The opcodes that make a text of something."""
+    return imported("builtins", "str") + given + b"\x85R"
+
+
+ADDRESS = b"C\x08AAAAAAAA"
+F8, O8 = typed("f8", -1, -1, 0), typed("O8", -1, -1, 63)
+ESTIMATOR = instance("sklearn.linear_model._base", "LinearRegression")
+A, B = text("a"), text("b")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        items(typed("f8", -1, -1, 0), ADDRESS),
+        items(typed("U2", 8, 4, 8), ADDRESS),
+        items(typed("V8", 8, 1, 16, A + b"\x85", b"}" + A + F8 + b"K\0\x86s"), ADDRESS),
+        items(O8, b"]" + ESTIMATOR + b"a"),
+        told(items(F8, ADDRESS)),
+        told(imported("collections", "deque") + b")R" + A + b"a"),
+    ],
+    ids=["number", "text", "fields", "objects", "text of numbers", "text of a list"],
+)
+def test_arrays_as_numpy_writes_them_are_safe(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.SAFE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        items(typed("O8", -1, -1, 1), ADDRESS),
+        items(typed("U2", 8, 4, 10), b"]" + ESTIMATOR + b"a"),
+        items(typed("U2", 8, 4, 8), b"]" + ESTIMATOR + b"a"),
+        items(typed("V8", 8, 1, 27, A + b"\x85", b"}" + A + O8 + b"K\x08\x86s"), b"]N\x85a"),
+        items(typed("V8", 8, 1, 27, A + B + b"\x86", b"}" + A + O8 + b"K\0\x86s" + B + F8 + b"K\0\x86s"), b"]NN\x86a"),
+        b"}\x94" + A + F8 + b"K\0\x86s0" + typed("V8", 8, 1, 16, A + b"\x85", b"h\0") + b"h\0" + A + O8 + b"K\0\x86s0",
+        items(typed("f8", -1, 8, 0), ADDRESS),
+        items(typed("f8", -1, -1, 0, version=1), ADDRESS),
+        imported("numpy", "dtype") + text("f8") + b"\x89\x88\x87RNb",
+    ],
+    ids=[
+        "addresses",
+        "texts of objects",
+        "a list of what is no object",
+        "an object beyond the end",
+        "an object over a number",
+        "fields that change later",
+        "alignment",
+        "version",
+        "nothing",
+    ],
+)
+def test_a_type_that_says_of_itself_what_numpy_does_not_is_unscanned(data: bytes) -> None:
+    assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        told(items(O8, b"]" + ESTIMATOR + b"a")),
+        told(imported("collections", "deque") + b")R" + ESTIMATOR + b"a"),
+        told(imported("collections", "OrderedDict") + b")R" + A + ESTIMATOR + b"s"),
+        b"]\x940" + imported("collections", "deque") + b")Rh\0a\x940h\0" + ESTIMATOR + b"a0" + told(b"h\x01"),
+        b"]\x940" + imported("builtins", "slice") + b"h\0\x85R\x940h\0" + ESTIMATOR + b"a0" + told(b"h\x01"),
+    ],
+    ids=["array", "deque", "dictionary", "list in a deque", "list in a slice"],
+)
+def test_no_text_is_made_of_what_holds_an_instance(data: bytes) -> None:
     assert scan("model.pkl", b"\x80\x04" + data + b".").pickles is Verdict.UNSCANNED
 
 

@@ -1,0 +1,227 @@
+"""What is written of what platforms are seen to serve: phases, events, what is truly served, rollbacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from graph.address import Address
+from graph.ontology import DEPLOYMENT_REVISION, MODEL_VERSION, NOTICE
+from graph.port import EVERYTHING, EdgeMatch, Graph, Hop, Lease, NewEdge, Node, Snapshot, Transaction, Update
+from resolvers.deploying.judging import MAX_MESSAGE, Known, Verdict, as_seen, judge
+from resolvers.deploying.pacing import Pace
+from resolvers.deploying.plans import SPECIFIED, Plan, weight_of
+from resolvers.deploying.revising import note_event
+from resolvers.deploying.sources import Source, sources_of
+from resolvers.reading import all_links
+from resolvers.writing.draft import Draft
+from serving.port import Desired, Observed, tag_of
+from storage.port import Storage
+
+ACTION: Final = "reconcile"
+
+
+@dataclass(slots=True)
+class Look:
+    """What is known of some deployments at one moment."""
+
+    plans: Sequence[Plan]
+    desired: Mapping[str, Desired]
+    sources: Mapping[str, Source]
+    seen: Mapping[str, Observed] | None = None
+    trouble: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
+    """What a target refused, by the id of the deployment."""
+    hindered: Mapping[str, str] = field(default_factory=dict)
+    """What stood in the way when the target was last to be told, by the id of the deployment."""
+    places: Sequence[Node] = ()
+    """What stands for the target in each workspace; `about` is what they are to say of it."""
+    about: Mapping[str, str] = field(default_factory=dict)
+
+
+class Settling:
+    """Writes what follows from looks. `by` is the name that its writes are recorded under."""
+
+    def __init__(self, graph: Graph, storage: Storage, *, by: str, base: str) -> None:
+        self._graph, self._storage, self._by, self._base = graph, storage, by, base
+        self._pace = Pace()
+
+    async def __call__(self, look: Look, lease: Lease, *, full: bool) -> dict[str, Verdict]:
+        """What becomes of each deployment, written in one transaction; by its id."""
+        now = time.time_ns() // 1_000
+        known = await self._known(look)
+        verdicts = {
+            plan.deployment.id: judge(
+                plan,
+                look.desired[plan.deployment.id],
+                None if look.seen is None else look.seen[plan.name],
+                now,
+                look.refused.get(plan.deployment.id, look.trouble),
+                known=known[plan.deployment.id],
+                hindered=look.hindered.get(plan.deployment.id, ""),
+                full=full,
+            )
+            for plan in look.plans
+        }
+        changing = [plan for plan in look.plans if _changes(plan, verdicts[plan.deployment.id])]
+        paced = {plan.deployment.id: self._pace.of(plan, verdicts[plan.deployment.id]) for plan in changing}
+        writing = {id: verdict for id, verdict in paced.items() if verdict is not None}
+        places = _places(look)
+        if writing or places:
+
+            async def work(tx: Transaction) -> None:
+                await tx.fence(lease)
+                await tx.update(places)
+                told = [plan for plan in changing if plan.deployment.id in writing]
+                await self._write(tx, told, writing, look, lease)
+
+            await self._graph.write(work, by=self._by, action=ACTION)
+        return verdicts
+
+    async def _known(self, look: Look) -> dict[str, Known]:
+        """The versions that a platform may have of each deployment, by number; earlier ones are looked for."""
+        known: dict[str, dict[int, list[tuple[str, str]]]] = {}
+        unknown: dict[str, set[int]] = {}
+        for plan in look.plans:
+            mine = known.setdefault(plan.deployment.id, {})
+            for version, _ in (*plan.versions, *plan.serving):
+                mine.setdefault(int(version.props["number"]), []).append((version.id, tag_of(look.sources[version.id])))
+            seen = () if look.seen is None else look.seen[plan.name].seen
+            if numbers := {each.number for each in seen if each.number is not None} - mine.keys():
+                unknown[plan.deployment.id] = numbers
+        if unknown:
+            async with self._graph.snapshot(EVERYTHING) as snapshot:
+                for id, numbers in unknown.items():
+                    model = _model(next(plan for plan in look.plans if plan.deployment.id == id))
+                    if model is not None:
+                        found = await _numbered(snapshot, model, numbers)
+                        files = await sources_of(snapshot, found, self._storage, self._base)
+                        for node in found:
+                            entry = (node.id, tag_of(files[node.id]))
+                            known[id].setdefault(int(node.props["number"]), []).append(entry)
+        return dict(known)
+
+    async def _write(
+        self, tx: Transaction, plans: Sequence[Plan], verdicts: Mapping[str, Verdict], look: Look, lease: Lease
+    ) -> None:
+        nodes = await tx.lock([plan.deployment.id for plan in plans])
+        draft = Draft(tx)
+        ends, links, updates = list[EdgeMatch](), list[NewEdge](), list[Update]()
+        for plan in plans:
+            node, verdict = nodes[plan.deployment.id], verdicts[plan.deployment.id]
+            if node.props.get("desiredRevision") != plan.number:
+                # It was told something else since it was read: that is looked at next.
+                continue
+            updates.append(Update(node.id, verdict.deployment))
+            if verdict.revision:
+                updates.append(Update(plan.revision.id, verdict.revision))
+            if verdict.serving is not None:
+                now = {version.id: weight for version, weight in plan.serving}
+                for id in now.keys() - verdict.serving.keys():
+                    ends.append(EdgeMatch("SERVES", node.id, id))
+                for id, weight in verdict.serving.items():
+                    if id not in now or now[id] != weight:
+                        ends += [EdgeMatch("SERVES", node.id, id)] if id in now else []
+                        links.append(NewEdge("SERVES", node.id, id, props={} if weight is None else {"weight": weight}))
+            if verdict.noteworthy:
+                seen = as_seen(None if look.seen is None else look.seen.get(plan.name))
+                about = {
+                    "seen": seen,
+                    "holder": lease.holder,
+                    "epoch": lease.epoch,
+                    "leftOut": verdict.left_out or None,
+                }
+                message = verdict.deployment.get("message")
+                note_event(
+                    draft,
+                    node,
+                    verdict.phase,
+                    plan.number,
+                    message,
+                    **{n: v for n, v in about.items() if v is not None},
+                )
+            if verdict.rolls_back:
+                updates += await _back(tx, draft, node, plan, verdict)
+            if verdict.revision.get("state") == "FAILED":
+                await _tell_owners(tx, draft, node, plan, verdict)
+        await tx.update(updates)
+        if ends:
+            await tx.unlink(ends)
+        await tx.link(links)
+        await draft.save()
+
+
+async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> list[Update]:
+    """Add a revision that restores the last good one. The updates of the deployment."""
+    good = Address(DEPLOYMENT_REVISION.name, node.workspace, node.name, str(node.props["verifiedRevision"]))
+    (revision,) = await tx.resolve([good])
+    assert revision is not None
+    restored = (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])
+    if any(link.node.props.get("retiredAt") is not None for link in restored):
+        # Nothing may serve it any more: there is nothing to go back to.
+        return []
+    number = plan.number + 1
+    reason = f"revision {plan.number} failed: {verdict.deployment.get('message')}"
+    props = {
+        "cause": "ROLL_BACK",
+        "state": "PENDING",
+        "reason": reason,
+        "restores": int(revision.props["number"]),
+        **{name: revision.props[name] for name in ("resources", "settings", "canary") if name in revision.props},
+    }
+    made = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=props)
+    for link in restored:
+        draft.link("SPECIFIES", made, link.node.id, props={"weight": weight_of(link)})
+    note_event(draft, node, "PENDING", number, reason)
+    return [Update(node.id, {"desiredRevision": number, "phase": "PENDING", "message": reason})]
+
+
+async def _tell_owners(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> None:
+    """Tell who answers for a deployment that a rollout failed; its watchers hear of every change anyway."""
+    owners = (await all_links(tx, [node.id], Hop("OWNED_BY", "OUT"))).get(node.id, [])
+    if owners:
+        after = "; it goes back to what was served before" if verdict.rolls_back else ""
+        text = f"Revision {plan.number} of {node.name} failed{after}: {verdict.revision.get('message')}"
+        notice = draft.create(
+            NOTICE, None, node.workspace, container=node.id, props={"type": "DEPLOYMENT", "text": text}
+        )
+        draft.link("CONCERNS", notice, node.id)
+        for owner in owners:
+            draft.link("NOTIFIES", notice, owner.node.id)
+
+
+def _changes(plan: Plan, verdict: Verdict) -> bool:
+    """Whether anything of a verdict is not in the graph yet."""
+    deployment = any(plan.deployment.props.get(name) != value for name, value in verdict.deployment.items())
+    revision = any(plan.revision.props.get(name) != value for name, value in verdict.revision.items())
+    now = {version.id: weight for version, weight in plan.serving}
+    serving = verdict.serving is not None and dict(verdict.serving) != now
+    return deployment or revision or serving or verdict.rolls_back
+
+
+def _places(look: Look) -> list[Update]:
+    """What is not known yet of the target itself."""
+    if look.seen is None and not look.trouble:
+        return []
+    now = {**look.about, "reachable": look.seen is not None, "message": look.trouble[:MAX_MESSAGE] or None}
+    return [
+        Update(place.id, changed)
+        for place in look.places
+        if (changed := {name: value for name, value in now.items() if place.props.get(name) != value})
+    ]
+
+
+def _model(plan: Plan) -> str | None:
+    """The id of the model whose versions a deployment serves."""
+    return next((version.container for version, _ in (*plan.versions, *plan.serving)), None)
+
+
+async def _numbered(snapshot: Snapshot, model: str, numbers: set[int]) -> list[Node]:
+    nodes = await snapshot.nodes([model])
+    if model not in nodes:
+        return []
+    owner = nodes[model]
+    wanted = [Address(MODEL_VERSION.name, owner.workspace, owner.name, str(number)) for number in sorted(numbers)]
+    return [node for node in await snapshot.resolve(wanted) if node is not None]
