@@ -617,6 +617,10 @@ CONSUMES = EdgeKind(
 PRODUCES = EdgeKind(
     "PRODUCES", (("Pipeline", "Dataset"),), "A job puts data there, as far as its producers say.", blocks=False,
 )
+SAME_AS = EdgeKind(
+    "SAME_AS", (("Dataset", "Dataset"),), "Another name of the same data: whoever reads the one reads what was put into the other.",
+    blocks=False,
+)
 FACETS_OF = EdgeKind(
     "FACETS_OF", (("RunFacets", "Run"), ("RunFacets", "Pipeline"), ("DatasetFacets", "Dataset")),
     "What the facets are of.", exclusive=Exclusive.PER_SOURCE, blocks=False,
@@ -767,6 +771,7 @@ EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
         RUN_OF,
         CONSUMES,
         PRODUCES,
+        SAME_AS,
         FACETS_OF,
         READ,
         PRODUCED_BY,

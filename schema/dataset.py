@@ -33,6 +33,8 @@ class Dataset(Node):
     fields: Connection[Field] = edge(ontology.PART_OF, "IN", "Its columns or features.")
     consumed_by: Connection[Pipeline] = edge(ontology.CONSUMES, "IN", "The pipelines that take data from it.")
     produced_by: Connection[Pipeline] = edge(ontology.PRODUCES, "IN", "The pipelines that put data into it.")
+    same_as: Connection[Dataset] = edge(ontology.SAME_AS, "OUT", "Other names that it says it has.")
+    known_as: Connection[Dataset] = edge(ontology.SAME_AS, "IN", "Data sets that say it is another name of theirs.")
     open_lineage: DatasetFacets | None = edge(
         ontology.FACETS_OF, "IN", "What producers of OpenLineage said of it, facet by facet."
     )

@@ -26,6 +26,9 @@ MAX_FIELDS: Final = 10_000
 CONCLUDED: Final = "_lineal_key"
 """What has the key of a data set in the place of its namespace and name, in facets that Lineal concluded itself."""
 
+MAX_SYMLINKS: Final = 100
+"""Other names of one data set."""
+
 MAX_LEVELS: Final = 32
 """Levels of structs in each other."""
 
@@ -225,6 +228,14 @@ def _bounded(found: list[Any], at: str) -> list[Any]:
     if len(found) > MAX_FIELDS:
         raise LimitExceeded(f"{at}: names {len(found)} sources; at most {MAX_FIELDS} are allowed", field=at)
     return found
+
+
+def symlinks_of(facet: Any, at: str) -> set[str]:
+    """Other names of the same data set, as keys."""
+    found = of_list(of_object(facet, at).get("identifiers"), f"{at}.identifiers")
+    if len(found) > MAX_SYMLINKS:
+        raise LimitExceeded(f"{at}.identifiers: has {len(found)}; at most {MAX_SYMLINKS} are allowed", field=at)
+    return {_named(of_object(item, f"{at}.identifiers[{i}]"), f"{at}.identifiers[{i}]") for i, item in enumerate(found)}
 
 
 def version_of(facet: Any, at: str) -> str | None:

@@ -85,6 +85,7 @@ class Ingest:
         self.fields: dict[str, dict[str, Reference]] = {}
         self.subjects: dict[tuple[Part, str], Subject] = {}
         self.producers = Producers(self.draft)
+        self.renamed: set[str] = set()
 
     async def run(self) -> None:
         """Do it."""
@@ -182,6 +183,9 @@ class Ingest:
             for key in (*user.now.parts("/inputs"), *user.now.parts("/outputs")):
                 self.ref(DATASET.name, key)
                 self.ref("DatasetFacets", f"dataset/{key}")
+        self._name_more_data(data)
+
+    def _name_more_data(self, data: Sequence[Subject]) -> None:
         for each in data:
             for said in (each.before, each.now):
                 for source in meaning.field_sources(said, each.key):
@@ -189,6 +193,8 @@ class Ingest:
                     self.field(source.data, source.field)
                 for name in meaning.schema(said):
                     self.field(each.key, name)
+                for key in meaning.symlinks(said, each.key):
+                    self.ref(DATASET.name, key)
 
     # What it comes to ─────────────────────────────────────────────────────────────────────────────
 
@@ -269,6 +275,7 @@ class Ingest:
         self._set(each.id, meaning.data_props(before), meaning.data_props(now), new=each.node.node is None)
         self._rows(each)
         self._sources(each)
+        self._symlinks(each)
         self._derive(meaning.data_derivations(before, each.key), meaning.data_derivations(now, each.key))
 
     def _fields(self, each: Subject) -> None:
@@ -289,6 +296,16 @@ class Ingest:
         for source in sorted(sources - older):
             target = self.field(source.data, source.field)
             self.draft.link("DERIVED_FROM", self.field(each.key, source.target), target, source.relation)
+
+    def _symlinks(self, each: Subject) -> None:
+        """The other names of a data set."""
+        before, now = meaning.symlinks(each.before, each.key), meaning.symlinks(each.now, each.key)
+        for key in sorted(before - now):
+            self.draft.end("SAME_AS", each.id, target=self.ref(DATASET.name, key))
+        for key in sorted(now - before):
+            self.draft.link("SAME_AS", each.id, self.ref(DATASET.name, key))
+        for key in before ^ now:
+            self.renamed |= {each.id, self.ref(DATASET.name, key).id}
 
     def _derive(
         self, before: Collection[tuple[str, str, str]], now: Collection[tuple[str, str, str]], by: str = ""
@@ -334,6 +351,7 @@ class Ingest:
         versions = {self.version(k, m.version or r.key).id for r in moved for k, m in meaning.makes(r.now).items()}
         await reads.concern(self.producers.changed | versions)
         await reads.concern_runs(self.producers.orphans, None)
+        await reads.concern_names(self.renamed)
         await reads.concern_loops(new_ways)
         await reads.settle(self.producers.makers)
         await self._register(runs, reads)

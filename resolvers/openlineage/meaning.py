@@ -150,6 +150,11 @@ def data_props(said: Said) -> dict[str, Any]:
     }
 
 
+def symlinks(said: Said, key: str) -> set[str]:
+    """The other names of a data set."""
+    return read.symlinks_of(said.facets.get("symlinks"), "symlinks") - {key}
+
+
 def data_derivations(said: Said, key: str) -> set[tuple[str, str, str]]:
     """The data sets that a data set comes from, where whoever knows it says so."""
     sources = read.dataset_lineage(said.facets.get("lineage"), "lineage").data

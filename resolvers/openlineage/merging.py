@@ -275,6 +275,8 @@ class _Teller:
             plain["dataSource"] = {**source, "uri": read.without_password(source["uri"])}
         self._put_all(self.told.dataset(item.key), plain)
         read.tags_of(item.facets.get("tags"), f"{at}.facets.tags")
+        for key in read.symlinks_of(item.facets.get("symlinks"), f"{at}.facets.symlinks"):
+            self.told.dataset(key)
         fields = read.fields_of(item.facets.get("schema"), f"{at}.facets.schema")
         self.told.fields.update((item.key, name) for name in fields)
         self._sources(item, f"{at}.facets", job)

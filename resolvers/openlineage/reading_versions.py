@@ -66,10 +66,32 @@ class Ways:
         front = [job]
         while front:
             data = await targets(self._snapshot, front, there)
-            near = await targets(self._snapshot, sorted(set().union(*data.values())), back)
+            named = await alike(self._snapshot, set().union(*data.values()))
+            near = await targets(self._snapshot, sorted(set().union(*named.values())), back)
             front = sorted(set().union(*near.values()) - seen)
             seen.update(front)
         return seen
+
+
+async def alike(snapshot: Snapshot, data: Collection[str]) -> dict[str, set[str]]:
+    """For each data set all that are the same by another name, itself too."""
+    near: dict[str, set[str]] = {id: set() for id in data}
+    front = sorted(data)
+    while front:
+        for hop in (Hop("SAME_AS", "OUT"), Hop("SAME_AS", "IN")):
+            for id, others in (await targets(snapshot, front, hop)).items():
+                near[id] |= others
+        front = sorted(set().union(*near.values()) - near.keys())
+        near |= {id: set() for id in front}
+    groups: dict[str, set[str]] = {}
+    for id in near:
+        if id not in groups:
+            group, more = {id}, near[id]
+            while more - group:
+                group |= more
+                more = set().union(*(near[other] for other in group))
+            groups |= dict.fromkeys(group, group)
+    return {id: groups[id] for id in data}
 
 
 async def targets(snapshot: Snapshot, ids: Sequence[str], hop: Hop) -> dict[str, set[str]]:
@@ -96,10 +118,11 @@ class Reads:
     def __init__(self, tx: Transaction, workspace: str, near: Collection[str]) -> None:
         self._tx = tx
         self._workspace = workspace
-        self._near = near
+        self._near = set(near)
         self._readers: dict[str, _Reader] = {}
         self._ways = Ways(tx)
         self._makers: Mapping[str, str] = {}
+        self._renamed: Collection[str] = ()
 
     def know(self, name: str, said: Said, gone: set[tuple[str, str, str]]) -> None:
         """A run that something new was said of; `gone` are the derivations that it does not tell of any more."""
@@ -110,7 +133,7 @@ class Reads:
         found = await self._tx.nodes(sorted(versions)) if versions else {}
         if not found:
             return
-        data = sorted({node.container for node in found.values()})
+        data = await self._widened({node.container for node in found.values()})
         times = [node.props["madeAt"] for node in found.values() if "madeAt" in node.props]
         after: list[Where] = [Prop("madeAt", "eq", None)]
         before: list[Link] = []
@@ -135,6 +158,22 @@ class Reads:
         for name, kept in zip(new, await self._tx.resolve(addresses) if new else (), strict=True):
             if kept is not None:
                 self._readers[name] = _Reader(name, Said.of(kept), set(), only)
+
+    async def _widened(self, data: Collection[str]) -> list[str]:
+        """These data sets and all that are the same, which are near then."""
+        named = await alike(self._tx, {*self._near, *data})
+        # It is the same set that readers are held to, those that were found before too.
+        self._near.update(*named.values())
+        return sorted(set().union(*(named[id] for id in data)))
+
+    async def concern_names(self, data: Collection[str]) -> None:
+        """These data sets are the same as others now, or are not any more."""
+        ids = await self._widened(data) if data else []
+        self._renamed = set(data)
+        found = await self._all(ids, None) if ids else {}
+        await self._concern_readers([link.node.id for links in found.values() for link in links], None)
+        around = [await targets(self._tx, ids, Hop(edge, "IN")) for edge in ("CONSUMES", "PRODUCES")]
+        await self.concern_loops(set().union(*(jobs for near in around for jobs in near.values())))
 
     async def concern_loops(self, jobs: Collection[str]) -> None:
         """These jobs take from data sets, or put into them, that they did not before."""
@@ -216,24 +255,36 @@ class Reads:
     async def _before(self, data: Sequence[str], began: int, own: Collection[str]) -> dict[str, str]:
         """Of each data set the version that was complete last before the run began."""
         result = {}
-        for id, links in (await self._latest(data, began)).items():
+        named, names = await self._named(data)
+        found = await self._latest(sorted(names), began)
+        for id in data:
+            links = [link for each in named[id] for link in found.get(each, ())]
+            links.sort(key=lambda link: -int(link.node.props["madeAt"]))
             there = [link.node for link in links if link.node.id not in own]
             if there:
-                latest = there[0].props["madeAt"]
-                result[id] = max((n for n in there if n.props["madeAt"] == latest), key=lambda n: n.name).id
+                last = [node for node in there if node.props["madeAt"] == there[0].props["madeAt"]]
+                result[id] = max(last, key=lambda n: (n.name, names[n.container])).id
         return result
+
+    async def _named(self, data: Sequence[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
+        """For each data set all that are the same by another name, and what each of these is called."""
+        named = await alike(self._tx, data)
+        found = await self._tx.nodes(sorted(set().union(*named.values())))
+        return named, {id: node.name for id, node in found.items()}
 
     async def _after(self, data: Sequence[str], began: int, own: Collection[str], job: str) -> dict[str, str]:
         """Of each data set the first version that came later, of a job that does not depend on this one."""
         result = {}
-        later = await self._all(data, Not(Prop("madeAt", "lt", began)))
+        named, names = await self._named(data)
+        later = await self._all(sorted(names), Not(Prop("madeAt", "lt", began)))
         nodes = [link.node for links in later.values() for link in links]
         runs = await all_links(self._tx, [n.id for n in nodes], Hop("PRODUCED_BY", "OUT", RUN.name)) if nodes else {}
         makers = {**{id: links[0].node.id for id, links in runs.items() if links}, **self._makers}
         jobs = await targets(self._tx, sorted(set(makers.values())), Hop("RUN_OF", "OUT", PIPELINE.name))
-        for id, links in later.items():
+        for id in data:
+            links = [link for each in named[id] for link in later.get(each, ())]
             there = [n.node for n in links if n.node.name != UNVERSIONED and n.node.id not in own]
-            for node in sorted(there, key=_in_time):
+            for node in sorted(there, key=lambda n: (*_in_time(n), names[n.container])):
                 makers_jobs = jobs.get(makers.get(node.id, ""), set())
                 if not await self._depends(makers_jobs, job):
                     result[id] = node.id
@@ -266,9 +317,11 @@ class Reads:
         ends, opens = [], []
         for reader in readers:
             mine = wanted[reader.name]
+            named = await alike(self._tx, mine)
+            places = set().union(*named.values())
             open_ = {link.node.id: link.node for link in there[reader.run] if not link.edge.discriminator}
             for id, node in open_.items():
-                if node.container in mine and mine[node.container] != id:
+                if (node.container in places or node.container in self._renamed) and id not in mine.values():
                     ends.append(EdgeMatch("READ", reader.run, id, ""))
             opens += [NewEdge("READ", reader.run, id) for id in mine.values() if id not in open_]
         return ends, opens

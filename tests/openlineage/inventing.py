@@ -101,6 +101,8 @@ def _described(chance: random.Random, number: int) -> dict[str, Any]:
         facets["columnLineage"] = {"_deleted": True}
     if chance.random() < 0.1:
         facets["lifecycleStateChange"] = {"lifecycleStateChange": chance.choice(["CREATE", "DROP"])}
+    if number == 0 and chance.random() < 0.3:
+        facets["symlinks"] = {"identifiers": [{"namespace": "made-up", "name": "d3", "type": "TABLE"}]}
     if chance.random() < 0.2:
         facets["version"] = {"datasetVersion": f"v{chance.randrange(3)}"}
     return data(f"d{number}", **facets)

@@ -238,6 +238,25 @@ async def test_jobs_in_a_circle_that_begin_at_once_read_nothing_of_each_other(li
     }
 
 
+async def test_another_name_of_the_same_data_is_read_as_what_was_put_there(listener: Listener) -> None:
+    def named(*names: str) -> dict[str, Any]:
+        return {"symlinks": {"identifiers": [{"namespace": "hive", "name": n, "type": "TABLE"} for n in names]}}
+
+    reader = of_run(7, "START", 9, "read", inputs=[data("sales", namespace="hive")])
+    events = [reader, made("files", 1, 1, **named("sales")), made("files", 2, 5)]
+    for turn, order in enumerate((events, events[::-1], [events[1], reader, events[2]])):
+        workspace = f"w{turn}"
+        await building.workspace(listener.graph, workspace)
+        await listener.hear(*order, workspace=workspace)
+        found = await listener.picture(workspace)
+        assert found.leads("SAME_AS") == {("made-up#files", "hive#sales")}
+        assert found.leads("READ") == {(run_id(9), f"made-up#files/{run_id(2)}")}
+        await listener.hear(event(at(9), dataset=data("files", **named())), workspace=workspace)
+        found = await listener.picture(workspace)
+        assert not found.leads("SAME_AS")
+        assert found.leads("READ") == {(run_id(9), "hive#sales/unversioned")}
+
+
 # ── Data sets and their fields ────────────────────────────────────────────────────────────────────
 
 
