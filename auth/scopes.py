@@ -43,9 +43,10 @@ SCOPES: Final[Mapping[str, str]] = {
 
 WRITTEN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(
-        ("Model", "ModelVersion", "Experiment", "Run", "Pipeline", "Evaluation", "CodeRevision"), ("model:write",)
+        ("Model", "ModelVersion", "Experiment", "Run", "Pipeline", "RunFacets", "Evaluation", "CodeRevision"),
+        ("model:write",),
     ),
-    **dict.fromkeys(("Dataset", "DatasetVersion", "Field"), ("dataset:write",)),
+    **dict.fromkeys(("Dataset", "DatasetVersion", "Field", "DatasetFacets"), ("dataset:write",)),
     **dict.fromkeys(
         ("Deployment", "DeploymentRevision", "DeploymentEvent", "Environment", "ServingTarget"), ("deployment:write",)
     ),
@@ -232,6 +233,12 @@ FIELDS: Final[Mapping[str, Requirement]] = {
 Of mutations of anything this is the least that is needed: the store refuses the kinds that the caller may not
 write. `*` stands for any type.
 """
+
+ROUTES: Final[Mapping[str, Requirement]] = {
+    "POST /api/v1/lineage": writing("Run") & writing("DatasetVersion"),
+    "POST /api/v1/lineage/batch": writing("Run") & writing("DatasetVersion"),
+}
+"""What a route of another face needs, by its method and path."""
 
 INPUTS: Final[Mapping[str, Requirement]] = {
     "*Order.metric": needs("metrics:read"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from auth.caller import named
-from bench import artifacts, audit, deploying, tokens
+from bench import artifacts, audit, deploying, openlineage, tokens
 from bench.families import Graph as Families
 from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
@@ -169,6 +169,10 @@ async def run(nodes: int, rounds: int, stores: Sequence[str], scale: float, depl
             small = await stack.enter_async_context(SqliteGraph(home / "small.db"))
             await measure("SQLite", large, small, families, few, rounds=rounds)
             await audit.measure(console, small, rounds)
+            told, raw = [await stack.enter_async_context(SqliteGraph(home / f"{name}.db")) for name in ("told", "raw")]
+            for store in (told, raw):
+                await store.migrate()
+            await openlineage.measure(console, told, raw, rounds)
             counter = deploying.Counter()
             farm: Graph = await stack.enter_async_context(SqliteGraph(home / "farm.db", observer=counter))
             await farm.migrate()

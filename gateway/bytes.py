@@ -17,8 +17,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from auth.recorder import Recorder
-from gateway.problems import problem
-from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, Unavailable
+from gateway.problems import TooLarge, problem
+from lineal.errors import Forbidden, InvalidArgument, LinealError, Unavailable
 from storage.grant import Grant
 from storage.local import LocalStorage, Opened
 from storage.naming import attachment
@@ -100,7 +100,7 @@ async def _put(storage: LocalStorage, grant: Grant, request: Request, idle_secon
     if not re.fullmatch(r"[0-9]{1,18}", length):
         raise _LengthRequired("content-length: a PUT must say how many bytes come")
     if int(length) > grant.length:
-        raise _TooLarge(f"content-length: this address takes {grant.length:,} bytes, not {int(length):,}")
+        raise TooLarge(f"content-length: this address takes {grant.length:,} bytes, not {int(length):,}")
     if int(length) < grant.length:
         raise InvalidArgument(f"content-length: this address takes {grant.length:,} bytes, not {int(length):,}")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -206,10 +206,6 @@ def _among(etag: str, header: str, *, weakly: bool = False) -> bool:
 
 class _LengthRequired(InvalidArgument):
     status = 411
-
-
-class _TooLarge(LimitExceeded):
-    status = 413
 
 
 class _RangeNotSatisfiable(InvalidArgument):

@@ -11,9 +11,21 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lineal.errors import LinealError
+from lineal.errors import InvalidArgument, LimitExceeded, LinealError
 
 MEDIA_TYPE: Final = "application/problem+json"
+
+
+class TooLarge(LimitExceeded):
+    """A body is larger than is allowed."""
+
+    status = 413
+
+
+class UnsupportedMediaType(InvalidArgument):
+    """A body is of another type, or encoded in another way."""
+
+    status = 415
 
 
 def problem(

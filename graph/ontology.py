@@ -28,6 +28,8 @@ UNVERSIONED: Final = "unversioned"
 MAX_NAME: Final = 500
 MAX_STRING: Final = 8_000
 MAX_TEXT: Final = 65_536
+MAX_FACETS: Final = 4_194_304
+"""Bytes of all facets of one thing."""
 MAX_INT: Final = 2**63 - 1
 MAX_NUMBER: Final = 2**31 - 1
 """The largest number that a version may have: GraphQL's Int ends there."""
@@ -81,6 +83,8 @@ class Property:
     values: tuple[str, ...] = ()
     least: int = -MAX_INT
     most: int = MAX_INT
+    size: int = MAX_TEXT
+    """How many bytes JSON may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +272,12 @@ DATASET_VERSION = NodeKind(
         _p("digest", Type.STRING, "Checksum of the content, algorithm first: sha256:…", filterable=True),
         _p("rowCount", Type.INT, "How many rows it has.", filterable=True, least=0),
         _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True, least=0),
+        _p("madeAt", Type.TIME, "When the data was complete.", filterable=True),
+        _p("producers", Type.JSON, "The runs that say they made it, each with when it began: the first one is believed.", internal=True),
+        _p("registered", Type.STRING, "The model version that it is, by id, where it is a model.", internal=True),
     ),
     within="Dataset",
+    orders=("name", "createdAt", "updatedAt", "madeAt"),
 )
 FIELD = NodeKind(
     "Field", "fi", "fields", DATASET_READ,
@@ -304,6 +312,21 @@ PIPELINE = NodeKind(
     "A job that runs again and again, in an orchestrator.",
     (_p("uri", Type.STRING, "Where it is defined."),),
     parts=("Run",),
+)
+_FACETS: Final = (
+    _p("facets", Type.JSON, "What was said, by the names of the facets; what is none of these alone (of a run that of its data, of a data set that of each job) has its path before the name.", internal=True, size=MAX_FACETS),
+    _p("stamps", Type.JSON, "Of each facet when it was said last, and a digest of what: the latest one counts.", internal=True, size=MAX_FACETS),
+    _p("times", Type.JSON, "When a run began and ended, as its events say.", internal=True),
+)
+RUN_FACETS = NodeKind(
+    "RunFacets", "rf", "run-facets", MODEL_READ,
+    "What producers of OpenLineage said of a run or a job: its facets, as they stand after all events.",
+    _FACETS,
+)
+DATASET_FACETS = NodeKind(
+    "DatasetFacets", "df", "dataset-facets", DATASET_READ,
+    "What producers of OpenLineage said of a data set: its facets, as they stand after all events.",
+    _FACETS,
 )
 EVALUATION = NodeKind(
     "Evaluation", "ev", "evaluations", MODEL_READ,
@@ -567,7 +590,8 @@ WEBHOOK = NodeKind(
 NODE_KINDS: Final[Mapping[str, NodeKind]] = {
     kind.name: kind
     for kind in (
-        WORKSPACE, MODEL, MODEL_VERSION, DATASET, DATASET_VERSION, FIELD, EXPERIMENT, RUN, PIPELINE, EVALUATION,
+        WORKSPACE, MODEL, MODEL_VERSION, DATASET, DATASET_VERSION, FIELD, EXPERIMENT, RUN, PIPELINE, RUN_FACETS,
+        DATASET_FACETS, EVALUATION,
         DEPLOYMENT, DEPLOYMENT_REVISION, DEPLOYMENT_EVENT, ENVIRONMENT, SERVING_TARGET, ARTIFACT, UPLOAD, CODE_REVISION,
         STAGE_SCHEME, GATE, STAGE_MOVE, APPROVAL, VALIDATION, MARK, PRINCIPAL, TEAM, COMMENT, NOTICE,
         WEBHOOK,
@@ -596,6 +620,20 @@ PART_OF = EdgeKind(
 )
 RUN_OF = EdgeKind(
     "RUN_OF", (("Run", "Pipeline"),), "A run is one execution of a pipeline.", exclusive=Exclusive.PER_SOURCE,
+)
+CONSUMES = EdgeKind(
+    "CONSUMES", (("Pipeline", "Dataset"),), "A job takes data from there, as far as its producers say.", blocks=False,
+)
+PRODUCES = EdgeKind(
+    "PRODUCES", (("Pipeline", "Dataset"),), "A job puts data there, as far as its producers say.", blocks=False,
+)
+SAME_AS = EdgeKind(
+    "SAME_AS", (("Dataset", "Dataset"),), "Another name of the same data: whoever reads the one reads what was put into the other.",
+    blocks=False,
+)
+FACETS_OF = EdgeKind(
+    "FACETS_OF", (("RunFacets", "Run"), ("RunFacets", "Pipeline"), ("DatasetFacets", "Dataset")),
+    "What the facets are of.", exclusive=Exclusive.PER_SOURCE, blocks=False,
 )
 READ = EdgeKind(
     "READ", (("Run", "DatasetVersion"), ("Run", "ModelVersion"), ("Run", "Field")),
@@ -741,6 +779,10 @@ EDGE_KINDS: Final[Mapping[str, EdgeKind]] = {
         VERSION_OF,
         PART_OF,
         RUN_OF,
+        CONSUMES,
+        PRODUCES,
+        SAME_AS,
+        FACETS_OF,
         READ,
         PRODUCED_BY,
         DERIVED_FROM,

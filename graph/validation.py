@@ -90,7 +90,10 @@ def properties(
 
 
 def _value(prop: Property, value: Any, at: str) -> Any:
-    kept, wanted = _text(value, prop) if prop.type in {Type.STRING, Type.TEXT} else _CHECKS[prop.type](value)
+    if prop.type in {Type.STRING, Type.TEXT}:
+        kept, wanted = _text(value, prop)
+    else:
+        kept, wanted = _json(value, prop.size) if prop.type is Type.JSON else _CHECKS[prop.type](value)
     if not wanted and prop.type is Type.INT and not prop.least <= kept <= prop.most:
         wanted = f"a whole number from {prop.least} to {prop.most}"
     if wanted:
@@ -144,13 +147,13 @@ def _texts(value: Any) -> Checked:
     return (list(value), "") if right else (value, f"a list of at most {MAX_TEXTS} texts")
 
 
-def _json(value: Any) -> Checked:
+def _json(value: Any, most: int) -> Checked:
     try:
         size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode()) if isinstance(value, dict) else 0
     except (TypeError, ValueError, RecursionError):
         size = 0
-    right = 0 < size <= MAX_TEXT
-    return value, "" if right else f"a JSON object of at most {MAX_TEXT} bytes, without NaN or infinities"
+    right = 0 < size <= most
+    return value, "" if right else f"a JSON object of at most {most} bytes, without NaN or infinities"
 
 
 _CHECKS: Final[Mapping[Type, Callable[[Any], Checked]]] = {
@@ -159,5 +162,4 @@ _CHECKS: Final[Mapping[Type, Callable[[Any], Checked]]] = {
     Type.FLOAT: _number,
     Type.BOOL: _boolean,
     Type.STRINGS: _texts,
-    Type.JSON: _json,
 }

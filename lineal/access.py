@@ -24,6 +24,7 @@ from auth.challenges import INSUFFICIENT_SCOPE, METADATA_PATH, Refusal, Resource
 from auth.directory import Directory
 from auth.recorder import Recorder
 from gateway import scim
+from gateway.openlineage.published import PATHS
 from gateway.scim_errors import ScimError
 from lineal.errors import Forbidden, InvalidArgument, LinealError, Unauthenticated, Unavailable
 from lineal.http import problem
@@ -62,7 +63,7 @@ class Access:
         self.app = app
         self.authenticator = authenticator
         self.resource = resource
-        self.open = frozenset((*OPEN, METRICS) if loopback else OPEN) | set(metadata_paths(resource))
+        self.open = frozenset((*OPEN, METRICS) if loopback else OPEN) | set(metadata_paths(resource)) | set(PATHS)
         self.nobody = None if anonymous is None else Caller(ANONYMOUS, anonymous)
         self.recorder = recorder
         self.directory = directory

@@ -29,6 +29,8 @@ from gateway.bytes import create_bytes_route
 from gateway.events import PATH as EVENTS_PATH
 from gateway.events import create_events_route
 from gateway.mlflow_webhooks import create_mlflow_webhook_routes
+from gateway.openlineage.published import create_schema_routes
+from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
 from gateway.scim import create_scim_app
 from graph.open import is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Lease, Node, Observer
@@ -49,6 +51,8 @@ from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
 from resolvers.lifecycle.expiring import expiring
+from resolvers.openlineage.emitting import Emitter, Receiver
+from resolvers.openlineage.telling import Narrator
 from resolvers.operation import Operation
 from resolvers.tracking.enriching import Enricher
 from resolvers.tracking.trackers import Trackers
@@ -71,7 +75,7 @@ SEQUENCE_EVERY: Final = 0.05
 BACK_OFF: Final = 1.0
 READY_SECONDS: Final = 5.0
 
-PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", EVENTS_PATH)
+PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", EVENTS_PATH, PATH, BATCH)
 
 _log = logging.get("lineal.app")
 
@@ -233,6 +237,21 @@ def deliverer(settings: Settings, graph: Graph, webhooks: Webhooks) -> Deliverer
     return Deliverer(graph, webhooks, by=named("webhooks").name, holder=holder, patience=patience)
 
 
+def emitter(settings: Settings, graph: Graph, sender: Sender) -> Emitter | None:
+    """What sends OpenLineage events; None where they are sent nowhere."""
+    if settings.openlineage_url is None:
+        return None
+    token = settings.openlineage_token.get_secret_value() if settings.openlineage_token else ""
+    return Emitter(
+        graph,
+        Narrator(settings.openlineage_namespace, settings.base),
+        sender,
+        Receiver(settings.openlineage_url, token),
+        by=named("openlineage").name,
+        holder=logging.accept_request_id(None),
+    )
+
+
 def authenticator_of(settings: Settings) -> Authenticator:
     """Who these settings trust to say who asks. Raises Unavailable, PreconditionFailed (our own key cannot be used)."""
     own = None if settings.issuers else LocalIssuer(Keyring(settings.keys))
@@ -251,6 +270,12 @@ def create_app(
     storage = storage_of(settings)
     bytes_ = Bytes(storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings))
     targets, trackers, webhooks = targets_of(settings), trackers_of(settings), webhooks_of(settings)
+    sender = Sender(
+        private=settings.openlineage_private,
+        ca=settings.openlineage_ca,
+        whose="OpenLineage's receiver",
+        setting="openlineage_ca",
+    )
     resource = Resource(
         settings.identifier,
         servers=[issuer.url for issuer in settings.issuers],
@@ -294,7 +319,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with authenticator, recorder, storage, bytes_, targets, trackers, webhooks.sender:
+        async with authenticator, recorder, storage, bytes_, targets, trackers, webhooks.sender, sender:
             background = [
                 checkpointer(settings, graph, logging.accept_request_id(None)).run(),
                 keeper(settings, graph, bytes_).run(),
@@ -303,6 +328,8 @@ def create_app(
                 deliverer(settings, graph, webhooks).run(),
                 enricher(settings, graph, trackers).run(),
             ]
+            if (emitting := emitter(settings, graph, sender)) is not None:
+                background.append(emitting.run())
             if not is_embedded(settings.graph):
                 background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())
             async with _meanwhile(background):
@@ -325,6 +352,8 @@ def create_app(
             Route("/metrics", metrics),
             *metadata_routes(resource),
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
+            *create_openlineage_routes(operation, resource=resource),
+            *create_schema_routes(settings.base),
             create_events_route(operation, resource=resource, base=settings.base),
             *create_mlflow_webhook_routes(operation),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),

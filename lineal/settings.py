@@ -33,7 +33,7 @@ from schema.limits import Limits
 CONFIG_VARIABLE = "LINEAL_CONFIG"
 CONFIG_FILE = Path("lineal.toml")
 _LIMITS = Limits()
-_SECRET = ("password", "secret")
+_SECRET = ("password", "secret", "token")
 """What is in the names of settings whose values are never repeated."""
 
 
@@ -69,6 +69,15 @@ def _resource(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
         msg = f"{url!r:.200} is no URL of a server; it looks like https://lineal.example.org/graphql"
+        raise ValueError(msg)
+    return url
+
+
+def _receiver(url: str) -> str:
+    """An address that events are sent to."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment or parts.username:
+        msg = f"{url!r:.200} is no URL to send to; it looks like https://marquez.example.org/api/v1/lineage"
         raise ValueError(msg)
     return url
 
@@ -140,6 +149,22 @@ class Settings(BaseSettings):
     webhook_pause_hours: float = Field(
         72.0, gt=0, description="Hours for which a webhook may fail before it is paused and its owners are told."
     )
+    openlineage_url: Annotated[str, AfterValidator(_receiver)] | None = Field(
+        None, description="URL that what happens here is sent to as OpenLineage events; nowhere unless set."
+    )
+    openlineage_token: SecretStr | None = Field(None, description="Bearer token that these events are sent with.")
+    openlineage_namespace: str = Field(
+        "lineal",
+        min_length=1,
+        max_length=200,
+        description="Namespace of what is registered here, in these events.",
+    )
+    openlineage_private: bool = Field(
+        default=False, description="Whether they may go to loopback and private addresses, and by http:// too."
+    )
+    openlineage_ca: Path | None = Field(
+        None, description="File with certificates that their receiver is trusted by, beside the system's."
+    )
     host: str = Field(
         "127.0.0.1",
         description="Address to listen on: loopback only, unless there are issuers. TLS is left to a proxy in front.",
@@ -210,6 +235,9 @@ class Settings(BaseSettings):
                 f"host: {self.host!r} can be reached from other machines, and no issuer is configured that could tell "
                 "who asks: Lineal listens on 127.0.0.1, ::1 or localhost only, until the setting issuers names one"
             )
+            raise ValueError(msg)
+        if self.openlineage_url and self.openlineage_url.startswith("http:") and not self.openlineage_private:
+            msg = "openlineage_url: must begin with https://, unless openlineage_private is true"
             raise ValueError(msg)
         if self.resource is None and self.host.strip("[]") in {"0.0.0.0", "::", ""}:  # noqa: S104 - it is refused
             msg = f"resource: must be set where host is {self.host!r}, which is no address that clients use"

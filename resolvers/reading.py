@@ -215,14 +215,16 @@ async def principal_named(snapshot: Snapshot, name: str) -> Node | None:
     return node
 
 
-async def all_links(snapshot: Snapshot, ids: Sequence[str], hop: Hop) -> dict[str, list[Link]]:
-    """All live edges of the hop for each id, with the nodes at their other ends, page after page."""
+async def all_links(
+    snapshot: Snapshot, ids: Sequence[str], hop: Hop, where: Where | None = None
+) -> dict[str, list[Link]]:
+    """All live edges of the hop for each id, with the matching nodes at their other ends, page after page."""
     links: dict[str, list[Link]] = {}
-    for id, page in (await snapshot.neighbours(ids, hop, paging=Paging(first=MAX_PAGE))).items():
+    for id, page in (await snapshot.neighbours(ids, hop, where, paging=Paging(first=MAX_PAGE))).items():
         links[id], last = list(page.items), page
         while last.has_next:
             paging = Paging(first=MAX_PAGE, after=last.cursors[-1])
-            last = (await snapshot.neighbours([id], hop, paging=paging))[id]
+            last = (await snapshot.neighbours([id], hop, where, paging=paging))[id]
             links[id] += last.items
     return links
 

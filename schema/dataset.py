@@ -9,13 +9,15 @@ from schema.connection import Connection, Page
 from schema.declare import edge, noun, prop
 from schema.marks import MarkMoment, mark_history
 from schema.node import Node
-from schema.scalars import BigInt
+from schema.scalars import BigInt, DateTime
 
 if TYPE_CHECKING:
     from schema.artifact import Artifact
     from schema.evaluation import Evaluation
+    from schema.facets import DatasetFacets
     from schema.lifecycle import Mark, Validation
     from schema.model import ModelVersion
+    from schema.pipeline import Pipeline
     from schema.run import Run
     from schema.upload import Upload
     from schema.workspace import Workspace
@@ -29,6 +31,13 @@ class Dataset(Node):
     license: str | None = prop()
     versions: Connection[DatasetVersion] = edge(ontology.VERSION_OF, "IN", "Its versions.")
     fields: Connection[Field] = edge(ontology.PART_OF, "IN", "Its columns or features.")
+    consumed_by: Connection[Pipeline] = edge(ontology.CONSUMES, "IN", "The pipelines that take data from it.")
+    produced_by: Connection[Pipeline] = edge(ontology.PRODUCES, "IN", "The pipelines that put data into it.")
+    same_as: Connection[Dataset] = edge(ontology.SAME_AS, "OUT", "Other names that it says it has.")
+    known_as: Connection[Dataset] = edge(ontology.SAME_AS, "IN", "Data sets that say it is another name of theirs.")
+    open_lineage: DatasetFacets | None = edge(
+        ontology.FACETS_OF, "IN", "What producers of OpenLineage said of it, facet by facet."
+    )
     marks: Connection[Mark] = edge(ontology.MARKS, "IN", "The marks that are on it.")
     mark_history: Page[MarkMoment] | None = mark_history()
     shared_with: Connection[Workspace] = edge(ontology.SHARED_WITH, "OUT", "The other workspaces that may read it.")
@@ -42,6 +51,7 @@ class DatasetVersion(Node):
     digest: str | None = prop()
     row_count: BigInt | None = prop()
     size_bytes: BigInt | None = prop()
+    made_at: DateTime | None = prop()
     dataset: Dataset | None = edge(ontology.VERSION_OF, "OUT", "The data set that it is a version of.")
     run: Run | None = edge(ontology.PRODUCED_BY, "OUT", "The run that made it.")
     derived_from: Connection[DatasetVersion] = edge(

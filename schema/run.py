@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from schema.dataset import DatasetVersion, Field
     from schema.evaluation import Evaluation
     from schema.experiment import Experiment
+    from schema.facets import RunFacets
     from schema.model import ModelVersion
     from schema.pipeline import Pipeline
     from schema.upload import Upload
@@ -36,6 +37,9 @@ class Run(Node):
     parent: Run | None = edge(ontology.PART_OF, "OUT", "The run that started it.")
     children: Connection[Run] = edge(ontology.PART_OF, "IN", "The runs that it started.")
     pipeline: Pipeline | None = edge(ontology.RUN_OF, "OUT", "The pipeline that it is one execution of.")
+    open_lineage: RunFacets | None = edge(
+        ontology.FACETS_OF, "IN", "What producers of OpenLineage said of it, facet by facet."
+    )
     reads: Connection[DatasetVersion] = edge(
         ontology.READ, "OUT", "The data that it read; the role is the edge's discriminator."
     )

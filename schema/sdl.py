@@ -17,6 +17,7 @@ from schema.directives import SCOPE, RequiresScopes, Scope
 from schema.evaluation import Evaluation
 from schema.executing import LinealSchema
 from schema.experiment import Experiment
+from schema.facets import DatasetFacets, RunFacets
 from schema.lifecycle import Approval, Gate, Mark, StageMove, StageScheme, Validation
 from schema.limits import Limits
 from schema.model import Model, ModelVersion
@@ -36,6 +37,7 @@ TYPES: Final = (
         CodeRevision,
         Comment,
         Dataset,
+        DatasetFacets,
         DatasetVersion,
         Deployment,
         DeploymentEvent,
@@ -43,7 +45,7 @@ TYPES: Final = (
         Environment,
         Evaluation,
     ),
-    *(Approval, Gate, Mark, Notice, StageMove, StageScheme, Validation),
+    *(Approval, Gate, Mark, Notice, RunFacets, StageMove, StageScheme, Validation),
     *(
         Experiment,
         Field,

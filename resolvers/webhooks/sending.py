@@ -51,22 +51,29 @@ class Answer:
 
 class Sender:
     """What sends. `private` lets loopback and private addresses be sent to, `ca` is a file of certificates to trust
-    besides, `seconds` is what one POST may take from its beginning to its end.
+    besides, `seconds` is what one POST may take from its beginning to its end; `whose` and `setting` are for messages.
     """
 
     def __init__(
-        self, *, private: bool = False, ca: Path | None = None, seconds: float = 10.0, resolve: Resolve = system
+        self,
+        *,
+        private: bool = False,
+        ca: Path | None = None,
+        seconds: float = 10.0,
+        resolve: Resolve = system,
+        whose: str = "a webhook",
+        setting: str = "webhook_ca",
     ) -> None:
         self.private = private
         self._seconds = seconds
-        self._network = AsyncCheckedNetwork(private=private, whose="a webhook", resolve=resolve)
+        self._network = AsyncCheckedNetwork(private=private, whose=whose, resolve=resolve)
         context = ssl.create_default_context()
         if ca is not None:
             try:
                 context.load_verify_locations(ca)
             except (OSError, ssl.SSLError):
-                msg = f"webhook_ca: {ca} must be a file with certificates in PEM"
-                raise InvalidArgument(msg, field="webhook_ca") from None
+                msg = f"{setting}: {ca} must be a file with certificates in PEM"
+                raise InvalidArgument(msg, field=setting) from None
         transport = httpx.AsyncHTTPTransport()
         # How many are open at a time is bounded for each webhook: one bound for all would let one starve the others.
         transport._pool = httpcore.AsyncConnectionPool(

@@ -6,7 +6,7 @@ named, one to create, to update, to set rows, to link.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NotRequired, TypedDict
 
@@ -38,12 +38,15 @@ DECIDED: Final = frozenset({"StageScheme", "Gate", "StageMove", "Approval", "Val
 """Kinds that decide of versions, tell who decided, or send what happens elsewhere: nobody writes these by another way
 than their own mutations."""
 
-KNOWN: Final = tuple(kind for kind in NODE_KINDS if kind not in {"Workspace", "Comment", "DeploymentEvent", *DECIDED})
-"""Kinds that an importer may write; a workspace is made on purpose, and comments are somebody's."""
+KEPT: Final = frozenset({"Workspace", "Comment", "DeploymentEvent", "RunFacets", "DatasetFacets", *DECIDED})
+
+KNOWN: Final = tuple(kind for kind in NODE_KINDS if kind not in KEPT)
+"""Kinds that an importer may write; a workspace is made on purpose, comments are somebody's, and facets come with
+events."""
 
 REFUSED: Final = frozenset(
     {
-        *("GRANTS", "SHARED_WITH", "ABOUT", "MENTIONS", "WATCHES", "ACTS_FOR", "EVENT_OF"),
+        *("GRANTS", "SHARED_WITH", "ABOUT", "MENTIONS", "WATCHES", "ACTS_FOR", "EVENT_OF", "FACETS_OF"),
         *("MOVED", "REQUESTS", "REVIEWER", "DECIDED_BY", "VALIDATES", "REPORTED", "MARKS", "CONCERNS", "NOTIFIES"),
     }
 )
@@ -249,18 +252,34 @@ async def _new_points(
         for i, (reference, item) in enumerate(zip(named, nodes, strict=True))
         if item.get("metrics")
     }
-    there = await _points_of(tx, [r.id for r in named if r.id in given and r.node is not None])
+    there = await points_of(tx, [r.id for r in named if r.id in given and r.node is not None])
     return {
         id: [
             point
             for item, point in zip(items, made, strict=True)
-            if _trace(point, item.get("time") is not None) not in there.get(id, ())
+            if trace(point, item.get("time") is not None) not in there.get(id, ())
         ]
         for id, (items, made) in given.items()
     }
 
 
-async def _points_of(tx: Transaction, owners: Sequence[str]) -> dict[str, set[tuple[str, str, int, int | None]]]:
+async def new_points(
+    tx: Transaction, given: Mapping[str, Collection[Point]], born: Collection[str]
+) -> dict[str, list[Point]]:
+    """Of the points of each node those that it does not have yet; those that are in `born` have none."""
+    there = await points_of(tx, [id for id in given if id not in born])
+    found = {
+        id: sorted((p for p in points if trace(p, True) not in there.get(id, ())), key=_in_order)
+        for id, points in given.items()
+    }
+    return {id: points for id, points in found.items() if points}
+
+
+def _in_order(point: Point) -> tuple[str, int, int, str]:
+    return point.name, point.step, point.time, repr(point.value)
+
+
+async def points_of(tx: Transaction, owners: Sequence[str]) -> dict[str, set[tuple[str, str, int, int | None]]]:
     """All points of these owners' metrics, each with its time and without."""
     found: dict[str, set[tuple[str, str, int, int | None]]] = {}
     after, more = -1, bool(owners)
@@ -269,13 +288,13 @@ async def _points_of(tx: Transaction, owners: Sequence[str]) -> dict[str, set[tu
         for chunk in chunks:
             for value, step, time in chunk.points:
                 point = Point(chunk.name, value, step, time)
-                found.setdefault(chunk.owner, set()).update((_trace(point, True), _trace(point, False)))
+                found.setdefault(chunk.owner, set()).update((trace(point, True), trace(point, False)))
         after += CHUNKS
         more = any(chunk.number == after for chunk in chunks)
     return found
 
 
-def _trace(point: Point, timed: bool) -> tuple[str, str, int, int | None]:
+def trace(point: Point, timed: bool) -> tuple[str, str, int, int | None]:
     """What tells a point from others; figures as text, where NaN equals NaN."""
     return point.name, repr(point.value), point.step, point.time if timed else None
 

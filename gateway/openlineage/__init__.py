@@ -1,0 +1,1 @@
+"""OpenLineage 2-0-2 over HTTP: events come in, one or many, from any producer."""

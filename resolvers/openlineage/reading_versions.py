@@ -1,0 +1,362 @@
+"""Which version of a data set a run read, where it does not say.
+
+The one that was complete last before the run began. Where none was, the first that came after, of a job that does not
+itself depend on this one: producers often note the time in minutes, and call jobs that follow each other begun at
+once. Where there is none either, the version called “unversioned”.
+
+The answer depends on what is known of both, so it is looked at again whenever a version becomes known, or known to be
+complete at another time, or two jobs come to depend on each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from graph.address import Address
+from graph.ontology import DATASET, DATASET_VERSION, PIPELINE, RUN, UNVERSIONED
+from graph.port import (
+    Any_,
+    EdgeMatch,
+    Hop,
+    Link,
+    NewEdge,
+    Node,
+    Not,
+    Order,
+    Paging,
+    Prop,
+    Snapshot,
+    Transaction,
+    Where,
+)
+from resolvers.openlineage import meaning
+from resolvers.openlineage.merging import Said
+from resolvers.reading import all_links
+
+VERSIONS: Final = Hop("VERSION_OF", "IN", DATASET_VERSION.name)
+READERS: Final = Hop("READ", "IN", RUN.name)
+TIES: Final = 20
+"""Versions that are looked at for the latest: those of one time go by name."""
+
+
+class Ways:
+    """Which jobs depend on which: by what they take from data sets, and put into them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._upstream: dict[str, set[str]] = {}
+
+    async def upstream(self, job: str) -> set[str]:
+        """The jobs that a job depends on; itself only where it depends on itself."""
+        if job not in self._upstream:
+            self._upstream[job] = await self._reach(job, Hop("CONSUMES", "OUT"), Hop("PRODUCES", "IN"))
+        return self._upstream[job]
+
+    async def loop(self, job: str) -> set[str]:
+        """The jobs that a job depends on and that depend on it: itself too, where there are any."""
+        above = await self.upstream(job)
+        if job not in above:
+            return set()
+        return above & await self._reach(job, Hop("PRODUCES", "OUT"), Hop("CONSUMES", "IN"))
+
+    async def _reach(self, job: str, there: Hop, back: Hop) -> set[str]:
+        seen: set[str] = set()
+        front = [job]
+        while front:
+            data = await targets(self._snapshot, front, there)
+            named = await alike(self._snapshot, set().union(*data.values()))
+            near = await targets(self._snapshot, sorted(set().union(*named.values())), back)
+            front = sorted(set().union(*near.values()) - seen)
+            seen.update(front)
+        return seen
+
+
+async def alike(snapshot: Snapshot, data: Collection[str]) -> dict[str, set[str]]:
+    """For each data set all that are the same by another name, itself too."""
+    near: dict[str, set[str]] = {id: set() for id in data}
+    front = sorted(data)
+    while front:
+        for hop in (Hop("SAME_AS", "OUT"), Hop("SAME_AS", "IN")):
+            for id, others in (await targets(snapshot, front, hop)).items():
+                near[id] |= others
+        front = sorted(set().union(*near.values()) - near.keys())
+        near |= {id: set() for id in front}
+    groups: dict[str, set[str]] = {}
+    for id in near:
+        if id not in groups:
+            group, more = {id}, near[id]
+            while more - group:
+                group |= more
+                more = set().union(*(near[other] for other in group))
+            groups |= dict.fromkeys(group, group)
+    return {id: groups[id] for id in data}
+
+
+async def targets(snapshot: Snapshot, ids: Sequence[str], hop: Hop) -> dict[str, set[str]]:
+    """What is at the other end of each node's edges."""
+    links = await all_links(snapshot, ids, hop) if ids else {}
+    return {id: {link.node.id for link in found} for id, found in links.items()}
+
+
+@dataclass(slots=True)
+class _Reader:
+    """A run whose reads are looked at: all of them, or those of data sets in `only`."""
+
+    name: str
+    said: Said
+    gone: set[tuple[str, str, str]]
+    only: Collection[str] | None
+    run: str = ""
+    job: str = ""
+
+
+class Reads:
+    """The reads of some runs, in one write. `near` are the data sets that nobody else can change meanwhile."""
+
+    def __init__(self, tx: Transaction, workspace: str, near: Collection[str]) -> None:
+        self._tx = tx
+        self._workspace = workspace
+        self._near = set(near)
+        self._readers: dict[str, _Reader] = {}
+        self._ways = Ways(tx)
+        self._makers: Mapping[str, str] = {}
+        self._renamed: Collection[str] = ()
+
+    def know(self, name: str, said: Said, gone: set[tuple[str, str, str]]) -> None:
+        """A run that something new was said of; `gone` are the derivations that it does not tell of any more."""
+        self._readers[name] = _Reader(name, said, gone, None)
+
+    async def concern(self, versions: Collection[str]) -> None:
+        """These versions are new, or were complete at another time: look at the reads of those who might mean them."""
+        found = await self._tx.nodes(sorted(versions)) if versions else {}
+        if not found:
+            return
+        data = await self._widened({node.container for node in found.values()})
+        times = [node.props["madeAt"] for node in found.values() if "madeAt" in node.props]
+        after: list[Where] = [Prop("madeAt", "eq", None)]
+        before: list[Link] = []
+        if times:
+            first = min(times)
+            after.append(Prop("madeAt", "gte", first))
+            earlier = await self._latest(data, first)
+            before = [link for links in earlier.values() for link in links]
+        later = await self._all(data, Any_(tuple(after)))
+        await self._concern_readers([link.node.id for links in later.values() for link in links], None)
+        if before:
+            await self._concern_readers([link.node.id for link in before], Prop("startedAt", "gt", min(times)))
+
+    async def _concern_readers(self, versions: Sequence[str], where: Where | None) -> None:
+        found = await self._all(versions, where, READERS) if versions else {}
+        await self.concern_runs({link.node.name for links in found.values() for link in links}, self._near)
+
+    async def concern_runs(self, names: Iterable[str], only: Collection[str] | None) -> None:
+        """Look at the reads of these runs, as far as they came with events."""
+        new = sorted(set(names) - self._readers.keys())
+        addresses = [Address("RunFacets", self._workspace, f"run/{name}") for name in new]
+        for name, kept in zip(new, await self._tx.resolve(addresses) if new else (), strict=True):
+            if kept is not None:
+                self._readers[name] = _Reader(name, Said.of(kept), set(), only)
+
+    async def _widened(self, data: Collection[str]) -> list[str]:
+        """These data sets and all that are the same, which are near then."""
+        named = await alike(self._tx, {*self._near, *data})
+        # It is the same set that readers are held to, those that were found before too.
+        self._near.update(*named.values())
+        return sorted(set().union(*(named[id] for id in data)))
+
+    async def concern_names(self, data: Collection[str]) -> None:
+        """These data sets are the same as others now, or are not any more."""
+        ids = await self._widened(data) if data else []
+        self._renamed = set(data)
+        found = await self._all(ids, None) if ids else {}
+        await self._concern_readers([link.node.id for links in found.values() for link in links], None)
+        around = [await targets(self._tx, ids, Hop(edge, "IN")) for edge in ("CONSUMES", "PRODUCES")]
+        await self.concern_loops(set().union(*(jobs for near in around for jobs in near.values())))
+
+    async def concern_loops(self, jobs: Collection[str]) -> None:
+        """These jobs take from data sets, or put into them, that they did not before."""
+        around: set[str] = set()
+        for job in sorted(jobs):
+            around |= set() if job in around else await self._ways.loop(job)
+        if around:
+            runs = await all_links(self._tx, sorted(around), Hop("RUN_OF", "IN", RUN.name))
+            await self.concern_runs({link.node.name for links in runs.values() for link in links}, None)
+
+    @property
+    def known(self) -> dict[str, Said]:
+        """The runs that are looked at, with what was said of them."""
+        return {name: reader.said for name, reader in self._readers.items()}
+
+    # What they read ───────────────────────────────────────────────────────────────────────────────
+
+    async def settle(self, makers: Mapping[str, str]) -> None:
+        """Let each of these runs lead to what it read, and what it made to what that came from.
+
+        `makers` are the runs that versions are to lead to, by the ids of both.
+        """
+        self._makers = makers
+        readers = [reader for reader in self._readers.values() if meaning.reads(reader.said)]
+        made = [NewEdge("PRODUCED_BY", version, run) for version, run in makers.items()]
+        found = await self._resolve(readers) if readers else {}
+        for reader in readers:
+            reader.run = found[RUN.name, reader.name, None].id
+            job = found.get((PIPELINE.name, meaning.job_of(reader.said) or "", None))
+            reader.job = job.id if job is not None else ""
+        wanted: dict[str, dict[str, str]] = {}
+        for reader in readers:
+            wanted[reader.name] = await self._wanted(reader, found)
+        ends, opens = await self._reads(readers, wanted)
+        await self._derived(readers, wanted, found, (ends, opens))
+        if ends:
+            await self._tx.unlink(ends)
+        await self._tx.link([*made, *opens])
+
+    async def _resolve(self, readers: Sequence[_Reader]) -> dict[tuple[str, str, str | None], Node]:
+        named: dict[tuple[str, str, str | None], None] = {}
+        for reader in readers:
+            named[RUN.name, reader.name, None] = None
+            if job := meaning.job_of(reader.said):
+                named[PIPELINE.name, job, None] = None
+            for key, version in meaning.reads(reader.said).items():
+                named[DATASET.name, key, None] = None
+                named[DATASET_VERSION.name, key, version or UNVERSIONED] = None
+            for key, made in meaning.makes(reader.said).items():
+                named[DATASET_VERSION.name, key, made.version or reader.name] = None
+        found = await self._tx.resolve([Address(kind, self._workspace, name, part) for kind, name, part in named])
+        return {each: node for each, node in zip(named, found, strict=True) if node is not None}
+
+    async def _wanted(self, reader: _Reader, found: Mapping[tuple[str, str, str | None], Node]) -> dict[str, str]:
+        """The version that a run read of each data set, by their ids."""
+        result: dict[str, str] = {}
+        open_: list[str] = []
+        for key, version in meaning.reads(reader.said).items():
+            data = found.get((DATASET.name, key, None))
+            node = found.get((DATASET_VERSION.name, key, version or UNVERSIONED))
+            if data is None or node is None or (reader.only is not None and data.id not in reader.only):
+                continue
+            result[data.id] = node.id
+            if version is None:
+                open_.append(data.id)
+        own = {
+            node.id
+            for key, made in meaning.makes(reader.said).items()
+            if (node := found.get((DATASET_VERSION.name, key, made.version or reader.name))) is not None
+        }
+        began = reader.said.started or 0
+        if open_:
+            result |= await self._before(open_, began, own)
+            unversioned = {node.id for (_, _, part), node in found.items() if part == UNVERSIONED}
+            if rest := [id for id in open_ if result[id] in unversioned]:
+                result |= await self._after(rest, began, own, reader.job)
+        return result
+
+    async def _before(self, data: Sequence[str], began: int, own: Collection[str]) -> dict[str, str]:
+        """Of each data set the version that was complete last before the run began."""
+        result = {}
+        named, names = await self._named(data)
+        found = await self._latest(sorted(names), began)
+        for id in data:
+            links = [link for each in named[id] for link in found.get(each, ())]
+            links.sort(key=lambda link: -int(link.node.props["madeAt"]))
+            there = [link.node for link in links if link.node.id not in own]
+            if there:
+                last = [node for node in there if node.props["madeAt"] == there[0].props["madeAt"]]
+                result[id] = max(last, key=lambda n: (n.name, names[n.container])).id
+        return result
+
+    async def _named(self, data: Sequence[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
+        """For each data set all that are the same by another name, and what each of these is called."""
+        named = await alike(self._tx, data)
+        found = await self._tx.nodes(sorted(set().union(*named.values())))
+        return named, {id: node.name for id, node in found.items()}
+
+    async def _after(self, data: Sequence[str], began: int, own: Collection[str], job: str) -> dict[str, str]:
+        """Of each data set the first version that came later, of a job that does not depend on this one."""
+        result = {}
+        named, names = await self._named(data)
+        later = await self._all(sorted(names), Not(Prop("madeAt", "lt", began)))
+        nodes = [link.node for links in later.values() for link in links]
+        runs = await all_links(self._tx, [n.id for n in nodes], Hop("PRODUCED_BY", "OUT", RUN.name)) if nodes else {}
+        makers = {**{id: links[0].node.id for id, links in runs.items() if links}, **self._makers}
+        jobs = await targets(self._tx, sorted(set(makers.values())), Hop("RUN_OF", "OUT", PIPELINE.name))
+        for id in data:
+            links = [link for each in named[id] for link in later.get(each, ())]
+            there = [n.node for n in links if n.node.name != UNVERSIONED and n.node.id not in own]
+            for node in sorted(there, key=lambda n: (*_in_time(n), names[n.container])):
+                makers_jobs = jobs.get(makers.get(node.id, ""), set())
+                if not await self._depends(makers_jobs, job):
+                    result[id] = node.id
+                    break
+        return result
+
+    async def _depends(self, jobs: Collection[str], job: str) -> bool:
+        return any([each == job or job in await self._ways.upstream(each) for each in jobs])
+
+    async def _latest(self, data: Sequence[str], before: int) -> Mapping[str, Sequence[Link]]:
+        """The versions of each data set that were complete before a time, the latest first."""
+        order = Order("madeAt", descending=True)
+        pages = await self._tx.neighbours(
+            data, VERSIONS, Prop("madeAt", "lt", before), order=order, paging=Paging(TIES)
+        )
+        return {id: page.items for id, page in pages.items()}
+
+    async def _all(self, ids: Sequence[str], where: Where | None, hop: Hop = VERSIONS) -> Mapping[str, Sequence[Link]]:
+        """All versions of each data set, or else what is at the end of a hop, that match."""
+        return await all_links(self._tx, ids, hop, where)
+
+    # What is written ──────────────────────────────────────────────────────────────────────────────
+
+    async def _reads(
+        self, readers: Sequence[_Reader], wanted: Mapping[str, Mapping[str, str]]
+    ) -> tuple[list[EdgeMatch], list[NewEdge]]:
+        """The reads to end and to open: of each data set that a run names, it reads one version, in no other role."""
+        hop = Hop("READ", "OUT", DATASET_VERSION.name)
+        there = await all_links(self._tx, [reader.run for reader in readers], hop) if readers else {}
+        ends, opens = [], []
+        for reader in readers:
+            mine = wanted[reader.name]
+            named = await alike(self._tx, mine)
+            places = set().union(*named.values())
+            open_ = {link.node.id: link.node for link in there[reader.run] if not link.edge.discriminator}
+            for id, node in open_.items():
+                if (node.container in places or node.container in self._renamed) and id not in mine.values():
+                    ends.append(EdgeMatch("READ", reader.run, id, ""))
+            opens += [NewEdge("READ", reader.run, id) for id in mine.values() if id not in open_]
+        return ends, opens
+
+    async def _derived(
+        self,
+        readers: Sequence[_Reader],
+        wanted: Mapping[str, Mapping[str, str]],
+        found: Mapping[tuple[str, str, str | None], Node],
+        into: tuple[list[EdgeMatch], list[NewEdge]],
+    ) -> None:
+        """What was made leads to what was read, where the run says which came from which."""
+        asked: list[tuple[str, str, str, str | None]] = []
+        for reader in readers:
+            made = meaning.makes(reader.said)
+            for current, all_ in ((True, meaning.derivations(reader.said)), (False, reader.gone)):
+                for key, source, how in sorted(all_):
+                    data = found.get((DATASET.name, source, None))
+                    own = made.get(key)
+                    node = found.get((DATASET_VERSION.name, key, (own.version if own else None) or reader.name))
+                    if data is not None and node is not None and data.id in wanted[reader.name]:
+                        target = wanted[reader.name][data.id] if current else None
+                        asked.append((node.id, data.id, how, target))
+        there = await all_links(self._tx, sorted({a[0] for a in asked}), Hop("DERIVED_FROM", "OUT")) if asked else {}
+        ends, opens = into
+        for id, data_id, how, target in asked:
+            open_ = [
+                link.node.id for link in there[id] if link.node.container == data_id and link.edge.discriminator == how
+            ]
+            ends += [EdgeMatch("DERIVED_FROM", id, other, how) for other in open_ if other != target]
+            if target is not None and target not in open_:
+                opens.append(NewEdge("DERIVED_FROM", id, target, how))
+
+
+def _in_time(node: Node) -> tuple[bool, int, str]:
+    """By when it was complete, what is not last, then by name."""
+    time = node.props.get("madeAt")
+    return time is None, time or 0, node.name
