@@ -59,13 +59,22 @@ class Command(Generic[P]):
         Raises Conflict: the key was used with other input. NotFound: what it made has been deleted.
         Forbidden: the caller lacks the role or the scope.
         """
+        id = await self.id_of(op, key, *args, **kwargs)
+        return None if id is None else (await _read_back(op, [id]))[0]
+
+    async def id_of(self, op: Operation, key: str | None, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """As `once`, for those who read the answer in their own way, or not at all: its id."""
 
         async def work(tx: Transaction) -> list[str]:
             id = await self._body(tx, *args, **kwargs)
             return [] if id is None else [id]
 
-        nodes = await _run(op, self.action, key, kwargs, work, needs=self._needs)
-        return nodes[0] if nodes else None
+        ids = await _run(op, self.action, key, kwargs, work, needs=self._needs)
+        return ids[0] if ids else None
+
+    async def within(self, tx: Transaction, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Do it as a part of another use case, whose role and key count."""
+        return await self._body(tx, *args, **kwargs)
 
 
 class BatchCommand(Generic[P]):
@@ -92,7 +101,7 @@ class BatchCommand(Generic[P]):
         async def work(tx: Transaction) -> list[str]:
             return await self._body(tx, *args, **kwargs)
 
-        return await _run(op, self.action, key, kwargs, work, needs=self._needs)
+        return await _read_back(op, await _run(op, self.action, key, kwargs, work, needs=self._needs))
 
 
 class Procedure(Generic[P]):
@@ -145,18 +154,17 @@ async def _run(
     body: Callable[[Transaction], Awaitable[list[str]]],
     *,
     needs: Needs,
-) -> list[Node | None]:
+) -> list[str]:
     role = needs(**given) if callable(needs) else needs
     if role is Role.APPROVER and not op.caller.holds(APPROVING):
         raise Forbidden(f"{action}: to set a stage needs the scope {APPROVING}", scopes=[[APPROVING]])
     work = body if key is None else _remembering(action, key, given, body)
     try:
-        ids = await op.write(work, action, needs=role)
+        return await op.write(work, action, needs=role)
     except AlreadyExists:
         # What was not there when it was looked up may have been made by somebody else before it was written:
         # then a second look finds it. If the name is really taken, the second try says so too.
-        ids = await op.write(work, action, needs=role)
-    return await _read_back(op, ids)
+        return await op.write(work, action, needs=role)
 
 
 async def _read_back(op: Operation, ids: Sequence[str]) -> list[Node | None]:
