@@ -29,6 +29,8 @@ from gateway.bytes import create_bytes_route
 from gateway.events import PATH as EVENTS_PATH
 from gateway.events import create_events_route
 from gateway.mlflow_webhooks import create_mlflow_webhook_routes
+from gateway.mlflow.artifacts import MlflowArtifactsRoute
+from gateway.mlflow.routes import MlflowRoute
 from gateway.scim import create_scim_app
 from graph.open import is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Lease, Node, Observer
@@ -327,6 +329,8 @@ def create_app(
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
             create_events_route(operation, resource=resource, base=settings.base),
             *create_mlflow_webhook_routes(operation),
+            MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
+            MlflowArtifactsRoute(operation, resource=resource),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
         ],
         middleware=[
