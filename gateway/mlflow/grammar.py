@@ -81,17 +81,25 @@ class Searchable:
     numbers: Sequence[str] = ()
     lists: Sequence[str] = ()
     orders: Sequence[str] = ()
+    recommended: tuple[str, Sequence[str]] = ("", ())
+    """How messages call the keys of orders, and which they name."""
 
 
 MODELS: Final = Searchable(
-    ("name",), lists=("name",), orders=("name", "timestamp", "last_updated_timestamp", "creation_timestamp")
+    ("name",),
+    lists=("name",),
+    orders=("name", "timestamp", "last_updated_timestamp", "creation_timestamp"),
+    recommended=("order by key", ("name", "timestamp")),
 )
+_ORDERS: Final = ("name", "version_number", "creation_timestamp", "last_updated_timestamp")
 VERSIONS: Final = Searchable(
     ("name", "run_id", "source_path"),
     ("version_number",),
     ("name", "run_id"),
-    ("name", "version_number", "creation_timestamp", "last_updated_timestamp"),
+    _ORDERS,
+    ("attribute key", _ORDERS),
 )
+_NUMBERS: Final = "{'version_number', 'creation_timestamp', 'last_updated_timestamp'}"
 
 
 def read_filter(text: str, searchable: Searchable) -> list[Condition]:
@@ -119,7 +127,7 @@ def read_filter(text: str, searchable: Searchable) -> list[Condition]:
         conditions.append(_condition(tokens[at : at + size], tokens[at:], searchable))
         at += size
         if at < len(tokens) and not tokens[at].is_word("AND"):
-            raise _invalid(tokens[at:])
+            raise _invalid(tokens[at : at + 1] if tokens[at].is_word("OR") else tokens[at:])
         if len(conditions) > MAX_CONDITIONS:
             raise LimitExceeded(f"filter: has more than {MAX_CONDITIONS} conditions", field="filter")
     return conditions
@@ -139,7 +147,7 @@ def _invalid(tokens: Sequence[Token]) -> InvalidArgument:
 
 
 def _condition(tokens: Sequence[Token], rest: Sequence[Token], searchable: Searchable) -> Condition:
-    if len(tokens) < 3 or tokens[0].type != "name":
+    if len(tokens) < 3 or tokens[0].type != "name" or tokens[-1].is_word("AND"):
         raise _invalid(rest)
     key, *between, value = tokens
     comparator = " ".join(token.text.upper() for token in between).replace("<>", "!=")
@@ -208,8 +216,7 @@ def _number(name: str, text: str, searchable: Searchable) -> int | float:
         msg = "Expected a quoted string value or a list of quoted string values for attributes. "
         raise InvalidArgument(f"{msg}Got value {text}", field="filter")
     if name not in searchable.numbers:
-        names = ", ".join(map(repr, searchable.numbers))
-        msg = f"Only the '{{{names}}}' attributes support comparison with numeric values."
+        msg = f"Only the '{_NUMBERS}' attributes support comparison with numeric values."
         raise InvalidArgument(msg, field="filter")
     return float(text) if "." in text else int(text[:20])
 
@@ -256,7 +263,8 @@ def _list(text: str) -> tuple[str, ...]:
             raise InvalidArgument(f"{begin} non-empty list of string values, but got ill-formed list.", field="filter")
         if match[3] is not None:
             msg = "While parsing a list in the query, expected string value, punctuation, or whitespace, "
-            raise InvalidArgument(f"{msg}but got different type in list: {text:.100}", field="filter")
+            shown = text if "," in text else f"({inner},)"
+            raise InvalidArgument(f"{msg}but got different type in list: {shown:.100}", field="filter")
         values.append(match[1] if match[1] is not None else match[2])
         at = match.end()
         if len(values) > MAX_VALUES:
@@ -296,9 +304,8 @@ def read_orders(texts: Sequence[str], searchable: Searchable) -> list[Ordering]:
         if direction not in {"", "asc", "desc"}:
             raise InvalidArgument(f"Invalid ordering key in order_by clause '{text:.100}'.", field="order_by")
         if key not in searchable.orders:
-            names = ", ".join(map(repr, sorted(searchable.orders)))
-            what = "attribute key" if searchable.numbers else "order by key"
-            msg = f"Invalid {what} '{key:.100}' specified. Valid keys are '{{{names}}}'"
+            what, names = searchable.recommended
+            msg = f"Invalid {what} '{key:.100}' specified. Valid keys are '{{{', '.join(map(repr, names))}}}'"
             raise InvalidArgument(msg, field="order_by")
         key = "last_updated_timestamp" if key == "timestamp" else key
         if any(ordering.key == key for ordering in found):

@@ -119,6 +119,8 @@ async def set_stage(tx: Transaction, *, at: At, stage: str, archive_existing: bo
     await mover([Wish(version, None if wanted is None else wanted.name)])
     if archive_existing and wanted is not None:
         await archive_others(mover, version, wanted.name)
+    # To MLflow's clients it was updated, also where it was there already.
+    await tx.update([Update(id, touch=True) for id in (version.container, version.id)])
     return version.id
 
 

@@ -15,7 +15,7 @@ from graph.port import EVERYTHING, Hop, Node, Note
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, NotFound
 from resolvers.artifacts.common import load_manifest, verified_name, workspace_property
 from resolvers.artifacts.paths import entry_name, file_name, files, folder_name
-from resolvers.artifacts.quotas import usage
+from resolvers.artifacts.quotas import added, usage
 from resolvers.artifacts.sweeping import no_sweep
 from resolvers.artifacts.uploads import DEFAULT_NAME, UploadFile, abort_upload, begin_upload, complete_upload
 from resolvers.operation import Operation
@@ -82,7 +82,7 @@ async def put_file(op: Operation, workspace: str, path: str, chunks: AsyncIterat
         async for chunk in chunks:
             await incoming.write(chunk)
         blob = await incoming.finish()
-        await _check_quota(op, workspace, blob)
+        bounded = await _check_quota(op, workspace, blob)
         before = [name async for name in storage.documents(workspace, begin)]
         name = entry_name(path, blob)
         await storage.put(workspace, name, b"")
@@ -92,6 +92,8 @@ async def put_file(op: Operation, workspace: str, path: str, chunks: AsyncIterat
         except BaseException:
             await storage.discard(workspace, name)
             raise
+    if bounded:
+        await added(storage, workspace, blob)
     if blob.part_count > 1:
         await storage.put(workspace, verified_name(blob.sha256), b"")
     await _note(op, workspace, "storeFile", path, sha256=blob.sha256, size=blob.size)
@@ -100,15 +102,16 @@ async def put_file(op: Operation, workspace: str, path: str, chunks: AsyncIterat
     return blob
 
 
-async def _check_quota(op: Operation, workspace: str, blob: Blob) -> None:
+async def _check_quota(op: Operation, workspace: str, blob: Blob) -> bool:
+    """Whether a quota lets these bytes in, which are new. Raises LimitExceeded."""
     async with op.graph.snapshot(EVERYTHING) as snapshot:
         quota = await workspace_property(snapshot, workspace, "quotaBytes")
     if quota is None or await op.storage.present(workspace, [blob]):
-        return
+        return False
     for fresh in (False, True):
         used = (await usage(op.storage, workspace, fresh=fresh)).size
         if used + blob.size <= quota:
-            return
+            return True
     msg = f"the workspace {workspace!r} may keep {quota:,} bytes; it keeps {used:,}, and {blob.size:,} more do not fit"
     raise LimitExceeded(msg, limit="quotaBytes", maximum=quota, used=used, needed=blob.size)
 

@@ -29,10 +29,10 @@ ADDRESS = sys.argv[1]
 if len(sys.argv) > 2:
     os.environ["MLFLOW_TRACKING_TOKEN"] = sys.argv[2]
 
-import mlflow  # noqa: E402
+import mlflow  # type: ignore[import-not-found]  # noqa: E402
 import requests  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.exceptions import MlflowException  # type: ignore[import-not-found]  # noqa: E402
 
 mlflow.set_tracking_uri(ADDRESS)
 mlflow.set_registry_uri(ADDRESS)
@@ -50,7 +50,9 @@ def plain(value: Any) -> Any:
         kept = {str(k): plain(v) for k, v in value.items() if str(k) not in LEFT_OUT}
         return {k: v for k, v in kept.items() if v not in (None, "", [], {})}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        found = [plain(item) for item in value]
+        # The order of tags says nothing.
+        return sorted(found, key=str) if found and isinstance(found[0], dict) and "key" in found[0] else found
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if not hasattr(value, "__dict__") or isinstance(value, type):

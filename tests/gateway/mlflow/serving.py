@@ -1,0 +1,77 @@
+"""Lineal and MLflow as processes, and clients of MLflow that talk to either."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import httpx
+
+from auth.keyring import Keyring
+from auth.local import LocalIssuer
+from tests.mlflow_server import MlflowServerProcess, mlflow_python
+from tests.services import Server
+
+ROOT: Final = Path(__file__).parents[3]
+SESSION: Final = Path(__file__).with_name("session.py")
+SECONDS: Final = 600
+
+
+class LinealProcess(Server):
+    """`lineal serve` on a store, with tokens of its own."""
+
+    name: ClassVar[str] = "lineal"
+
+    def __init__(self, home: Path, store: str) -> None:
+        super().__init__(home)
+        self.store = store
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def token(self) -> str:
+        """A token of one who may do everything."""
+        return LocalIssuer(Keyring(self.home / "keys")).token(scopes=["all"])
+
+    def prepare(self) -> tuple[list[str], dict[str, str]]:
+        return [sys.executable, "-m", "lineal", "serve", "--port", str(self.port)], {
+            "PYTHONPATH": str(ROOT),
+            "LINEAL_GRAPH": self.store,
+            "LINEAL_KEYS": str(self.home / "keys"),
+            "LINEAL_STORAGE": str(self.home / "artifacts"),
+        }
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz").is_success
+        except httpx.TransportError:
+            return False
+
+
+def run_client(script: Path | str, *arguments: str, given: str = "", cwd: Path | None = None, **settings: str) -> str:
+    """What a script says that a Python with MLflow runs, a file or the text itself."""
+    program = [str(script)] if isinstance(script, Path) else ["-c", script]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "LINEAL_"))}
+    done = subprocess.run(
+        [str(mlflow_python()), *program, *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        cwd=cwd,
+        env={**kept, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore", **settings},
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    return done.stdout
+
+
+def session(server: LinealProcess | MlflowServerProcess, cases: Sequence[Any] = ()) -> list[tuple[str, Any]]:
+    """What the session saw of a server, call by call; with `cases` only these searches."""
+    tokens = [server.token] if isinstance(server, LinealProcess) else []
+    said = run_client(SESSION, server.url, *tokens, given=json.dumps(list(cases)) if cases else "")
+    return [(call, answer) for call, answer in json.loads(said)]
