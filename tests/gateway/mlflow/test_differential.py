@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.gateway.mlflow.serving import LinealProcess, session
-from tests.mlflow_server import MlflowServerProcess
+from tests.gateway.mlflow.serving import LinealProcess, Reference, session
 
 DIFFERENCES = (
     (
@@ -70,14 +69,14 @@ def compared(theirs: list[tuple[str, Any]], ours: list[tuple[str, Any]]) -> None
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServerProcess]:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
     """MLflow's own server, for the whole module: it is slow to start."""
-    with MlflowServerProcess(tmp_path_factory.mktemp("mlflow")) as server:
+    with Reference(tmp_path_factory.mktemp("mlflow")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def transcript(reference: MlflowServerProcess) -> list[tuple[str, Any]]:
+def transcript(reference: Reference) -> list[tuple[str, Any]]:
     """What MLflow's server answers to the session."""
     return session(reference)
 
@@ -150,7 +149,7 @@ CASES = st.lists(
 
 @pytest.mark.timeout(900)
 def test_searches_made_up_at_random_find_the_same(
-    transcript: list[tuple[str, Any]], reference: MlflowServerProcess, lineal: LinealProcess
+    transcript: list[tuple[str, Any]], reference: Reference, lineal: LinealProcess
 ) -> None:
     assert transcript
     session(lineal)
