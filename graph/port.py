@@ -621,9 +621,11 @@ class Snapshot(ABC):
     def seeing(self, view: View) -> Snapshot:
         """The same moment on the same connection, as another view sees it; this one sees as before."""
 
-    async def together(self, reads: Callable[[Self], Awaitable[T]]) -> T:
+    async def together(self, reads: Callable[[Self], Awaitable[T]], *, quick: bool = False) -> T:  # noqa: ARG002
         """What these reads come to. They await nothing but this snapshot: a store that is in this process, where
         each read costs little but the way to it, carries all of them out in one go.
+
+        `quick` says that they are a few looks by key, which are not worth the way to another thread.
         """
         return await reads(self)
 

@@ -104,18 +104,18 @@ class Operation:
             assert self._snapshot is not None
             return self._snapshot
 
-    async def read(self, reads: Callable[[Snapshot], Awaitable[T]]) -> T:
+    async def read(self, reads: Callable[[Snapshot], Awaitable[T]], *, quick: bool = False) -> T:
         """What these reads come to, which await nothing but the snapshot: in one go where the store can do that.
 
-        Raises Unauthenticated, and what `reads` raises.
+        `quick` says that they are a few looks by key. Raises Unauthenticated, and what `reads` raises.
         """
         async with self._opening:
             if self._snapshot is None:
-                return await self._open(reads)
+                return await self._open(reads, quick=quick)
             snapshot = self._snapshot
-        return await snapshot.together(reads)
+        return await snapshot.together(reads, quick=quick)
 
-    async def _open(self, reads: Callable[[Snapshot], Awaitable[T]]) -> T:
+    async def _open(self, reads: Callable[[Snapshot], Awaitable[T]], *, quick: bool = False) -> T:
         """Open the moment, see what the caller may see, and read first what these read."""
 
         async def all_of_it(snapshot: Snapshot) -> T:
@@ -128,7 +128,7 @@ class Operation:
 
         opened = await self._stack.enter_async_context(self.graph.snapshot(self.view))
         try:
-            return await opened.together(all_of_it)
+            return await opened.together(all_of_it, quick=quick)
         finally:
             if self._snapshot is None:
                 await self._stack.aclose()

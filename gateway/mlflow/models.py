@@ -75,7 +75,7 @@ async def _registered(asked: Asked) -> Registered:
         (found,) = await registered(snapshot, [await model_named(snapshot, asked.workspace, asked.name)])
         return found
 
-    return await asked.op.read(reads)
+    return await asked.op.read(reads, quick=True)
 
 
 async def _answer(asked: Asked) -> dict[str, Any]:
@@ -210,4 +210,4 @@ async def get_by_alias(asked: Asked) -> dict[str, Any]:
         (version,) = await versions(snapshot, [node], {model.id: model}, aliases=True)
         return version
 
-    return {"model_version": version_message(await asked.op.read(reads))}
+    return {"model_version": version_message(await asked.op.read(reads, quick=True))}

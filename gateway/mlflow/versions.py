@@ -47,7 +47,7 @@ async def create(asked: Asked) -> dict[str, Any]:
         given.text("run_link"),
         model if "model_id" in given.given else None,
     )
-    id = await register_version(
+    version = await register_version(
         asked.op,
         asked.key,
         at=asked.model,
@@ -56,7 +56,6 @@ async def create(asked: Asked) -> dict[str, Any]:
         tags=changing.plain_tags(tags),
         copies=not is_prompt(tags),
     )
-    version = await _by_id(asked, id)
     if {"runId", "loggedModel"} & version.node.props.keys():
         await asked.registered(asked.op, version.node)
     return {"model_version": version_message(version)}
@@ -69,7 +68,7 @@ async def _by_id(asked: Asked, id: str) -> Version:
         (version,) = await versions(snapshot, list((await snapshot.nodes([id])).values()), aliases=True)
         return version
 
-    return await asked.op.read(reads)
+    return await asked.op.read(reads, quick=True)
 
 
 async def get(asked: Asked) -> dict[str, Any]:
@@ -84,7 +83,7 @@ async def get(asked: Asked) -> dict[str, Any]:
         found = await snapshot.metrics([node.id]) if metrics else {}
         return replace(version, params=params.get(node.id, {}), metrics=found.get(node.id, ()))
 
-    return {"model_version": version_message(await asked.op.read(reads))}
+    return {"model_version": version_message(await asked.op.read(reads, quick=True))}
 
 
 async def update(asked: Asked) -> dict[str, Any]:
@@ -141,7 +140,7 @@ async def search(asked: Asked) -> dict[str, Any]:
 async def get_download_uri(asked: Asked) -> dict[str, Any]:
     """Where its files are; of a version that was registered without an address, where this server gives them."""
     at = asked.version
-    node, _ = await asked.op.read(lambda s: version_numbered(s, at.workspace, at.name, at.number or 0))
+    node, _ = await asked.op.read(lambda s: version_numbered(s, at.workspace, at.name, at.number or 0), quick=True)
     return {"artifact_uri": download_uri(node) or await own_address(asked.op, node)}
 
 

@@ -368,7 +368,7 @@ def page(items: Sequence[tuple[Any, Cursor]], paging: Paging, total: int | None)
 def _after(  # noqa: PLR0917
     q: Compiler, cursor: Cursor | None, values: Sequence[str], names: Sequence[str], order: Order, ties: Sequence[str]
 ) -> tuple[str, str]:
-    """The cursor's test, beside the MATCH where an index can help with it, or else behind the values, by their names."""
+    """The cursor's test, beside the MATCH where an index can help with it, or else behind the values."""
     if always_there(order):
         return f" AND {values[0]} IS NOT NULL AND {q.after(cursor, values, order, ties)}", ""
     return "", f"WHERE {q.after(cursor, names, order, ties)}"

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from lineal.errors import Internal, Unavailable
@@ -31,15 +32,22 @@ class Thread:
         """Whether no call is under way."""
         return not self._turn.locked()
 
+    def here(self, call: Callable[[], T]) -> T:
+        """Run a call that takes no longer than the way to a thread and back, while none is under way."""
+        try:
+            return self._first(call)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    def _first(self, call: Callable[[], T]) -> T:
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            self._db.execute(opening)
+        return call()
+
     async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._turn:
-            opening, self._opening = self._opening, None
-
-            def run() -> T:
-                if opening is not None:
-                    self._db.execute(opening)
-                return call(*args, **kwargs)
-
+            run = partial(self._first, lambda: call(*args, **kwargs))
             future = asyncio.get_running_loop().run_in_executor(self._pool, run)
             try:
                 return await asyncio.shield(future)

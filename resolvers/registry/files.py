@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from auth.roles import Role, rights_of
 from graph.address import Address
 from graph.ontology import GLOBAL, MODEL_VERSION, WORKSPACE
-from graph.port import EVERYTHING, Hop, Node, Note
+from graph.port import EVERYTHING, Hop, Node, Note, Snapshot
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, NotFound
 from resolvers.artifacts.common import load_manifest, verified_name, workspace_property
 from resolvers.artifacts.paths import entry_name, file_name, files, folder_name
@@ -21,6 +21,7 @@ from resolvers.artifacts.uploads import DEFAULT_NAME, UploadFile, abort_upload, 
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.registry.changing import At, Origin, register
+from resolvers.registry.looking import Version, versions
 from resolvers.writing.common import NamedValue
 from resolvers.writing.versions import delete_model_version
 from storage.manifest import MAX_FILES, path_problem
@@ -258,15 +259,16 @@ async def register_version(
     description: str,
     tags: Sequence[NamedValue],
     copies: bool,
-) -> str:
-    """Register a version, and make its artifact of the files that were sent to its source before; its id.
+) -> Version:
+    """Register a version, and make its artifact of the files that were sent to its source before.
 
     Where a policy of the workspace says no to the files, there is no version either. Raises as `register` and `adopt`.
     """
     found = await sent_before(op, at.workspace, origin.source)
-    id = await register.id_of(
+    version = await register.reading(
         op,
         key,
+        _as_it_is,
         at=at,
         origin=origin,
         description=description,
@@ -274,15 +276,21 @@ async def register_version(
         copies=copies,
         state="PENDING" if found else "READY",
     )
-    assert id is not None
-    if found:
-        try:
-            await adopt(op, id, found)
-        except LinealError:
-            with suppress(LinealError):
-                await delete_model_version(op, address=id)
-            raise
-    return id
+    if not found:
+        return version
+    id = version.node.id
+    try:
+        await adopt(op, id, found)
+    except LinealError:
+        with suppress(LinealError):
+            await delete_model_version(op, address=id)
+        raise
+    return await op.read(lambda snapshot: _as_it_is(snapshot, id))
+
+
+async def _as_it_is(snapshot: Snapshot, id: str) -> Version:
+    (version,) = await versions(snapshot, list((await snapshot.nodes([id])).values()), aliases=True)
+    return version
 
 
 async def adopt(op: Operation, version: str, found: Mapping[str, Blob]) -> Node:

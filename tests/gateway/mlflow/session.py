@@ -554,6 +554,7 @@ def elsewhere() -> None:
         "/tmp/x",
     ):
         ask("create_model_version", "elsewhere", source)
+    ask("delete_registered_model", "elsewhere")
 
 
 PARTS: dict[str, Callable[[], None]] = {
