@@ -19,6 +19,7 @@ from tests.gateway.mlflow.serving import LinealProcess, Reference
 
 CLIENTS = 8
 SECONDS = 3.0
+ROUNDS = 3
 MODELS = 20
 VERSIONS = 10
 BARS = {"registered-models/get": 10, "model-versions/search": 10, "model-versions/create": 5, "set alias": 5}

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand, TyperGroup
 
-from auth.scopes import SCOPES
+from auth.scopes import MLFLOW, SCOPES
 from graph import ontology
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind, NodeKind, Property
 from lineal import errors
@@ -206,6 +206,10 @@ def scopes() -> str:
         "## What each field needs\n",
         "| needs | fields |\n|---|---|\n"
         + "\n".join(f"| {what} | {', '.join(sorted(fields))} |" for what, fields in sorted(needed.items()))
+        + "\n",
+        "## What each endpoint of MLflow's registry needs\n",
+        "| endpoint | needs |\n|---|---|\n"
+        + "\n".join(f"| `{name}` | {needs or 'nothing'} |" for name, needs in MLFLOW.items())
         + "\n",
     )
 

@@ -39,7 +39,7 @@ class LinealProcess(Server):
 
     def prepare(self) -> tuple[list[str], dict[str, str]]:
         return [sys.executable, "-m", "lineal", "serve", "--port", str(self.port)], {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "LINEAL_GRAPH": self.store,
             "LINEAL_KEYS": str(self.home / "keys"),
             "LINEAL_STORAGE": str(self.home / "artifacts"),
