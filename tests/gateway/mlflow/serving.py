@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -56,6 +58,22 @@ class Reference(MlflowServerProcess):
     """MLflow's own server, which takes long to start where others work too."""
 
     start_seconds: ClassVar[int] = 400
+
+    def kill(self) -> None:
+        # Its workers are processes of their own, which would stay.
+        for child in _descendants(0 if self._process is None else self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        super().kill()
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that they did; none where the system does not tell."""
+    try:
+        children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [*(deeper for child in children for deeper in _descendants(child)), *children]
 
 
 def run_client(script: Path | str, *arguments: str, given: str = "", cwd: Path | None = None, **settings: str) -> str:
