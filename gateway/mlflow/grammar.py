@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from graph.ontology import MAX_INT
@@ -130,7 +130,25 @@ def read_filter(text: str, searchable: Searchable) -> list[Condition]:
             raise _invalid(tokens[at : at + 1] if tokens[at].is_word("OR") else tokens[at:])
         if len(conditions) > MAX_CONDITIONS:
             raise LimitExceeded(f"filter: has more than {MAX_CONDITIONS} conditions", field="filter")
-    return conditions
+    # Only what can be read as a whole is looked at more closely: of several faults the same one is named as in MLflow.
+    return [_checked(condition, searchable) for condition in conditions]
+
+
+def _checked(condition: Condition, searchable: Searchable) -> Condition:
+    """A condition whose comparator and value go with what it is about. Raises InvalidArgument, LimitExceeded."""
+    name, comparator, value = condition.key, condition.comparator, condition.value
+    if condition.type == "tag":
+        if comparator not in TEXT_COMPARATORS:
+            raise InvalidArgument(f"Invalid comparator for tag: {comparator}", field="filter")
+    elif name in searchable.numbers:
+        if comparator not in NUMBER_COMPARATORS:
+            raise InvalidArgument(f"Invalid comparator for attribute {name}: {comparator}", field="filter")
+        return replace(condition, value=_whole(name, value))
+    elif comparator not in (*TEXT_COMPARATORS, *LIST_COMPARATORS):
+        raise InvalidArgument(f"Invalid comparator for attribute: {comparator}", field="filter")
+    if isinstance(value, str):
+        _check_pattern(value, comparator)
+    return condition
 
 
 def _tokens(text: str) -> Iterator[Token]:
@@ -182,10 +200,7 @@ def _on_tag(name: str, comparator: str, value: Token) -> Condition:
     if value.type not in {"string", "name"}:
         msg = f"Expected a quoted string value for tag (e.g. 'my-value'). Got value {value.text}"
         raise InvalidArgument(msg, field="filter")
-    text = _text(value.text)
-    if comparator not in TEXT_COMPARATORS:
-        raise InvalidArgument(f"Invalid comparator for tag: {comparator}", field="filter")
-    return Condition("tag", name, comparator, _pattern(text, comparator))
+    return Condition("tag", name, comparator, _text(value.text))
 
 
 def _on_attribute(name: str, comparator: str, value: Token, searchable: Searchable) -> Condition:
@@ -202,13 +217,7 @@ def _on_attribute(name: str, comparator: str, value: Token, searchable: Searchab
     else:
         msg = "Expected a quoted string value or a list of quoted string values for attributes. "
         raise InvalidArgument(f"{msg}Got value {value.text}", field="filter")
-    if name in searchable.numbers:
-        if comparator not in NUMBER_COMPARATORS:
-            raise InvalidArgument(f"Invalid comparator for attribute {name}: {comparator}", field="filter")
-        return Condition("attribute", name, comparator, _whole(name, found))
-    if comparator not in (*TEXT_COMPARATORS, *LIST_COMPARATORS):
-        raise InvalidArgument(f"Invalid comparator for attribute: {comparator}", field="filter")
-    return Condition("attribute", name, comparator, _pattern(found, comparator) if isinstance(found, str) else found)
+    return Condition("attribute", name, comparator, found)
 
 
 def _number(name: str, text: str, searchable: Searchable) -> int | float:
@@ -242,12 +251,11 @@ def _text(text: str) -> str:
     raise InvalidArgument(msg, field="filter")
 
 
-def _pattern(text: str, comparator: str) -> str:
-    """The text, which no pattern of is too hard to look for. Raises LimitExceeded."""
+def _check_pattern(text: str, comparator: str) -> None:
+    """Raises LimitExceeded: this is a pattern that is too hard to look for."""
     if comparator in {"LIKE", "ILIKE"} and (len(text) > MAX_PATTERN or text.count("%") > MAX_WILDCARDS):
         msg = f"filter: a pattern has at most {MAX_PATTERN} characters, {MAX_WILDCARDS} of them %"
         raise LimitExceeded(msg, field="filter")
-    return text
 
 
 def _list(text: str) -> tuple[str, ...]:
