@@ -117,7 +117,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
                 heard.append(version)
 
             routes = [
-                MlflowRoute(operation, resource=RESOURCE, max_body=300_000, registered=registered),
+                MlflowRoute(operation, resource=RESOURCE, max_body=300_000, seconds=300, registered=registered),
                 MlflowArtifactsRoute(operation, resource=RESOURCE),
             ]
             http = httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=routes)), base_url=BASE)

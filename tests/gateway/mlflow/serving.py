@@ -28,6 +28,7 @@ class LinealProcess(Server):
     """`lineal serve` on a store, with tokens of its own."""
 
     name: ClassVar[str] = "lineal"
+    start_seconds: ClassVar[int] = 400
 
     def __init__(self, home: Path, store: str) -> None:
         super().__init__(home)
