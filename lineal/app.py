@@ -28,9 +28,9 @@ from auth.sealing import Sealer
 from gateway.bytes import create_bytes_route
 from gateway.events import PATH as EVENTS_PATH
 from gateway.events import create_events_route
-from gateway.mlflow_webhooks import create_mlflow_webhook_routes
 from gateway.mlflow.artifacts import MlflowArtifactsRoute
 from gateway.mlflow.routes import MlflowRoute
+from gateway.mlflow_webhooks import create_mlflow_webhook_routes
 from gateway.scim import create_scim_app
 from graph.open import is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Lease, Node, Observer

@@ -8,30 +8,18 @@ from typing import Any
 
 from gateway.mlflow.asking import Parameters
 from gateway.mlflow.checking import version_number
-from graph.port import Node
 from resolvers.operation import Operation
 from resolvers.registry.changing import At
-
-Registered = Callable[[Operation, Node], Awaitable[None]]
-"""Is told of a version that was registered with a run or a logged model, after it was; see `runId`, `loggedModel`."""
-
-
-async def told_to_nobody(_op: Operation, _version: Node) -> None:
-    """Where nobody wants to know of new versions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: its operation, the workspace it is about, its parameters, and the key under which it is done once.
-
-    `registered` hears of new versions.
-    """
+    """One request: its operation, the workspace it is about, its parameters, and the key that it is done once under."""
 
     op: Operation
     workspace: str
     parameters: Parameters
     key: str | None = None
-    registered: Registered = told_to_nobody
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from auth.challenges import Resource
 from auth.scopes import MLFLOW, Requirement
 from gateway.mlflow import models, versions
-from gateway.mlflow.asked import Asked, Handler, Registered, told_to_nobody
+from gateway.mlflow.asked import Asked, Handler
 from gateway.mlflow.asking import Field, Parameters, parameters
 from gateway.mlflow.checking import check_name
 from gateway.mlflow.errors import answer
@@ -137,10 +137,7 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Endpoint]]] = {
 
 
 class MlflowRoute(Face):
-    """All of MLflow's registry but its webhooks; `max_body` bounds a request, in bytes.
-
-    `registered` hears of every version that came with a run or a logged model.
-    """
+    """All of MLflow's registry but its webhooks; `max_body` bounds a request, in bytes."""
 
     paths = _PATH
 
@@ -151,11 +148,9 @@ class MlflowRoute(Face):
         resource: Resource,
         max_body: int = MAX_BODY,
         seconds: float = SECONDS,
-        registered: Registered = told_to_nobody,
     ) -> None:
         super().__init__(new_operation, resource=resource, seconds=seconds)
         self._max_body = max_body
-        self._registered = registered
 
     def named(self, request: Request, match: re.Match[str]) -> str:
         """The endpoint."""
@@ -178,7 +173,7 @@ class MlflowRoute(Face):
         check_scopes(op, found.needs)
         given = await parameters(request, found.fields, self._max_body)
         workspace = workspace_of(request, match)
-        asked = Asked(op, workspace, given, request.headers.get("idempotency-key"), self._registered)
+        asked = Asked(op, workspace, given, request.headers.get("idempotency-key"))
         try:
             body = await found.handler(asked)
         except NotFound as error:

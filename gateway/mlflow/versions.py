@@ -56,8 +56,6 @@ async def create(asked: Asked) -> dict[str, Any]:
         tags=changing.plain_tags(tags),
         copies=not is_prompt(tags),
     )
-    if {"runId", "loggedModel"} & version.node.props.keys():
-        await asked.registered(asked.op, version.node)
     return {"model_version": version_message(version)}
 
 

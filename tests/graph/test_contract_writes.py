@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -345,5 +345,5 @@ async def test_on_sqlite_what_is_done_in_one_go_may_wait_for_nothing_else(sqlite
 class Waiting:
     """What is not there yet."""
 
-    def __await__(self) -> Iterator[None]:
+    def __await__(self) -> Generator[None, None, None]:
         yield

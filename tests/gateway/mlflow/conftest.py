@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gateway.mlflow.artifacts import MlflowArtifactsRoute
 from gateway.mlflow.routes import MlflowRoute
 from graph import ontology
 from graph.ids import DEFAULT_WORKSPACE_ID
-from graph.port import Graph, NewEdge, NewNode, Node, Transaction
+from graph.port import Graph, NewEdge, NewNode, Transaction
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from storage.local import LocalStorage
@@ -47,7 +47,6 @@ class Mlflow:
     http: httpx.AsyncClient
     graph: Graph
     storage: LocalStorage
-    heard: list[Node] = field(default_factory=list)
 
     async def send(self, method: str, path: str, who: str = "ann", /, **values: Any) -> httpx.Response:
         """A request with these parameters, where its method has them."""
@@ -107,22 +106,19 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
 
         async def serve(graph: Graph) -> Mlflow:
             await people(graph)
-            reach, recorder, heard = Bytes(storage), Recorder(graph), list[Node]()
+            reach, recorder = Bytes(storage), Recorder(graph)
 
             def operation(request: Request) -> Operation:
                 caller = CALLERS[request.headers.get("who", "ann")]
                 return Operation(graph, caller=caller, request="req-1", recorder=recorder, bytes=reach, base=BASE)
 
-            async def registered(_op: Operation, version: Node) -> None:
-                heard.append(version)
-
             routes = [
-                MlflowRoute(operation, resource=RESOURCE, max_body=300_000, seconds=300, registered=registered),
+                MlflowRoute(operation, resource=RESOURCE, max_body=300_000, seconds=300),
                 MlflowArtifactsRoute(operation, resource=RESOURCE),
             ]
             http = httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=routes)), base_url=BASE)
             opened.append(http)
-            return Mlflow(http, graph, storage, heard)
+            return Mlflow(http, graph, storage)
 
         yield serve
         for http in opened:
