@@ -240,6 +240,34 @@ ROUTES: Final[Mapping[str, Requirement]] = {
 }
 """What a route of another face needs, by its method and path."""
 
+MLFLOW: Final[Mapping[str, Requirement]] = {
+    "registered-models/create": writing("Model"),
+    "registered-models/get": needs("model:read"),
+    "registered-models/update": writing("Model"),
+    "registered-models/rename": writing("Model"),
+    "registered-models/delete": writing("Model"),
+    "registered-models/search": needs("model:read"),
+    "registered-models/get-latest-versions": needs("model:read"),
+    "registered-models/set-tag": writing("Model"),
+    "registered-models/delete-tag": writing("Model"),
+    "registered-models/alias": needs("model:read"),
+    "registered-models/alias (write)": writing("Model"),
+    "model-versions/create": writing("ModelVersion"),
+    "model-versions/get": needs("model:read"),
+    "model-versions/update": writing("ModelVersion"),
+    "model-versions/transition-stage": writing("Model") & needs("lifecycle:approve"),
+    "model-versions/delete": writing("ModelVersion"),
+    "model-versions/search": needs("model:read"),
+    "model-versions/get-download-uri": needs("model:read"),
+    "model-versions/get-artifact": needs("model:read", "artifact:read"),
+    "model-versions/set-tag": writing("ModelVersion"),
+    "model-versions/delete-tag": writing("ModelVersion"),
+    "artifacts": needs("artifact:read"),
+    "artifacts (write)": writing("Upload"),
+    "server-info": OPEN,
+}
+"""What the endpoints of MLflow's registry need; one that reads and writes by its method has two lines."""
+
 INPUTS: Final[Mapping[str, Requirement]] = {
     "*Order.metric": needs("metrics:read"),
     "*Filter.owner": needs("workspace:read"),

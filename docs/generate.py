@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand, TyperGroup
 
-from auth.scopes import ROUTES, SCOPES
+from auth.scopes import MLFLOW, ROUTES, SCOPES
 from graph import ontology
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind, NodeKind, Property
 from lineal import errors
@@ -210,6 +210,10 @@ def scopes() -> str:
         "## What each route needs\n",
         "| route | needs |\n|---|---|\n"
         + "\n".join(f"| `{route}` | {what} |" for route, what in ROUTES.items())
+        + "\n",
+        "## What each endpoint of MLflow's registry needs\n",
+        "| endpoint | needs |\n|---|---|\n"
+        + "\n".join(f"| `{name}` | {needs or 'nothing'} |" for name, needs in MLFLOW.items())
         + "\n",
     )
 

@@ -30,7 +30,7 @@ IDLE_SECONDS: Final = 60.0
 """How long a client may send nothing before its PUT ends."""
 
 _RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,40})-([0-9]{0,40})|-([0-9]{1,40}))", re.IGNORECASE)
-_HEADERS: Final = {
+SAVED: Final = {
     "accept-ranges": "bytes",
     "cache-control": "private, no-transform",
     "content-security-policy": "default-src 'none'; sandbox",
@@ -105,12 +105,12 @@ async def _put(storage: LocalStorage, grant: Grant, request: Request, idle_secon
         raise InvalidArgument(f"content-length: this address takes {grant.length:,} bytes, not {int(length):,}")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise InvalidArgument("content-encoding: the bytes must come as they are")
-    new = await storage.receive(grant, _chunks(request, idle_seconds))
+    new = await storage.receive(grant, chunks(request, idle_seconds))
     etag = {"etag": _etag(grant)} if grant.length == grant.size else {}
     return Response(status_code=HTTPStatus.CREATED if new else HTTPStatus.NO_CONTENT, headers=etag)
 
 
-async def _chunks(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
+async def chunks(request: Request, idle_seconds: float) -> AsyncIterator[bytes]:
     """The body in chunks of about CHUNK, whatever the pieces are that the network brings. Raises Unavailable."""
     gathered, size = list[bytes](), 0
     stream = aiter(request.stream())
@@ -149,7 +149,7 @@ async def _get(storage: LocalStorage, grant: Grant, request: Request) -> Respons
 
 def _response(blob: Opened, grant: Grant, request: Request) -> Response:
     etag = _etag(grant)
-    headers = {**_HEADERS, "etag": etag, "content-disposition": attachment(grant.filename)}
+    headers = {**SAVED, "etag": etag, "content-disposition": attachment(grant.filename)}
     match, none_match = (request.headers.get(name) for name in ("if-match", "if-none-match"))
     if match is not None and not _among(etag, match):
         return Response(status_code=HTTPStatus.PRECONDITION_FAILED, headers={"etag": etag})

@@ -17,7 +17,7 @@ from graph.recording import ChangeLog, EdgeEnds, Series, Stored, merge_metric, s
 from graph.text import normalize
 from lineal.errors import Conflict, InvalidArgument, LimitExceeded, PreconditionFailed
 
-MAX_DISCRIMINATOR = 200
+MAX_DISCRIMINATOR = 255
 MAX_ROW_NAME = 250
 MAX_ROWS = 10_000
 """Tags, parameters or points in one call."""
@@ -145,12 +145,12 @@ class Editing(Guarding):
             former = ontology.key_of(kind, node.workspace, scope, node.name)
             after["name"], before["name"] = name, node.name
         if not after:
-            return None
+            return Stored(replace(node, updated_at=self.now)) if change.touch else None
         merged = {n: v for n, v in {**node.props, **props}.items() if v is not None}
         self.log.note(node.id, before, after)
         # A counter of Lineal's own must not make a client's update conflict.
         if all(n in kind.by_name and kind.by_name[n].internal for n in after):
-            return Stored(replace(node, props=merged))
+            return Stored(replace(node, props=merged, updated_at=self.now if change.touch else node.updated_at))
         node = replace(node, name=name, props=merged, revision=node.revision + 1, updated_at=self.now)
         return Stored(node, key, "" if key or "description" in after else None, former)
 
@@ -397,7 +397,6 @@ def check_row(table: str, name: str, value: str | None) -> None:
     """Raises InvalidArgument: no name or value that a tag, parameter or metric may have."""
     if not name.strip() or len(name) > MAX_ROW_NAME or "\0" in name:
         raise InvalidArgument(f"{table}: a name is 1 to {MAX_ROW_NAME} characters, not {name!r:.80}", field=table)
-    if value is not None and (len(value) > ontology.MAX_STRING or "\0" in value):
-        raise InvalidArgument(
-            f"{table}.{name}: must be text of at most {ontology.MAX_STRING} characters", field=f"{table}.{name}"
-        )
+    longest = ontology.MAX_TAG if table == "tags" else ontology.MAX_STRING
+    if value is not None and (len(value) > longest or "\0" in value):
+        raise InvalidArgument(f"{table}.{name}: must be text of at most {longest} characters", field=f"{table}.{name}")

@@ -30,6 +30,8 @@ MAX_STRING: Final = 8_000
 MAX_TEXT: Final = 65_536
 MAX_FACETS: Final = 4_194_304
 """Bytes of all facets of one thing."""
+MAX_TAG: Final = 100_000
+"""Characters of a tag's value: prompts are tags, too."""
 MAX_INT: Final = 2**63 - 1
 MAX_NUMBER: Final = 2**31 - 1
 """The largest number that a version may have: GraphQL's Int ends there."""

@@ -291,16 +291,17 @@ class Direction(Enum):
     DOWNSTREAM = "downstream"
 
 
-Op = Literal["eq", "in", "contains", "prefix", "gt", "gte", "lt", "lte", "has"]
+Op = Literal["eq", "in", "contains", "prefix", "gt", "gte", "lt", "lte", "has", "like", "ilike"]
 
 
 @dataclass(frozen=True, slots=True)
 class Prop:
     """A property compared with a value.
 
-    `name` is one of the kind's properties, or name, createdAt, updatedAt, createdBy, workspace, id.
+    `name` is one of the kind's properties, or name, createdAt, updatedAt, createdBy, workspace, container, id.
     `contains` and `prefix` compare a name folded, other text as it is. `has` asks whether a list has
-    the value. `eq` None means absent. What is absent matches nothing else.
+    the value. `like` takes a pattern of SQL, with `%` for any text and `_` for any character; `ilike` does not tell
+    apart A to Z and a to z. `eq` None means absent. What is absent matches nothing else.
     """
 
     name: str
@@ -312,7 +313,7 @@ class Prop:
 class Row:
     """A tag, parameter or metric of that name exists, and its value compares so (op None: any value).
 
-    Tags and parameters are text; `eq`, `in`, `contains`, `prefix` apply. For metrics `field` says
+    Tags and parameters are text; `eq`, `in`, `contains`, `prefix`, `like`, `ilike` apply. For metrics `field` says
     which figure; NaN matches nothing, infinities compare as numbers.
     """
 
@@ -370,16 +371,24 @@ Where = Prop | Row | Linked | All | Any_ | Not
 class Order:
     """By a property of the kind's `orders` (name means folded), or by a metric's last value.
 
-    Ties go by id, upwards; what is absent or NaN comes last in both directions.
+    `containerName` is the name of what a part belongs to. Ties go by the orders of `then`, of which the
+    first ones count most, then by id, upwards; what is absent or NaN comes last in both directions.
     """
 
     by: str = "name"
     descending: bool = False
     metric: str | None = None
+    then: tuple[Order, ...] = ()
+    """For `find` alone."""
+
+    @property
+    def keys(self) -> tuple[Order, ...]:
+        """All that is compared, in turn."""
+        return (self, *self.then)
 
 
 Cursor = tuple[Any, ...]
-"""Where an item stands in its order: (value or None, id, …); opaque to everyone but the store."""
+"""Where an item stands in its order: (value or None, …, id, …); opaque to everyone but the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,13 +507,14 @@ class NewNode:
 class Update:
     """Properties to set (None removes one), and perhaps another name.
 
-    With `revision`, only if the node still has it.
+    With `revision`, only if the node still has it. With `touch` it counts as updated now, whatever is set.
     """
 
     id: str
     props: Mapping[str, Any] = field(default_factory=dict)
     name: str | None = None
     revision: int | None = None
+    touch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -610,6 +620,14 @@ class Snapshot(ABC):
     @abstractmethod
     def seeing(self, view: View) -> Snapshot:
         """The same moment on the same connection, as another view sees it; this one sees as before."""
+
+    async def together(self, reads: Callable[[Self], Awaitable[T]], *, quick: bool = False) -> T:  # noqa: ARG002
+        """What these reads come to. They await nothing but this snapshot: a store that is in this process, where
+        each read costs little but the way to it, carries all of them out in one go.
+
+        `quick` says that they are a few looks by key, which are not worth the way to another thread.
+        """
+        return await reads(self)
 
     @abstractmethod
     async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
@@ -932,8 +950,19 @@ class Graph(ABC):
         """One moment to read from. The moment is that of the first read."""
 
     @abstractmethod
-    async def write(self, work: Work[T], *, by: str, action: str, request: str = "", origin: Origin = NOWHERE) -> T:
+    async def write(
+        self,
+        work: Work[T],
+        *,
+        by: str,
+        action: str,
+        request: str = "",
+        origin: Origin = NOWHERE,
+        in_one_go: bool = False,
+    ) -> T:
         """Run `work` in one transaction, with its Change, and again on a transient fault.
+
+        `in_one_go` says that `work` awaits nothing but its transaction: see Snapshot.together.
 
         A commit whose fate is unknown is looked up by the Change's id, so nothing is done twice. `work`
         must have no other effects than through its transaction. Raises what `work` raises; Unavailable

@@ -24,6 +24,8 @@ from auth.challenges import INSUFFICIENT_SCOPE, METADATA_PATH, Refusal, Resource
 from auth.directory import Directory
 from auth.recorder import Recorder
 from gateway import scim
+from gateway.mlflow import errors as mlflow_errors
+from gateway.mlflow.face import is_mlflow
 from gateway.openlineage.published import PATHS
 from gateway.scim_errors import ScimError
 from lineal.errors import Forbidden, InvalidArgument, LinealError, Unauthenticated, Unavailable
@@ -35,10 +37,14 @@ SIGNED: Final = "/bytes/"
 """What is under here is opened by the signature in the address itself (gateway.bytes), and by no token."""
 METRICS: Final = "/metrics"
 METRICS_SCOPE: Final = "monitor:read"
-GRAPHQL: Final = "/graphql"
+GRAPHQL_PATH: Final = "/graphql"
+GRAPHQL: Final = "graphql"
 SCIM: Final = "scim"
+MLFLOW: Final = "mlflow"
 
-_CODES: Final = {error.status: error.code for error in (InvalidArgument, Unauthenticated, Forbidden, Unavailable)}
+_REFUSALS: Final = (InvalidArgument, Unauthenticated, Forbidden, Unavailable)
+_CODES: Final = {error.status: error.code for error in _REFUSALS}
+_MLFLOW_CODES: Final = {error.status: error.mlflow_code for error in _REFUSALS}
 _RETRY_SECONDS: Final = 5
 
 
@@ -85,8 +91,8 @@ class Access:
         if self.directory is not None:
             try:
                 await self.directory.admit(caller, _request_id(scope), address(scope))
-                # GraphQL looks in the snapshot that it reads anyway.
-                if scope["path"] != GRAPHQL:
+                # These look in the snapshot that they read anyway.
+                if _face(scope) not in {GRAPHQL, MLFLOW}:
                     await self.directory.check(caller)
             except LinealError as error:
                 away = await self._away(scope, caller, error)
@@ -164,9 +170,11 @@ class Access:
     def _refused(self, scope: Scope, refusal: Refusal, needed: str = "") -> Response:
         code = _CODES[refusal.status]
         refusal.scheme = used(Headers(scope=scope).get("authorization"))
-        if scope["path"] == GRAPHQL:
+        if _face(scope) == GRAPHQL:
             content = orjson.dumps(body(refusal.description, code))
             response = Response(content, refusal.status, media_type="application/json")
+        elif _face(scope) == MLFLOW:
+            response = mlflow_errors.refused(_MLFLOW_CODES[refusal.status], refusal.description)
         elif _face(scope) == SCIM:
             said = ScimError(refusal.status, refusal.description).body()
             response = Response(orjson.dumps(said), refusal.status, media_type=scim.MEDIA_TYPE)
@@ -190,7 +198,11 @@ def _sent(scope: Scope) -> str:
 def _face(scope: Scope) -> str:
     """Which part of the application is asked for: one of a few words, for the audit."""
     path: str = scope["path"]
-    return SCIM if path.startswith(f"{scim.PATH}/") else "metrics" if path == METRICS else "http"
+    if path == GRAPHQL_PATH:
+        return GRAPHQL
+    if path == METRICS:
+        return "metrics"
+    return SCIM if path.startswith(f"{scim.PATH}/") else MLFLOW if is_mlflow(path) else "http"
 
 
 def address(scope: Scope) -> str:

@@ -12,7 +12,7 @@ from auth.roles import Role, roles_of
 from graph import ontology
 from graph.address import parse
 from graph.port import Entry, EntryFilter, Node
-from lineal.errors import InvalidArgument, LinealError
+from lineal.errors import Forbidden, InvalidArgument, LinealError, Unauthenticated
 from resolvers.operation import Operation
 
 ACTION = "readAudit"
@@ -105,3 +105,31 @@ def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _texts(inner, key)
+
+
+async def note_refusal(op: Operation, error: LinealError, *, action: str, arguments: Sequence[Any] = ()) -> None:
+    """Put into the audit that somebody was refused something, in the chains of what they asked for."""
+    if op.recorder is None or not isinstance(error, (Forbidden, Unauthenticated)):
+        return
+    places = [place for place in (error.details.get("workspace"),) if place]
+    await op.recorder.refused(
+        op.caller,
+        action=action,
+        code=error.code,
+        message=error.message,
+        scopes=error.details.get("scopes", ()),
+        on=await concerned(op, arguments, places),
+        address=op.address,
+        request=op.request,
+    )
+
+
+async def note_read(op: Operation, *, face: str, asked: str, arguments: Sequence[Any] = ()) -> None:
+    """Put into the audit what an admin reads, before it is given out. Raises Unavailable: it cannot be written."""
+    if op.recorder is None or not op.caller.admin or op.caller.trusted:
+        return
+    on = await concerned(op, arguments)
+    data = {"face": face, "asked": asked, "on": on}
+    await op.recorder.read(
+        op.caller, action="adminRead", data=data, workspaces=list(on), address=op.address, request=op.request
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NO_TRACKERS: Final = Trackers()
+
+
+async def _nothing(_snapshot: Snapshot) -> None:
+    """What is read where only the moment is wanted."""
 
 
 class Operation:
@@ -96,17 +100,38 @@ class Operation:
         """
         async with self._opening:
             if self._snapshot is None:
-                snapshot = await self._stack.enter_async_context(self.graph.snapshot(self.view))
-                if not self.caller.trusted:
-                    try:
-                        self.access = await self._admitted(snapshot)
-                    except BaseException:
-                        await self._stack.aclose()
-                        raise
-                    self.view = view_of(self.caller, self.access)
-                    snapshot.show(self.view)
-                self._snapshot = snapshot
+                await self._open(_nothing)
+            assert self._snapshot is not None
             return self._snapshot
+
+    async def read(self, reads: Callable[[Snapshot], Awaitable[T]], *, quick: bool = False) -> T:
+        """What these reads come to, which await nothing but the snapshot: in one go where the store can do that.
+
+        `quick` says that they are a few looks by key. Raises Unauthenticated, and what `reads` raises.
+        """
+        async with self._opening:
+            if self._snapshot is None:
+                return await self._open(reads, quick=quick)
+            snapshot = self._snapshot
+        return await snapshot.together(reads, quick=quick)
+
+    async def _open(self, reads: Callable[[Snapshot], Awaitable[T]], *, quick: bool = False) -> T:
+        """Open the moment, see what the caller may see, and read first what these read."""
+
+        async def all_of_it(snapshot: Snapshot) -> T:
+            if not self.caller.trusted:
+                self.access = await self._admitted(snapshot)
+                self.view = view_of(self.caller, self.access)
+                snapshot.show(self.view)
+            self._snapshot = opened
+            return await reads(snapshot)
+
+        opened = await self._stack.enter_async_context(self.graph.snapshot(self.view))
+        try:
+            return await opened.together(all_of_it, quick=quick)
+        finally:
+            if self._snapshot is None:
+                await self._stack.aclose()
 
     async def _admitted(self, snapshot: Snapshot) -> Access:
         """What the graph says of the caller. Raises Unauthenticated: they have been deactivated."""
@@ -121,8 +146,8 @@ class Operation:
     async def write(self, work: Work[T], action: str, *, needs: Role | None = Role.CONTRIBUTOR) -> T:
         """Run `work` in a transaction, held to what the caller may see and change, and read on from after it.
 
-        `needs` is the role that they must have in the workspaces of what is written; None leaves that to
-        `work`. Raises Forbidden, Unauthenticated, and what `work` raises.
+        `work` awaits nothing but its transaction. `needs` is the role that they must have in the workspaces of what is
+        written; None leaves that to `work`. Raises Forbidden, Unauthenticated, and what `work` raises.
         """
         await self.close()
 
@@ -133,7 +158,12 @@ class Operation:
             return await work(tx)
 
         result = await self.graph.write(
-            held, by=self.by, action=action, request=self.request, origin=self.caller.origin(self.address)
+            held,
+            by=self.by,
+            action=action,
+            request=self.request,
+            origin=self.caller.origin(self.address),
+            in_one_go=True,
         )
         for listener in self._listeners:
             listener()

@@ -23,8 +23,9 @@ from urllib.parse import urlencode
 
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from storage.grant import Grant, Grants
+from storage.incoming import Gathered
 from storage.naming import check_digest, check_document, file_of, folder_of, segment_of
-from storage.port import CHUNK, TOO_LATE, Blob, Send, Storage, Stored
+from storage.port import CHUNK, TOO_LATE, Blob, Incoming, Send, Storage, Stored
 from storage.threads import Threads
 from storage.writing import BlobWriter, Partial, Writer, locked, put
 
@@ -151,6 +152,13 @@ class LocalStorage(Storage):
 
         await self._run(seal)
         return True
+
+    def incoming(self, workspace: str) -> Incoming:
+        def keep(path: Path, blob: Blob) -> None:
+            if not self._is_there(workspace, blob):
+                put(path, self._path(workspace, "blobs", blob.sha256))
+
+        return Gathered(self._run, self._incoming(workspace), keep)
 
     # ── Blobs out ─────────────────────────────────────────────────────────────────────────────────
 

@@ -94,6 +94,37 @@ class Stored:
     tag: str = ""
 
 
+class Incoming(ABC):
+    """Bytes that this server takes itself, of which nobody knows the digest before all are there.
+
+    `write` them, `finish`, then `keep`. Use it with `async with`: leaving it lets go of what was not kept. Every
+    method raises Unavailable when there is no room, or the store is away.
+    """
+
+    size: int
+    """Bytes that came so far."""
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Take some more."""
+
+    @abstractmethod
+    async def finish(self) -> Blob:
+        """All came: what it is."""
+
+    @abstractmethod
+    async def keep(self, blob: Blob) -> None:
+        """Put what `finish` gave into the store."""
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class Storage(ABC):
     """A store of bytes. Open it with `async with`.
 
@@ -157,6 +188,10 @@ class Storage(ABC):
         Sealing what is sealed changes nothing. Raises PreconditionFailed: bytes are missing, or are others. Raises
         Conflict: somebody is sending it or putting it together at this moment; the same call may work later.
         """
+
+    @abstractmethod
+    def incoming(self, workspace: str) -> Incoming:
+        """Take bytes from whoever cannot send them to the store itself."""
 
     # ── Blobs out ─────────────────────────────────────────────────────────────────────────────────
 

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from minio import S3Error
@@ -28,8 +29,9 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
+from storage.incoming import Gathered
 from storage.naming import check_digest, check_document
-from storage.port import CHUNK, TOO_LATE, Blob, Send, Storage, Stored
+from storage.port import CHUNK, TOO_LATE, Blob, Incoming, Send, Storage, Stored
 from storage.s3_addresses import Addresses, Block
 from storage.s3_objects import MISSING, NO_LOCK, Objects, RefusedError, retained_until
 from storage.s3_options import COLD, HOT, S3Options
@@ -185,6 +187,14 @@ class S3Storage(Storage):
         for other in self._objects.uploads(place.bucket, key):
             self._objects.abort(place.bucket, key, str(other.upload_id))
         self._objects.remove(place.bucket, [place.mark(blob.sha256)])
+
+    def incoming(self, workspace: str) -> Incoming:
+        def keep(path: Path, blob: Blob) -> None:
+            if not self._is_there(workspace, blob):
+                place = self.options.place(workspace)
+                self._objects.put_file(place.bucket, place.blob(HOT, blob.sha256), path)
+
+        return Gathered(self._run, None, keep)
 
     # ── Blobs out ─────────────────────────────────────────────────────────────────────────────────
 

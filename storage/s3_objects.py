@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
@@ -130,6 +131,10 @@ class Objects:
     def put(self, bucket: str, key: str, data: bytes) -> None:
         """Write an object whole."""
         self.client.put_object(bucket, key, BytesIO(data), len(data), sse=self._sse)
+
+    def put_file(self, bucket: str, key: str, path: Path) -> None:
+        """Write a file as an object, in parts where it is large."""
+        self.client.fput_object(bucket, key, str(path), sse=self._sse)
 
     def get(self, bucket: str, key: str) -> bytes | None:
         """An object whole, or None."""

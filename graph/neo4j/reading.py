@@ -170,19 +170,22 @@ class Reading(Auditing):
     ) -> Page[Node]:
         q = Compiler(self._view)
         label = ontology.NODE_KINDS[kind].name
-        value = q.order(kind, order)
+        values = [q.order(kind, key) for key in order.keys]
+        names = [f"v{i}" for i in range(len(values))]
+        listed = ", ".join(names)
         pattern, tests = q.matching(kind, where)
         match = f"MATCH (n:{label}){pattern} WHERE {tests}"
-        here, later = _after(q, paging.after, value, order, ("n.id",))
+        here, later = _after(q, paging.after, values, names, order, ("n.id",))
         body = f"""
             {match} AND n.id IS NOT NULL{here}
-            WITH n, {value} AS v {later}
-            WITH n, v ORDER BY {sorted_by("v", order, ("n.id",))} LIMIT {q.add(paging.first + 1)}
-            WITH v, properties(n) AS p
-            WITH collect([v, {NODE}]) AS rows
+            WITH n, {", ".join(f"{value} AS {name}" for value, name in zip(values, names, strict=True))} {later}
+            WITH n, {listed} ORDER BY {sorted_by(names, order, ("n.id",))} LIMIT {q.add(paging.first + 1)}
+            WITH {listed}, properties(n) AS p
+            WITH collect([[{listed}], {NODE}]) AS rows
             RETURN [rows, {f"COUNT {{ {match} }}" if paging.count else "null"}] AS result"""
         rows, total = await self._ask("find", body, q.params)
-        return page([(self._believe(p), (place_of(order, v), p["id"])) for v, p in rows], paging, total)
+        found = [(self._believe(p), (*map(place_of, order.keys, places), p["id"])) for places, p in rows]
+        return page(found, paging, total)
 
     async def neighbours(
         self,
@@ -231,8 +234,8 @@ class Reading(Auditing):
             MATCH (s:Entity {{id: i}}) WHERE {q.visible("s")}
             CALL (s, at) {{
                 {asked.match}
-                WITH r, n, {asked.value} AS v WHERE {q.after(paging.after, "v", asked.order, asked.ties)}
-                WITH r, n, v ORDER BY {sorted_by("v", asked.order, asked.ties)} LIMIT {q.add(paging.first + 1)}
+                WITH r, n, {asked.value} AS v WHERE {q.after(paging.after, ["v"], asked.order, asked.ties)}
+                WITH r, n, v ORDER BY {sorted_by(["v"], asked.order, asked.ties)} LIMIT {q.add(paging.first + 1)}
                 WITH r, n, v, properties(n) AS p
                 RETURN collect([v, {edge_row("r", "n")}, {NODE}]) AS rows
             }}
@@ -362,11 +365,13 @@ def page(items: Sequence[tuple[Any, Cursor]], paging: Paging, total: int | None)
     return Page([i for i, _ in shown], [c for _, c in shown], len(items) > paging.first, total)
 
 
-def _after(q: Compiler, cursor: Cursor | None, value: str, order: Order, ties: Sequence[str]) -> tuple[str, str]:
-    """The cursor's test, beside the MATCH where an index can help with it, or else behind the value."""
+def _after(  # noqa: PLR0917
+    q: Compiler, cursor: Cursor | None, values: Sequence[str], names: Sequence[str], order: Order, ties: Sequence[str]
+) -> tuple[str, str]:
+    """The cursor's test, beside the MATCH where an index can help with it, or else behind the values."""
     if always_there(order):
-        return f" AND {value} IS NOT NULL AND {q.after(cursor, value, order, ties)}", ""
-    return "", f"WHERE {q.after(cursor, 'v', order, ties)}"
+        return f" AND {values[0]} IS NOT NULL AND {q.after(cursor, values, order, ties)}", ""
+    return "", f"WHERE {q.after(cursor, names, order, ties)}"
 
 
 def _wanted(place: int, address: Address) -> dict[str, Any]:

@@ -163,7 +163,16 @@ class Neo4jGraph(Graph):
         async with self._runner("READ") as runner:
             yield Reading(runner, view)
 
-    async def write(self, work: Work[T], *, by: str, action: str, request: str = "", origin: Origin = NOWHERE) -> T:
+    async def write(
+        self,
+        work: Work[T],
+        *,
+        by: str,
+        action: str,
+        request: str = "",
+        origin: Origin = NOWHERE,
+        in_one_go: bool = False,  # noqa: ARG002 - each statement goes to the server by itself
+    ) -> T:
         change = new_id("ch")
         # What attempts came to that may have been committed; the change has the number of the one that was.
         results: list[T] = []

@@ -11,10 +11,10 @@ from graph.port import All, Any_, Cursor, Hop, Linked, Not, Order, Prop, Row, Vi
 from graph.text import fold, normalize
 from lineal.errors import InvalidArgument
 
-COLUMNS = ("id", "name", "workspace", "createdAt", "updatedAt", "createdBy")
+COLUMNS = ("id", "name", "workspace", "container", "createdAt", "updatedAt", "createdBy")
 COMPARISONS = {
     "eq": "=", "in": "IN", "contains": "CONTAINS", "prefix": "STARTS WITH",
-    "gt": ">", "gte": ">=", "lt": "<", "lte": "<=",
+    "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "like": "=~", "ilike": "=~",
 }  # fmt: skip
 ALWAYS_THERE = ("name", "createdAt", "updatedAt", "number")
 
@@ -108,6 +108,8 @@ class Compiler:
             return f"{self.add(value)} IN {expression}"
         if where.op == "eq" and value is None:
             return f"{expression} IS NULL"
+        if where.op in {"like", "ilike"}:
+            return f"{expression} =~ {self.add(_as_regex(value, where.op))}"
         test = f"{expression} {COMPARISONS[where.op]} {self.add(value)}"
         if where.name != "name":
             return test
@@ -125,7 +127,8 @@ class Compiler:
         field = where.field if where.table == "metrics" else "value"
         tests = [f"{x}.name = {self.add(where.name)}"]
         if where.op is not None:
-            tests.append(f"{x}.{field} {COMPARISONS[where.op]} {self.add(where.value)}")
+            value = _as_regex(where.value, where.op) if where.op in {"like", "ilike"} else where.value
+            tests.append(f"{x}.{field} {COMPARISONS[where.op]} {self.add(value)}")
             if where.table != "metrics" and where.op in {"eq", "in", "prefix"}:
                 head = [v[:HEAD] for v in where.value] if where.op == "in" else where.value[:HEAD]
                 tests.append(f"{x}.head {COMPARISONS[where.op]} {self.add(head)}")
@@ -141,6 +144,8 @@ class Compiler:
 
     def order(self, kind: str | None, order: Order, n: str = "n") -> str:
         """What the order compares; NaN is null. Raises InvalidArgument: the kind cannot be ordered so."""
+        if order.by == "containerName":
+            return f"head(COLLECT {{ MATCH (c:Entity {{id: {n}.container}}) RETURN c.sort }})"
         if order.metric is None:
             return f"{n}.sort" if by_name(order) else property_expression(kind, order.by, n)
         hop, label = SATELLITES["metrics"]
@@ -148,21 +153,24 @@ class Compiler:
         named = f"({n})-[:{hop}]->({x}:{label} {{name: {self.add(order.metric)}}})"
         return f"head(COLLECT {{ MATCH {named} WHERE NOT isNaN({x}.value) RETURN {x}.value }})"
 
-    def after(self, cursor: Cursor | None, value: str, order: Order, ties: Sequence[str]) -> str:
+    def after(self, cursor: Cursor | None, values: Sequence[str], order: Order, ties: Sequence[str]) -> str:
         """Whether an item comes after the cursor in that order.
 
         Shaped so that an index keeps giving the order: a plain OR at the top would lose that.
         """
         if cursor is None:
             return "true"
-        place, *rest = cursor
-        tie = self.lexically(ties, rest)
-        if place is None:
-            return f"({value} IS NULL AND {tie})"
-        at = self.add(ordered(place) if by_name(order) else place)
-        side = "<" if order.descending else ">"
-        beyond = f"{value} {side}= {at} AND ({value} {side} {at} OR {tie})"
-        return beyond if always_there(order) else f"({value} IS NULL OR ({beyond}))"
+        places, rest = cursor[: len(values)], cursor[len(values) :]
+        test = self.lexically(ties, rest)
+        for value, key, place in reversed(list(zip(values, order.keys, places, strict=True))):
+            if place is None:
+                test = f"({value} IS NULL AND {test})"
+                continue
+            at = self.add(ordered(place) if by_name(key) else place)
+            side = "<" if key.descending else ">"
+            beyond = f"{value} {side}= {at} AND ({value} {side} {at} OR {test})"
+            test = beyond if always_there(key) else f"({value} IS NULL OR ({beyond}))"
+        return test
 
     def lexically(self, columns: Sequence[str], values: Sequence[Any]) -> str:
         """Whether the columns, one after the other, come after these values."""
@@ -180,7 +188,7 @@ def always_there(order: Order) -> bool:
 
 def by_name(order: Order) -> bool:
     """Whether the order is that of folded names."""
-    return order.metric is None and order.by == "name"
+    return order.metric is None and order.by in {"name", "containerName"}
 
 
 def place_of(order: Order, value: Any) -> Any:
@@ -188,10 +196,20 @@ def place_of(order: Order, value: Any) -> Any:
     return plain(value) if by_name(order) else value
 
 
-def sorted_by(value: str, order: Order, ties: Sequence[str]) -> str:
+def sorted_by(values: Sequence[str], order: Order, ties: Sequence[str]) -> str:
     """An ORDER BY: what is absent last, then the ties."""
-    absent = [f"{value} IS NULL"] if order.descending and not always_there(order) else []
-    return ", ".join([*absent, f"{value} DESC" if order.descending else value, *ties])
+    parts = []
+    for value, key in zip(values, order.keys, strict=True):
+        absent = [f"{value} IS NULL"] if key.descending and not always_there(key) else []
+        parts += [*absent, f"{value} DESC" if key.descending else value]
+    return ", ".join([*parts, *ties])
+
+
+def _as_regex(pattern: str, op: str) -> str:
+    """A pattern of LIKE as a regular expression of Java, as Cypher takes it."""
+    parts = {"%": ".*", "_": "."}
+    text = "".join(parts.get(char) or (char if char.isalnum() else f"\\{char}") for char in pattern)
+    return f"{'(?is)' if op == 'ilike' else '(?s)'}{text}"
 
 
 def exists(n: str) -> str:

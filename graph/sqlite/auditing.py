@@ -14,7 +14,7 @@ from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Note, Snaps
 from graph.recording import GENESIS, ChangeLog, noted, place, pruned, read_data, write_data
 from graph.sqlite.migrations import CHANGE, change_of
 from graph.sqlite.reading import Reader
-from graph.sqlite.running import Thread
+from graph.sqlite.running import Direct, Thread
 from graph.sqlite.where import Compiler
 from graph.sqlite.writing import Writer
 from lineal.errors import Conflict
@@ -29,7 +29,7 @@ class Auditing(Snapshot):
     """The verbs of a Snapshot about changes and audit."""
 
     _reader: Reader
-    _run: Thread
+    _run: Thread | Direct
 
     async def changes(
         self,

@@ -192,8 +192,16 @@ def migrate(db: sqlite3.Connection) -> list[str]:
 
 
 def _derived_indexes() -> Iterator[str]:
-    """An index for each property that lists filter or order by, as the ontology has them now."""
+    """An index for each property that lists filter or order by, as the ontology has them now, and one for the parts
+    of a container by number.
+    """
     for kind in ontology.NODE_KINDS.values():
+        if kind.within and "number" in kind.orders:
+            yield (
+                f"CREATE INDEX IF NOT EXISTS node_{kind.name}_place "
+                f"ON node (container, json_extract(props, '$.number'), id) "
+                f"WHERE kind = '{kind.name}' AND deleted_at IS NULL"
+            )
         for prop in kind.properties:
             if prop.filterable or prop.name in kind.orders:
                 yield (

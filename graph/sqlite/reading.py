@@ -142,7 +142,7 @@ class Reader:
 
     def find(self, kind: str, where: Where | None, order: Order, paging: Paging) -> Page[Node]:
         sql = Compiler(self.view)
-        value = sql.order(kind, order)
+        values = [sql.order(kind, key) for key in order.keys]
         matching = (
             f"n.kind = '{kind_name(kind)}' AND {sql.exists('n')} AND {sql.visible('n')} AND ({sql.where(kind, where)})"
         )
@@ -153,12 +153,13 @@ class Reader:
         )
         rows = self.all(
             "find",
-            f"SELECT {NODE}, {value} FROM node n {_index(kind, where, order)} WHERE {matching} "
-            f"AND {sql.after(paging.after, value, order, 'n.id')} "
-            f"ORDER BY {sql.sorted(value, order, 'n.id')} LIMIT {sql.add(paging.first + 1)}",
+            f"SELECT {NODE}, {', '.join(values)} FROM node n {_index(kind, where, order)} WHERE {matching} "
+            f"AND {sql.after(paging.after, values, order, 'n.id')} "
+            f"ORDER BY {sql.sorted(values, order, 'n.id')} LIMIT {sql.add(paging.first + 1)}",
             sql.params,
         )
-        return page([(node_of(r[:-1]), (r[-1], r[0])) for r in rows], paging, total)
+        end = -len(values)
+        return page([(node_of(r[:end]), (*r[end:], r[0])) for r in rows], paging, total)
 
     def neighbours(
         self, ids: Sequence[str], hop: Hop, where: Where | None, order: Order, paging: Paging
@@ -203,8 +204,8 @@ class Reader:
         totals: dict[str, int] = {}
         if paging.count:
             totals = dict(self.all(verb, f"SELECT s.id, count(*) {source} GROUP BY s.id", sql.params))
-        sorting = sql.sorted(value, order, *ties)
-        after = sql.after(paging.after, value, order, *ties)
+        sorting = sql.sorted([value], order, *ties)
+        after = sql.after(paging.after, [value], order, *ties)
         rows = self.all(
             verb,
             f"SELECT * FROM (SELECT s.id, e.kind, e.disc, e.since, e.until, e.props, {value}, {NODE}, "
@@ -321,7 +322,7 @@ class Reader:
 
 def _index(kind: str, where: Where | None, order: Order) -> str:
     """Without statistics SQLite would rather sort all versions than read a page off the index of their numbers."""
-    plain = where is None and order.metric is None and order.by == "number"
+    plain = where is None and order.metric is None and order.by == "number" and not order.then
     return f"INDEXED BY node_{kind_name(kind)}_number" if plain else ""
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from lineal.errors import Internal, Unavailable
 
@@ -15,17 +16,39 @@ P = ParamSpec("P")
 
 
 class Thread:
-    """Runs a connection's calls in a worker thread, one at a time; a cancelled one is interrupted."""
+    """Runs a connection's calls in a worker thread, one at a time; a cancelled one is interrupted.
 
-    def __init__(self, pool: ThreadPoolExecutor, db: sqlite3.Connection) -> None:
+    `opening` is a statement that goes before the first of them, on the same way.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, db: sqlite3.Connection, opening: str | None = None) -> None:
         self._pool = pool
         self._db = db
+        self._opening = opening
         self._turn = asyncio.Lock()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is under way."""
+        return not self._turn.locked()
+
+    def here(self, call: Callable[[], T]) -> T:
+        """Run a call that takes no longer than the way to a thread and back, while none is under way."""
+        try:
+            return self._first(call)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    def _first(self, call: Callable[[], T]) -> T:
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            self._db.execute(opening)
+        return call()
 
     async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._turn:
-            loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._pool, lambda: call(*args, **kwargs))
+            run = partial(self._first, lambda: call(*args, **kwargs))
+            future = asyncio.get_running_loop().run_in_executor(self._pool, run)
             try:
                 return await asyncio.shield(future)
             except asyncio.CancelledError:
@@ -35,6 +58,27 @@ class Thread:
                 raise
             except sqlite3.Error as error:
                 raise translated(error) from error
+
+
+class Direct:
+    """Runs a connection's calls where it is called: in the worker thread that a whole coroutine is carried out in."""
+
+    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+
+def carried_out(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine comes to that waits for nothing, because all its calls are direct. Raises Internal: it waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    coroutine.close()
+    raise Internal("what is done in one go may await nothing but its store")
 
 
 def translated(error: sqlite3.Error) -> Exception:

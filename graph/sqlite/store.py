@@ -10,12 +10,12 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from graph.address import Address
 from graph.ids import new_id
@@ -49,6 +49,7 @@ from graph.port import (
     Paths,
     Remembered,
     Snapshot,
+    Transaction,
     View,
     Walk,
     Where,
@@ -59,7 +60,7 @@ from graph.recording import ChangeLog, EdgeEnds, Series, Stored
 from graph.sqlite import auditing, keeping, migrations, seeing, walking
 from graph.sqlite.auditing import Auditing
 from graph.sqlite.reading import Reader
-from graph.sqlite.running import Thread
+from graph.sqlite.running import Direct, Thread, carried_out
 from graph.sqlite.writing import Writer
 from graph.writing import Writing
 from lineal.errors import Unavailable
@@ -69,12 +70,13 @@ T = TypeVar("T")
 READERS = 4
 BUSY_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0
+DIRECT: Final = Direct()
 
 
 class SqliteSnapshot(Auditing):
     """A true snapshot: what commits after its first read is not seen at all."""
 
-    def __init__(self, reader: Reader, run: Thread) -> None:
+    def __init__(self, reader: Reader, run: Thread | Direct) -> None:
         self._reader = reader
         self._run = run
 
@@ -90,6 +92,17 @@ class SqliteSnapshot(Auditing):
 
     def show(self, view: View) -> None:
         self._reader.view = view
+
+    async def together(self, reads: Callable[[Self], Awaitable[T]], *, quick: bool = False) -> T:
+        direct = copy(self)
+        direct._run = DIRECT
+
+        async def carry() -> T:
+            return await reads(direct)
+
+        if quick and isinstance(self._run, Thread) and self._run.idle:
+            return self._run.here(lambda: carried_out(carry()))
+        return await self._run(lambda: carried_out(carry()))
 
     def seeing(self, view: View) -> Snapshot:
         other = copy(self)
@@ -337,23 +350,39 @@ class SqliteGraph(Graph):
                 if self._idle
                 else await asyncio.get_running_loop().run_in_executor(pool, self._connect)
             )
-            run = Thread(pool, db)
+            run = Thread(pool, db, "BEGIN")
             try:
-                await run(db.execute, "BEGIN")
                 yield db, run
             finally:
-                await _to_its_end(run(_rollback, db))
+                # What was only read is let go of at once: that is not worth the way to a thread and back.
+                if run.idle:
+                    _rollback(db)
+                else:
+                    await _to_its_end(run(_rollback, db))
                 if self._pool is None:
                     db.close()
                 else:
                     self._idle.append(db)
 
-    async def write(self, work: Work[T], *, by: str, action: str, request: str = "", origin: Origin = NOWHERE) -> T:
+    async def write(
+        self,
+        work: Work[T],
+        *,
+        by: str,
+        action: str,
+        request: str = "",
+        origin: Origin = NOWHERE,
+        in_one_go: bool = False,
+    ) -> T:
         change = new_id("ch")
-        async with self._transaction(by) as tx:
+
+        async def whole(tx: Transaction) -> T:
             result = await work(tx)
-            await tx.finish(change, action, request, origin)
+            await tx.finish(change, action, request, origin)  # type: ignore[attr-defined]
             return result
+
+        async with self._transaction(by) as tx:
+            return await (tx.together(whole) if in_one_go else whole(tx))
 
     async def note(self, notes: Sequence[Note]) -> None:
         async with self._transaction("") as tx:
@@ -374,26 +403,33 @@ class SqliteGraph(Graph):
             run = Thread(pool, db)
             try:
                 # Within: whoever is cancelled while it begins may have begun.
-                await self._begin(run, db)
                 writer = Writer(db, EVERYTHING, self._observer)
-                now = await run(writer.now, time.time_ns() // 1000)
+                now = await self._begin(run, writer)
                 yield SqliteTransaction(writer, run, by=by, now=now)
                 await run(db.execute, "COMMIT")
             finally:
-                await _to_its_end(run(_rollback, db))
+                if db.in_transaction or not run.idle:
+                    await _to_its_end(run(_rollback, db))
 
-    async def _begin(self, run: Thread, db: sqlite3.Connection) -> None:
-        """Wait for other processes to finish their writes. Raises Unavailable after 30 seconds."""
+    async def _begin(self, run: Thread, writer: Writer) -> int:
+        """Wait for other processes to finish their writes; the time of this one. Raises Unavailable: 30 seconds."""
+
+        def begin() -> int:
+            writer.db.execute("BEGIN IMMEDIATE")
+            try:
+                return writer.now(time.time_ns() // 1000)
+            except BaseException:
+                _rollback(writer.db)
+                raise
+
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                await run(db.execute, "BEGIN IMMEDIATE")
+                return await run(begin)
             except Unavailable:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
-            else:
-                return
 
     async def claim(self, name: str, holder: str, seconds: float) -> Lease | None:
         def take(writer: Writer, now: int) -> Lease | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -17,11 +17,13 @@ COLUMNS = {
     "id": "id",
     "name": "name",
     "workspace": "workspace",
+    "container": "container",
     "createdAt": "created_at",
     "updatedAt": "updated_at",
     "createdBy": "created_by",
 }
 COMPARISONS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_GLOB = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
 TABLES = {"tags": "tag", "params": "param", "metrics": "metric"}
 
 
@@ -98,7 +100,7 @@ class Compiler:
     def _prop(self, kind: str | None, where: Prop, n: str) -> str:
         expression = property_expression(kind, where.name, n)
         value = normalize(where.value) if isinstance(where.value, str) else where.value
-        if where.name == "name" and where.op not in {"eq", "in"}:
+        if where.name == "name" and where.op not in {"eq", "in", "like", "ilike"}:
             expression, value = f"{n}.sort", fold(where.value)
         if where.op == "has":
             prop = ontology.NODE_KINDS[kind or ""].by_name[where.name]
@@ -115,6 +117,11 @@ class Compiler:
                 return f"{expression} IN (SELECT value FROM {self.array(value)})"
             case "contains":
                 return f"instr({expression}, {self.add(value)}) > 0"
+            case "like":
+                # LIKE itself does not tell small letters from capitals here.
+                return f"{expression} GLOB {self.add(_as_glob(value))}"
+            case "ilike":
+                return f"{expression} LIKE {self.add(value)}"
             case "prefix":
                 at = self.add(value)
                 return f"({expression} >= {at} AND substr({expression}, 1, length({at})) = {at})"
@@ -148,31 +155,43 @@ class Compiler:
         """What the order compares. Raises InvalidArgument: the kind cannot be ordered so."""
         if order.metric is not None:
             return f"(SELECT value FROM metric WHERE owner = {n}.k AND name = {self.add(order.metric)})"
+        if order.by == "containerName":
+            return f"(SELECT sort FROM node WHERE id = {n}.container)"
         return f"{n}.sort" if order.by == "name" else property_expression(kind, order.by, n)
 
-    def sorted(self, value: str, order: Order, *ties: str) -> str:
-        """An ORDER BY over what `order` returned: what is absent last, then the ties."""
-        direction = "DESC" if order.descending else "ASC"
-        absent = () if always_there(order) else (f"{value} IS NULL",)
-        return ", ".join((*absent, f"{value} {direction}", *ties))
+    def sorted(self, values: Sequence[str], order: Order, *ties: str) -> str:
+        """An ORDER BY over what `order` returned for each of its keys: what is absent last, then the ties."""
+        parts = []
+        for value, key in zip(values, order.keys, strict=True):
+            absent = () if always_there(key) else (f"{value} IS NULL",)
+            parts += [*absent, f"{value} {'DESC' if key.descending else 'ASC'}"]
+        return ", ".join((*parts, *ties))
 
-    def after(self, cursor: Cursor | None, value: str, order: Order, *ties: str) -> str:
+    def after(self, cursor: Cursor | None, values: Sequence[str], order: Order, *ties: str) -> str:
         """Whether an item comes after the cursor in that order."""
         if cursor is None:
             return "1"
-        place, *rest = cursor
-        tie = f"({', '.join(ties)}) > ({', '.join(self.add(v) for v in rest)})"
-        if place is None:
-            return f"({value} IS NULL AND {tie})"
-        at = self.add(place)
-        side = "<" if order.descending else ">"
-        absent = "" if always_there(order) else f" OR {value} IS NULL"
-        return f"(({value} {side}= {at} AND ({value} {side} {at} OR {tie})){absent})"
+        places, rest = cursor[: len(values)], cursor[len(values) :]
+        test = f"({', '.join(ties)}) > ({', '.join(self.add(v) for v in rest)})"
+        for value, key, place in reversed(list(zip(values, order.keys, places, strict=True))):
+            if place is None:
+                test = f"({value} IS NULL AND {test})"
+                continue
+            at = self.add(place)
+            side = "<" if key.descending else ">"
+            absent = "" if always_there(key) else f" OR {value} IS NULL"
+            test = f"(({value} {side}= {at} AND ({value} {side} {at} OR {test})){absent})"
+        return test
+
+
+def _as_glob(pattern: str) -> str:
+    """A pattern of LIKE as one of GLOB, which tells small letters from capitals."""
+    return "".join(_GLOB.get(char, char) for char in pattern)
 
 
 def always_there(order: Order) -> bool:
     """Whether every node has what this order compares, so that an index gives the order."""
-    return order.metric is None and order.by in {"name", "createdAt", "updatedAt", "number"}
+    return order.metric is None and order.by in {"name", "createdAt", "updatedAt", "number", "containerName"}
 
 
 def property_expression(kind: str | None, name: str, n: str) -> str:

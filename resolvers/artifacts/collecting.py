@@ -28,6 +28,7 @@ from graph.port import (
 )
 from lineal.errors import Internal, PreconditionFailed
 from resolvers.artifacts.common import BATCH, SHA256, SLACK, find_manifest, made_since, opened_since, pages
+from resolvers.artifacts.paths import needed as sent_by_path
 from resolvers.artifacts.quotas import usage
 from resolvers.artifacts.sweeping import sweeping
 from resolvers.reading import all_links
@@ -75,6 +76,9 @@ async def _mark(graph: Graph, storage: Storage, workspace: str, since: int = 0) 
     An upload that is completed meanwhile was OPEN when it was read, or its artifact is there when those are read.
     """
     needed = _Needed()
+    async for sha256 in sent_by_path(storage, workspace):
+        needed.blobs.add(bytes.fromhex(sha256))
+        needed.warm.add(bytes.fromhex(sha256))
     async with graph.snapshot(EVERYTHING) as snapshot:
         opened = opened_since(workspace, since)
         async for uploads in pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
@@ -178,7 +182,10 @@ async def _refuse_strangers(graph: Graph, storage: Storage, workspace: str) -> N
     async with graph.snapshot(EVERYTHING) as snapshot:
         page = await snapshot.find(UPLOAD.name, Prop("workspace", "eq", workspace), paging=Paging(1))
     if not page.items:
-        async for _ in storage.blobs(workspace):
+        known = {sha256 async for sha256 in sent_by_path(storage, workspace)}
+        async for blob in storage.blobs(workspace):
+            if blob.sha256 in known:
+                continue
             msg = f"{storage.name} keeps bytes of a workspace {workspace!r} that this graph has never sent anything for"
             raise PreconditionFailed(msg)
 

@@ -47,6 +47,14 @@ async def usage(storage: Storage, workspace: str, *, fresh: bool = False) -> Usa
     return measured
 
 
+async def added(storage: Storage, workspace: str, blob: Blob) -> None:
+    """What was measured last counts this blob too, which came since."""
+    if known := await storage.get(workspace, USAGE):
+        before = Usage(**orjson.loads(known))
+        after = {"blobs": before.blobs + 1, "size": before.size + blob.size, "at": before.at}
+        await storage.put(workspace, USAGE, orjson.dumps(after))
+
+
 async def measured(graph: Graph, storage: Storage, workspace: str) -> dict[str, Any]:
     """What a workspace keeps and may keep, as plain data: workspace, blobs, bytes, quotaBytes (None: no quota)."""
     found = await usage(storage, workspace, fresh=True)

@@ -99,16 +99,23 @@ class MissingPage:
 
 @procedure
 async def begin_upload(
-    op: Operation, *, to: str, files: Sequence[UploadFile], name: str = DEFAULT_NAME, media_type: str | None = None
+    op: Operation,
+    *,
+    to: str,
+    files: Sequence[UploadFile],
+    name: str = DEFAULT_NAME,
+    media_type: str | None = None,
+    there: bool = False,
 ) -> Node:
     """Open an upload, or go on with it: the same files for the same thing under the same name is the same upload.
 
-    Raises InvalidArgument and LimitExceeded (naming the file), NotFound, AlreadyExists (the thing has other files
-    of that name: what a version is made of never changes), LimitExceeded (the workspace's quota), Forbidden.
+    `there`: all bytes are in storage already, so that nothing need be told of parts. Raises InvalidArgument and
+    LimitExceeded (naming the file), NotFound, AlreadyExists (the thing has other files of that name: what a version
+    is made of never changes), LimitExceeded (the workspace's quota), Forbidden.
     """
     storage = op.storage
     manifest = Manifest.of(File(file["path"], file["size"], file["sha256"]) for file in files)
-    parts = _parts(files)
+    parts = {} if there else _parts(files)
     name = validation.name(name, field="name")
     upload = await _begin(op, to=to, name=name, manifest=manifest, media_type=media_type)
     if upload.props["state"] == "COMPLETE":

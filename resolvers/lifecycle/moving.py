@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from graph.ids import new_id
 from graph.ontology import STAGE_MOVE
-from graph.port import EVERYTHING, EdgeMatch, Hop, NewEdge, NewNode, Node, Transaction
+from graph.port import EVERYTHING, EdgeMatch, Hop, NewEdge, NewNode, Node, Transaction, Update
 from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.artifacts.common import workspace_property
 from resolvers.artifacts.policy import check_signed
@@ -61,6 +61,7 @@ class Mover:
         self._moves: list[NewNode] = []
         self._ends: list[EdgeMatch] = []
         self._opens: list[NewEdge] = []
+        self._moved: dict[str, None] = {}
 
     async def __call__(self, wishes: Sequence[Wish]) -> None:
         """Do all of this. What is so already stays, and is no event.
@@ -130,6 +131,7 @@ class Mover:
         if after is not None:
             verdict = await pass_gate(self.tx, wish.version, stage=after, override=self.override, field=wish.field)
         move = await self._event(wish, verdict, {"fromStage": before, "toStage": after}, forced=forced)
+        self._moved |= dict.fromkeys((model.id, wish.version.id))
         if before is not None and self.replace:
             self._ends.append(EdgeMatch("STAGE", model.id, wish.version.id))
         if after is not None:
@@ -182,6 +184,7 @@ class Mover:
         if self._ends:
             await self.tx.unlink(self._ends)
         await self.tx.link(self._opens)
+        await self.tx.update([Update(id, touch=True) for id in self._moved])
 
 
 def _refuse_retiring(wish: Wish, stage: Stage) -> None:

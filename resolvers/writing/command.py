@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Concatenate, Final, Generic, ParamSpec
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from auth.roles import Role
 from graph.port import Node, Transaction
@@ -14,6 +14,7 @@ from lineal.errors import AlreadyExists, Conflict, Forbidden, InvalidArgument, N
 from resolvers.operation import Operation
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 Needs = Role | None | Callable[..., Role | None]
 """The role that a use case needs in the workspaces of what it writes, perhaps by what it is given.
@@ -59,13 +60,41 @@ class Command(Generic[P]):
         Raises Conflict: the key was used with other input. NotFound: what it made has been deleted.
         Forbidden: the caller lacks the role or the scope.
         """
+        id = await self.id_of(op, key, *args, **kwargs)
+        return None if id is None else (await _read_back(op, [id]))[0]
+
+    async def id_of(self, op: Operation, key: str | None, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """As `once`, for those who read the answer in their own way, or not at all: its id."""
 
         async def work(tx: Transaction) -> list[str]:
             id = await self._body(tx, *args, **kwargs)
             return [] if id is None else [id]
 
-        nodes = await _run(op, self.action, key, kwargs, work, needs=self._needs)
-        return nodes[0] if nodes else None
+        ids = await _run(op, self.action, key, kwargs, work, _ids, needs=self._needs)
+        return ids[0] if ids else None
+
+    async def reading(
+        self,
+        op: Operation,
+        key: str | None,
+        read: Callable[[Transaction, str], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As `once`, for those who read of what it makes in the same transaction: what `read` comes to."""
+
+        async def work(tx: Transaction) -> list[str]:
+            id = await self._body(tx, *args, **kwargs)
+            return [] if id is None else [id]
+
+        async def finish(tx: Transaction, ids: list[str]) -> T:
+            return await read(tx, ids[0])
+
+        return await _run(op, self.action, key, kwargs, work, finish, needs=self._needs)
+
+    async def within(self, tx: Transaction, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Do it as a part of another use case, whose role and key count."""
+        return await self._body(tx, *args, **kwargs)
 
 
 class BatchCommand(Generic[P]):
@@ -92,7 +121,7 @@ class BatchCommand(Generic[P]):
         async def work(tx: Transaction) -> list[str]:
             return await self._body(tx, *args, **kwargs)
 
-        return await _run(op, self.action, key, kwargs, work, needs=self._needs)
+        return await _read_back(op, await _run(op, self.action, key, kwargs, work, _ids, needs=self._needs))
 
 
 class Procedure(Generic[P]):
@@ -137,26 +166,35 @@ def batch_command(
     return lambda body: BatchCommand(action, body, needs)
 
 
-async def _run(
+async def _run(  # noqa: PLR0917
     op: Operation,
     action: str,
     key: str | None,
     given: Mapping[str, Any],
     body: Callable[[Transaction], Awaitable[list[str]]],
+    finish: Callable[[Transaction, list[str]], Awaitable[T]],
     *,
     needs: Needs,
-) -> list[Node | None]:
+) -> T:
+    """What `finish` comes to, in the transaction in which `body` did it, unless it was done under this key before."""
     role = needs(**given) if callable(needs) else needs
     if role is Role.APPROVER and not op.caller.holds(APPROVING):
         raise Forbidden(f"{action}: to set a stage needs the scope {APPROVING}", scopes=[[APPROVING]])
-    work = body if key is None else _remembering(action, key, given, body)
+    done = body if key is None else _remembering(action, key, given, body)
+
+    async def work(tx: Transaction) -> T:
+        return await finish(tx, await done(tx))
+
     try:
-        ids = await op.write(work, action, needs=role)
+        return await op.write(work, action, needs=role)
     except AlreadyExists:
         # What was not there when it was looked up may have been made by somebody else before it was written:
         # then a second look finds it. If the name is really taken, the second try says so too.
-        ids = await op.write(work, action, needs=role)
-    return await _read_back(op, ids)
+        return await op.write(work, action, needs=role)
+
+
+async def _ids(_tx: Transaction, ids: list[str]) -> list[str]:
+    return ids
 
 
 async def _read_back(op: Operation, ids: Sequence[str]) -> list[Node | None]:

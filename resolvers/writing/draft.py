@@ -78,6 +78,7 @@ class Draft:
         self._keys: dict[str, str] = {}
         self._set: dict[str, dict[str, Any]] = {}
         self._revisions: dict[str, int] = {}
+        self._touched: set[str] = set()
         self._tags: dict[str, Mapping[str, str | None]] = {}
         self._params: dict[str, Mapping[str, str | None]] = {}
         self._points: dict[str, Sequence[Point]] = {}
@@ -200,6 +201,12 @@ class Draft:
             if revision is not None:
                 self._revisions[id] = revision
 
+    def touch(self, id: str) -> None:
+        """Let a node that is there count as updated now."""
+        if id not in self.created:
+            self._set.setdefault(id, {})
+            self._touched.add(id)
+
     def own(
         self,
         id: str,
@@ -245,7 +252,12 @@ class Draft:
         self._give_homes(edges)
         await self.tx.create(list(self.created.values()))
         if self._set:
-            await self.tx.update([Update(id, p, revision=self._revisions.get(id)) for id, p in self._set.items()])
+            await self.tx.update(
+                [
+                    Update(id, props, revision=self._revisions.get(id), touch=id in self._touched)
+                    for id, props in self._set.items()
+                ]
+            )
         await self.tx.put_rows("tags", self._tags)
         await self.tx.put_rows("params", self._params)
         await self.tx.log_metrics(self._points)

@@ -106,6 +106,7 @@ async def next_version(draft: Draft, model: Reference) -> int:
         locked = (await draft.tx.lock([model.id]))[model.id]
         number = int(locked.props.get("lastNumber", 0)) + 1
     draft.set(model.id, {"lastNumber": number})
+    draft.touch(model.id)
     return number
 
 

@@ -9,7 +9,7 @@ from auth.roles import Role
 from graph.address import Address
 from graph.ids import new_id
 from graph.ontology import MODEL_VERSION
-from graph.port import Transaction
+from graph.port import Node, Transaction, Update
 from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.openlineage import feast
 from resolvers.tracking.queueing import queued
@@ -32,7 +32,14 @@ from resolvers.writing.nodes import updating
 from resolvers.writing.story import built_from, derived, files, made_by, next_version, owned, refuse_retired
 
 update_model_version = updating("updateModelVersion", MODEL_VERSION, "version")
-delete_model_version = deleting("deleteModelVersion", MODEL_VERSION, "version")
+
+
+async def _touch_model(tx: Transaction, version: Node) -> None:
+    """What happens to its versions happens to a model."""
+    await tx.update([Update(version.container, touch=True)])
+
+
+delete_model_version = deleting("deleteModelVersion", MODEL_VERSION, "version", first=_touch_model)
 
 
 def _needed(*, stage: str | None = None, **_: Any) -> Role:

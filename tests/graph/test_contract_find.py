@@ -65,6 +65,18 @@ async def models(graph: Graph) -> Graph:
         (Prop("task", "contains", "bed"), ["bob", "Élan"]),
         (Prop("task", "prefix", "emb"), ["bob"]),
         (Prop("task", "contains", "%"), []),
+        (Prop("name", "like", "%b%"), ["bob"]),
+        (Prop("name", "like", "A%"), ["Ada"]),
+        (Prop("name", "like", "a%"), []),
+        (Prop("name", "ilike", "a%"), ["Ada"]),
+        (Prop("name", "like", "É_an"), ["Élan"]),
+        (Prop("task", "like", "_mbedding"), ["bob", "Élan"]),
+        (Prop("task", "like", "embed"), []),
+        (Prop("task", "ilike", "EMBED%"), ["bob", "Élan"]),
+        (Prop("task", "like", "%"), ["Ada", "bob", "Élan"]),
+        (Prop("task", "like", "*"), []),
+        (Prop("task", "like", "embe[d]ding"), []),
+        (Prop("task", "like", ".*"), []),
         (Prop("external", "eq", True), ["Ada"]),
         (Prop("external", "eq", False), ["bob"]),
         (Prop("external", "eq", None), ["Élan", "élite"]),
@@ -305,3 +317,53 @@ async def test_find_shows_what_the_view_shows_and_nothing_deleted(graph: Graph) 
 async def test_a_property_that_the_kind_does_not_have_is_refused_by_name(graph: Graph) -> None:
     with pytest.raises(InvalidArgument, match="number"):
         await names(graph, "Model", Prop("number", "eq", 1))
+
+
+@pytest.mark.parametrize(
+    ("op", "pattern", "expected"),
+    [
+        ("like", "100%", ["a", "b"]),
+        ("like", "100\\%%", []),
+        ("like", "%a*b?c[d]%", ["b"]),
+        ("like", "%A*B%", []),
+        ("ilike", "%A*B?C[D]%", ["b"]),
+        ("like", "100% (%\n%", ["a"]),
+        ("ilike", "", []),
+    ],
+)
+async def test_a_pattern_is_no_pattern_of_the_store(graph: Graph, op: Any, pattern: str, expected: list[str]) -> None:
+    a, b = await building.create(graph, *(NewNode("Model", name, "default") for name in "ab"))
+    await building.tag(graph, a.id, note="100% (one\ntwo)")
+    await building.tag(graph, b.id, note="100: a*b?c[d] \\")
+    assert await names(graph, "Model", Row("tags", "note", op, pattern)) == expected
+
+
+async def test_parts_are_found_by_the_id_of_their_container(graph: Graph) -> None:
+    one, versions = await building.model(graph, "one", versions=2)
+    await building.model(graph, "two", versions=1)
+    async with graph.snapshot() as snapshot:
+        page = await snapshot.find("ModelVersion", Prop("container", "in", [one.id]))
+    assert {node.id for node in page.items} == {version.id for version in versions}
+
+
+@pytest.mark.parametrize("first", [1, 2, 100])
+async def test_what_is_equal_in_one_order_is_in_the_next_one(graph: Graph, first: int) -> None:
+    for name, count in (("b", 2), ("A", 3)):
+        await building.model(graph, name, versions=count)
+    await building.create(
+        graph, *(NewNode("Model", n, "default", props={"task": t}) for n, t in (("c", "x"), ("d", "x")))
+    )
+    for order, kind, expected in (
+        (Order("containerName", then=(Order("number", descending=True),)), "ModelVersion", "A3 A2 A1 b2 b1"),
+        (Order("number", descending=True, then=(Order("containerName"),)), "ModelVersion", "A3 A2 b2 A1 b1"),
+        (Order("containerName", descending=True, then=(Order("number"),)), "ModelVersion", "b1 b2 A1 A2 A3"),
+        (Order("name", descending=True, then=(Order("createdAt"),)), "Model", "d c b A"),
+    ):
+        found, after, more = [], None, True
+        async with graph.snapshot() as snapshot:
+            while more:
+                page = await snapshot.find(kind, order=order, paging=Paging(first, after))
+                homes = await snapshot.nodes([node.container for node in page.items])
+                found += [f"{homes[n.container].name}{n.name if kind == 'ModelVersion' else ''}" for n in page.items]
+                after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        assert " ".join(found) == expected

@@ -135,7 +135,7 @@ async def test_an_edge_opened_and_ended_in_one_transaction_was_never_there(graph
         ({"kind": "EATS"}, InvalidArgument, "no edge kind 'EATS'"),
         ({"kind": "TRAINED_ON"}, InvalidArgument, "cannot join ModelVersion → ModelVersion"),
         ({"kind": "SUPERSEDED_BY", "discriminator": "x"}, InvalidArgument, "SUPERSEDED_BY has none"),
-        ({"discriminator": "x" * 201}, InvalidArgument, "at most 200"),
+        ({"discriminator": "x" * 256}, InvalidArgument, "at most 255"),
         ({"props": {"weight": 1}}, InvalidArgument, "weight"),
         ({"target": "mv_00000000000000000000000000"}, NotFound, "mv_00000000000000000000000000"),
         ({"source": "mv_00000000000000000000000000"}, NotFound, "mv_00000000000000000000000000"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from graph import ontology
 from graph.ids import new_id
-from graph.port import Edge, Graph, Hop, NewEdge, NewNode, Transaction, Update
-from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LinealError, NotFound
+from graph.port import Edge, Graph, Hop, NewEdge, NewNode, Node, Transaction, Update
+from lineal.errors import AlreadyExists, Conflict, Internal, InvalidArgument, LinealError, NotFound
 from tests import building
 
 NOWHERE = "mo_00000000000000000000000000"
@@ -297,3 +298,52 @@ async def test_a_write_that_is_cancelled_at_any_moment_leaves_the_store_as_usabl
         writing.cancel()
         await asyncio.wait([writing])
         await building.model(graph, f"afterwards-{steps}")
+
+
+async def test_what_is_touched_was_updated_and_is_in_the_same_revision(graph: Graph) -> None:
+    model, _ = await building.model(graph, "m")
+    (touched,) = await building.update(graph, Update(model.id, touch=True))
+    assert (touched.revision, touched.props) == (model.revision, model.props)
+    assert touched.updated_at > model.updated_at
+    (counted,) = await building.update(graph, Update(model.id, {"lastNumber": 3}))
+    assert counted.updated_at == touched.updated_at
+    (both,) = await building.update(graph, Update(model.id, {"lastNumber": 4}, touch=True))
+    assert (both.revision, both.updated_at > counted.updated_at) == (model.revision, True)
+
+
+async def test_what_is_done_in_one_go_is_a_write_like_others(graph: Graph) -> None:
+    async def work(tx: Transaction) -> list[Node]:
+        made = await tx.create([NewNode("Model", "m", "default")])
+        assert await tx.nodes([made[0].id]) == {made[0].id: made[0]}
+        return made
+
+    async def fails(tx: Transaction) -> None:
+        await tx.create([NewNode("Model", "n", "default")])
+        raise Conflict("no")
+
+    (made,) = await graph.write(work, by=building.BY, action="make", in_one_go=True)
+    with pytest.raises(Conflict):
+        await graph.write(fails, by=building.BY, action="make", in_one_go=True)
+    async with graph.snapshot() as snapshot:
+        found = await snapshot.together(lambda s: s.find("Model"))
+        assert await snapshot.together(lambda s: s.nodes([made.id])) == {made.id: made}
+    assert [node.id for node in found.items] == [made.id]
+    assert [change.action for change in await building.sequenced(graph, made.id)] == ["make"]
+
+
+async def test_on_sqlite_what_is_done_in_one_go_may_wait_for_nothing_else(sqlite_graph: Graph) -> None:
+    async def waits(tx: Transaction) -> None:
+        await tx.create([NewNode("Model", "m", "default")])
+        await Waiting()
+
+    with pytest.raises(Internal, match="may await nothing but its store"):
+        await sqlite_graph.write(waits, by=building.BY, action="wait", in_one_go=True)
+    async with sqlite_graph.snapshot() as snapshot:
+        assert not (await snapshot.find("Model")).items
+
+
+class Waiting:
+    """What is not there yet."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield

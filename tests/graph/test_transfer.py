@@ -298,7 +298,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("edge ends", changed(5, kind="SERVES"), "line 5: edge.kind: SERVES cannot join ModelVersion → Model"),
     ("edge to nowhere", changed(5, target=DATA), f"line 5: edge.target: there is no node '{DATA}' in the file"),
     ("discriminator", changed(5, discriminator="x"), "line 5: edge.discriminator: VERSION_OF has none"),
-    ("long discriminator", changed(7, discriminator="x" * 201), "line 7: edge.discriminator: must be at most 200"),
+    ("long discriminator", changed(7, discriminator="x" * 256), "line 7: edge.discriminator: must be at most 255"),
     ("until", changed(5, until=0), "line 5: edge.until: 0 is before since, 1"),
     ("edge property", changed(7, props={"weight": 1}), "line 7: edge.props.weight: DERIVED_FROM has no such"),
     ("edge twice", added(GOOD[6]), "line 8: edge: the same edge"),

@@ -132,7 +132,7 @@ async def test_a_refusal_names_the_place_and_leaves_nothing_behind(
         ({"to": "models:/bert/9"}, "edges[1].to"),
         ({"kind": "READ", "to": "datasets:/nq/v9", "from": "runs:/train"}, "edges[1].to"),
         ({"kind": "PRODUCED_BY", "discriminator": "x", "to": "runs:/train"}, "edges[1].discriminator"),
-        ({"discriminator": "x" * 201}, "edges[1].discriminator"),
+        ({"discriminator": "x" * 256}, "edges[1].discriminator"),
         ({"kind": "ALIAS", "from": "models:/bert", "to": "models:/bert/3"}, "edges[1].discriminator"),
         ({"since": 2**62}, "edges[1].since"),
         ({"since": 5, "until": 4}, "edges[1].until"),

@@ -100,7 +100,7 @@ async def test_a_known_data_set_without_a_version_gets_its_unversioned_one(desk:
         ({"artifacts": [{"name": "f"}]}, "artifacts[0]"),
         ({"artifacts": [{"name": "f", "uri": "a"}, {"name": "f", "uri": "b"}]}, "artifacts[1].name"),
         ({"aliases": ["good", " "]}, "aliases[1]"),
-        ({"stage": "x" * 201}, "stage"),
+        ({"stage": "x" * 256}, "stage"),
         ({"tags": named(("a", "1"), ("a", "2"))}, "tags[1].name"),
         ({"metrics": [{"name": "f1", "value": "high"}]}, "metrics[0].value"),
     ],

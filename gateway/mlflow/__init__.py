@@ -1,0 +1,1 @@
+"""MLflow's model-registry REST, as unchanged clients of MLflow speak it, over the use cases that every face has."""

@@ -1,0 +1,309 @@
+"""Files that clients send to this server by path, as MLflow's do, and how those of a model become its artifact."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from auth.roles import Role, rights_of
+from graph.address import Address
+from graph.ontology import GLOBAL, MODEL_VERSION, WORKSPACE
+from graph.port import EVERYTHING, Hop, Node, Note, Snapshot
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, NotFound
+from resolvers.artifacts.common import load_manifest, verified_name, workspace_property
+from resolvers.artifacts.paths import entry_name, file_name, files, folder_name
+from resolvers.artifacts.quotas import added, usage
+from resolvers.artifacts.sweeping import no_sweep
+from resolvers.artifacts.uploads import DEFAULT_NAME, UploadFile, abort_upload, begin_upload, complete_upload
+from resolvers.operation import Operation
+from resolvers.reading import all_links
+from resolvers.registry.changing import At, Origin, register
+from resolvers.registry.looking import Version, versions
+from resolvers.writing.common import NamedValue
+from resolvers.writing.versions import delete_model_version
+from storage.manifest import MAX_FILES, path_problem
+from storage.port import Blob, Storage
+
+VERSIONS: Final = "versions"
+"""The folder that has the files of versions, by id: what Lineal keeps of them, to be read alone."""
+ROUTE: Final = "/api/2.0/mlflow-artifacts/artifacts/"
+MAX_LISTED: Final = 10_000
+"""Files in one folder, with those in its folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file, by its path from the folder that was asked for, or a folder in it, which has no blob."""
+
+    path: str
+    blob: Blob | None = None
+
+
+# ── Access ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def may(op: Operation, workspace: str, *, write: bool = False) -> None:
+    """Raises NotFound: there is no such workspace, or it does not show. Raises Forbidden: one may not write there."""
+    snapshot = await op.snapshot()
+    (node,) = await snapshot.seeing(EVERYTHING).resolve([Address(WORKSPACE.name, GLOBAL, workspace)])
+    shown = op.view.workspaces is None or workspace in op.view.workspaces
+    if node is None or not shown:
+        raise NotFound(f"workspace: there is no workspace {workspace!r:.80}", field="workspace")
+    if not write or op.caller.trusted:
+        return
+    rights = rights_of(op.caller, op.access, Role.CONTRIBUTOR)
+    if rights.workspaces is not None and workspace not in rights.workspaces:
+        msg = f"workspace {workspace!r}: needs the role {Role.CONTRIBUTOR.name} there"
+        raise Forbidden(msg, role=Role.CONTRIBUTOR.name, workspace=workspace)
+
+
+async def _note(op: Operation, workspace: str, action: str, path: str, **facts: str | int) -> None:
+    """Put into the audit what happened to files. Raises Unavailable."""
+    data = {"face": "mlflow", "path": path, **facts}
+    origin = op.caller.origin(op.address)
+    await op.graph.note([Note(op.by, action, data, (workspace,), op.request, origin)])
+
+
+# ── Files ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def put_file(op: Operation, workspace: str, path: str, chunks: AsyncIterator[bytes]) -> Blob:
+    """Keep what comes as the file at this path, in the place of what was there.
+
+    Raises InvalidArgument (the path), LimitExceeded (the workspace's quota), NotFound, Forbidden, Unavailable.
+    """
+    await may(op, workspace, write=True)
+    if (problem := path_problem(path)) or path.split("/", maxsplit=1)[0] == VERSIONS:
+        raise InvalidArgument(f"path: {problem or f'{VERSIONS}/ is written to by nobody'}", field="path")
+    begin, storage = file_name(path), op.storage
+    async with storage.incoming(workspace) as incoming:
+        async for chunk in chunks:
+            await incoming.write(chunk)
+        blob = await incoming.finish()
+        bounded = await _check_quota(op, workspace, blob)
+        before = [name async for name in storage.documents(workspace, begin)]
+        name = entry_name(path, blob)
+        await storage.put(workspace, name, b"")
+        try:
+            await no_sweep(storage, workspace)
+            await incoming.keep(blob)
+        except BaseException:
+            await storage.discard(workspace, name)
+            raise
+    if bounded:
+        await added(storage, workspace, blob)
+    if blob.part_count > 1:
+        await storage.put(workspace, verified_name(blob.sha256), b"")
+    await _note(op, workspace, "storeFile", path, sha256=blob.sha256, size=blob.size)
+    for old in before:
+        await storage.discard(workspace, old)
+    return blob
+
+
+async def _check_quota(op: Operation, workspace: str, blob: Blob) -> bool:
+    """Whether a quota lets these bytes in, which are new. Raises LimitExceeded."""
+    async with op.graph.snapshot(EVERYTHING) as snapshot:
+        quota = await workspace_property(snapshot, workspace, "quotaBytes")
+    if quota is None or await op.storage.present(workspace, [blob]):
+        return False
+    for fresh in (False, True):
+        used = (await usage(op.storage, workspace, fresh=fresh)).size
+        if used + blob.size <= quota:
+            return True
+    msg = f"the workspace {workspace!r} may keep {quota:,} bytes; it keeps {used:,}, and {blob.size:,} more do not fit"
+    raise LimitExceeded(msg, limit="quotaBytes", maximum=quota, used=used, needed=blob.size)
+
+
+async def open_file(op: Operation, workspace: str, path: str) -> tuple[Blob, AsyncIterator[bytes]]:
+    """The bytes of a file; that they are given out is in the audit before. Raises NotFound, Unavailable."""
+    await may(op, workspace)
+    if path.split("/", maxsplit=1)[0] == VERSIONS:
+        home, found = await _kept(op, path)
+        blob = next((each.blob for each in found if each.path == ""), None)
+    else:
+        home = workspace
+        found_all = [blob async for _, blob, _ in files(op.storage, workspace, file_name(path))]
+        blob = found_all[-1] if found_all else None
+    if blob is None:
+        raise NotFound(f"path: there is no file {path!r:.500}", field="path")
+    if op.recorder is not None:
+        told = {"face": "mlflow", "path": path, "sha256": blob.sha256}
+        await op.recorder.read(
+            op.caller, action="download", data=told, workspaces=[home], address=op.address, request=op.request
+        )
+    return blob, op.storage.read(home, blob.sha256)
+
+
+async def list_folder(op: Operation, workspace: str, path: str) -> list[Found]:
+    """What is in a folder, by name: files, and folders. A file has itself. Raises LimitExceeded, NotFound."""
+    await may(op, workspace)
+    if path.split("/", maxsplit=1)[0] == VERSIONS:
+        _, found = await _kept(op, path)
+        return _level(found, path)
+    return _level(await _under(op.storage, workspace, path), path)
+
+
+async def _under(storage: Storage, workspace: str, path: str) -> list[Found]:
+    """All files in a folder and its folders, or the file itself, whose path is then empty."""
+    found: list[Found] = []
+    begins = [folder_name(path)] if not path else [folder_name(path), file_name(path)]
+    for begin in begins:
+        async for file, blob, _ in files(storage, workspace, begin):
+            found.append(Found(file[len(path) :].lstrip("/"), blob))
+            if len(found) > MAX_LISTED:
+                msg = f"path: {path!r:.200} has more than {MAX_LISTED} files; list a folder in it"
+                raise LimitExceeded(msg, field="path")
+    return found
+
+
+def _level(found: Iterable[Found], path: str) -> list[Found]:
+    """The first level of what is under a path."""
+    level: dict[str, Found] = {}
+    for each in found:
+        name, inner, _ = each.path.partition("/")
+        name = name or path.rpartition("/")[2]
+        level[name] = Found(name, None if inner else each.blob)
+    return [level[name] for name in sorted(level)]
+
+
+async def _kept(op: Operation, path: str) -> tuple[str, list[Found]]:
+    """Files that Lineal keeps of a version, as `versions/<id>/<path>` names them, and their workspace.
+
+    Raises NotFound: there is no such version, or nothing is kept of it.
+    """
+    _, _, rest = path.partition("/")
+    id, _, inner = rest.partition("/")
+    snapshot = await op.snapshot()
+    node = (await snapshot.nodes([id])).get(id)
+    artifact = None if node is None or node.kind != MODEL_VERSION.name else await kept_artifact(op, node)
+    if artifact is None:
+        raise NotFound(f"path: there is nothing at {path!r:.500}", field="path")
+    manifest = await load_manifest(op.storage, artifact.workspace, artifact.props["digest"])
+    begin = f"{inner}/" if inner else ""
+    found = [
+        Found("" if file.path == inner else file.path.removeprefix(begin), Blob(file.sha256, file.size))
+        for file in manifest.files
+        if file.path == inner or file.path.startswith(begin)
+    ]
+    return artifact.workspace, found
+
+
+async def kept_artifact(op: Operation, version: Node) -> Node | None:
+    """What Lineal keeps of the files of a version: what is called `model`, or else the only one."""
+    snapshot = await op.snapshot()
+    links = (await all_links(snapshot, [version.id], Hop("HAS_ARTIFACT", "OUT", "Artifact"))).get(version.id, [])
+    kept = {k.edge.discriminator: k.node for k in links if k.node.props.get("storage") == "MANAGED"}
+    return kept.get(DEFAULT_NAME) or (next(iter(kept.values())) if len(kept) == 1 else None)
+
+
+async def own_address(op: Operation, version: Node) -> str:
+    """The address of the files that Lineal keeps of a version; empty where it keeps none, or nothing knows its own."""
+    if not op.base or await kept_artifact(op, version) is None:
+        return ""
+    return f"{op.base.rstrip('/')}{ROUTE}{VERSIONS}/{version.id}"
+
+
+async def delete_files(op: Operation, workspace: str, path: str) -> None:
+    """Delete a file, or a folder with all in it; what is not there is no error. Bytes that nothing needs go later.
+
+    Raises InvalidArgument: this is no path of one's own. NotFound, Forbidden.
+    """
+    await may(op, workspace, write=True)
+    if not path or path.split("/", maxsplit=1)[0] == VERSIONS:
+        raise InvalidArgument(f"path: {path!r} cannot be deleted", field="path")
+    await _note(op, workspace, "deleteFiles", path)
+    for begin in (folder_name(path), file_name(path)):
+        for name in [name async for name in op.storage.documents(workspace, begin)]:
+            await op.storage.discard(workspace, name)
+
+
+# ── Files of a version ────────────────────────────────────────────────────────────────────────────
+
+
+def path_of(op: Operation, uri: str) -> str | None:
+    """The path here that an address of artifacts names; None where it is somewhere else."""
+    parts = urlsplit(uri)
+    own = urlsplit(op.base).netloc
+    if parts.scheme == "mlflow-artifacts" and parts.netloc in {"", own}:
+        path = parts.path
+    elif parts.scheme in {"http", "https"} and parts.netloc == own and ROUTE in parts.path:
+        path = parts.path.partition(ROUTE)[2]
+    else:
+        return None
+    return unquote(path).strip("/") or None
+
+
+async def sent_before(op: Operation, workspace: str, uri: str) -> Mapping[str, Blob]:
+    """The files that were sent to this address before, by their paths in it; none where there are too many."""
+    path = path_of(op, uri)
+    if path is None or path.split("/")[0] == VERSIONS or ".." in path.split("/"):
+        return {}
+    try:
+        await may(op, workspace, write=True)
+        found = await _under(op.storage, workspace, path)
+    except LinealError:
+        return {}
+    inside = {each.path: each.blob for each in found if each.path and each.blob is not None}
+    return inside if len(inside) <= MAX_FILES else {}
+
+
+async def register_version(
+    op: Operation,
+    key: str | None,
+    *,
+    at: At,
+    origin: Origin,
+    description: str,
+    tags: Sequence[NamedValue],
+    copies: bool,
+) -> Version:
+    """Register a version, and make its artifact of the files that were sent to its source before.
+
+    Where a policy of the workspace says no to the files, there is no version either. Raises as `register` and `adopt`.
+    """
+    found = await sent_before(op, at.workspace, origin.source)
+    version = await register.reading(
+        op,
+        key,
+        _as_it_is,
+        at=at,
+        origin=origin,
+        description=description,
+        tags=tags,
+        copies=copies,
+        state="PENDING" if found else "READY",
+    )
+    if not found:
+        return version
+    id = version.node.id
+    try:
+        await adopt(op, id, found)
+    except LinealError:
+        with suppress(LinealError):
+            await delete_model_version(op, address=id)
+        raise
+    return await op.read(lambda snapshot: _as_it_is(snapshot, id))
+
+
+async def _as_it_is(snapshot: Snapshot, id: str) -> Version:
+    (version,) = await versions(snapshot, list((await snapshot.nodes([id])).values()), aliases=True)
+    return version
+
+
+async def adopt(op: Operation, version: str, found: Mapping[str, Blob]) -> Node:
+    """Make the artifact of a version of files that were sent before it; the version becomes READY with it.
+
+    Raises PreconditionFailed (a policy of the workspace says no: the version then has FAILED), and what
+    resolvers.artifacts.uploads raises.
+    """
+    told: list[UploadFile] = [{"path": p, "size": blob.size, "sha256": blob.sha256} for p, blob in found.items()]
+    upload = await begin_upload(op, to=version, files=told, there=True)
+    try:
+        return await complete_upload(op, address=upload.id)
+    except LinealError:
+        with suppress(LinealError):
+            await abort_upload(op, address=upload.id)
+        raise
