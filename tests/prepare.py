@@ -13,7 +13,21 @@ from typing import Final
 
 import pytest
 
-from tests import azurite, gcs, hdfs, minio, mlserver, moto, oidc, ray, services, tensorflow_api, torchserve
+from tests import (
+    azurite,
+    gcs,
+    hdfs,
+    minio,
+    mlflow_server,
+    mlserver,
+    moto,
+    oidc,
+    ray,
+    services,
+    tensorflow_api,
+    torchserve,
+)
+from tests.openlineage import clients
 
 PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "Neo4j": services.neo4j_jars,
@@ -22,8 +36,10 @@ PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "Hadoop": hdfs.hadoop_jars,
     "fake-gcs-server": gcs.gcs_binary,
     "MinIO": minio.minio_binary,
+    "MLflow": mlflow_server.mlflow_python,
     "MLServer": mlserver.mlserver_python,
     "moto": moto.moto_python,
+    "OpenLineage's client": clients.openlineage_python,
     "Ray": ray.ray_python,
     "TensorFlow Serving's API": tensorflow_api.tensorflow_api_python,
     "TorchServe": torchserve.torchserve_python,

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
 from graph.address import Address
+from tests.conftest import SOAK
 from tests.environments import environment
+from tests.openlineage.clients import CLIENT, openlineage_python
 from tests.running import LinealServer
 from tests.services import free_port
 
 pytestmark = pytest.mark.services
 
-CLIENT = "openlineage-python==1.54.0"
+Test = TypeVar("Test", bound=Callable[..., None])
 SCOPES = ("model:read", "model:write", "dataset:read", "dataset:write")
 
 EMIT = """
@@ -100,7 +102,7 @@ def run(python: Path, *arguments: str | Path, cwd: Path, **variables: str) -> st
 
 
 def test_the_python_client_needs_an_address_and_a_token_and_nothing_else(lineal: Lineal, tmp_path: Path) -> None:
-    python = environment("openlineage", CLIENT)
+    python = openlineage_python()
     id = run(python, "-c", EMIT, cwd=tmp_path, **lineal.variables()).strip().splitlines()[-1]
     data = lineal.ask(
         """query ($run: ID!) { run(address: $run) {
@@ -122,7 +124,7 @@ def test_the_python_client_needs_an_address_and_a_token_and_nothing_else(lineal:
 
 def test_the_python_client_packs_its_events_and_writes_into_a_workspace(lineal: Lineal, tmp_path: Path) -> None:
     lineal.ask('mutation { createWorkspace(input: {name: "shop"}) { workspace { name } } }')
-    python = environment("openlineage", CLIENT)
+    python = openlineage_python()
     variables = {
         **lineal.variables("w/shop/api/v1/lineage"),
         "OPENLINEAGE__TRANSPORT__TYPE": "http",
@@ -208,7 +210,13 @@ def address(kind: str, name: str, part: str | None = None) -> str:
     return str(Address(kind, "default", name, part))
 
 
-@pytest.mark.soak
+def large(test: Test) -> Test:
+    """A test with libraries that take minutes to install."""
+    skip = pytest.mark.skipif(not SOAK, reason="the libraries are large: `make soak` runs this")
+    return pytest.mark.soak(skip(test))
+
+
+@large
 def test_a_build_of_dbt_is_there_down_to_the_columns(lineal: Lineal, tmp_path: Path) -> None:
     python = environment("dbt", *DBT)
     for name, text in PROJECT.items():
@@ -244,7 +252,7 @@ def test_a_build_of_dbt_is_there_down_to_the_columns(lineal: Lineal, tmp_path: P
     assert (read["dataset"]["name"], read["run"]["state"]) == (f"{tables}spent", "FINISHED")
 
 
-@pytest.mark.soak
+@large
 def test_feast_apply_and_materialize_are_there_down_to_the_features(lineal: Lineal, tmp_path: Path) -> None:
     python = environment("feast", *FEAST)
     (tmp_path / "feature_store.yaml").write_text(STORE.format(**lineal.variables()))
