@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -22,7 +22,7 @@ from tests.services import free_port
 
 pytestmark = pytest.mark.services
 
-Test = TypeVar("Test", bound=Callable[..., None])
+LARGE = pytest.mark.skipif(not SOAK, reason="the libraries are large: `make soak` runs this")
 SCOPES = ("model:read", "model:write", "dataset:read", "dataset:write")
 
 EMIT = """
@@ -210,13 +210,8 @@ def address(kind: str, name: str, part: str | None = None) -> str:
     return str(Address(kind, "default", name, part))
 
 
-def large(test: Test) -> Test:
-    """A test with libraries that take minutes to install."""
-    skip = pytest.mark.skipif(not SOAK, reason="the libraries are large: `make soak` runs this")
-    return pytest.mark.soak(skip(test))
-
-
-@large
+@pytest.mark.soak
+@LARGE
 def test_a_build_of_dbt_is_there_down_to_the_columns(lineal: Lineal, tmp_path: Path) -> None:
     python = environment("dbt", *DBT)
     for name, text in PROJECT.items():
@@ -252,7 +247,8 @@ def test_a_build_of_dbt_is_there_down_to_the_columns(lineal: Lineal, tmp_path: P
     assert (read["dataset"]["name"], read["run"]["state"]) == (f"{tables}spent", "FINISHED")
 
 
-@large
+@pytest.mark.soak
+@LARGE
 def test_feast_apply_and_materialize_are_there_down_to_the_features(lineal: Lineal, tmp_path: Path) -> None:
     python = environment("feast", *FEAST)
     (tmp_path / "feature_store.yaml").write_text(STORE.format(**lineal.variables()))
