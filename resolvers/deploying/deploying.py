@@ -170,8 +170,8 @@ async def promote(
 async def roll_back(call: Call, *, address: str, to: int | None = None, reason: str | None = None) -> str:
     """Have served again what was: the last revision before this that was seen to be served as told, or the one named.
 
-    No gate is asked: it was let through before, and an incident does not wait. Raises NotFound, PreconditionFailed
-    (there is none, or a version of it was retired), InvalidArgument.
+    A canary is gone back to only where it is named. No gate is asked: it was let through before, and an incident does
+    not wait. Raises NotFound, PreconditionFailed (there is none, or a version of it was retired), InvalidArgument.
     """
     draft = Draft(call.tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
@@ -256,7 +256,8 @@ async def _restorable(
 ) -> tuple[Node, Sequence[tuple[Node, float]]]:
     """The revision to go back to, with its versions. Raises NotFound, PreconditionFailed.
 
-    Unless one is named it is the last good one that tells something else; after a rollback, one that is older still.
+    Unless one is named it is the last good one that tells something else, and no canary, which was a trial; after a
+    rollback, one that is older still.
     """
     if to is not None:
         where = Prop("number", "eq", to)
@@ -276,7 +277,8 @@ async def _restorable(
             msg = f"to: revision {to} of {node.name!r} was never seen to be served as told"
             raise PreconditionFailed(msg, field="to")
         props = revision.props
-        if good and (to is not None or _spec(served, props.get("resources", {}), props.get("settings", {})) != told):
+        tells = _spec(served, props.get("resources", {}), props.get("settings", {}))
+        if good and (to is not None or ("canary" not in props and tells != told)):
             return revision, served
     msg = f"deployment: {node.name!r} has no earlier revision that was seen to be served as told"
     raise PreconditionFailed(msg, field="deployment")

@@ -108,7 +108,7 @@ class RollBackInput:
     address: strawberry.ID = DEPLOYMENT.address
     to: int | None = may(
         "The number of the revision to go back to. Unless given, the last one before this that was seen to be served "
-        "as told."
+        "as told and was no canary."
     )
     reason: str | None = may(_REASON)
     idempotency_key: str | None = key()

@@ -93,6 +93,23 @@ async def test_a_canary_goes_beside_and_is_promoted(shop: Shop) -> None:
     assert await shop.predict() == 2
 
 
+async def test_rolling_back_a_promoted_canary_goes_back_to_what_was_before_the_trial(shop: Shop) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    async with shop.looking_after():
+        await shop.deploy(one)
+        await shop.comes_to("READY", 1)
+        await shop.do(canary, address=SEARCH, version=two.id, weight=0.25)
+        await shop.comes_to("READY", 2)
+        await shop.do(promote, address=SEARCH)
+        await shop.comes_to("READY", 3)
+        await shop.do(roll_back, address=SEARCH)
+        await shop.comes_to("READY", 4)
+        assert await shop.serves() == {"1": 1.0}
+        await shop.do(roll_back, address=SEARCH, to=2)
+        await shop.comes_to("READY", 5)
+    assert await shop.serves() == {"1": 0.75, "2": 0.25}
+
+
 async def test_a_canary_that_has_most_requests_already_is_what_is_promoted(shop: Shop) -> None:
     one, two = await shop.version("1"), await shop.version("2")
     async with shop.looking_after():
