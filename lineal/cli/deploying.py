@@ -125,7 +125,7 @@ def rollback(
     to: Annotated[
         int | None,
         typer.Option(
-            help="The revision to go back to. Default: the last one that was seen to be served as told and was no canary.",
+            help="The revision to go back to. Default: the last one seen to be served as told, no canary.",
             show_default=False,
         ),
     ] = None,
