@@ -106,14 +106,23 @@ class ReplayDeliveriesInput:
     dead: bool = may("All that are DEAD, the oldest 500 of them, in the place of those named.", False)
 
 
-@strawberry.type(description="What createWebhook and rotateWebhookSecret answer with.")
-class WebhookSecretPayload:
+_SECRET = "The secret that what it sends is signed with. It is shown here, and nowhere else."
+
+
+@strawberry.type(description="What createWebhook answers with.")
+class CreateWebhookPayload:
     """A webhook with its secret."""
 
     webhook: Webhook | None = strawberry.field(description="The webhook, as it now is.")
-    secret: str | None = strawberry.field(
-        description="The secret that what it sends is signed with. It is shown here, and nowhere else."
-    )
+    secret: str | None = strawberry.field(description=_SECRET)
+
+
+@strawberry.type(description="What rotateWebhookSecret answers with.")
+class RotateWebhookSecretPayload:
+    """A webhook with its new secret."""
+
+    webhook: Webhook | None = strawberry.field(description="The webhook, as it now is.")
+    secret: str | None = strawberry.field(description=_SECRET)
 
 
 @strawberry.type(description="What testWebhook answers with.")
@@ -134,19 +143,22 @@ Rotate = Annotated[RotateWebhookSecretInput, strawberry.argument(description="Th
 Test = Annotated[TestWebhookInput, strawberry.argument(description="The webhook.")]
 
 
-async def _create(info: Info, input: Create) -> WebhookSecretPayload | None:
+async def _create(info: Info, input: Create) -> CreateWebhookPayload | None:
     given, once = arguments(input)
-    return _made(await managing.create_webhook(info.context.op, once, **given))
+    made = await managing.create_webhook(info.context.op, once, **given)
+    return CreateWebhookPayload(webhook=_shown(made.webhook), secret=made.secret)
 
 
-async def _rotate(info: Info, input: Rotate) -> WebhookSecretPayload | None:
+async def _rotate(info: Info, input: Rotate) -> RotateWebhookSecretPayload | None:
     given, _ = arguments(input)
-    return _made(await managing.rotate_secret(info.context.op, **given))
+    made = await managing.rotate_secret(info.context.op, **given)
+    return RotateWebhookSecretPayload(webhook=_shown(made.webhook), secret=made.secret)
 
 
-def _made(made: managing.Made) -> WebhookSecretPayload:
-    webhook: Any = made.webhook
-    return WebhookSecretPayload(webhook=webhook, secret=made.secret)
+def _shown(webhook: Any) -> Webhook:
+    # A node is shown by the type of its kind.
+    found: Webhook = webhook
+    return found
 
 
 async def _test(info: Info, input: Test) -> TestWebhookPayload | None:
