@@ -106,7 +106,7 @@ class ReplayDeliveriesInput:
     dead: bool = may("All that are DEAD, the oldest 500 of them, in the place of those named.", False)
 
 
-_SECRET = "The secret that what it sends is signed with. It is shown here, and nowhere else."
+_ONCE = "The secret that what it sends is signed with. It is shown here, and nowhere else."
 
 
 @strawberry.type(description="What createWebhook answers with.")
@@ -114,7 +114,7 @@ class CreateWebhookPayload:
     """A webhook with its secret."""
 
     webhook: Webhook | None = strawberry.field(description="The webhook, as it now is.")
-    secret: str | None = strawberry.field(description=_SECRET)
+    secret: str | None = strawberry.field(description=_ONCE)
 
 
 @strawberry.type(description="What rotateWebhookSecret answers with.")
@@ -122,7 +122,7 @@ class RotateWebhookSecretPayload:
     """A webhook with its new secret."""
 
     webhook: Webhook | None = strawberry.field(description="The webhook, as it now is.")
-    secret: str | None = strawberry.field(description=_SECRET)
+    secret: str | None = strawberry.field(description=_ONCE)
 
 
 @strawberry.type(description="What testWebhook answers with.")
