@@ -221,8 +221,8 @@ class Rest:
     # ── What went wrong ───────────────────────────────────────────────────────────────────────────
 
     def _problem(self, request: Request, asked: Asked, errors: Sequence[GraphQLError]) -> Problem:
-        """What is said of these errors: the first of them, and where the arguments are wrong, all that is."""
-        first = errors[0]
+        """What is said of these errors: what scopes would open before all else, and of wrong arguments all that is."""
+        first = min(errors, key=lambda error: not (error.extensions or {}).get("requiredScopes"))
         code = _code(first)
         if code in {Forbidden.code, Unauthenticated.code}:
             return self._refusal(request, first)
