@@ -65,10 +65,11 @@ _WRITE: Final = (*_READ, 413, 415)
 def build_openapi(schema: GraphQLSchema, needs: Needs, version: str) -> Json:
     """The document of the API at this version of Lineal."""
     selector = Selector(schema, needs)
-    writer = _Writer(schema, needs)
+    plans = [Plan(route, selector) for route in routes(schema)]
+    writer = _Writer(schema, needs, plans)
     paths: dict[str, Json] = {}
-    for route in routes(schema):
-        paths.setdefault(PATH + route.path, {})[route.method.lower()] = writer.operation(Plan(route, selector))
+    for plan in plans:
+        paths.setdefault(PATH + plan.route.path, {})[plan.route.method.lower()] = writer.operation(plan)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -79,13 +80,14 @@ def build_openapi(schema: GraphQLSchema, needs: Needs, version: str) -> Json:
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "servers": [{"url": "/", "description": "Where this document is served."}],
-        "tags": [{"name": tag} for tag in sorted({tag_of(route) for route in routes(schema)})],
+        "tags": [{"name": tag} for tag in sorted({tag_of(plan.route) for plan in plans})],
         "paths": paths,
         "components": {
             "securitySchemes": {SCHEME: _scheme()},
             "parameters": dict(sorted(writer.parameters.items())),
             "headers": _HEADERS,
             "responses": _responses(),
+            "links": writer.links,
             "schemas": dict(sorted((writer.schemas.components | dict(_OWN)).items())),
         },
     }
@@ -168,10 +170,21 @@ def _responses() -> Json:
 class _Writer:
     """Writes operations, and keeps what several of them share."""
 
-    def __init__(self, schema: GraphQLSchema, needs: Needs) -> None:
+    def __init__(self, schema: GraphQLSchema, needs: Needs, plans: Sequence[Plan]) -> None:
         self.schemas = Schemas(schema, needs)
         self.parameters: dict[str, Json] = {}
-        self._schema = schema
+        self.links: dict[str, Json] = {}
+        self._about: dict[str, list[str]] = {}
+        for plan in plans:
+            self._link(plan)
+
+    def _link(self, plan: Plan) -> None:
+        """Note an operation that is about one thing alone: the id of one that was made leads to it."""
+        match = re.match(r"/([a-z-]+)/\{(\w+)\}[^{}]*$", plan.route.path)
+        kind = kind_at(match[1]) if match else None
+        if match and kind:
+            self.links[plan.name] = {"operationId": plan.name, "parameters": {match[2]: "$response.body#/id"}}
+            self._about.setdefault(kind.name, []).append(plan.name)
 
     def operation(self, plan: Plan) -> Json:
         """One operation."""
@@ -278,6 +291,9 @@ class _Writer:
         shown = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
         answer = {"description": HTTPStatus(route.status).phrase, "content": {JSON: {"schema": self._answer(plan)}}}
         found: Json = {str(route.status): answer | ({"headers": shown} if shown else {})}
+        if route.status == CREATED:
+            about = self._about.get(plan.item, ())
+            found[str(CREATED)]["links"] = {name: {"$ref": f"#/components/links/{name}"} for name in about}
         statuses = list(_WRITE if route.writes else _READ)
         if plan.unwrapped and plan.name == "leaseValidation":
             found["204"] = {"description": "There is nothing to do."}

@@ -26,6 +26,7 @@ from graph.port import Graph, NewNode
 from schema.sdl import build_schema
 from tests import building as b
 from tests.gateway.rest.conftest import Client, serving
+from tests.gateway.rest.twins import PATIENT
 from tests.schema.conftest import Story, tell
 from tests.schema.test_scope_matrix import _open, _ways
 
@@ -144,7 +145,7 @@ async def hidden(graph: Graph) -> AsyncIterator[Client]:
     await b.create(graph, NewNode("Workspace", "secret", "", props={"visibility": "PRIVATE"}))
     await b.model(graph, "basalt", versions=2, workspace="secret")
     await b.dataset(graph, "rocks", "v1", workspace="secret")
-    async with serving(graph) as client:
+    async with serving(graph, PATIENT) as client:
         client.caller = Caller("eve", PLAIN - {"audit:read"})
         yield client
 

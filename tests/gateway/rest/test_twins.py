@@ -13,7 +13,7 @@ from lineal import demo
 from tests import building as b
 from tests.conftest import _neo4j, _sqlite
 from tests.gateway.rest.conftest import serving
-from tests.gateway.rest.twins import SCHEMA, STORY, Twins, graphql, included, reads_alike
+from tests.gateway.rest.twins import PATIENT, SCHEMA, STORY, Twins, graphql, included, reads_alike
 from tests.schema.conftest import tell
 
 LINEAGE = """{ lineage(of: ["datasets:/NQ"], direction: DOWNSTREAM, depth: 50, kinds: [DEPLOYMENT]) {
@@ -46,7 +46,7 @@ async def demonstrated(graph: Graph) -> Graph:
 
 
 async def test_both_faces_read_the_same_of_the_demo(demonstrated: Graph) -> None:
-    async with serving(demonstrated) as rest:
+    async with serving(demonstrated, PATIENT) as rest:
         assert await reads_alike(rest) > 100
 
         async def same(document: str, path: str, *, paged: bool = False) -> Any:
@@ -80,7 +80,7 @@ async def test_both_faces_read_the_same_of_the_demo(demonstrated: Graph) -> None
 async def test_both_faces_do_the_same(sqlite_graph: Graph, other: Graph) -> None:
     await tell(sqlite_graph)
     await tell(other)
-    async with serving(other) as rest:
+    async with serving(other, PATIENT) as rest:
         twins = Twins(sqlite_graph, rest)
         for name, keep, given in STORY:
             await twins.write(name, keep, given)
