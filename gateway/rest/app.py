@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import orjson
 from graphql import GraphQLError, GraphQLSchema
@@ -22,6 +22,7 @@ from gateway.rest.bodies import body_of, revision_of
 from gateway.rest.pages import PAGES
 from gateway.rest.plans import INPUT, KEY, REVISION, Plan
 from gateway.rest.problems import STATUSES, Problem
+from gateway.rest.router import Found, Router
 from gateway.rest.routes import CREATED, NOUNS, PATH, routes
 from gateway.rest.selecting import Needs, Selection, Selector, selection, unqualified
 from lineal.errors import Conflict, Forbidden, InvalidArgument, LinealError, NotFound, Unauthenticated
@@ -31,7 +32,6 @@ OPENAPI: Final = "/openapi.json"
 DOCS: Final = "/docs"
 MAX_BODY: Final = 4 * 2**20
 MAX_PARAMETERS: Final = 200
-MAX_KEY_PARTS: Final = 20
 
 MAY_READ_SCHEMA: Final = '{ __type(name: "Query") { name } }'
 """Whoever may run this may read the OpenAPI document: it says the same as GraphQL's introspection."""
@@ -46,53 +46,6 @@ class Outcome(Protocol):
 
 Run = Callable[[Request, str, dict[str, Any]], Awaitable[Outcome]]
 """Runs a document with these variables for whoever sent the request, as the GraphQL face does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A plan for a request, with what its path says."""
-
-    plan: Plan
-    parts: Mapping[str, str]
-
-
-class Router:
-    """Finds plans by the path as it was sent: what is encoded in a part of it stays a part of it."""
-
-    def __init__(self, plans: Sequence[Plan]) -> None:
-        self._root: dict[str, Any] = {}
-        for plan in plans:
-            at = self._root
-            for segment in plan.route.path.strip("/").split("/"):
-                at = at.setdefault("{}" if segment.startswith("{") else segment, {})
-            at.setdefault("", {})[plan.route.method] = plan
-
-    def find(self, path: str, method: str) -> Found:
-        """The plan for a path below PATH. Raises Problem: nothing is there (404), or not with this method (405)."""
-        at, parts = self._root, []
-        for segment in path.removeprefix("/").split("/")[:MAX_KEY_PARTS]:
-            if segment in at and segment:
-                at = at[segment]
-            elif "{}" in at and segment:
-                at = at["{}"]
-                parts.append(_decoded(segment))
-            else:
-                raise Problem(404, "there is no such resource", NotFound.code)
-        methods: dict[str, Plan] = at.get("", {})
-        if not methods:
-            raise Problem(404, "there is no such resource", NotFound.code)
-        plan = methods.get("GET" if method == "HEAD" else method)
-        if plan is None:
-            allowed = ", ".join(sorted({*methods, *({"HEAD"} & {"HEAD" for m in methods if m == "GET"})}))
-            raise Problem(405, f"{method} is not possible here, but {allowed} is", headers=[("allow", allowed)])
-        return Found(plan, dict(zip((shown for shown, _ in plan.route.inputs), parts, strict=True)))
-
-
-def _decoded(segment: str) -> str:
-    try:
-        return unquote(segment, errors="strict")
-    except UnicodeDecodeError:
-        raise Problem(400, "the path must be UTF-8, percent-encoded") from None
 
 
 class Rest:

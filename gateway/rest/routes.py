@@ -58,7 +58,6 @@ PARAMETERS: Final[Mapping[str, str]] = {
 }
 """What a part of a path is called after these collections; after others it is the singular."""
 
-COMMENTS: Final = "comments"
 NODES: Final = "nodes"
 
 _READ: Final = """

@@ -80,7 +80,7 @@ def test_the_commands_of_the_docs_work(server: str, tmp_path: Path) -> None:
     assert shown is not None
     commands = shown[1].replace("http://127.0.0.1:8000", server.removesuffix("/graphql").rstrip("/"))
     script = f'set -eu\nlineal() {{ "{sys.executable}" -m lineal "$@"; }}\n' + re.sub(
-        r"^curl", "echo; curl -f", commands, flags=re.M
+        r"^curl", "echo; curl -f", commands, flags=re.MULTILINE
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=env, timeout=120, check=False)

@@ -83,7 +83,7 @@ async def test_absent_things_are_not_found(rest: Client) -> None:
         "/nodes/mo_00000000000000000000000000",
     ):
         assert (await rest.refused("GET", path, 404))["code"] == "NOT_FOUND"
-    for path in ("/nope", "/models/bert/nope", "/models/", "/models//versions", ""):
+    for path in ("/nope", "/models/bert/nope", "/models/", "/models//versions", "/models/{}", "/{}", ""):
         assert (await rest.refused("GET", f"/{path.lstrip('/')}", 404))["code"] == "NOT_FOUND"
 
 
