@@ -19,7 +19,6 @@ from graphql import (
     GraphQLSchema,
     get_named_type,
     is_leaf_type,
-    is_required_argument,
 )
 
 from auth.caller import ADMIN
@@ -101,8 +100,6 @@ class Selector:
             found: GraphQLField | None = owner.fields.get(field)
             if found is None:
                 raise _wrong(f"{owner.name} has no field {field!r}, in {here!r:.200}")
-            if missing := [a for a, given in found.args.items() if is_required_argument(given)]:
-                raise _wrong(f"{here!r:.200} cannot be asked for here: it needs {', '.join(missing)}")
             text = f"{kind}__{field}: {field}" if kind else field
             given: Any = get_named_type(found.type)
             if is_leaf_type(given):

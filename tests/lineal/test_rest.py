@@ -78,7 +78,7 @@ def test_the_commands_of_the_docs_work(server: str, tmp_path: Path) -> None:
         pytest.skip("there is no curl here")
     shown = re.search(r"```bash\n(.*?)```", PAGE, re.DOTALL)
     assert shown is not None
-    commands = shown[1].replace("http://127.0.0.1:8000", server.removesuffix("/graphql").rstrip("/"))
+    commands = shown[1].replace("http://127.0.0.1:8321", server.removesuffix("/graphql").rstrip("/"))
     script = f'set -eu\nlineal() {{ "{sys.executable}" -m lineal "$@"; }}\n' + re.sub(
         r"^curl", "echo; curl -f", commands, flags=re.MULTILINE
     )

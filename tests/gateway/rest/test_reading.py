@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from auth.caller import Caller
 from graph.port import Graph, NewNode
@@ -249,6 +251,16 @@ async def test_an_answer_that_the_client_has_is_not_given_again(rest: Client) ->
     await rest.ask("PUT", "/models/bert/aliases/new", {"version": "models:/bert/1"})
     answer = await rest.send("GET", "/models/bert/versions/1", headers={"if-none-match": known})
     assert answer.json()["aliases"] == ["new"]
+
+
+async def test_a_server_that_does_not_tell_the_path_as_sent_still_finds_things(rest: Client) -> None:
+    app = rest.http._transport.app  # type: ignore[attr-defined]
+
+    async def without(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({name: value for name, value in scope.items() if name != "raw_path"}, receive, send)
+
+    rest.http._transport = httpx.ASGITransport(without)
+    assert (await rest.get("/models/bert/versions/3"))["number"] == 3
 
 
 async def test_both_stores_give_the_same(graph: Graph) -> None:
