@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -57,6 +60,32 @@ async def test_wrong_parameters_are_named_as_they_were_given(rest: Client) -> No
 )
 async def test_a_body_that_cannot_be_read_is_refused(rest: Client, content: bytes, type_: str, status: int) -> None:
     await rest.refused("POST", "/models", status, content=content, headers={"content-type": type_})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/models?where=" + quote('{"and":[' * 480 + "{}" + "]}" * 480), ""),
+        ("PATCH", "/models/bert", '{"attributes":{"a":' + "[" * 900 + "]" * 900 + "}}"),
+        ("POST", "/gates", '{"name":"g","stage":"x","conditions":[' + "[" * 900 + "]" * 900 + "]}"),
+    ],
+)
+async def test_what_nests_too_deep_is_refused(rest: Client, method: str, path: str, body: str) -> None:
+    more = {"content": body, "headers": {"content-type": "application/json"}} if body else {}
+    problem = await rest.refused(method, path, 422, **more)
+    assert problem["details"] == {"limit": "levels", "maximum": 64}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/models?", "/models/bert/versions?", "/search?text=bert&", "/marked?", "/models/bert/history?"],
+)
+@pytest.mark.parametrize(
+    "cursor", [["a", 1, 2, 3], [None], [10**30, "a"], ["\ud800", "a"], [["a"]], [], {}, [1, 2], ["a"]]
+)
+async def test_a_cursor_that_no_list_gave_is_refused(rest: Client, path: str, cursor: Any) -> None:
+    given = base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode().rstrip("=")
+    assert (await rest.refused("GET", f"{path}cursor={given}", 400))["field"] == "cursor"
 
 
 async def test_a_body_where_none_is_taken_is_refused(rest: Client) -> None:
