@@ -73,8 +73,8 @@ async def test_both_faces_read_the_same_of_the_demo(demonstrated: Graph) -> None
         answer = await rest.get(f"/nodes?ids={node}")
         assert answer["items"][0]["id"] == node
         version = "models:/BAAI%2Fbge-m3/1"
-        check = f'{{ checkGate(version: "{version}", stage: "Live") {{ target name met conditions {{ type met }} }} }}'
-        await same(check, f"/model-versions/{quote(version, safe='')}/gate-check?stage=Live")
+        check = f'{{ checkGate(version: "{version}", stage: "Production") {{ target name met }} }}'
+        await same(check, f"/model-versions/{quote(version, safe='')}/gate-check?stage=Production")
 
 
 async def test_both_faces_do_the_same(sqlite_graph: Graph, other: Graph) -> None:
