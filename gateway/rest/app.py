@@ -142,12 +142,15 @@ class Rest:
             return self._listed(request, asked, value)
         if plan.shape == "list":
             _named(value, asked.fields)
-            return _json({"items": value}, plan.route.status)
+            return _json({"items": value}, plan.route.status, writes=plan.route.writes)
         id, revision = (value.pop(name, None) for name in ("_id", "_revision"))
         _named(value, asked.fields)
-        response = _json(value, plan.route.status)
+        response = _json(value, plan.route.status, writes=plan.route.writes)
+        kind = plan.item
+        if plan.made is not None and value[plan.made[0]] is not None:
+            id, kind = value[plan.made[0]]["id"], plan.made[1]
         if plan.route.status == CREATED and id is not None:
-            response.headers["location"] = self._resource.url(f"{PATH}/{_collection(plan.item)}/{id}")
+            response.headers["location"] = self._resource.url(f"{PATH}/{_collection(kind)}/{id}")
         if revision is not None:
             tag = f"{revision}.{hashlib.sha256(response.body).hexdigest()[:16]}"
             return _cached(request, response, tag)
@@ -303,9 +306,9 @@ def _named(value: Any, asked: Selection | None) -> None:
         unqualified(value, asked)
 
 
-def _json(body: Any, status: int = 200) -> Response:
+def _json(body: Any, status: int = 200, *, writes: bool = False) -> Response:
     response = Response(orjson.dumps(body), status, media_type=JSON)
-    response.headers["cache-control"] = "private, no-cache" if status == 200 else "no-store"
+    response.headers["cache-control"] = "no-store" if writes else "private, no-cache"
     response.headers["vary"] = "authorization"
     return response
 

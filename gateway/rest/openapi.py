@@ -174,7 +174,7 @@ class _Writer:
         self.schemas = Schemas(schema, needs)
         self.parameters: dict[str, Json] = {}
         self.links: dict[str, Json] = {}
-        self._about: dict[str, list[str]] = {}
+        self._about: dict[str, dict[str, Json]] = {}
         for plan in plans:
             self._link(plan)
 
@@ -183,8 +183,8 @@ class _Writer:
         match = re.match(r"/([a-z-]+)/\{(\w+)\}[^{}]*$", plan.route.path)
         kind = kind_at(match[1]) if match else None
         if match and kind:
-            self.links[plan.name] = {"operationId": plan.name, "parameters": {match[2]: "$response.body#/id"}}
-            self._about.setdefault(kind.name, []).append(plan.name)
+            link = {"operationId": plan.name, "parameters": {match[2]: "$response.body#/id"}}
+            self._about.setdefault(kind.name, {})[plan.name] = link
 
     def operation(self, plan: Plan) -> Json:
         """One operation."""
@@ -285,14 +285,17 @@ class _Writer:
         route = plan.route
         headers = []
         if plan.identified:
-            headers += ["ETag"] if route.status != CREATED else ["ETag", "Location"]
+            headers.append("ETag")
+        if route.status == CREATED:
+            headers.append("Location")
         if plan.paged:
             headers.append("Link")
         shown = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
         answer = {"description": HTTPStatus(route.status).phrase, "content": {JSON: {"schema": self._answer(plan)}}}
         found: Json = {str(route.status): answer | ({"headers": shown} if shown else {})}
         if route.status == CREATED:
-            about = self._about.get(plan.item, ())
+            about = self._about.get(plan.item, {})
+            self.links |= about
             found[str(CREATED)]["links"] = {name: {"$ref": f"#/components/links/{name}"} for name in about}
         statuses = list(_WRITE if route.writes else _READ)
         if plan.unwrapped and plan.name == "leaseValidation":

