@@ -16,6 +16,10 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperCommand, TyperGroup
 
 from auth.scopes import MLFLOW, ROUTES, SCOPES
+from gateway.rest.openapi import tag_of
+from gateway.rest.plans import Plan
+from gateway.rest.routes import PATH, routes
+from gateway.rest.selecting import Selector
 from graph import ontology
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind, NodeKind, Property
 from lineal import errors
@@ -191,6 +195,32 @@ def _field(root: str, name: str, field: GraphQLField) -> str:
     return f"## {root}.{name}\n\n{field.description}\n\n`{call}: {field.type}`\n"
 
 
+def rest_routes() -> str:
+    """Every route of the REST API, by collection."""
+    schema = build_schema()
+    selector = Selector(schema._schema, schema.gates.fields)
+    parts: dict[str, list[str]] = {}
+    for route in routes(schema._schema):
+        plan = Plan(route, selector)
+        needed = str(plan.needed) if plan.needed else ""
+        row = f"| `{route.method} {route.path}` | {route.status} | {_first_line(plan.field)} | {needed} |"
+        parts.setdefault(tag_of(route), []).append(row)
+    return _page(
+        "REST routes",
+        f"Every route under `{PATH}`, with the status of its answer and the scopes that it needs. [REST](rest.md) "
+        "tells how to use them; parameters, bodies and answers are in [schema/openapi.json](../schema/openapi.json), "
+        f"and on the page at `{PATH}/docs` of a server.",
+        *(
+            f"## {tag}\n\n| | | | needs |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+            for tag, rows in sorted(parts.items())
+        ),
+    )
+
+
+def _first_line(field: GraphQLField) -> str:
+    return (field.description or "").split("\n")[0]
+
+
 def scopes() -> str:
     """Every scope, and every field that needs one."""
     schema = build_schema()
@@ -259,6 +289,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "commands.md": commands,
     "graphql.md": root_fields,
+    "rest-routes.md": rest_routes,
     "scopes.md": scopes,
     "platforms.md": platforms,
 }

@@ -24,6 +24,7 @@ from graph.ontology import PRINCIPAL, TEAM
 from graph.port import Node
 from lineal.errors import Forbidden, LinealError, Unauthenticated
 from resolvers import provisioning
+from resolvers.nesting import nests_deeper
 from resolvers.operation import Operation
 from resolvers.provisioning import Check, Members
 
@@ -184,19 +185,9 @@ async def _body(request: Request, limit: int) -> dict[str, Any]:
         raise ScimError(400, f"the body is not JSON: {error}", "invalidSyntax") from None
     if not isinstance(body, dict):
         raise ScimError(400, "the body must be one JSON object", "invalidSyntax")
-    _check_depth(body)
+    if nests_deeper(body, MAX_LEVELS):
+        raise ScimError(400, f"the body is nested more than {MAX_LEVELS} levels deep", "invalidSyntax")
     return body
-
-
-def _check_depth(body: Any) -> None:
-    """Raises ScimError: there are more than MAX_LEVELS objects and lists in each other."""
-    level = [body]
-    for _ in range(MAX_LEVELS):
-        inner = (v.values() if isinstance(v, dict) else v for v in level)
-        level = [part for parts in inner for part in parts if isinstance(part, (dict, list))]
-        if not level:
-            return
-    raise ScimError(400, f"the body is nested more than {MAX_LEVELS} levels deep", "invalidSyntax")
 
 
 # ── Users ─────────────────────────────────────────────────────────────────────────────────────────

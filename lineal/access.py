@@ -27,6 +27,7 @@ from gateway import scim
 from gateway.mlflow import errors as mlflow_errors
 from gateway.mlflow.face import is_mlflow
 from gateway.openlineage.published import PATHS
+from gateway.rest import pages
 from gateway.scim_errors import ScimError
 from lineal.errors import Forbidden, InvalidArgument, LinealError, Unauthenticated, Unavailable
 from lineal.http import problem
@@ -69,7 +70,8 @@ class Access:
         self.app = app
         self.authenticator = authenticator
         self.resource = resource
-        self.open = frozenset((*OPEN, METRICS) if loopback else OPEN) | set(metadata_paths(resource)) | set(PATHS)
+        healthy = (*OPEN, METRICS) if loopback else OPEN
+        self.open = frozenset(healthy) | set(metadata_paths(resource)) | set(PATHS) | pages.PATHS
         self.nobody = None if anonymous is None else Caller(ANONYMOUS, anonymous)
         self.recorder = recorder
         self.directory = directory

@@ -41,6 +41,7 @@ from lineal.access import Access, address, metadata_paths, metadata_routes
 from lineal.auditing import checkpointer
 from lineal.errors import LinealError, Unavailable
 from lineal.http import LoopbackHost, Observed, problem_of, refused
+from lineal.rest import create_rest
 from lineal.settings import Settings, data_home, is_loopback
 from lineal.storages import S3_SCHEME
 from lineal.telemetry import CONTENT_TYPE, Telemetry
@@ -62,6 +63,7 @@ from resolvers.webhooks.delivering import Deliverer
 from resolvers.webhooks.hooks import Webhooks
 from resolvers.webhooks.sending import Sender
 from resolvers.webhooks.turn import Patience
+from schema.sdl import build_schema
 from schema.view import create_graphql_app
 from serving.targets import load as load_targets
 from storage.connectors.config import load
@@ -337,12 +339,20 @@ def create_app(
             async with _meanwhile(background):
                 yield
 
+    handles = Keyring(settings.keys).secret(HANDLE)
+    rest = create_rest(
+        build_schema(settings.limits, open_schema=settings.introspection == "open"),
+        operation,
+        resource=resource,
+        on_operation=telemetry.on_operation,
+        key=handles,
+    )
     view = create_graphql_app(
         graph,
         limits=settings.limits,
         on_operation=telemetry.on_operation,
         new_operation=operation,
-        key=Keyring(settings.keys).secret(HANDLE),
+        key=handles,
         open_schema=settings.introspection == "open",
         resource=resource,
     )
@@ -361,6 +371,7 @@ def create_app(
             MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
             MlflowArtifactsRoute(operation, resource=resource),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
+            rest,
         ],
         middleware=[
             Middleware(Observed, telemetry=telemetry, paths=(*PATHS, *metadata_paths(resource))),

@@ -10,8 +10,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from graph.port import Statement
 from schema.executing import Operated
 
-MAX_OPERATIONS: Final = 200
-"""Names of operations that get a label of their own; clients choose them."""
+MAX_OPERATIONS: Final = 500
+"""Names of operations that get a label of their own: those of REST routes, and others that clients choose."""
 OTHER: Final = "other"
 ANONYMOUS: Final = "anonymous"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar
@@ -96,11 +97,18 @@ def decode_cursor(text: str | None, *, length: int | None = None) -> port.Cursor
         cursor = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         cursor = None
-    plain = isinstance(cursor, list) and all(v is None or isinstance(v, (str, int, float)) for v in cursor)
+    plain = isinstance(cursor, list) and all(map(_is_plain, cursor))
     if not plain or not 0 < len(cursor) <= 8 or (length is not None and len(cursor) != length):
         msg = f"after: must be a cursor that this list gave, such as an endCursor, not {text[:80]!r}"
         raise InvalidArgument(msg, field="after")
     return tuple(cursor)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a store can compare it: text that is UTF-8, a number of 64 bits, or nothing."""
+    if isinstance(value, str):
+        return not re.search("[\ud800-\udfff]", value)
+    return value is None or isinstance(value, float) or (isinstance(value, int) and -(2**63) <= value < 2**63)
 
 
 def paging(first: int, after: str | None, count: bool = False) -> port.Paging:

@@ -31,6 +31,7 @@ from auth.caller import LOCAL, Caller
 from graph.port import Graph
 from lineal.errors import Forbidden, LimitExceeded, LinealError, Unauthenticated
 from resolvers.auditing import concerned
+from resolvers.nesting import nests_deeper
 from resolvers.operation import Operation
 from schema.check import check
 from schema.checking import checks
@@ -59,6 +60,8 @@ class Operated:
 
 OnOperation = Callable[[Operated], None]
 
+MAX_LEVELS: Final = 64
+"""How many objects and lists a variable may have in each other."""
 MAX_MESSAGE: Final = 1_000
 """Characters of the reasons that one entry of the audit has."""
 
@@ -135,6 +138,11 @@ def _refused(error: LinealError) -> ExecutionResult:
     return ExecutionResult(None, [GraphQLError(error.message, original_error=error)])
 
 
+def _presented(result: ExecutionResult) -> ExecutionResult:
+    result.errors = [present(each, executed=True) for each in result.errors or ()]
+    return result
+
+
 def _drop_null_defaults(schema: GraphQLSchema) -> None:
     """Leave out null as the default of what may be left out: it says nothing, and clutters every signature."""
     for type_ in schema.type_map.values():
@@ -161,19 +169,23 @@ async def run(
     the answer is the reason.
     """
     started = time.perf_counter()
-    async with context.op:
-        result = await schema.execute(
-            query,
-            variable_values=None if variables is None else dict(variables),
-            context_value=context,
-            operation_name=operation_name,
-            **kwargs,
-        )
+    if nests_deeper(dict(variables or {}), MAX_LEVELS + 1):
+        msg = f"variables: nest deeper than the {MAX_LEVELS} levels allowed"
+        context.refusal = LimitExceeded(msg, limit="levels", maximum=MAX_LEVELS)
+        result = _presented(_refused(context.refusal))
+    else:
+        async with context.op:
+            result = await schema.execute(
+                query,
+                variable_values=None if variables is None else dict(variables),
+                context_value=context,
+                operation_name=operation_name,
+                **kwargs,
+            )
     try:
         await _audit(schema, context, variables or {}, result)
     except LinealError as error:
-        result = _refused(error)
-        result.errors = [present(each, executed=True) for each in result.errors or ()]
+        result = _presented(_refused(error))
     if on_operation is not None:
         seconds = time.perf_counter() - started
         codes = [str((error.extensions or {}).get("code")) for error in result.errors or ()]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from graph import ontology
 from graph.address import Address
+from graph.cursors import ranked
 from graph.neo4j import seeing, walking
 from graph.neo4j.auditing import Auditing
 from graph.neo4j.codec import (
@@ -329,7 +330,7 @@ class Reading(Auditing):
         ranks = ("exact", "begins", "n.sort", "n.id")
         after = ""
         if paging.after is not None:
-            exact, begins, sort, id = paging.after
+            exact, begins, sort, id = ranked(paging.after)
             after = f"WHERE {q.lexically(ranks, (exact, begins, ordered(sort), id))}"
         body = f"""
             {match}

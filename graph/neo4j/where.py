@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graph import ontology
+from graph.cursors import parts
 from graph.neo4j.codec import HEAD, SATELLITES, ordered, plain
 from graph.port import All, Any_, Cursor, Hop, Linked, Not, Order, Prop, Row, View, Where
 from graph.text import fold, normalize
@@ -162,7 +163,7 @@ class Compiler:
         """
         if cursor is None:
             return "true"
-        places, rest = cursor[: len(values)], cursor[len(values) :]
+        places, rest = parts(cursor, [by_name(key) for key in order.keys], len(ties))
         test = self.lexically(ties, rest)
         for value, key, place in reversed(list(zip(values, order.keys, places, strict=True))):
             if place is None:

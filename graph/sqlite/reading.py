@@ -13,6 +13,7 @@ import orjson
 
 from graph import ontology
 from graph.address import Address
+from graph.cursors import ranked
 from graph.port import (
     EVERYTHING,
     Chunk,
@@ -273,7 +274,9 @@ class Reader:
         total = self.all("search", f"SELECT count(*) {source}", sql.params)[0][0] if paging.count else None
         name = sql.add(fold(text.strip()))
         rank = f"n.sort != {name}, substr(n.sort, 1, length({name})) != {name}, n.sort, n.id"
-        after = "1" if paging.after is None else f"({rank}) > ({', '.join(sql.add(v) for v in paging.after)})"
+        after = "1"
+        if paging.after is not None:
+            after = f"({rank}) > ({', '.join(sql.add(v) for v in ranked(paging.after))})"
         rows = self.all(
             "search",
             f"SELECT {NODE}, {rank} {source} AND {after} ORDER BY {rank} LIMIT {sql.add(paging.first + 1)}",

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from graph import ontology
+from graph.cursors import parts
 from graph.port import All, Any_, Cursor, Hop, Linked, Not, Order, Prop, Row, View, Where
 from graph.sqlite.migrations import OPEN
 from graph.text import fold, normalize
@@ -171,7 +172,7 @@ class Compiler:
         """Whether an item comes after the cursor in that order."""
         if cursor is None:
             return "1"
-        places, rest = cursor[: len(values)], cursor[len(values) :]
+        places, rest = parts(cursor, [False] * len(values), len(ties))
         test = f"({', '.join(ties)}) > ({', '.join(self.add(v) for v in rest)})"
         for value, key, place in reversed(list(zip(values, order.keys, places, strict=True))):
             if place is None:

@@ -1,4 +1,4 @@
-"""Commands that ask: lineage, paths, search, schema."""
+"""Commands that ask: lineage, paths, search, schema, openapi."""
 
 from __future__ import annotations
 
@@ -198,3 +198,10 @@ def schema() -> None:
     from schema.sdl import print_sdl
 
     typer.echo(print_sdl(), nl=False)
+
+
+def openapi() -> None:
+    """Print the OpenAPI document of the REST API (JSON)."""
+    from lineal.rest import print_openapi
+
+    typer.echo(print_openapi(), nl=False)
