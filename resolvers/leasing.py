@@ -31,25 +31,28 @@ class Held:
 
 
 @asynccontextmanager
-async def holding(graph: Graph, name: str, holder: str) -> AsyncIterator[Held | None]:
-    """The lease of this name for as long as the block lasts; None while another has it. Raises Unavailable."""
+async def holding(graph: Graph, name: str, holder: str, seconds: float = LEASE_SECONDS) -> AsyncIterator[Held | None]:
+    """The lease of this name for as long as the block lasts; None while another has it. Raises Unavailable.
+
+    `seconds` is how long it outlives a process that ends without giving it back.
+    """
     began = time.monotonic()
-    lease = await graph.claim(name, holder, LEASE_SECONDS)
+    lease = await graph.claim(name, holder, seconds)
     if lease is None:
         yield None
         return
-    held = Held(lease, began + LEASE_SECONDS)
+    held = Held(lease, began + seconds)
 
     async def renew() -> None:
         while not held.lost:
-            await asyncio.sleep(LEASE_SECONDS / 4)
+            await asyncio.sleep(seconds / 4)
             began = time.monotonic()
             with suppress(Unavailable):
-                again = await graph.claim(name, holder, LEASE_SECONDS)
+                again = await graph.claim(name, holder, seconds)
                 if again is None or again.epoch != held.lease.epoch:
                     held.lost = True
                 else:
-                    held.until = began + LEASE_SECONDS
+                    held.until = began + seconds
 
     renewing = asyncio.create_task(renew())
     try:

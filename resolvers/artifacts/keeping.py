@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from graph.ontology import ARTIFACT, WORKSPACE
-from graph.port import EVERYTHING, All, Any_, Graph, Lease, Node, Not, Order, Paging, Prop, Where
+from graph.port import EVERYTHING, All, Any_, Graph, Node, Not, Order, Paging, Prop, Where
 from lineal.errors import LinealError
 from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.common import REFERENCED
+from resolvers.leasing import holding
 from storage.port import Storage
 
 LEASE: Final = "artifacts"
@@ -72,10 +72,9 @@ class Keeper:
 
     async def _step(self) -> bool:
         """Do one thing; whether there may be more at once."""
-        lease = await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
-        if lease is None:
-            return False
-        async with self._held(lease):
+        async with holding(self._graph, LEASE, self._holder, LEASE_SECONDS) as held:
+            if held is None:
+                return False
             if self._every and time.monotonic() > self._collected + self._every:
                 self._collected = time.monotonic()
                 await self._collect()
@@ -129,21 +128,3 @@ class Keeper:
             _log.warning("storage of %s is not cleared: %s", workspace, error.message)
         except Exception:  # noqa: BLE001 - as above
             _log.exception("storage of %s is not cleared: a defect", workspace)
-
-    @asynccontextmanager
-    async def _held(self, lease: Lease) -> AsyncIterator[None]:
-        """The lease, claimed again and again while something goes on, and given back."""
-
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(LEASE_SECONDS / 3)
-                with suppress(LinealError):
-                    await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
-
-        task = asyncio.create_task(renew())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(LinealError):
-                await self._graph.release(lease)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from typing import Any, Final
 
 from graph.ontology import MODEL_VERSION
 from graph.port import EVERYTHING, All, Graph, Lease, Node, Order, Paging, Prop, Transaction, Update, Where
 from lineal.errors import Conflict, LinealError, NotFound, Unavailable
+from resolvers.leasing import holding
 from resolvers.tracking.queueing import DONE, FAILED, FOLLOWING, QUEUED, ended, waiting
 from resolvers.tracking.recording import recorded, versions_of, write
 from resolvers.tracking.stories import Story
@@ -66,11 +66,10 @@ class Enricher:
         """Look up some of those that are due; whether there were any."""
         if self._trackers.pause > 0 or not (due := await self._due()):
             return False
-        lease = await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
-        if lease is None:
-            return False
-        async with self._held(lease):
-            results = await asyncio.gather(*(self._one(node, lease) for node in due), return_exceptions=True)
+        async with holding(self._graph, LEASE, self._holder, LEASE_SECONDS) as held:
+            if held is None:
+                return False
+            results = await asyncio.gather(*(self._one(node, held.lease) for node in due), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -140,24 +139,6 @@ class Enricher:
                 await tx.update([Update(node.id, props)])
 
         await self._graph.write(work, by=self._by, action=ACTION)
-
-    @asynccontextmanager
-    async def _held(self, lease: Lease) -> AsyncIterator[None]:
-        """The lease, claimed again and again while something goes on, and given back."""
-
-        async def renew() -> None:
-            while True:
-                await asyncio.sleep(LEASE_SECONDS / 3)
-                with suppress(LinealError):
-                    await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
-
-        task = asyncio.create_task(renew())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(LinealError):
-                await self._graph.release(lease)
 
 
 async def _wanted(tx: Transaction, node: Node) -> Node | None:
