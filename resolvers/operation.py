@@ -143,11 +143,14 @@ class Operation:
         """Call this when a write has made what was read before out of date."""
         self._listeners.append(listener)
 
-    async def write(self, work: Work[T], action: str, *, needs: Role | None = Role.CONTRIBUTOR) -> T:
+    async def write(
+        self, work: Work[T], action: str, *, needs: Role | None = Role.CONTRIBUTOR, in_one_go: bool = True
+    ) -> T:
         """Run `work` in a transaction, held to what the caller may see and change, and read on from after it.
 
-        `work` awaits nothing but its transaction. `needs` is the role that they must have in the workspaces of what is
-        written; None leaves that to `work`. Raises Forbidden, Unauthenticated, and what `work` raises.
+        `work` awaits nothing but its transaction, unless `in_one_go` is false. `needs` is the role that they must have
+        in the workspaces of what is written; None leaves that to `work`. Raises Forbidden, Unauthenticated, and what
+        `work` raises.
         """
         await self.close()
 
@@ -163,7 +166,7 @@ class Operation:
             action=action,
             request=self.request,
             origin=self.caller.origin(self.address),
-            in_one_go=True,
+            in_one_go=in_one_go,
         )
         for listener in self._listeners:
             listener()

@@ -26,6 +26,8 @@ NOTED: Final = """c.data STARTS WITH '{"noted"'"""
 """Whether a change only noted something: such a one has nothing else in its data."""
 
 ENTRY: Final = f"[e.workspace, e.number, e.hash, {CHANGE}]"
+BY_CHAIN: Final = "USING INDEX e:Entry(workspace, number)"
+"""Of few entries the planner may think that reading them all is as good; it keeps the plan as they grow."""
 
 
 class Auditing(Snapshot):
@@ -100,7 +102,7 @@ class Auditing(Snapshot):
             match = f"""
                 UNWIND {q.add(sorted(where.workspaces))} AS w
                 CALL (w) {{
-                    MATCH (e:Entry {{workspace: w}}) WHERE e.number > 0
+                    MATCH (e:Entry {{workspace: w}}) {BY_CHAIN} WHERE e.number > 0
                     MATCH (c:Change {{seq: e.seq}}) WHERE {tests}
                     RETURN e, c ORDER BY e.workspace DESC, e.number DESC LIMIT {q.add(limit)}
                 }}"""
@@ -109,9 +111,9 @@ class Auditing(Snapshot):
         return sorted(found, key=lambda e: (-(e.change.seq or 0), e.workspace))
 
     async def chain(self, workspace: str, *, after: int = 0, limit: int = 1_000) -> list[Entry]:
-        # By the workspace too, as the index is: by the number alone every page sorts all that is left of the chain.
+        # Ordered by the workspace too, as the index is: by the number alone every page sorts what is left of the chain.
         body = f"""
-            MATCH (e:Entry {{workspace: $workspace}}) WHERE e.number > $after
+            MATCH (e:Entry {{workspace: $workspace}}) {BY_CHAIN} WHERE e.number > $after
             MATCH (c:Change {{seq: e.seq}}) WITH e, c ORDER BY e.workspace, e.number LIMIT $limit
             RETURN collect({ENTRY}) AS result"""
         rows = await self._ask("chain", body, {"workspace": workspace, "after": after, "limit": limit})

@@ -67,7 +67,10 @@ from lineal.errors import Unavailable
 
 T = TypeVar("T")
 
-READERS = 4
+THREADS: Final = 5
+"""Calls at a time; one of them may be the writer's."""
+KEPT: Final = 16
+"""Connections that wait for the next reader, at most; what more there are, at once, are closed after use."""
 BUSY_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0
 DIRECT: Final = Direct()
@@ -299,12 +302,11 @@ class SqliteGraph(Graph):
         self._observer = observer
         self._pool: ThreadPoolExecutor | None = None
         self._idle: list[sqlite3.Connection] = []
-        self._seats = asyncio.Semaphore(READERS)
         self._turn = asyncio.Lock()
         self._writer: sqlite3.Connection | None = None
 
     async def open(self) -> None:
-        self._pool = ThreadPoolExecutor(READERS + 1, thread_name_prefix="sqlite")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
         try:
             self._writer = await asyncio.get_running_loop().run_in_executor(self._pool, self._connect)
         except (sqlite3.Error, OSError) as error:
@@ -342,27 +344,22 @@ class SqliteGraph(Graph):
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[tuple[sqlite3.Connection, Thread]]:
-        """A connection in a read transaction; at most four at a time, the others wait."""
+        """A connection in a read transaction. No limit to how many: who has one may ask for another before its end."""
         pool, _ = self._opened()
-        async with self._seats:
-            db = (
-                self._idle.pop()
-                if self._idle
-                else await asyncio.get_running_loop().run_in_executor(pool, self._connect)
-            )
-            run = Thread(pool, db, "BEGIN")
-            try:
-                yield db, run
-            finally:
-                # What was only read is let go of at once: that is not worth the way to a thread and back.
-                if run.idle:
-                    _rollback(db)
-                else:
-                    await _to_its_end(run(_rollback, db))
-                if self._pool is None:
-                    db.close()
-                else:
-                    self._idle.append(db)
+        db = self._idle.pop() if self._idle else await asyncio.get_running_loop().run_in_executor(pool, self._connect)
+        run = Thread(pool, db, "BEGIN")
+        try:
+            yield db, run
+        finally:
+            # What was only read is let go of at once: that is not worth the way to a thread and back.
+            if run.idle:
+                _rollback(db)
+            else:
+                await _to_its_end(run(_rollback, db))
+            if self._pool is None or len(self._idle) >= KEPT:
+                db.close()
+            else:
+                self._idle.append(db)
 
     async def write(
         self,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from auth.roles import Role
 from graph.ontology import ARTIFACT
 from graph.port import Graph, Node, Transaction, Update
 from lineal.errors import InvalidArgument, PreconditionFailed
 from resolvers.artifacts.common import MANAGED, found, load_manifest, signature_name
 from resolvers.artifacts.uploads import contributor
 from resolvers.operation import Operation
-from resolvers.writing.command import command, procedure
+from resolvers.writing.command import procedure
 from storage.manifest import Manifest
 from storage.port import Storage
 from storage.signing import MAX_BUNDLE, State, Trusted, Verified, verify
@@ -45,22 +44,24 @@ async def attach_signature(op: Operation, *, address: str, bundle: str) -> Node:
         raise PreconditionFailed(
             f"bundle: the signature is not right for these files: {verified.reason}", field="bundle"
         )
-    return await _sign(op, id=artifact.id, props=_props(verified), storage=op.storage, bundle=data)
+    await _sign(op, artifact.id, _props(verified), data)
+    return await found(op, artifact.id, "artifact", ARTIFACT.name)
 
 
-@command("attachSignature", needs=Role.CONTRIBUTOR)
-async def _sign(tx: Transaction, *, id: str, props: dict[str, Any], storage: Storage, bundle: bytes) -> str:
-    node = (await tx.lock([id]))[id]
-    if node.props.get("signature") == State.VALID and props["signature"] != State.VALID:
-        msg = (
-            f"bundle: {id} has a VALID signature, by {node.props.get('signedBy')}; this one is {props['signature']}, "
-            "and does not take its place"
-        )
-        raise PreconditionFailed(msg, field="bundle")
-    # While the node is locked, so that of two that sign at once the bundle and what is said of it are of the same one.
-    await storage.put(node.workspace, signature_name(node.props["digest"]), bundle)
-    await tx.update([Update(id, props)])
-    return id
+async def _sign(op: Operation, id: str, props: dict[str, Any], bundle: bytes) -> None:
+    async def work(tx: Transaction) -> None:
+        node = (await tx.lock([id]))[id]
+        if node.props.get("signature") == State.VALID and props["signature"] != State.VALID:
+            msg = (
+                f"bundle: {id} has a VALID signature, by {node.props.get('signedBy')}; this one is "
+                f"{props['signature']}, and does not take its place"
+            )
+            raise PreconditionFailed(msg, field="bundle")
+        # While the node is locked, so that of two that sign at once the bundle and what is said of it are of the same.
+        await op.storage.put(node.workspace, signature_name(node.props["digest"]), bundle)
+        await tx.update([Update(id, props)])
+
+    await op.write(work, "attachSignature", in_one_go=False)
 
 
 async def signature_of(storage: Storage, artifact: Node) -> bytes | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from graph import ontology
@@ -203,6 +205,18 @@ async def test_at_an_earlier_time_a_node_shows_if_it_existed_then(graph: Graph) 
     async with graph.snapshot() as snapshot:
         moments = [model.created_at - 1, model.created_at, None]
         assert [await found(snapshot, model.id, as_of=m) for m in moments] == [[None], [model.id], [None]]
+
+
+async def test_who_has_a_snapshot_may_open_another_however_many_do_so_at_once(graph: Graph) -> None:
+    model, _ = await building.model(graph, "m")
+
+    async def read(depth: int) -> None:
+        async with graph.snapshot() as snapshot:
+            assert await snapshot.nodes([model.id])
+            if depth:
+                await read(depth - 1)
+
+    await asyncio.wait_for(asyncio.gather(*(read(2) for _ in range(20))), 60)
 
 
 async def test_reads_of_one_snapshot_queue_instead_of_failing(graph: Graph) -> None:
