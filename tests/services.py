@@ -42,15 +42,13 @@ _POM = f"""<project>
 
 _JAVA_OPTIONS = (
     "-Xmx1g",
+    "-XX:+UseSerialGC",
     "--add-opens=java.base/java.nio=ALL-UNNAMED",
     "--add-opens=java.base/java.io=ALL-UNNAMED",
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
     "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
     "-Dio.netty.tryReflectionSetAccessible=true",
 )
-
-_QUICK_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-"""For a server that lives for minutes: optimising for the long run costs it more than it brings."""
 
 COMMIT = b"\x00\x02\xb0\x12\x00\x00"
 """The COMMIT message of the Bolt protocol as it crosses the wire: a chunk of two bytes, a structure
@@ -210,16 +208,12 @@ class Server(ABC):
 
 
 class Neo4jServer(Server):
-    """A Neo4j server of one's own.
-
-    A `quick` one is up sooner and plans new statements sooner, but is slower in the long run.
-    """
+    """A Neo4j server of one's own."""
 
     name = "neo4j"
 
-    def __init__(self, home: Path, *, quick: bool = False) -> None:
+    def __init__(self, home: Path) -> None:
         super().__init__(home)
-        self._options = (*_JAVA_OPTIONS, *_QUICK_OPTIONS) if quick else _JAVA_OPTIONS
         self.url = f"bolt://127.0.0.1:{self.port}"
 
     def prepare(self) -> tuple[list[str], dict[str, str]]:
@@ -229,7 +223,7 @@ class Neo4jServer(Server):
         lib = neo4j_jars()
         self._configure()
         places = [f"--home-dir={self.home}", f"--config-dir={self.home / 'conf'}"]
-        return [java, *self._options, "-cp", f"{lib}/*", "org.neo4j.server.CommunityEntryPoint", *places], {}
+        return [java, *_JAVA_OPTIONS, "-cp", f"{lib}/*", "org.neo4j.server.CommunityEntryPoint", *places], {}
 
     def _configure(self) -> None:
         for folder in ("conf", "data", "logs", "run", "plugins", "import", "licenses"):
@@ -242,6 +236,9 @@ class Neo4jServer(Server):
             "dbms.usage_report.enabled=false\n"
             # The default is half of the memory that the heap leaves over, which other tests need.
             "server.memory.pagecache.size=128m\n"
+            # Every test begins with an empty store: plans that were made anew as it fills would be most of the work.
+            "dbms.cypher.min_replan_interval=1h\n"
+            "server.memory.query_cache.per_db_cache_num_entries=5000\n"
         )
 
     def answers(self) -> bool:

@@ -148,7 +148,7 @@ async def test_a_writer_that_is_killed_loses_nothing_acknowledged_and_leaves_not
 
 @pytest.mark.timeout(3600)
 async def test_a_killed_neo4j_loses_nothing_acknowledged_and_its_client_goes_on(tmp_path: Path) -> None:
-    server = Neo4jServer(tmp_path, quick=True)
+    server = Neo4jServer(tmp_path)
     with server:
         async with open_graph(server.url) as graph:
             await prepare(graph)
