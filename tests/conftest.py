@@ -68,7 +68,7 @@ class Pristine:
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
     """A Neo4j server for all tests that do not kill it."""
-    with Neo4jServer(tmp_path_factory.mktemp("neo4j")) as server:
+    with Neo4jServer(tmp_path_factory.mktemp("neo4j"), steady=True) as server:
         yield server
 
 

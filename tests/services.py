@@ -42,13 +42,14 @@ _POM = f"""<project>
 
 _JAVA_OPTIONS = (
     "-Xmx1g",
-    "-XX:+UseSerialGC",
     "--add-opens=java.base/java.nio=ALL-UNNAMED",
     "--add-opens=java.base/java.io=ALL-UNNAMED",
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
     "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
     "-Dio.netty.tryReflectionSetAccessible=true",
 )
+
+STEADY = "dbms.cypher.min_replan_interval=1h\nserver.memory.query_cache.per_db_cache_num_entries=5000\n"
 
 COMMIT = b"\x00\x02\xb0\x12\x00\x00"
 """The COMMIT message of the Bolt protocol as it crosses the wire: a chunk of two bytes, a structure
@@ -208,12 +209,17 @@ class Server(ABC):
 
 
 class Neo4jServer(Server):
-    """A Neo4j server of one's own."""
+    """A Neo4j server of one's own.
+
+    A `steady` one keeps its plans though its store fills and empties, as it does with every test; what is measured
+    needs plans that fit what is there.
+    """
 
     name = "neo4j"
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, steady: bool = False) -> None:
         super().__init__(home)
+        self._settings = STEADY if steady else ""
         self.url = f"bolt://127.0.0.1:{self.port}"
 
     def prepare(self) -> tuple[list[str], dict[str, str]]:
@@ -236,9 +242,7 @@ class Neo4jServer(Server):
             "dbms.usage_report.enabled=false\n"
             # The default is half of the memory that the heap leaves over, which other tests need.
             "server.memory.pagecache.size=128m\n"
-            # Every test begins with an empty store: plans that were made anew as it fills would be most of the work.
-            "dbms.cypher.min_replan_interval=1h\n"
-            "server.memory.query_cache.per_db_cache_num_entries=5000\n"
+            f"{self._settings}"
         )
 
     def answers(self) -> bool:
