@@ -235,6 +235,7 @@ write. `*` stands for any type.
 """
 
 ROUTES: Final[Mapping[str, Requirement]] = {
+    "GET /api/v1/events": needs("activity:read"),
     "POST /api/v1/lineage": writing("Run") & writing("DatasetVersion"),
     "POST /api/v1/lineage/batch": writing("Run") & writing("DatasetVersion"),
 }

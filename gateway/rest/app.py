@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from auth.caller import ADMIN, Caller
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
 from gateway.rest import parameters
+from gateway.rest.beside import BESIDE
 from gateway.rest.bodies import body_of, revision_of
 from gateway.rest.pages import PAGES
 from gateway.rest.plans import INPUT, KEY, REVISION, Plan
@@ -67,7 +68,7 @@ class Rest:
     ) -> None:
         selector = Selector(schema, needs)
         self.plans = [Plan(route, selector) for route in routes(schema)]
-        self._router = Router(self.plans)
+        self._router = Router(self.plans, [(beside.method, beside.below) for beside in BESIDE if beside.below])
         self._run = run
         self._resource = resource
         self._openapi = openapi
