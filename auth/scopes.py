@@ -265,6 +265,7 @@ MLFLOW: Final[Mapping[str, Requirement]] = {
     "model-versions/delete-tag": writing("ModelVersion"),
     "artifacts": needs("artifact:read"),
     "artifacts (write)": writing("Upload"),
+    "webhooks": writing("Webhook"),
     "server-info": OPEN,
 }
 """What the endpoints of MLflow's registry need; one that reads and writes by its method has two lines."""
