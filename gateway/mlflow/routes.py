@@ -137,7 +137,10 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Endpoint]]] = {
 
 
 class MlflowRoute(Face):
-    """All of MLflow's registry but its webhooks, which come before it; `max_body` bounds a request, in bytes."""
+    """All of MLflow's registry but its webhooks and files, which come before it.
+
+    `max_body` bounds a request, in bytes.
+    """
 
     paths = _PATH
 
