@@ -52,15 +52,15 @@ def test_events_are_sent_by_hand_and_by_openlineages_own_client(tmp_path: Path) 
 def test_the_transports_of_the_page_are_such_as_the_client_takes(tmp_path: Path) -> None:
     (one,) = re.findall(r"```json\n(.*?)```", part("Python"), re.DOTALL)
     (other,) = re.findall(r"TRANSPORT='(.*)'", part("Airflow"))
-    for text in (one, other):
-        code = (
-            "import sys, json; from openlineage.client import OpenLineageClient; "
-            "t = OpenLineageClient(config={'transport': json.loads(sys.argv[1])}).transport; "
-            "print(json.dumps([t.kind, t.config.url, t.config.endpoint, t.config.auth.get_bearer()]))"
-        )
-        said = ran(openlineage_python(), "-c", code, text, cwd=tmp_path)
-        expected = ["http", "https://lineal.example.org", "api/v1/lineage", "Bearer …"]
-        assert json.loads(said.splitlines()[-1]) == expected
+    code = (
+        "import sys, json; from openlineage.client import OpenLineageClient\n"
+        "for text in sys.argv[1:]:\n"
+        "    t = OpenLineageClient(config={'transport': json.loads(text)}).transport\n"
+        "    print(json.dumps([t.kind, t.config.url, t.config.endpoint, t.config.auth.get_bearer()]))"
+    )
+    said = ran(openlineage_python(), "-c", code, one, other, cwd=tmp_path)
+    expected = ["http", "https://lineal.example.org", "api/v1/lineage", "Bearer …"]
+    assert [json.loads(line) for line in said.splitlines()[-2:]] == [expected, expected]
 
 
 @pytest.mark.soak
