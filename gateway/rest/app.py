@@ -18,12 +18,12 @@ from starlette.types import Receive, Scope, Send
 from auth.caller import ADMIN, Caller
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
 from auth.scopes import OPEN, Requirement
+from gateway.problems import STATUSES, Problem
 from gateway.rest import parameters
 from gateway.rest.beside import BESIDE
 from gateway.rest.bodies import body_of, revision_of
 from gateway.rest.pages import PAGES
 from gateway.rest.plans import INPUT, KEY, REVISION, Plan
-from gateway.rest.problems import STATUSES, Problem
 from gateway.rest.router import Found, Router
 from gateway.rest.routes import CREATED, NOUNS, PATH, routes
 from gateway.rest.selecting import Needs, Selection, Selector, selection, unqualified

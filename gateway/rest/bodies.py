@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 from starlette.requests import Request
 
+from gateway.problems import Problem
 from gateway.rest.plans import Plan
-from gateway.rest.problems import Problem
 from gateway.rest.routes import PATCH
 from lineal.errors import Conflict, LimitExceeded
 

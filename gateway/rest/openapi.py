@@ -13,13 +13,13 @@ from typing import Any, Final
 from graphql import GraphQLSchema, get_named_type
 
 from auth.scopes import SCOPES, Requirement
+from gateway.problems import MEDIA_TYPE, STATUSES
 from gateway.rest.addresses import kind_at, names_things
 from gateway.rest.beside import BESIDE, SCHEMAS, Beside
 from gateway.rest.examples import BODIES, PARTS
 from gateway.rest.json_schemas import REF, Json, Schemas
 from gateway.rest.parameters import FIELDS, ORDER, TOTAL, WHERE, Parameter, order_names
 from gateway.rest.plans import Plan
-from gateway.rest.problems import MEDIA_TYPE, STATUSES
 from gateway.rest.routes import CREATED, GET, PATCH, PATH, Route, routes
 from gateway.rest.selecting import MAX_FIELDS, Needs, Selector
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from gateway.problems import Problem
 from gateway.rest.plans import Plan
-from gateway.rest.problems import Problem
 from lineal.errors import NotFound
 
 
