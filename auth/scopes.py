@@ -235,6 +235,7 @@ write. `*` stands for any type.
 """
 
 ROUTES: Final[Mapping[str, Requirement]] = {
+    "GET /api/v1/events": needs("activity:read"),
     "POST /api/v1/lineage": writing("Run") & writing("DatasetVersion"),
     "POST /api/v1/lineage/batch": writing("Run") & writing("DatasetVersion"),
 }
@@ -264,6 +265,7 @@ MLFLOW: Final[Mapping[str, Requirement]] = {
     "model-versions/delete-tag": writing("ModelVersion"),
     "artifacts": needs("artifact:read"),
     "artifacts (write)": writing("Upload"),
+    "webhooks": writing("Webhook"),
     "server-info": OPEN,
 }
 """What the endpoints of MLflow's registry need; one that reads and writes by its method has two lines."""

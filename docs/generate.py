@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperCommand, TyperGroup
 
 from auth.scopes import MLFLOW, ROUTES, SCOPES
+from gateway.rest.beside import BESIDE
 from gateway.rest.openapi import tag_of
 from gateway.rest.plans import Plan
 from gateway.rest.routes import PATH, routes
@@ -205,10 +206,15 @@ def rest_routes() -> str:
         needed = str(plan.needed) if plan.needed else ""
         row = f"| `{route.method} {route.path}` | {route.status} | {_first_line(plan.field)} | {needed} |"
         parts.setdefault(tag_of(route), []).append(row)
+    for beside in BESIDE:
+        path = beside.path if beside.below is None else beside.below
+        row = f"| `{beside.method} {path}` | {beside.status} | {beside.summary} | {beside.needed} |"
+        parts.setdefault(beside.tag, []).append(row)
     return _page(
         "REST routes",
-        f"Every route under `{PATH}`, with the status of its answer and the scopes that it needs. [REST](rest.md) "
-        "tells how to use them; parameters, bodies and answers are in [schema/openapi.json](../schema/openapi.json), "
+        f"Every route under `{PATH}` (but those that begin with `/w/`, which stand beside it), with the status of its "
+        "answer and the scopes that it needs. [REST](rest.md) tells how to use them; "
+        "parameters, bodies and answers are in [schema/openapi.json](../schema/openapi.json), "
         f"and on the page at `{PATH}/docs` of a server.",
         *(
             f"## {tag}\n\n| | | | needs |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"

@@ -16,13 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from auth.challenges import INSUFFICIENT_SCOPE, Refusal, Resource, no_credentials, used
-from gateway.problems import problem
+from auth.challenges import Resource
+from gateway.problems import problem, refused
 from graph.recording import write_data
 from lineal.errors import Forbidden, InvalidArgument, LinealError, Unauthenticated
 from resolvers.cloudevents import BATCH, cloudevent
 from resolvers.events import Position, position
-from resolvers.feed import MAX_EVENTS, SCOPE, Feed, feed
+from resolvers.feed import MAX_EVENTS, Feed, feed
 from resolvers.operation import Operation
 
 PATH: Final = "/api/v1/events"
@@ -55,8 +55,10 @@ def create_events_route(new_operation: NewOperation, *, resource: Resource, base
                         found = await feed(op, found.end, limit)
             finally:
                 waiting -= 1
+        except (Forbidden, Unauthenticated) as error:
+            return refused(request, request.state.caller, error, resource)
         except LinealError as error:
-            return _refused(request, error, resource)
+            return problem(request, error)
         body = b"[" + b",".join(write_data(cloudevent(event, base)).encode() for event in found.events) + b"]"
         query = urlencode({"after": str(found.end), "limit": limit, **({"wait": wait} if wait else {})})
         headers = {"link": f'<{PATH}?{query}>; rel="next"', "cache-control": "no-store"}
@@ -94,21 +96,3 @@ def _number(request: Request, name: str, default: int, low: int, high: int) -> i
         msg = f"{name}: must be a whole number from {low} to {high}, not {text[:80]!r}"
         raise InvalidArgument(msg, field=name)
     return int(text)
-
-
-def _refused(request: Request, error: LinealError, resource: Resource) -> Response:
-    """The error; of who may not ask with the challenge that RFC 6750 wants."""
-    refusal = None
-    if isinstance(error, Unauthenticated):
-        refusal = Refusal("principal", "whoever the token speaks of may not come in")
-    elif isinstance(error, Forbidden):
-        refusal = Refusal("scope", error.message, INSUFFICIENT_SCOPE, Forbidden.status)
-        if request.state.caller.anonymous:
-            refusal = no_credentials()
-    if refusal is None:
-        return problem(request, error)
-    refusal.scheme = used(request.headers.get("authorization"))
-    response = problem(request, error, status=refusal.status)
-    for challenge in resource.challenges(refusal, SCOPE if refusal.reason != "principal" else ""):
-        response.headers.append("www-authenticate", challenge)
-    return response

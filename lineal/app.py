@@ -30,7 +30,7 @@ from gateway.events import PATH as EVENTS_PATH
 from gateway.events import create_events_route
 from gateway.mlflow.artifacts import MlflowArtifactsRoute
 from gateway.mlflow.routes import MlflowRoute
-from gateway.mlflow_webhooks import create_mlflow_webhook_routes
+from gateway.mlflow.webhooks import MlflowWebhooksRoute
 from gateway.openlineage.published import create_schema_routes
 from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
 from gateway.scim import create_scim_app
@@ -367,9 +367,9 @@ def create_app(
             *create_openlineage_routes(operation, resource=resource),
             *create_schema_routes(settings.base),
             create_events_route(operation, resource=resource, base=settings.base),
-            *create_mlflow_webhook_routes(operation),
-            MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
+            MlflowWebhooksRoute(operation, resource=resource, seconds=settings.limits.seconds),
             MlflowArtifactsRoute(operation, resource=resource),
+            MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
             rest,
         ],

@@ -5,44 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.recorder import Recorder
+from gateway.problems import Problem
 from lineal import logging
 from lineal.errors import Internal, LinealError
 from lineal.settings import is_loopback
 from lineal.telemetry import OTHER, Telemetry
 
 REQUEST_ID: Final = "x-request-id"
-PROBLEM_TYPE: Final = "application/problem+json"
 
 _log = logging.get("lineal.http")
 
 
-def problem(status: int, detail: str, code: str, **more: Any) -> Response:
+def problem(status: int, detail: str, code: str) -> Response:
     """An error as RFC 9457 wants it, with Lineal's code and the request's id."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request": logging.request_id.get(),
-        **more,
-    }
-    return Response(orjson.dumps(body), status, media_type=PROBLEM_TYPE)
+    return Problem(status, detail, code).response(logging.request_id.get())
 
 
 def problem_of(error: LinealError) -> Response:
     """An error of Lineal's tree as problem+json."""
-    more = {} if error.field is None else {"field": error.field}
-    return problem(error.status, error.message, error.code, **more)
+    return Problem.of(error).response(logging.request_id.get())
 
 
 class Observed:

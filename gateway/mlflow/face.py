@@ -18,7 +18,7 @@ from auth.challenges import INSUFFICIENT_SCOPE, Refusal, Resource, no_credential
 from auth.scopes import Requirement
 from gateway.mlflow.errors import NoEndpoint, refusal
 from graph.ontology import DEFAULT_WORKSPACE
-from lineal.errors import Forbidden, LimitExceeded, LinealError, Unauthenticated
+from lineal.errors import Forbidden, Internal, LimitExceeded, LinealError, Unauthenticated
 from resolvers.auditing import note_refusal
 from resolvers.operation import Operation
 
@@ -86,6 +86,8 @@ class Face(BaseRoute):
                 if not patience.expired():
                     raise
                 return refusal(LimitExceeded(f"the request took longer than the {self._seconds:g} seconds allowed"))
+            except Internal:
+                raise
             except LinealError as error:
                 return await self._refused(op, request, error, match)
 

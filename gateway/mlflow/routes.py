@@ -38,7 +38,7 @@ SERVER_INFO: Final = {
 
 _PATH: Final = re.compile(
     r"(?:/w/(?P<workspace>[^/]+))?"
-    r"(?:/(?:ajax-)?api/2\.0/mlflow/(?P<endpoint>(?!webhooks(?:/|$)).*)"
+    r"(?:/(?:ajax-)?api/2\.0/mlflow/(?P<endpoint>.*)"
     r"|/(?:ajax-)?api/3\.0/mlflow/(?:(?P<info>server-info)|.*)"
     r"|/(?P<version>version))",
     re.DOTALL,
@@ -137,7 +137,10 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Endpoint]]] = {
 
 
 class MlflowRoute(Face):
-    """All of MLflow's registry but its webhooks; `max_body` bounds a request, in bytes."""
+    """All of MLflow's registry but its webhooks and files, which come before it.
+
+    `max_body` bounds a request, in bytes.
+    """
 
     paths = _PATH
 

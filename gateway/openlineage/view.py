@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
+from auth.challenges import Resource
 from auth.scopes import ROUTES
 from gateway.bodies import read_json
 from gateway.openlineage.parsing import parse
-from gateway.problems import problem
+from gateway.problems import problem, refused
 from graph.ontology import DEFAULT_WORKSPACE
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, Unauthenticated, Unavailable
 from resolvers.openlineage.events import Event
@@ -50,7 +50,7 @@ def create_openlineage_routes(
                     return await handle(op, workspace, await read_json(request, max_body))
             except (Forbidden, Unauthenticated) as error:
                 await _record_refusal(op, workspace, error)
-                return _refused(request, op, error, resource)
+                return refused(request, op.caller, error, resource)
             except LinealError as error:
                 if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
                     raise
@@ -123,21 +123,3 @@ async def _record_refusal(op: Operation, workspace: str, error: LinealError) -> 
             address=op.address,
             request=op.request,
         )
-
-
-def _refused(request: Request, op: Operation, error: LinealError, resource: Resource) -> Response:
-    """What somebody without the scopes or the role is told (403), or nobody (401), with challenges (RFC 6750)."""
-    scopes = [scope for way in error.details.get("scopes", ())[:1] for scope in way]
-    if isinstance(error, Unauthenticated):
-        refusal = Refusal("principal", "whoever the token speaks of may not come in", INVALID_TOKEN)
-    elif op.caller.anonymous:
-        refusal = no_credentials()
-    else:
-        refusal = Refusal("scope", "the token has too few scopes", INSUFFICIENT_SCOPE, error.status)
-    told = error if refusal.status == error.status else Unauthenticated(refusal.description)
-    response = problem(request, told)
-    if scopes or refusal.status == Unauthenticated.status:
-        refusal.scheme = used(request.headers.get("authorization"))
-        for challenge in resource.challenges(refusal, " ".join(scopes)):
-            response.headers.append("www-authenticate", challenge)
-    return response

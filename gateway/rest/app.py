@@ -17,11 +17,13 @@ from starlette.types import Receive, Scope, Send
 
 from auth.caller import ADMIN, Caller
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
+from auth.scopes import OPEN, Requirement
+from gateway.problems import STATUSES, Problem
 from gateway.rest import parameters
+from gateway.rest.beside import BESIDE
 from gateway.rest.bodies import body_of, revision_of
 from gateway.rest.pages import PAGES
 from gateway.rest.plans import INPUT, KEY, REVISION, Plan
-from gateway.rest.problems import STATUSES, Problem
 from gateway.rest.router import Found, Router
 from gateway.rest.routes import CREATED, NOUNS, PATH, routes
 from gateway.rest.selecting import Needs, Selection, Selector, selection, unqualified
@@ -67,7 +69,7 @@ class Rest:
     ) -> None:
         selector = Selector(schema, needs)
         self.plans = [Plan(route, selector) for route in routes(schema)]
-        self._router = Router(self.plans)
+        self._router = Router(self.plans, [(beside.method, beside.below) for beside in BESIDE if beside.below])
         self._run = run
         self._resource = resource
         self._openapi = openapi
@@ -181,7 +183,7 @@ class Rest:
         first = min(errors, key=lambda error: not (error.extensions or {}).get("requiredScopes"))
         code = _code(first)
         if code in {Forbidden.code, Unauthenticated.code}:
-            return self._refusal(request, first)
+            return self._refusal(request, first, asked.plan.needed)
         if (code == InvalidArgument.code or code not in STATUSES) and (wrong := asked.plan.wrong(asked.variables)):
             said = [{"detail": reason, "field": where} for where, reason in wrong]
             where, reason = wrong[0]
@@ -198,11 +200,16 @@ class Rest:
             status = 412
         return Problem(status, message, code if code in STATUSES else InvalidArgument.code, shown, details)
 
-    def _refusal(self, request: Request, error: GraphQLError) -> Problem:
-        """What somebody is told who may not, or not yet, with the challenges of RFC 6750."""
+    def _refusal(self, request: Request, error: GraphQLError, needed: Requirement = OPEN) -> Problem:
+        """What somebody is told who may not, or not yet, with the challenges of RFC 6750.
+
+        `needed` is what opens the whole route: an error speaks of one field of it.
+        """
         caller: Caller = request.state.caller
         code, details = _code(error), dict(error.extensions or {})
         ways = details.get("requiredScopes", [])
+        if ways and not needed.opened_by(caller):
+            ways = needed.lists()
         if code == Unauthenticated.code:
             refusal = Refusal("inactive", "whoever the token speaks of may not come in any more", INVALID_TOKEN)
         elif not ways:

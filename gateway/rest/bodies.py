@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 from starlette.requests import Request
 
+from gateway.problems import Problem
 from gateway.rest.plans import Plan
-from gateway.rest.problems import Problem
 from gateway.rest.routes import PATCH
 from lineal.errors import Conflict, LimitExceeded
 
@@ -28,7 +28,7 @@ async def body_of(request: Request, plan: Plan, limit: int) -> dict[str, Any]:
             raise Problem(413, f"the body is larger than the {limit} bytes allowed", LimitExceeded.code)
     if not content:
         return {}
-    if not plan.body:
+    if not plan.body and bytes(content).strip() != b"{}":
         raise Problem(400, "the body must be empty: this operation takes none")
     taken = (JSON, MERGE) if plan.route.method == PATCH else (JSON,)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from graphql import GraphQLSchema, get_named_type
 
-from auth.scopes import SCOPES
+from auth.scopes import SCOPES, Requirement
+from gateway.problems import MEDIA_TYPE, STATUSES
 from gateway.rest.addresses import kind_at, names_things
+from gateway.rest.beside import BESIDE, SCHEMAS, Beside
 from gateway.rest.examples import BODIES, PARTS
 from gateway.rest.json_schemas import REF, Json, Schemas
 from gateway.rest.parameters import FIELDS, ORDER, TOTAL, WHERE, Parameter, order_names
 from gateway.rest.plans import Plan
-from gateway.rest.problems import MEDIA_TYPE, STATUSES
 from gateway.rest.routes import CREATED, GET, PATCH, PATH, Route, routes
 from gateway.rest.selecting import MAX_FIELDS, Needs, Selector
 
@@ -28,7 +29,7 @@ SCHEME: Final = "bearer"
 
 ABOUT: Final = """\
 Lineal's registry in plain REST. Each operation does what the GraphQL field of its `x-graphql` does, with the same
-access, errors and audit.
+access, errors and audit; those without one are the feed of events, and what takes OpenLineage's events in.
 
 - **Addresses.** What a path names is an id, an address such as `models:/vision:resnet` (percent-encoded as one
   part of the path), or what follows the scheme in it: `/models/vision:resnet`, `/models/BAAI%2Fbge-m3/versions/1`.
@@ -70,6 +71,8 @@ def build_openapi(schema: GraphQLSchema, needs: Needs, version: str) -> Json:
     paths: dict[str, Json] = {}
     for plan in plans:
         paths.setdefault(PATH + plan.route.path, {})[plan.route.method.lower()] = writer.operation(plan)
+    for beside in BESIDE:
+        paths.setdefault(beside.path, {})[beside.method.lower()] = _operation_beside(beside)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -80,7 +83,7 @@ def build_openapi(schema: GraphQLSchema, needs: Needs, version: str) -> Json:
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "servers": [{"url": "/", "description": "Where this document is served."}],
-        "tags": [{"name": tag} for tag in sorted({tag_of(plan.route) for plan in plans})],
+        "tags": [{"name": tag} for tag in sorted({tag_of(p.route) for p in plans} | {b.tag for b in BESIDE})],
         "paths": paths,
         "components": {
             "securitySchemes": {SCHEME: _scheme()},
@@ -88,7 +91,7 @@ def build_openapi(schema: GraphQLSchema, needs: Needs, version: str) -> Json:
             "headers": _HEADERS,
             "responses": _responses(),
             "links": writer.links,
-            "schemas": dict(sorted((writer.schemas.components | dict(_OWN)).items())),
+            "schemas": dict(sorted((writer.schemas.components | dict(_OWN) | dict(SCHEMAS)).items())),
         },
     }
 
@@ -96,6 +99,27 @@ def build_openapi(schema: GraphQLSchema, needs: Needs, version: str) -> Json:
 def tag_of(route: Route) -> str:
     """What part of the API a route belongs to: its collection."""
     return route.path.split("/")[1]
+
+
+def _operation_beside(beside: Beside) -> Json:
+    """An operation that is no document of GraphQL."""
+    refused = {str(status): _refusal(status) for status in beside.refuses}
+    return {
+        "operationId": beside.name,
+        "tags": [beside.tag],
+        "summary": beside.summary,
+        "security": _security(beside.needed),
+        **beside.said,
+        "responses": beside.said["responses"] | refused,
+    }
+
+
+def _security(needed: Requirement) -> list[Json]:
+    return [{SCHEME: scopes} for scopes in needed.lists()] or [{SCHEME: []}]
+
+
+def _refusal(status: int) -> Json:
+    return {"$ref": f"#/components/responses/{HTTPStatus(status).name}"}
 
 
 def _scheme() -> Json:
@@ -194,7 +218,7 @@ class _Writer:
             "tags": [tag_of(route)],
             "summary": (plan.field.description or "").split("\n")[0],
             "x-graphql": f"{'Mutation' if route.writes else 'Query'}.{'.'.join(route.fields)}",
-            "security": [{SCHEME: scopes} for scopes in plan.needed.lists()] or [{SCHEME: []}],
+            "security": _security(plan.needed),
             "parameters": [*self._parts(plan), *(self._shared(p) for p in plan.parameters.values()), *self._own(plan)],
             "responses": self._answers(plan),
         }
@@ -303,7 +327,7 @@ class _Writer:
         if plan.identified and not route.writes:
             statuses.append(304)
         for status in sorted(statuses):
-            found[str(status)] = {"$ref": f"#/components/responses/{HTTPStatus(status).name}"}
+            found[str(status)] = _refusal(status)
         return found
 
     def _answer(self, plan: Plan) -> Json:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from gateway.problems import Problem
 from gateway.rest.plans import Plan
-from gateway.rest.problems import Problem
 from lineal.errors import NotFound
 
 
@@ -23,14 +23,20 @@ class Found:
 class Router:
     """Finds plans by the path as it was sent: what is encoded in a part of it stays a part of it."""
 
-    def __init__(self, plans: Sequence[Plan]) -> None:
+    def __init__(self, plans: Sequence[Plan], beside: Iterable[tuple[str, str]] = ()) -> None:
+        """`beside` are methods and paths that others answer: here they are only known."""
         # Under None is what has a name of its own there, under "" the plans of the path, by method.
         self._root: dict[str | None, Any] = {}
         for plan in plans:
-            at = self._root
-            for segment in plan.route.path.strip("/").split("/"):
-                at = at.setdefault(None if segment.startswith("{") else segment, {})
-            at.setdefault("", {})[plan.route.method] = plan
+            self._put(plan.route.method, plan.route.path, plan)
+        for method, path in beside:
+            self._put(method, path, None)
+
+    def _put(self, method: str, path: str, plan: Plan | None) -> None:
+        at = self._root
+        for segment in path.strip("/").split("/"):
+            at = at.setdefault(None if segment.startswith("{") else segment, {})
+        at.setdefault("", {})[method] = plan
 
     def find(self, path: str, method: str) -> Found:
         """The plan for a path below PATH. Raises Problem: nothing is there (404), or not with this method (405)."""
@@ -43,7 +49,7 @@ class Router:
                 parts.append(_decoded(segment))
             else:
                 raise Problem(404, "there is no such resource", NotFound.code)
-        methods: dict[str, Plan] = at.get("", {})
+        methods: dict[str, Plan | None] = at.get("", {})
         if not methods:
             raise Problem(404, "there is no such resource", NotFound.code)
         plan = methods.get("GET" if method == "HEAD" else method)

@@ -35,7 +35,7 @@ def follow(page: str, home: Path, settings: Mapping[str, str], *, seconds: float
     for tool in ("bash", "curl"):
         if shutil.which(tool) is None:
             missing(tool, f"install {tool}")
-    (home / "bin").mkdir()
+    (home / "bin").mkdir(exist_ok=True)
     program = home / "bin" / "lineal"
     program.write_text(f'#!/bin/sh\nPYTHONPATH="{TOP}" exec "{sys.executable}" -m lineal "$@"\n')
     program.chmod(0o755)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,9 @@ from resolvers.events import ACTIONS
 from resolvers.webhooks.deliveries import REMEMBERED
 from resolvers.webhooks.turn import AT_ONCE, MAX_PENDING
 from tests import building
+from tests.docs.following import follow
+from tests.mlflow_server import mlflow_python
+from tests.services import free_port
 from tests.webhooks.conftest import Post, awaited
 from tests.webhooks.receiver import Receiver
 from tests.webhooks.test_managing import OWNER, Asking
@@ -53,6 +57,19 @@ async def test_the_pages_documents_run_one_after_the_other(sqlite_post: Post) ->
 def test_the_page_has_every_action() -> None:
     table = re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", PAGE, re.MULTILINE)
     assert table == list(ACTIONS.items())
+
+
+@pytest.mark.services
+@pytest.mark.timeout(300)
+def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
+    settings = {"LINEAL_PORT": str(free_port()), "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
+    said = follow(PAGE, tmp_path, settings, seconds=240, python=mlflow_python())
+    made, end = json.JSONDecoder().raw_decode(said)
+    feed, end = json.JSONDecoder().raw_decode(said, end)
+    later, end = json.JSONDecoder().raw_decode(said, end)
+    assert (feed[-1]["type"], feed[-1]["subject"]) == ("lineal.model.created", made["id"])
+    assert later == []
+    assert said[end:].strip() == "[('ci', 'DISABLED', ['model_version.created'])]"
 
 
 @pytest.mark.parametrize("words", [f"{REMEMBERED:,} deliveries", f"{MAX_PENDING:,} events"])

@@ -67,6 +67,7 @@ function typeOf(schema) {
   const bare = deref(schema);
   if (schema.$ref) return schema.$ref.split("/").pop();
   if (bare.enum) return bare.enum.join(" | ");
+  if (bare.const) return bare.const;
   if (bare.anyOf) return bare.anyOf.map(typeOf).join(" | ");
   if (bare.type === "array") return `[${typeOf(bare.items)}]`;
   return [].concat(bare.type || "any").join(" | ");
@@ -80,12 +81,15 @@ function named(schema) {
 
 function fields(schema) {
   const bare = deref(schema);
+  if (bare.type === "array") return fields(bare.items);
   const required = new Set(bare.required || []);
   const rows = Object.entries(bare.properties || {}).map(([name, value]) => make("tr", {},
     make("td", {}, make("code", {}, name), required.has(name) ? " *" : ""),
     make("td", {}, make("code", {}, typeOf(value)), " ", value.description || "",
       ...(value["x-scopes"] || []).map((scopes) => make("span", { class: "scope" }, scopes.join(" + "))),
       inside(value))));
+  const ways = (bare.anyOf || []).filter((each) => deref(each).properties);
+  if (ways.length > 1) return make("div", {}, bare.description || "", ...ways.map(fields));
   return make("div", {}, bare.enum || !rows.length ? bare.description || "" : "", make("table", {}, ...rows));
 }
 
@@ -119,7 +123,7 @@ function show() {
     make("h2", {}, make("span", { class: `method ${method}` }, method.toUpperCase()), path),
     make("p", {}, operation.summary),
     make("p", {}, "Scopes: ", ...scopesOf(operation).flatMap((scopes, n) => [n ? " or " : "",
-      make("span", { class: "scope" }, scopes.join(" + ") || "none")]), make("span", { class: "faint" }, ` GraphQL: ${operation["x-graphql"]}`)),
+      make("span", { class: "scope" }, scopes.join(" + ") || "none")]), operation["x-graphql"] ? make("span", { class: "faint" }, ` GraphQL: ${operation["x-graphql"]}`) : ""),
     method === "get" ? attempt(path, given) : null,
     given.length ? make("h3", {}, "Parameters") : null,
     given.length ? make("table", {}, ...given.map((each) => make("tr", {},

@@ -113,8 +113,8 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
                 return Operation(graph, caller=caller, request="req-1", recorder=recorder, bytes=reach, base=BASE)
 
             routes = [
-                MlflowRoute(operation, resource=RESOURCE, max_body=300_000, seconds=300),
                 MlflowArtifactsRoute(operation, resource=RESOURCE),
+                MlflowRoute(operation, resource=RESOURCE, max_body=300_000, seconds=300),
             ]
             http = httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=routes)), base_url=BASE)
             opened.append(http)

@@ -134,8 +134,9 @@ async def test_what_lineal_keeps_of_a_version_can_be_fetched_by_unchanged_client
     assert await listed(embedded, f"{folder}/data") == [("grüße 1%.txt", False, 5), ("model.bin", False, 2_000)]
     assert (await embedded.send("GET", f"{ROOT}/{folder}/data/model.bin")).content == FILES["data/model.bin"]
     assert (await embedded.send("GET", f"{ROOT}/{folder}/data/model.bin", "bob")).status_code == 404
-    answer = await embedded.send("GET", "/model-versions/get-artifact", name="m", version="1", path="MLmodel")
-    assert answer.status_code == 302
+    for at in ("", "/ajax-api/2.0/mlflow"):
+        answer = await embedded.send("GET", f"{at}/model-versions/get-artifact", name="m", version="1", path="MLmodel")
+        assert answer.status_code == 302
     answer = await embedded.send("GET", "/model-versions/get-artifact", name="m", version="1", path="nothing")
     assert answer.status_code == 404
 

@@ -174,3 +174,21 @@ async def test_what_an_admin_reads_is_audited_as_in_graphql(rest: Client) -> Non
     await rest.get("/models/bert")
     entries = (await rest.get("/audit?action=read"))["items"]
     assert ["model"] in [entry["data"]["noted"]["data"].get("fields") for entry in entries]
+
+
+async def test_what_others_answer_under_the_same_address_is_known_as_a_method_of_its_path(rest: Client) -> None:
+    for method, path, allowed in (
+        ("POST", "/events", "GET, HEAD"),
+        ("GET", "/lineage/batch", "POST"),
+        ("DELETE", "/lineage", "GET, HEAD, POST"),
+    ):
+        await rest.refused(method, path, 405)
+        assert (await rest.send(method, path)).headers["allow"] == allowed
+
+
+async def test_where_no_body_is_taken_an_empty_object_is_none(rest: Client) -> None:
+    await rest.ask("POST", "/principals", {"name": "bob", "type": "USER"}, 201)
+    json = {"content-type": "application/json"}
+    assert (await rest.send("POST", "/principals/bob/deactivate", content=b" {} ", headers=json)).status_code == 200
+    problem = await rest.refused("POST", "/principals/bob/reactivate", 400, {"now": True})
+    assert problem["detail"] == "the body must be empty: this operation takes none"

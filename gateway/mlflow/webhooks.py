@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,28 +16,24 @@ from typing import Any, Final
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from graph.ontology import DEFAULT_WORKSPACE, WEBHOOK
+from auth.scopes import MLFLOW as NEEDS
+from gateway.mlflow.errors import answer
+from gateway.mlflow.face import Face, check_scopes, no_endpoint, workspace_of
+from graph.ontology import WEBHOOK
 from graph.port import All, Node, Order, Paging, Prop
-from lineal.errors import Forbidden, InvalidArgument, LinealError, NotFound, Unauthenticated
+from lineal.errors import InvalidArgument, NotFound
+from resolvers.auditing import note_read
 from resolvers.operation import Operation
 from resolvers.reading import resolve
 from resolvers.webhooks import managing, mlflow
 from resolvers.webhooks.hooks import ACTIVE
 from resolvers.webhooks.signing import MLFLOW
 
-APIS: Final = ("/api/2.0", "/ajax-api/2.0")
-WORKSPACE_HEADER: Final = "x-mlflow-workspace"
+ASKS: Final = "webhooks"
 MAX_BODY: Final = 65_536
 MAX_RESULTS: Final = 1_000
 DEFAULT_RESULTS: Final = 100
-SCOPE: Final = WEBHOOK.scope
-
-_BAD_REQUEST: Final = frozenset({"RESOURCE_ALREADY_EXISTS", "INVALID_STATE", "REQUEST_LIMIT_EXCEEDED"})
-"""What is answered with 400: clients try again whatever has 429 or 5xx, and these stay as they are."""
-
-NewOperation = Callable[[Request], Operation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,74 +65,30 @@ class Asked:
 Handler = Callable[[Asked], Awaitable[dict[str, Any]]]
 
 
-def create_mlflow_webhook_routes(new_operation: NewOperation) -> list[Route]:
-    """The routes, under each of MLflow's prefixes, with and without a workspace."""
-    routes = []
-    for place in ("", "/w/{workspace}"):
-        for api in APIS:
-            at = f"{place}{api}/mlflow/webhooks"
-            routes += [
-                _route(at, new_operation, GET=_list, POST=_create),
-                _route(f"{at}/{{id}}", new_operation, GET=_get, PATCH=_update, DELETE=_delete),
-                _route(f"{at}/{{id}}/test", new_operation, POST=_test),
-            ]
-    return routes
+class MlflowWebhooksRoute(Face):
+    """All webhooks, one of them, and the test of one."""
 
+    paths = re.compile(
+        r"(?:/w/(?P<workspace>[^/]+))?/(?:ajax-)?api/2\.0/mlflow/webhooks(?:/(?P<id>[^/]+)(?P<test>/test)?)?"
+    )
 
-def _route(at: str, new_operation: NewOperation, **handlers: Handler) -> Route:
-    async def endpoint(request: Request) -> Response:
-        try:
-            params = request.path_params
-            workspace = params.get("workspace") or request.headers.get(WORKSPACE_HEADER) or DEFAULT_WORKSPACE
-            given = await _given(request)
-            async with new_operation(request) as op:
-                return _answer(
-                    await _audited(Asked(op, workspace, given, params.get("id", "")), handlers[request.method])
-                )
-        except LinealError as error:
-            if error.status >= 500 and error.status != 503:
-                raise
-            return _refusal(error)
+    def named(self, request: Request, match: re.Match[str]) -> str:
+        """What is done, to one of them or to all."""
+        return " ".join([ASKS, request.method, *([match["id"]] if match["id"] else [])])[:80]
 
-    return Route(at, endpoint, methods=list(handlers))
-
-
-async def _audited(asked: Asked, handler: Handler) -> dict[str, Any]:
-    """The answer; a refusal is in the audit before it is given."""
-    op = asked.op
-    try:
+    async def answer(self, op: Operation, request: Request, match: re.Match[str]) -> Response:
+        """Answer a request. Raises NoEndpoint, and what the use case raises."""
         await op.snapshot()
-        _check_scope(op)
-        return await handler(asked)
-    except (Forbidden, Unauthenticated) as error:
-        if op.recorder is not None:
-            await op.recorder.refused(
-                op.caller,
-                action="mlflow webhooks",
-                code=error.code,
-                message=error.message,
-                scopes=error.details.get("scopes", ()),
-                on={asked.workspace: [asked.id] if asked.id else []},
-                address=op.address,
-                request=op.request,
-            )
-        raise
-
-
-def _check_scope(op: Operation) -> None:
-    if not op.caller.holds(SCOPE):
-        raise Forbidden(f"the scope {SCOPE} is needed", scopes=[[SCOPE]])
-
-
-def _answer(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, dict(headers or {}), media_type="application/json")
-
-
-def _refusal(error: LinealError) -> Response:
-    code = error.mlflow_code
-    headers = {"retry-after": "1"} if error.status == 503 else {}
-    status = 400 if code in _BAD_REQUEST else error.status
-    return _answer({"error_code": code, "message": error.message}, status, headers)
+        handler = HANDLERS["/{id}/test" if match["test"] else "/{id}" if match["id"] else ""].get(request.method)
+        if handler is None:
+            raise no_endpoint(request)
+        check_scopes(op, NEEDS[ASKS])
+        workspace = workspace_of(request, match)
+        body = await handler(Asked(op, workspace, await _given(request), match["id"] or ""))
+        if request.method == "GET":
+            told = [{"workspace": workspace, **({"id": match["id"]} if match["id"] else {})}]
+            await note_read(op, face="mlflow", asked=ASKS, arguments=told)
+        return answer(body)
 
 
 async def _given(request: Request) -> Mapping[str, Any]:
@@ -313,3 +266,11 @@ def _cursor(token: str | None) -> tuple[Any, ...] | None:
     if not isinstance(cursor, list) or [type(part) for part in cursor] != [int, str]:
         raise InvalidArgument("Invalid page token, could not base64-decode", field="page_token")
     return tuple(cursor)
+
+
+HANDLERS: Final[Mapping[str, Mapping[str, Handler]]] = {
+    "": {"GET": _list, "POST": _create},
+    "/{id}": {"GET": _get, "PATCH": _update, "DELETE": _delete},
+    "/{id}/test": {"POST": _test},
+}
+"""What answers, by the rest of the path and the method."""

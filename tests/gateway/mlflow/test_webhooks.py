@@ -12,10 +12,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from auth.caller import ADMIN, Caller
+from auth.challenges import Resource
 from auth.recorder import Recorder
 from auth.scopes import SCOPES
 from auth.sealing import Sealer
-from gateway.mlflow_webhooks import create_mlflow_webhook_routes
+from gateway.mlflow.webhooks import MlflowWebhooksRoute
 from graph.port import Graph, NewNode
 from lineal.errors import Internal
 from resolvers.operation import Operation
@@ -30,7 +31,10 @@ CALLERS = {
     "ann": Caller("corp:ann", ALL, workspaces=OWNED),
     "bob": Caller("corp:bob", ALL - {"webhook:write"}, workspaces=OWNED),
     "eve": Caller("corp:eve", ALL),
+    "root": Caller("corp:root", frozenset({ADMIN})),
+    "nobody": Caller("anonymous"),
 }
+RESOURCE = Resource("https://lineal.test/graphql")
 URL = "https://hooks.example.org/x"
 CREATED = {"entity": "MODEL_VERSION", "action": "CREATED"}
 TAG_SET = {"entity": "MODEL_VERSION_TAG", "action": "SET"}
@@ -69,7 +73,7 @@ async def mlflow(sqlite_graph: Graph) -> AsyncIterator[Mlflow]:
             caller = CALLERS[request.headers["x-who"]]
             return Operation(sqlite_graph, caller=caller, recorder=recorder, webhooks=webhooks)
 
-        app = Starlette(routes=create_mlflow_webhook_routes(operation))
+        app = Starlette(routes=[MlflowWebhooksRoute(operation, resource=RESOURCE, seconds=60)])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://lineal.test") as http:
             yield Mlflow(http, sqlite_graph)
 
@@ -201,10 +205,33 @@ async def test_who_may_not_is_refused_and_that_is_audited(mlflow: Mlflow) -> Non
     assert "refused" in actions
 
 
+async def test_who_lacks_the_scope_or_a_token_is_told_what_would_do(mlflow: Mlflow) -> None:
+    answer = await mlflow.http.get("/api/2.0/mlflow/webhooks", headers={"x-who": "bob"})
+    assert answer.status_code == 403
+    assert 'scope="webhook:write"' in answer.headers["www-authenticate"]
+    answer = await mlflow.http.get("/api/2.0/mlflow/webhooks", headers={"x-who": "nobody"})
+    assert (answer.status_code, answer.json()["error_code"]) == (401, "UNAUTHENTICATED")
+    assert answer.headers["www-authenticate"].startswith("Bearer ")
+
+
+async def test_what_an_admin_reads_is_audited(mlflow: Mlflow) -> None:
+    id = (await mlflow.made())["webhook_id"]
+    await mlflow.ask("GET", f"/{id}", who="root")
+    async with mlflow.graph.snapshot() as snapshot:
+        (read,) = [entry.change for entry in await snapshot.chain("default") if entry.change.action == "read"]
+    assert (read.by, read.data["noted"]["data"]["asked"]) == ("corp:root", "webhooks")
+    assert id in read.data["noted"]["data"]["on"]["default"]
+
+
+async def test_what_is_no_endpoint_of_webhooks_is_told_in_mlflows_shape(mlflow: Mlflow) -> None:
+    assert (await mlflow.ask("PUT", "", {}, status=404))["error_code"] == "ENDPOINT_NOT_FOUND"
+    assert (await mlflow.ask("GET", "/x/test", status=404))["error_code"] == "ENDPOINT_NOT_FOUND"
+
+
 async def test_a_defect_is_not_told_to_clients(mlflow: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: Any, **__: Any) -> Any:
         raise Internal("a secret of the store")
 
-    monkeypatch.setattr("gateway.mlflow_webhooks.resolve", broken)
+    monkeypatch.setattr("gateway.mlflow.webhooks.resolve", broken)
     with pytest.raises(Internal):
         await mlflow.ask("GET", "/wh_1")
