@@ -30,12 +30,22 @@ async def read_json(request: Request, limit: int) -> Any:
     if encoding not in {"identity", "gzip"}:
         msg = f"content-encoding: must be gzip or left out, not {encoding!r:.80}"
         raise UnsupportedMediaType(msg, field="content-encoding")
+    content = await read_bytes(request, limit)
+    return json_of(_unpacked(content, limit) if encoding == "gzip" else content)
+
+
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """A body of at most `limit` bytes as it came. Raises TooLarge."""
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
         if len(content) > limit:
             raise _too_large(limit)
-    text = _unpacked(bytes(content), limit) if encoding == "gzip" else bytes(content)
+    return bytes(content)
+
+
+def json_of(text: bytes) -> Any:
+    """The JSON of a body. Raises InvalidArgument: it is none, or nested too deeply."""
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError as error:

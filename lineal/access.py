@@ -23,7 +23,7 @@ from auth.caller import ANONYMOUS, Caller
 from auth.challenges import INSUFFICIENT_SCOPE, METADATA_PATH, Refusal, Resource, no_credentials, used
 from auth.directory import Directory
 from auth.recorder import Recorder
-from gateway import scim
+from gateway import inbound, scim
 from gateway.mlflow import errors as mlflow_errors
 from gateway.mlflow.face import is_mlflow
 from gateway.openlineage.published import PATHS
@@ -71,7 +71,7 @@ class Access:
         self.authenticator = authenticator
         self.resource = resource
         healthy = (*OPEN, METRICS) if loopback else OPEN
-        self.open = frozenset(healthy) | set(metadata_paths(resource)) | set(PATHS) | pages.PATHS
+        self.open = frozenset(healthy) | set(metadata_paths(resource)) | {*PATHS, *inbound.PATHS} | pages.PATHS
         self.nobody = None if anonymous is None else Caller(ANONYMOUS, anonymous)
         self.recorder = recorder
         self.directory = directory

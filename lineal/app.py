@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from auth.authenticator import Authenticator
-from auth.caller import named
+from auth.caller import Caller, named
 from auth.challenges import Resource
 from auth.directory import Directory
 from auth.dpop import ALGORITHMS
@@ -28,6 +28,8 @@ from auth.sealing import Sealer
 from gateway.bytes import create_bytes_route
 from gateway.events import PATH as EVENTS_PATH
 from gateway.events import create_events_route
+from gateway.inbound import PATHS as INBOUND_PATHS
+from gateway.inbound import create_inbound_routes
 from gateway.mlflow.artifacts import MlflowArtifactsRoute
 from gateway.mlflow.routes import MlflowRoute
 from gateway.mlflow.webhooks import MlflowWebhooksRoute
@@ -41,6 +43,7 @@ from lineal.access import Access, address, metadata_paths, metadata_routes
 from lineal.auditing import checkpointer
 from lineal.errors import LinealError, Unavailable
 from lineal.http import LoopbackHost, Observed, problem_of, refused
+from lineal.hubs import hubs_of, poller
 from lineal.rest import create_rest
 from lineal.settings import Settings, data_home, is_loopback
 from lineal.storages import S3_SCHEME
@@ -79,7 +82,7 @@ SEQUENCE_EVERY: Final = 0.05
 BACK_OFF: Final = 1.0
 READY_SECONDS: Final = 5.0
 
-PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", EVENTS_PATH, PATH, BATCH)
+PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", EVENTS_PATH, PATH, BATCH, *INBOUND_PATHS)
 
 _log = logging.get("lineal.app")
 
@@ -274,6 +277,7 @@ def create_app(
     storage = storage_of(settings)
     bytes_ = Bytes(storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings))
     targets, trackers, webhooks = targets_of(settings), trackers_of(settings), webhooks_of(settings)
+    polling = poller(settings, graph)
     sender = Sender(
         private=settings.openlineage_private,
         ca=settings.openlineage_ca,
@@ -287,10 +291,10 @@ def create_app(
         documentation=settings.documentation or "",
     )
 
-    def operation(request: Request) -> Operation:
+    def operation(request: Request, caller: Caller | None = None) -> Operation:
         return Operation(
             graph,
-            caller=request.state.caller,
+            caller=caller or request.state.caller,
             request=request.state.request_id,
             address=address(request.scope),
             walk_limit=settings.max_walk,
@@ -331,6 +335,7 @@ def create_app(
                 expiring(graph, by=named("approvals").name),
                 deliverer(settings, graph, webhooks).run(),
                 enricher(settings, graph, trackers).run(),
+                polling.run(),
             ]
             if (emitting := emitter(settings, graph, sender)) is not None:
                 background.append(emitting.run())
@@ -366,6 +371,7 @@ def create_app(
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
             *create_openlineage_routes(operation, resource=resource),
             *create_schema_routes(settings.base),
+            *create_inbound_routes(lambda request, hub: operation(request, named(hub.name)), **hubs_of(settings)),
             create_events_route(operation, resource=resource, base=settings.base),
             MlflowWebhooksRoute(operation, resource=resource, seconds=settings.limits.seconds),
             MlflowArtifactsRoute(operation, resource=resource),

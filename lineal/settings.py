@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from auth.issuer import Issuer
+from graph.ontology import DEFAULT_WORKSPACE
 from graph.port import MAX_WALK
 from lineal.errors import InvalidArgument
 from lineal.issuers import IssuerSettings, readable_scope, unique
@@ -121,6 +122,10 @@ class Settings(BaseSettings):
     tracking_hours: float = Field(
         72.0, gt=0, description="Hours for which a version is looked up again while its tracking server is away."
     )
+    kubeflow: Path | None = Field(
+        None,
+        description="TOML file of the Kubeflow Pipelines servers whose runs are recorded; see docs/integrations.md.",
+    )
     observe_seconds: float = Field(
         10.0, ge=1, description="Seconds between two looks at all that a serving platform serves."
     )
@@ -165,6 +170,18 @@ class Settings(BaseSettings):
     openlineage_ca: Path | None = Field(
         None, description="File with certificates that their receiver is trusted by, beside the system's."
     )
+    wandb_secret: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Secret that webhooks of Weights & Biases are signed with; none are taken unless it is set.",
+    )
+    wandb_workspace: str = Field(DEFAULT_WORKSPACE, description="Workspace that they write into.")
+    huggingface_secret: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Secret that webhooks of the Hugging Face Hub have; none are taken unless it is set.",
+    )
+    huggingface_workspace: str = Field(DEFAULT_WORKSPACE, description="Workspace that they write into.")
     host: str = Field(
         "127.0.0.1",
         description="Address to listen on: loopback only, unless there are issuers. TLS is left to a proxy in front.",

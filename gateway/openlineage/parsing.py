@@ -46,7 +46,7 @@ def _job_and_data(event: Mapping[str, Any]) -> dict[str, Any]:
 def _run(given: Any) -> RunSaid:
     run = _object(given, "run")
     facets = _facets(run.get("facets"), "run.facets")
-    parent, at = facets.get("parent") or {}, "run.facets.parent"
+    parent, at = facets.get("parent") or _parent_of_prefect(facets), "run.facets.parent"
     root = parent.get("root")
     return RunSaid(
         _run_id(run.get("runId"), "run.runId"),
@@ -54,6 +54,13 @@ def _run(given: Any) -> RunSaid:
         _ancestor(parent, at) if parent else None,
         _ancestor(_object(root, f"{at}.root"), f"{at}.root") if root is not None else None,
     )
+
+
+def _parent_of_prefect(facets: Facets) -> Mapping[str, Any]:
+    """Prefect's emitter calls the facet parentRun, and may not know the run that it is of."""
+    given = facets.get("parentRun") or {}
+    run = given.get("run")
+    return given if isinstance(run, dict) and run.get("runId") else {}
 
 
 def _ancestor(given: Mapping[str, Any], at: str) -> Ancestor:

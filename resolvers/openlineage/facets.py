@@ -15,7 +15,7 @@ import orjson
 
 from graph import validation
 from graph.editing import MAX_DISCRIMINATOR, MAX_ROW_NAME, check_row
-from graph.ontology import MAX_STRING, MAX_TEXT, MODEL_VERSION
+from graph.ontology import MAX_NAME, MAX_STRING, MAX_TEXT, MODEL_VERSION
 from graph.port import Point
 from lineal.errors import InvalidArgument, LimitExceeded
 from resolvers.openlineage.events import key_of, time_of
@@ -28,6 +28,9 @@ CONCLUDED: Final = "_lineal_key"
 
 MAX_SYMLINKS: Final = 100
 """Other names of one data set."""
+
+MAX_OWNERS: Final = 100
+"""Those who answer for one job or data set."""
 
 MAX_LEVELS: Final = 32
 """Levels of structs in each other."""
@@ -273,6 +276,15 @@ def tags_of(facet: Any, at: str) -> dict[str, str]:
         full = (f"{field}.{name}" if isinstance(field, str) and field else name)[:MAX_ROW_NAME].strip()
         found[full or "tag"] = text_of(item.get("value"))
     return found
+
+
+def owners_of(facet: Any, at: str) -> set[str]:
+    """Names of owners; those without a name are left out."""
+    found = of_list(of_object(facet, at).get("owners"), f"{at}.owners")
+    if len(found) > MAX_OWNERS:
+        raise LimitExceeded(f"{at}.owners: has {len(found)}; at most {MAX_OWNERS} are allowed", field=f"{at}.owners")
+    names = (text_of(of_object(item, f"{at}.owners[{i}]").get("name"), MAX_NAME) for i, item in enumerate(found))
+    return {name.strip() for name in names} - {""}
 
 
 def parameters_of(facet: Any, at: str) -> dict[str, str]:

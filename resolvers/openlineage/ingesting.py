@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from graph.address import Address
 from graph.ontology import CODE_REVISION, DATASET, DATASET_VERSION, FIELD, PIPELINE, RUN, UNVERSIONED
 from graph.port import Hop, Transaction
-from resolvers.openlineage import meaning
+from resolvers.openlineage import meaning, owning
 from resolvers.openlineage.events import Event
 from resolvers.openlineage.meaning import Made
 from resolvers.openlineage.merging import Said, Told, tell, together
@@ -111,6 +111,8 @@ class Ingest:
             self._job(job)
         for each in data:
             self._data(each)
+        owned = [s for s in (*jobs, *data) if s.changed]
+        await owning.settle(self.draft, [(s.id, meaning.owners(s.before), meaning.owners(s.now)) for s in owned])
         await self._points(runs)
         for (key, version), time in self.told.versions.items():
             self.producers.seen(self.version(key, version), time)
@@ -323,11 +325,11 @@ class Ingest:
     async def _new_ways(self, runs: Sequence[Subject], jobs: Sequence[Subject]) -> set[str]:
         """Let jobs lead to the data sets that they take from and put into; the ids of those with new ones."""
         wanted: dict[tuple[str, str], set[str]] = {}
-        for user in (*runs, *jobs):
-            names = user.now.parts("/jobs") if user.node.kind is RUN else [user.key]
-            for edge, path in (("CONSUMES", "/inputs"), ("PRODUCES", "/outputs")):
-                data = {self.ref(DATASET.name, key).id for key in user.now.parts(path)}
-                for name in names if data else ():
+        for edge, path in (("CONSUMES", "/inputs"), ("PRODUCES", "/outputs")):
+            by_runs = [(job, meaning.used(run.now, job, path)) for run in runs for job in run.now.parts("/jobs")]
+            for name, keys in (*by_runs, *((job.key, job.now.parts(path)) for job in jobs)):
+                if keys:
+                    data = {self.ref(DATASET.name, key).id for key in keys}
                     wanted.setdefault((edge, self.ref(PIPELINE.name, name).id), set()).update(data)
         fresh = set()
         for edge in ("CONSUMES", "PRODUCES"):
@@ -345,7 +347,7 @@ class Ingest:
         reads = Reads(self.tx, self.workspace, near)
         for run in runs:
             if run.changed:
-                gone = meaning.derivations(run.before) - meaning.derivations(run.now)
+                gone = _all_derivations(run.before) - _all_derivations(run.now)
                 reads.know(run.key, run.now, gone)
         moved = [run for run in runs if run.changed and meaning.job_of(run.before) != meaning.job_of(run.now)]
         versions = {self.version(k, m.version or r.key).id for r in moved for k, m in meaning.makes(r.now).items()}
@@ -368,6 +370,10 @@ class Ingest:
         registering.know({run.key: run.now for run in runs} | reads.known)
         await registering.know_all({self.ref(DATASET.name, key).id for key in fresh})
         await registering.run({owner: points for owner, points in self.told.points.items() if owner[1]})
+
+
+def _all_derivations(said: Said) -> set[tuple[str, str, str]]:
+    return meaning.derivations(said) | meaning.inner_derivations(said)
 
 
 def _other(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graph.editing import MAX_DISCRIMINATOR
 from lineal.errors import LimitExceeded
 from resolvers.openlineage import facets as read
 from resolvers.openlineage.events import quoted
@@ -61,6 +62,11 @@ def tags(said: Said) -> dict[str, str]:
     return found
 
 
+def owners(said: Said) -> set[str]:
+    """The names of those who answer for a job or a data set."""
+    return read.owners_of(said.facets.get("ownership"), "ownership")
+
+
 def job_of(said: Said) -> str | None:
     """The key of the job that a run is of."""
     return said.facets.get("/job")
@@ -76,11 +82,80 @@ def code(said: Said) -> CodeSaid | None:
     return read.code_of(said.facets.get("/code"), "sourceCodeLocation")
 
 
-def reads(said: Said) -> dict[str, str | None]:
-    """The data sets that a run read, each with the version where one is named."""
+def named_reads(said: Said) -> dict[str, str | None]:
+    """The data sets that a run says it read, each with the version where one is named."""
     return {
         key: read.version_of(said.facets.get(f"/inputs/{quoted(key)}/version"), "version")
         for key in said.parts("/inputs")
+    }
+
+
+def reads(said: Said) -> dict[str, str | None]:
+    """The data sets that a run read and did not make itself before that, each with the version where one is named."""
+    inner = inner_reads(said)
+    if not inner:
+        return named_reads(said)
+    own = {key for job in inner for key in inner[job]}
+    takes = {job: set(used(said, job, "/inputs")) for job in said.parts("/jobs")}
+    outer = {key for job, keys in takes.items() for key in keys - inner.get(job, set())}
+    return {key: version for key, version in named_reads(said).items() if key in outer or key not in own}
+
+
+def used(said: Said, job: str, path: str) -> list[str]:
+    """The data sets that a run reads or writes as this job, where it is several."""
+    return said.parts(f"/jobs/{quoted(job)}{path}")
+
+
+def inner_reads(said: Said) -> dict[str, set[str]]:
+    """What a run that is of several jobs made as one of them and read as another, by the job that read.
+
+    So are runs that make one thing after the other, each as a job of its own. Where these go round in a circle nobody
+    can say which was first: that is not among them.
+    """
+    jobs = said.parts("/jobs")
+    if len(jobs) < 2:
+        return {}
+    own = {key for key, made in makes(said).items() if made.version is None}
+    named = named_reads(said)
+    gives = {job: set(used(said, job, "/outputs")) for job in jobs}
+    takes = {job: set(used(said, job, "/inputs")) for job in jobs}
+    found = {
+        job: {
+            key
+            for key in takes[job] - gives[job]
+            if key in own and named.get(key) is None and any(key in gives[other] for other in jobs)
+        }
+        for job in jobs
+    }
+    sources: dict[str, set[str]] = {}
+    for job, keys in found.items():
+        for made in gives[job]:
+            sources.setdefault(made, set()).update(keys)
+    return {
+        job: straight
+        for job, keys in found.items()
+        if (straight := {key for key in keys if not gives[job] & _reach(key, sources)})
+    }
+
+
+def _reach(key: str, sources: Mapping[str, set[str]]) -> set[str]:
+    """What something comes from, itself too."""
+    seen, front = {key}, [key]
+    while front:
+        front = sorted(set().union(*(sources.get(each, set()) for each in front)) - seen)
+        seen.update(front)
+    return seen
+
+
+def inner_derivations(said: Said) -> set[tuple[str, str, str]]:
+    """What of the data that a run made it made from which other of these: (made, read, job)."""
+    own = {key for key, made in makes(said).items() if made.version is None}
+    return {
+        (made, source, job[:MAX_DISCRIMINATOR])
+        for job, keys in inner_reads(said).items()
+        for made in used(said, job, "/outputs")
+        if made in own
+        for source in keys
     }
 
 
@@ -89,7 +164,7 @@ def makes(said: Said) -> dict[str, Made]:
 
     A version that it also read was there before it: what it made is another one.
     """
-    before = reads(said)
+    before = named_reads(said)
     found = {}
     for key in said.parts("/outputs"):
         own = said.under(f"/outputs/{quoted(key)}")

@@ -218,6 +218,7 @@ class _Teller:
         job = self.told.job(given.key)
         self._put_all(job, given.facets)
         read.tags_of(given.facets.get("tags"), "job.facets.tags")
+        read.owners_of(given.facets.get("ownership"), "job.facets.ownership")
         user = self.told.run(event.run.id) if event.run is not None else job
         for path, items in (("inputs", event.inputs), ("outputs", event.outputs)):
             for i, item in enumerate(items):
@@ -246,6 +247,8 @@ class _Teller:
         self.told.dataset(item.key)
         part = f"/{path}/{quoted(item.key)}"
         user.know(part, True)
+        if self.event.run is not None and self.event.job is not None:
+            user.know(f"/jobs/{quoted(self.event.job.key)}{part}", True)
         version = None
         if self.event.run is not None and path == "outputs":
             self._points(item.own, f"{at}.outputFacets", self.event.run.id, item.key)
@@ -275,6 +278,7 @@ class _Teller:
             plain["dataSource"] = {**source, "uri": read.without_password(source["uri"])}
         self._put_all(self.told.dataset(item.key), plain)
         read.tags_of(item.facets.get("tags"), f"{at}.facets.tags")
+        read.owners_of(item.facets.get("ownership"), f"{at}.facets.ownership")
         for key in read.symlinks_of(item.facets.get("symlinks"), f"{at}.facets.symlinks"):
             self.told.dataset(key)
         fields = read.fields_of(item.facets.get("schema"), f"{at}.facets.schema")

@@ -197,7 +197,7 @@ class Reads:
         `makers` are the runs that versions are to lead to, by the ids of both.
         """
         self._makers = makers
-        readers = [reader for reader in self._readers.values() if meaning.reads(reader.said)]
+        readers = [reader for reader in self._readers.values() if meaning.named_reads(reader.said)]
         made = [NewEdge("PRODUCED_BY", version, run) for version, run in makers.items()]
         found = await self._resolve(readers) if readers else {}
         for reader in readers:
@@ -207,7 +207,7 @@ class Reads:
         wanted: dict[str, dict[str, str]] = {}
         for reader in readers:
             wanted[reader.name] = await self._wanted(reader, found)
-        ends, opens = await self._reads(readers, wanted)
+        ends, opens = await self._reads(readers, wanted, found)
         await self._derived(readers, wanted, found, (ends, opens))
         if ends:
             await self._tx.unlink(ends)
@@ -219,7 +219,7 @@ class Reads:
             named[RUN.name, reader.name, None] = None
             if job := meaning.job_of(reader.said):
                 named[PIPELINE.name, job, None] = None
-            for key, version in meaning.reads(reader.said).items():
+            for key, version in meaning.named_reads(reader.said).items():
                 named[DATASET.name, key, None] = None
                 named[DATASET_VERSION.name, key, version or UNVERSIONED] = None
             for key, made in meaning.makes(reader.said).items():
@@ -309,7 +309,10 @@ class Reads:
     # What is written ──────────────────────────────────────────────────────────────────────────────
 
     async def _reads(
-        self, readers: Sequence[_Reader], wanted: Mapping[str, Mapping[str, str]]
+        self,
+        readers: Sequence[_Reader],
+        wanted: Mapping[str, Mapping[str, str]],
+        found: Mapping[tuple[str, str, str | None], Node],
     ) -> tuple[list[EdgeMatch], list[NewEdge]]:
         """The reads to end and to open: of each data set that a run names, it reads one version, in no other role."""
         hop = Hop("READ", "OUT", DATASET_VERSION.name)
@@ -319,6 +322,9 @@ class Reads:
             mine = wanted[reader.name]
             named = await alike(self._tx, mine)
             places = set().union(*named.values())
+            # What it made itself it does not read, whatever was thought before that was known.
+            inner = meaning.named_reads(reader.said).keys() - meaning.reads(reader.said).keys()
+            places |= {node.id for key in inner if (node := found.get((DATASET.name, key, None))) is not None}
             open_ = {link.node.id: link.node for link in there[reader.run] if not link.edge.discriminator}
             for id, node in open_.items():
                 if (node.container in places or node.container in self._renamed) and id not in mine.values():
@@ -337,14 +343,17 @@ class Reads:
         asked: list[tuple[str, str, str, str | None]] = []
         for reader in readers:
             made = meaning.makes(reader.said)
-            for current, all_ in ((True, meaning.derivations(reader.said)), (False, reader.gone)):
-                for key, source, how in sorted(all_):
-                    data = found.get((DATASET.name, source, None))
-                    own = made.get(key)
-                    node = found.get((DATASET_VERSION.name, key, (own.version if own else None) or reader.name))
-                    if data is not None and node is not None and data.id in wanted[reader.name]:
-                        target = wanted[reader.name][data.id] if current else None
-                        asked.append((node.id, data.id, how, target))
+            inner = meaning.inner_derivations(reader.said)
+            for key, source, how in sorted(meaning.derivations(reader.said) | inner | reader.gone):
+                data = found.get((DATASET.name, source, None))
+                own = made.get(key)
+                node = found.get((DATASET_VERSION.name, key, (own.version if own else None) or reader.name))
+                target = None if data is None else wanted[reader.name].get(data.id)
+                if (key, source, how) in inner:
+                    taken = found.get((DATASET_VERSION.name, source, reader.name))
+                    target = None if taken is None else taken.id
+                if data is not None and node is not None and target is not None:
+                    asked.append((node.id, data.id, how, None if (key, source, how) in reader.gone else target))
         there = await all_links(self._tx, sorted({a[0] for a in asked}), Hop("DERIVED_FROM", "OUT")) if asked else {}
         ends, opens = into
         for id, data_id, how, target in asked:

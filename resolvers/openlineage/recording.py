@@ -7,15 +7,15 @@ from typing import Final
 
 from auth.roles import Role
 from graph.port import Transaction
-from lineal.errors import AlreadyExists, Forbidden, LinealError, Unauthenticated, Unavailable
+from lineal.errors import Forbidden, LinealError, Unauthenticated, Unavailable
 from resolvers.openlineage.events import Event
 from resolvers.openlineage.ingesting import ingest
 from resolvers.operation import Operation
+from resolvers.writing.meanwhile import again_if_made_meanwhile
 
 ACTION: Final = "recordEvents"
 CHUNK: Final = 100
 """Events of a batch that are taken in one transaction."""
-TRIES: Final = 3
 
 
 async def record(op: Operation, workspace: str, events: Sequence[Event]) -> None:
@@ -24,15 +24,7 @@ async def record(op: Operation, workspace: str, events: Sequence[Event]) -> None
     async def work(tx: Transaction) -> None:
         await ingest(tx, workspace, events)
 
-    for tries_left in reversed(range(TRIES)):
-        try:
-            await op.write(work, ACTION, needs=Role.CONTRIBUTOR)
-        except AlreadyExists:
-            # What was not there when it was looked up was made by another event meanwhile: it is found the next time.
-            if not tries_left:
-                raise
-        else:
-            return
+    await again_if_made_meanwhile(lambda: op.write(work, ACTION, needs=Role.CONTRIBUTOR))
 
 
 async def record_batch(op: Operation, workspace: str, events: Sequence[Event]) -> list[LinealError | None]:

@@ -23,8 +23,9 @@ from resolvers.tracking.stories import Story, fetch
 from resolvers.tracking.telling import Telling
 from resolvers.writing.importing import ImportedNode
 from storage.threads import Threads
-from storage.tracking.mlflow import Away, MlflowServer
+from storage.tracking.mlflow import MlflowServer
 from storage.tracking.records import RegisteredModel, RegisteredVersion
+from storage.tracking.server import Away
 
 ACTION: Final = "importMlflow"
 THREADS: Final = 8

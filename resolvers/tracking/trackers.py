@@ -13,7 +13,8 @@ from resolvers.tracking.stories import Story, fetch
 from storage.connectors.addresses import Resolve, system
 from storage.threads import Threads
 from storage.tracking.config import TrackerConfig
-from storage.tracking.mlflow import Away, MlflowServer
+from storage.tracking.mlflow import MlflowServer
+from storage.tracking.server import Away
 
 THREADS: Final = 8
 """Requests that are under way at a time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -12,6 +13,7 @@ MAX_TEXT: Final = 200_000
 """Characters in a text."""
 MAX_ITEMS: Final = 50_000
 """Entries in a list."""
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MAX_INT: Final = 2**53
 """Of times in milliseconds, and of steps."""
 
@@ -60,6 +62,18 @@ class Answer:
         value = self.integer(name)
         return value * 1_000 if value else None
 
+    def time(self, name: str) -> int | None:
+        """A time of RFC 3339, as microseconds; None where there is none, or the epoch stands for it."""
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            time = dt.datetime.fromisoformat(text)
+        except ValueError:
+            raise _wrong(f"{self._at}.{name}", "a time") from None
+        time = time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+        return max(0, (time - _EPOCH) // dt.timedelta(microseconds=1)) or None
+
     def number(self, name: str) -> float:
         """A number; NaN and the infinities are texts."""
         value = self._value.get(name)
@@ -72,6 +86,21 @@ class Answer:
         """An object; an empty one where there is none."""
         value = self._value.get(name)
         return Answer({} if value is None else value, f"{self._at}.{name}")
+
+    def names(self) -> list[str]:
+        """The names that the object has."""
+        return list(self._value)
+
+    def value(self, name: str) -> Any:
+        """Whatever there is; None where there is nothing."""
+        return self._value.get(name)
+
+    def table(self, name: str) -> dict[str, Any]:
+        """An object of values of any type; an empty one where there is none."""
+        value = self._value.get(name)
+        if not isinstance(value, Mapping | None):
+            raise _wrong(f"{self._at}.{name}", "an object")
+        return dict(value or {})
 
     def objects(self, name: str) -> Iterator[Answer]:
         """The objects of a list."""
@@ -92,4 +121,4 @@ class Answer:
 
 
 def _wrong(at: str, wanted: str) -> Unavailable:
-    return Unavailable(f"{at} is not {wanted}, as MLflow's answers have it")
+    return Unavailable(f"{at} is not {wanted}, as such servers' answers have it")

@@ -1,21 +1,15 @@
 """A client of an MLflow server's REST API, as far as it is read: runs, logged models, the registry.
 
-It goes where it is told and nowhere else: to addresses that were judged, and along no redirects. An answer is bounded
-in size and time, whatever its headers say. It is called from threads that may wait, by several at a time.
+It is called from threads that may wait, by several at a time.
 """
 
 from __future__ import annotations
 
-import base64
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import httpx
-import orjson
-
 from lineal.errors import InvalidArgument, Unavailable
-from storage.connectors.addresses import Resolve, checked_transport, system
+from storage.connectors.addresses import Resolve, system
 from storage.tracking.answers import Answer
 from storage.tracking.config import TrackerConfig
 from storage.tracking.records import (
@@ -32,9 +26,8 @@ from storage.tracking.records import (
     run_of,
     value_of,
 )
+from storage.tracking.server import Server
 
-MAX_ANSWER: Final = 32 * 2**20
-"""Bytes of one answer."""
 MAX_PAGES: Final = 100_000
 """Pages of one list: a server whose lists have no end is not followed for ever."""
 PAGE: Final = 100
@@ -48,26 +41,12 @@ _UNKNOWN: Final = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PA
 """What MLflow says of an id that is none of its own."""
 
 
-class Away(Unavailable):
-    """The server cannot be asked anything at the moment: it is away, too slow, fails, or does not let Lineal in."""
-
-
-class MlflowServer:
+class MlflowServer(Server):
     """One server. Every method raises Away, and Unavailable where one answer is not as MLflow's are."""
 
     def __init__(self, config: TrackerConfig, resolve: Resolve = system) -> None:
+        super().__init__(config, "tracking server", resolve)
         self.config = config
-        options = config.options
-        self._client = httpx.Client(
-            transport=checked_transport(
-                private=options.get("allow_private", False), ca_file=options.get("ca_file"), resolve=resolve
-            ),
-            # No proxy, which would connect to what nobody judged; no credentials but the server's own.
-            trust_env=False,
-            follow_redirects=False,
-            headers={"User-Agent": "lineal", "Accept": "application/json", "Accept-Encoding": "identity"},
-            timeout=config.timeout,
-        )
 
     # Runs and logged models ───────────────────────────────────────────────────────────────────────
 
@@ -136,10 +115,6 @@ class MlflowServer:
                         break
         return names
 
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._client.close()
-
     # Calls ────────────────────────────────────────────────────────────────────────────────────────
 
     def _pages(self, path: str, **params: Any) -> Iterator[Answer]:
@@ -154,65 +129,19 @@ class MlflowServer:
                 return
             if token == before:
                 break
-        raise Unavailable(f"tracking server {self.config.name}: {path}: the list has no end")
+        raise Unavailable(f"{self.place(path)}: the list has no end")
 
     def _get(self, path: str, params: Mapping[str, Any], *, old: bool = False) -> Answer | None:
         """An answer, or None where the server says that there is no such thing; of `old` servers there may be no such
         path, either.
         """
-        where = f"tracking server {self.config.name}: {path}"
-        status, body = self._called(path, params)
-        if len(body) > MAX_ANSWER:
-            raise Unavailable(f"{where}: the answer has more than {MAX_ANSWER:,} bytes")
-        try:
-            value = orjson.loads(body)
-        except ValueError:
-            value = None
+        status, value = self.asked(f"{self.config.url}/api/2.0/mlflow/{path}", params, path)
         if status == 200:
-            if value is None:
-                raise Unavailable(f"{where}: the answer is not JSON")
-            return Answer(value, where)
+            return Answer(value, self.place(path))
         code = value.get("error_code") if isinstance(value, Mapping) else None
         if (status in {400, 404} and code in _UNKNOWN) or (old and status == 404):
             return None
-        if 300 <= status < 400:
-            raise self._away("it redirects, which is not followed")
-        said = f" ({code:.60})" if isinstance(code, str) else ""
-        raise self._away(f"it answered {path} with the status {status}{said}")
-
-    def _called(self, path: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
-        """The status and the body, of which not much more is taken than may be."""
-        url = f"{self.config.url}/api/2.0/mlflow/{path}"
-        end = time.monotonic() + self.config.timeout
-        body = bytearray()
-        try:
-            with self._client.stream("GET", url, params=params, headers=self._credentials()) as response:
-                for chunk in response.iter_raw():
-                    body += chunk
-                    if len(body) > MAX_ANSWER:
-                        break
-                    if time.monotonic() > end:
-                        raise httpx.ReadTimeout("in all")
-        except httpx.TimeoutException:
-            raise self._away(f"it did not answer within {self.config.timeout:g} s") from None
-        except httpx.TransportError as error:
-            raise self._away(f"it is away ({type(error).__name__})") from None
-        except Unavailable as error:
-            # Its name has no address that may be connected to, or a secret is missing.
-            raise self._away(error.message) from None
-        return response.status_code, bytes(body)
-
-    def _credentials(self) -> dict[str, str]:
-        """Read for each request, so that a token whose file is written anew is the new one."""
-        if token := self.config.secret("token"):
-            return {"Authorization": f"Bearer {token}"}
-        if password := self.config.secret("password"):
-            pair = f"{self.config.options.get('user', '')}:{password}"
-            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-        return {}
-
-    def _away(self, why: str) -> Away:
-        return Away(f"tracking server {self.config.name}: {why}")
+        raise self.refused(status, path, code)
 
 
 def _quoted(name: str) -> str:

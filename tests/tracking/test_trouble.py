@@ -16,10 +16,11 @@ from lineal.errors import InvalidArgument, Unavailable
 from resolvers.tracking import enriching, trackers
 from resolvers.tracking.trackers import Trackers
 from resolvers.writing.versions import delete_model_version
-from storage.tracking import mlflow
+from storage.tracking import server as asking
 from storage.tracking.config import from_environment, read
-from storage.tracking.mlflow import Away, MlflowServer
+from storage.tracking.mlflow import MlflowServer
 from storage.tracking.records import RegisteredModel
+from storage.tracking.server import Away
 from tests.services import free_port
 from tests.tracking.conftest import Office, config, office_with
 from tests.tracking.liar import GOOD, RUN, Liar, drips, floods, hangs, says
@@ -98,7 +99,7 @@ async def test_an_answer_of_the_wrong_shape_is_told_and_the_version_waits(
 async def test_a_server_that_cannot_be_asked_is_told_and_asked_again(
     office: Office, liar: Liar, monkeypatch: pytest.MonkeyPatch, answer: Any, words: str
 ) -> None:
-    monkeypatch.setattr(mlflow, "MAX_ANSWER", 2**20)
+    monkeypatch.setattr(asking, "MAX_ANSWER", 2**20)
     liar.answer = answer
     version = await office.register(runId=RUN)
     await told(office, version, words)

@@ -1,0 +1,1 @@
+"""Runs of Kubeflow Pipelines come into the graph: looked for again and again, told as OpenLineage tells them."""
