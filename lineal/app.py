@@ -287,6 +287,8 @@ def create_app(
         documentation=settings.documentation or "",
     )
 
+    base = settings.base
+
     def operation(request: Request) -> Operation:
         return Operation(
             graph,
@@ -298,7 +300,7 @@ def create_app(
             bytes=bytes_,
             targets=targets,
             trackers=trackers,
-            base=settings.base,
+            base=base,
             webhooks=webhooks,
         )
 
@@ -358,6 +360,9 @@ def create_app(
     )
     return Starlette(
         routes=[
+            # Clients of MLflow ask the most, and each path before theirs is one more to compare.
+            MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
+            MlflowArtifactsRoute(operation, resource=resource),
             Route("/graphql", view),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
@@ -368,8 +373,6 @@ def create_app(
             *create_schema_routes(settings.base),
             create_events_route(operation, resource=resource, base=settings.base),
             *create_mlflow_webhook_routes(operation),
-            MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
-            MlflowArtifactsRoute(operation, resource=resource),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
             rest,
         ],
