@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import httpx
 from joserfc.jwk import Key
@@ -105,7 +105,7 @@ class Authenticator:
 
         `url` is that of the request as clients see it, with its query. Raises Refusal.
         """
-        if any(name == "access_token" for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)):
+        if any(unquote_plus(part.partition("=")[0]) == "access_token" for part in urlsplit(url).query.split("&")):
             raise malformed("query", "a token in the URL is not accepted: send it in the Authorization header")
         if not authorization:
             if dpop:

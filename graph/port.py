@@ -625,7 +625,8 @@ class Snapshot(ABC):
         """What these reads come to. They await nothing but this snapshot: a store that is in this process, where
         each read costs little but the way to it, carries all of them out in one go.
 
-        `quick` says that they are a few looks by key, which are not worth the way to another thread.
+        `quick` says that they are a few looks by key, which are not worth the way to another thread. Where the store
+        finds that they are more, it begins them again in one.
         """
         return await reads(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
@@ -26,6 +27,10 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # Finding a metric by its labels costs more than counting.
+        self._of_statement = lru_cache(maxsize=512)(
+            lambda verb, outcome: (self.statements.labels(verb, outcome), self.statement_seconds.labels(verb))
+        )
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._names: set[str] = set()
@@ -76,8 +81,9 @@ class Telemetry:
 
     def on_statement(self, statement: Statement) -> None:
         """Count a statement: the store's observer. Verbs are the port's own names."""
-        self.statements.labels(statement.verb, "failed" if statement.failed else "ok").inc()
-        self.statement_seconds.labels(statement.verb).observe(statement.seconds)
+        count, seconds = self._of_statement(statement.verb, "failed" if statement.failed else "ok")
+        count.inc()
+        seconds.observe(statement.seconds)
 
     def on_operation(self, operated: Operated) -> None:
         """Count a GraphQL operation that ended."""

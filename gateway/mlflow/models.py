@@ -107,7 +107,7 @@ async def rename(asked: Asked) -> dict[str, Any]:
         (found,) = await registered(snapshot, list((await snapshot.nodes([str(id)])).values()))
         return found
 
-    return {"registered_model": model_message(await asked.op.read(reads))}
+    return {"registered_model": model_message(await asked.op.read(reads, quick=True))}
 
 
 async def delete(asked: Asked) -> dict[str, Any]:
@@ -151,7 +151,7 @@ async def latest_versions(asked: Asked) -> dict[str, Any]:
         nodes = [version.node for version in found.latest if version.stage in wanted]
         return await versions(snapshot, nodes, {model.id: model}, aliases=True)
 
-    return {"model_versions": [version_message(version) for version in await asked.op.read(reads)]}
+    return {"model_versions": [version_message(version) for version in await asked.op.read(reads, quick=True)]}
 
 
 # ── Tags and aliases ──────────────────────────────────────────────────────────────────────────────

@@ -132,7 +132,7 @@ async def search(asked: Asked) -> dict[str, Any]:
         token = {"next_page_token": page_token(page.cursors[-1])} if page.has_next else {}
         return {"model_versions": [version_message(version) for version in found], **token}
 
-    return await asked.op.read(reads)
+    return await asked.op.read(reads, quick=True)
 
 
 async def get_download_uri(asked: Asked) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from graph.address import Address
 from graph.cursors import ranked
 from graph.port import (
     EVERYTHING,
+    All,
     Chunk,
     Cursor,
     Edge,
@@ -28,6 +29,7 @@ from graph.port import (
     Order,
     Page,
     Paging,
+    Prop,
     Statement,
     View,
     Where,
@@ -324,9 +326,15 @@ class Reader:
 
 
 def _index(kind: str, where: Where | None, order: Order) -> str:
-    """Without statistics SQLite would rather sort all versions than read a page off the index of their numbers."""
-    plain = where is None and order.metric is None and order.by == "number" and not order.then
-    return f"INDEXED BY node_{kind_name(kind)}_number" if plain else ""
+    """What SQLite would choose otherwise without statistics: it would sort all versions rather than read a page off
+    the index of their numbers, and read all of a kind in order rather than sort the parts of a few containers.
+    """
+    by_number = order.metric is None and order.by == "number" and not order.then
+    if where is None and by_number:
+        return f"INDEXED BY node_{kind_name(kind)}_number"
+    of = where.of if isinstance(where, All) else (where,)
+    held = any(isinstance(w, Prop) and w.name == "container" and w.op in {"eq", "in"} for w in of)
+    return "INDEXED BY node_container" if held and not by_number else ""
 
 
 def _wanted(address: Address) -> list[str | None]:

@@ -7,12 +7,19 @@ import sqlite3
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from lineal.errors import Internal, Unavailable
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+QUICK_STEPS: Final = 20_000
+"""Steps of SQLite's machine that a statement may take in the event loop: about as long as the way to a thread."""
+
+
+class TooLong(Exception):
+    """What was to be quick is not; nothing came of it, and it is to be run in a thread."""
 
 
 class Thread:
@@ -33,11 +40,28 @@ class Thread:
         return not self._turn.locked()
 
     def here(self, call: Callable[[], T]) -> T:
-        """Run a call that takes no longer than the way to a thread and back, while none is under way."""
+        """Run a call that takes no longer than the way to a thread and back, while none is under way.
+
+        It only reads. Raises TooLong: one of its statements would have held up the event loop.
+        """
+        late = False
+
+        def stop() -> bool:
+            nonlocal late
+            late = True
+            return True
+
+        self._db.set_progress_handler(stop, QUICK_STEPS)
         try:
             return self._first(call)
         except sqlite3.Error as error:
             raise translated(error) from error
+        except Unavailable as error:
+            if late:
+                raise TooLong from error
+            raise
+        finally:
+            self._db.set_progress_handler(None, 0)
 
     def _first(self, call: Callable[[], T]) -> T:
         opening, self._opening = self._opening, None

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
@@ -60,7 +60,8 @@ from graph.recording import ChangeLog, EdgeEnds, Series, Stored
 from graph.sqlite import auditing, keeping, migrations, seeing, walking
 from graph.sqlite.auditing import Auditing
 from graph.sqlite.reading import Reader
-from graph.sqlite.running import Direct, Thread, carried_out
+from graph.sqlite.running import Direct, Thread, TooLong, carried_out
+from graph.sqlite.together import PATIENCE_SECONDS, Together, to_its_end
 from graph.sqlite.writing import Writer
 from graph.writing import Writing
 from lineal.errors import Unavailable
@@ -72,7 +73,6 @@ THREADS: Final = 5
 KEPT: Final = 16
 """Connections that wait for the next reader, at most; what more there are, at once, are closed after use."""
 BUSY_SECONDS = 5.0
-PATIENCE_SECONDS = 30.0
 DIRECT: Final = Direct()
 
 
@@ -104,7 +104,8 @@ class SqliteSnapshot(Auditing):
             return await reads(direct)
 
         if quick and isinstance(self._run, Thread) and self._run.idle:
-            return self._run.here(lambda: carried_out(carry()))
+            with suppress(TooLong):
+                return self._run.here(lambda: carried_out(carry()))
         return await self._run(lambda: carried_out(carry()))
 
     def seeing(self, view: View) -> Snapshot:
@@ -197,7 +198,7 @@ class SqliteTransaction(SqliteSnapshot, Writing):
 
     _reader: Writer
 
-    def __init__(self, writer: Writer, run: Thread, *, by: str, now: int) -> None:
+    def __init__(self, writer: Writer, run: Thread | Direct, *, by: str, now: int) -> None:
         SqliteSnapshot.__init__(self, writer, run)
         Writing.__init__(self, by)
         self.now = now
@@ -303,6 +304,7 @@ class SqliteGraph(Graph):
         self._pool: ThreadPoolExecutor | None = None
         self._idle: list[sqlite3.Connection] = []
         self._turn = asyncio.Lock()
+        self._together = Together(self._turn)
         self._writer: sqlite3.Connection | None = None
 
     async def open(self) -> None:
@@ -355,7 +357,7 @@ class SqliteGraph(Graph):
             if run.idle:
                 _rollback(db)
             else:
-                await _to_its_end(run(_rollback, db))
+                await to_its_end(run(_rollback, db))
             if self._pool is None or len(self._idle) >= KEPT:
                 db.close()
             else:
@@ -378,8 +380,17 @@ class SqliteGraph(Graph):
             await tx.finish(change, action, request, origin)  # type: ignore[attr-defined]
             return result
 
-        async with self._transaction(by) as tx:
-            return await (tx.together(whole) if in_one_go else whole(tx))
+        if not in_one_go:
+            async with self._transaction(by) as tx:
+                return await whole(tx)
+        pool, db = self._opened()
+
+        def carry() -> T:
+            writer = Writer(db, EVERYTHING, self._observer)
+            now = writer.now(time.time_ns() // 1000)
+            return carried_out(whole(SqliteTransaction(writer, DIRECT, by=by, now=now)))
+
+        return await self._together(db, Thread(pool, db), carry)
 
     async def note(self, notes: Sequence[Note]) -> None:
         async with self._transaction("") as tx:
@@ -406,7 +417,7 @@ class SqliteGraph(Graph):
                 await run(db.execute, "COMMIT")
             finally:
                 if db.in_transaction or not run.idle:
-                    await _to_its_end(run(_rollback, db))
+                    await to_its_end(run(_rollback, db))
 
     async def _begin(self, run: Thread, writer: Writer) -> int:
         """Wait for other processes to finish their writes; the time of this one. Raises Unavailable: 30 seconds."""
@@ -465,20 +476,6 @@ class SqliteGraph(Graph):
     async def check_version(self) -> None:
         async with self._reading() as (db, run):
             await run(migrations.check, db)
-
-
-async def _to_its_end(call: Awaitable[None]) -> None:
-    """Wait for it even when cancelled meanwhile, so that nobody gets a connection that is still busy."""
-    task = asyncio.ensure_future(call)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 def _rollback(db: sqlite3.Connection) -> None:

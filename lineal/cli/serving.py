@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,7 +31,7 @@ def serve(
 
     settings = Settings.load(graph=graph, host=host, port=port)
     logging.configure(settings.log_level, settings.log_format)
-    asyncio.run(server.serve(settings))
+    _run(server.serve(settings))
 
 
 def demo(
@@ -49,7 +50,17 @@ def demo(
         # Strangers may read the demo's public workspace; what the user configured for another Lineal is left alone.
         keys = None if keep else path.parent / "keys"
         settings = options.settings(f"sqlite:///{path}", port=port, keys=keys, issuers=(), anonymous=True)
-        asyncio.run(demonstration.run(settings, serve=serve, format=format, program=_program()))
+        _run(demonstration.run(settings, serve=serve, format=format, program=_program()))
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    """Run what serves, on the faster event loop where the system has it."""
+    if sys.platform == "win32":
+        asyncio.run(serving)
+    else:
+        import uvloop
+
+        uvloop.run(serving)
 
 
 def _program() -> str:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from auth.roles import Role, rights_of
 from graph.address import Address
 from graph.ontology import GLOBAL, MODEL_VERSION, WORKSPACE
-from graph.port import EVERYTHING, Hop, Node, Note, Snapshot
+from graph.port import EVERYTHING, Hop, Node, Note, Snapshot, Transaction
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, NotFound
 from resolvers.artifacts.common import load_manifest, verified_name, workspace_property
 from resolvers.artifacts.paths import entry_name, file_name, files, folder_name
@@ -268,7 +268,7 @@ async def register_version(
     version = await register.reading(
         op,
         key,
-        _as_it_is,
+        _as_made,
         at=at,
         origin=origin,
         description=description,
@@ -286,6 +286,16 @@ async def register_version(
             await delete_model_version(op, address=id)
         raise
     return await op.read(lambda snapshot: _as_it_is(snapshot, id))
+
+
+async def _as_made(tx: Transaction, id: str) -> Version:
+    """A version in the transaction that made it, or in one that found it made under its key before."""
+    node = (await tx.nodes([id]))[id]
+    if node.created_at < tx.now:
+        return await _as_it_is(tx, id)
+    # So new a version is in no stage and has no alias.
+    model = (await tx.nodes([node.container]))[node.container]
+    return Version(node, model, tags=(await tx.rows([id], "tags")).get(id, {}))
 
 
 async def _as_it_is(snapshot: Snapshot, id: str) -> Version:

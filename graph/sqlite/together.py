@@ -1,0 +1,131 @@
+"""Writes that come while another is under way: each by itself, and all of them to the disk at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from graph.sqlite.running import Thread
+from lineal.errors import Unavailable
+
+T = TypeVar("T")
+
+MOST: Final = 32
+"""Writes that go to the disk at once, at most: those that came first wait for the last."""
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A write, and what came of it. It is `done` when it is on the disk, or has failed."""
+
+    carry: Callable[[], Any]
+    done: bool = False
+    result: Any = None
+    error: Exception | None = None
+    given_up: bool = False
+
+
+class Together:
+    """The writes of one connection. `turn` is held by whoever uses it."""
+
+    def __init__(self, turn: asyncio.Lock) -> None:
+        self._turn = turn
+        self._waiting: list[Waiting] = []
+
+    async def __call__(self, db: sqlite3.Connection, run: Thread, carry: Callable[[], T]) -> T:
+        """What `carry` comes to, which does its statements in one go in a worker thread, when it is on the disk.
+
+        Whoever has the turn carries out all that wait. One that fails leaves nothing behind and takes nobody along;
+        only when the commit itself fails, all of them do. Raises what it raises, and Unavailable.
+        """
+        mine = Waiting(carry)
+        self._waiting.append(mine)
+        try:
+            async with self._turn:
+                if not mine.done:
+                    await self._carry_out(db, run)
+        finally:
+            mine.given_up = True
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+        if mine.error is not None:
+            raise mine.error
+        result: T = mine.result
+        return result
+
+    async def _carry_out(self, db: sqlite3.Connection, run: Thread) -> None:
+        batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        try:
+            await _written(db, run, batch)
+        except asyncio.CancelledError:
+            self._waiting[:0] = [each for each in batch[1:] if not each.done]
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is for those whose writes these are
+            for each in batch:
+                each.done, each.error = True, each.error or error
+
+
+async def _written(db: sqlite3.Connection, run: Thread, batch: list[Waiting]) -> None:
+    """Carry these out as soon as no other process writes. Raises Unavailable: it went on for 30 seconds."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    # One alone is interrupted when it is cancelled; others have no part in that.
+    while not await (run(_all, db, batch) if len(batch) == 1 else to_its_end(run(_all, db, batch))):
+        if time.monotonic() > deadline:
+            raise Unavailable("the store is busy or away: no write could begin for 30 seconds")
+        await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+
+
+def _all(db: sqlite3.Connection, batch: list[Waiting]) -> bool:
+    """Carry out all of these in one transaction. False: it cannot begin, most likely for another process writes."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    try:
+        for each in batch:
+            if not each.given_up:
+                _one(db, each, alone=len(batch) == 1)
+        db.execute("COMMIT")
+        for each in batch:
+            each.done = True
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    return True
+
+
+def _one(db: sqlite3.Connection, each: Waiting, *, alone: bool) -> None:
+    """Carry it out; what fails is undone. Raises its error where SQLite has undone the others too."""
+    if alone:
+        each.result = each.carry()
+        return
+    db.execute("SAVEPOINT one")
+    try:
+        each.result = each.carry()
+    except Exception as error:
+        if not db.in_transaction:
+            raise
+        each.error = error
+        db.execute("ROLLBACK TO one")
+    db.execute("RELEASE one")
+
+
+async def to_its_end(call: Awaitable[T]) -> T:
+    """Wait for it even when cancelled meanwhile, so that nobody gets a connection that is still busy."""
+    task = asyncio.ensure_future(call)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    result = task.result()
+    if cancelled:
+        raise asyncio.CancelledError
+    return result
