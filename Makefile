@@ -51,8 +51,9 @@ bench: $(DEV_STAMP) ## Measure: 200,000 nodes and 600,000 edges in both stores
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## Write again what is generated: schema/lineal.graphql, schema/openapi.json, docs/logical-model.md
+docs: $(DEV_STAMP) ## Write again what is generated: schema/*.graphql, schema/openapi.json, docs/logical-model.md
 	$(BIN)/lineal schema > schema/lineal.graphql.new && mv schema/lineal.graphql.new schema/lineal.graphql
+	for flavour in plain secured; do $(BIN)/lineal schema --federation $$flavour > schema/subgraph.new && mv schema/subgraph.new schema/subgraph.$$flavour.graphql || exit; done
 	$(BIN)/lineal openapi > schema/openapi.json.new && mv schema/openapi.json.new schema/openapi.json
 	$(BIN)/python -m docs.generate
 

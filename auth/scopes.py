@@ -157,6 +157,7 @@ _ANYTHING: Final = writing(*(kind for kind in WRITTEN_BY if kind not in {"Princi
 FIELDS: Final[Mapping[str, Requirement]] = {
     "Query.__schema": needs("schema:read"),
     "Query.__type": needs("schema:read"),
+    "Query._service": needs("schema:read"),
     "Query.lineage": needs("lineage:read"),
     "Query.paths": needs("lineage:read"),
     "Query.compareVersions": needs("model:read"),
@@ -297,14 +298,14 @@ OPEN_TYPES: Final = frozenset(
         *("MarkMoment", "Affected"),
         *("ArtifactFile", "MissingFile", "SendRequest", "Header"),
         *("ComparedInputs", "ComparedEvaluation", "ComparedEvaluationMetric", "MetricDelta"),
-        *("Delivery", "DeliveryTry"),
+        *("Delivery", "DeliveryTry", "_Service"),
     }
 )
 """Types whose plain fields are as open as what led to them; so are those of kinds, payloads, pages and connections."""
 
 OPEN_FIELDS: Final = frozenset(
     {
-        *("Query.node", "Query.nodes", "Query.search", "Query.viewer"),
+        *("Query.node", "Query.nodes", "Query.search", "Query.viewer", "Query._entities"),
         "Metric.series",
         *("Lineage.roots", "LineageNode.node", "ComparedInput.container", "ComparedInputs.nodes"),
         "GateCondition.nodes",

@@ -42,7 +42,7 @@ from lineal import logging
 from lineal.access import Access, address, metadata_paths, metadata_routes
 from lineal.auditing import checkpointer
 from lineal.errors import LinealError, Unavailable
-from lineal.http import LoopbackHost, Observed, problem_of, refused
+from lineal.http import LoopbackHost, Observed, cors, problem_of, refused
 from lineal.hubs import hubs_of, poller
 from lineal.rest import create_rest
 from lineal.settings import Settings, data_home, is_loopback
@@ -362,6 +362,7 @@ def create_app(
         key=handles,
         open_schema=settings.introspection == "open",
         resource=resource,
+        origins=settings.cors_origins,
     )
     return Starlette(
         routes=[
@@ -386,6 +387,8 @@ def create_app(
             Middleware(Observed, telemetry=telemetry, paths=(*PATHS, *metadata_paths(resource))),
             # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
             *([] if settings.issuers else [Middleware(LoopbackHost, recorder=recorder)]),
+            # Before it asks, a browser asks whether it may: without a token.
+            *([cors(settings.cors_origins)] if settings.cors_origins else []),
             Middleware(
                 Access,
                 authenticator=authenticator,

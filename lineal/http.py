@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging as standard_logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +21,7 @@ from lineal import logging
 from lineal.errors import Internal, LinealError
 from lineal.settings import is_loopback
 from lineal.telemetry import OTHER, Telemetry
+from schema.transport import PREFLIGHT
 
 REQUEST_ID: Final = "x-request-id"
 
@@ -122,6 +125,18 @@ def _host(headers: Headers) -> str:
     if name.startswith("["):
         return name[1 : name.find("]")] if "]" in name else ""
     return name.partition(":")[0]
+
+
+def cors(origins: Sequence[str]) -> Middleware:
+    """Lets pages of these sites ask from browsers, with tokens and never with cookies."""
+    named = ("authorization", "content-type", "dpop", "idempotency-key", "if-match", "if-none-match", PREFLIGHT)
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+        allow_headers=named,
+        expose_headers=("etag", "location", "retry-after", "www-authenticate", "dpop-nonce", REQUEST_ID),
+    )
 
 
 async def refused(_request: Request, error: Exception) -> Response:

@@ -76,6 +76,15 @@ def _resource(url: str) -> str:
     return url
 
 
+def _origin(url: str) -> str:
+    """A site, as browsers name it in Origin."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or url != f"{parts.scheme}://{parts.netloc}".lower():
+        msg = f"{url!r:.200} is no origin of a page; it looks like https://app.example.org, without a path"
+        raise ValueError(msg)
+    return url
+
+
 def _receiver(url: str) -> str:
     """An address that events are sent to."""
     parts = urlsplit(url)
@@ -224,6 +233,9 @@ class Settings(BaseSettings):
     )
     introspection: Literal["scope", "open"] = Field(
         "scope", description="Who may read the schema by introspection: holders of schema:read, or all."
+    )
+    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+        (), description="Origins of pages of other sites that may ask here from a browser: https://app.example.org."
     )
     documentation: str | None = Field(
         None, description="URL of a page that tells people how to get access, for OAuth's metadata."

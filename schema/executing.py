@@ -36,6 +36,7 @@ from resolvers.operation import Operation
 from schema.check import check
 from schema.checking import checks
 from schema.context import Context
+from schema.costs import Costs
 from schema.directives import apply
 from schema.failures import present
 from schema.gates import Gates
@@ -80,7 +81,8 @@ class LinealSchema(strawberry.Schema):
         _drop_null_defaults(self._schema)
         self.gates = Gates(self._schema)
         check(self._schema, problems=self.gates.problems)
-        apply(self._schema, self.gates)
+        self.costs = Costs(self._schema)
+        apply(self._schema, self.gates, self.costs)
 
     def _get_custom_context_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         # Suggestions ("did you mean …") name what a caller may not know to exist.

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from strawberry.dataloader import DataLoader
 
-from graph import naming, ontology
+from graph import naming
 from graph.address import Address
 from graph.port import Change, Chunk, Hop, Link, Metric, Node, Order, Page, Paging, Walk, Where
 from resolvers.artifacts.downloads import Filed, links
@@ -54,14 +54,13 @@ class Loaders:
 
         return self._loader(("links_to", seconds), load)
 
-    def workspaces(self) -> DataLoader[str, Node | None]:
-        """Workspaces by name."""
+    def named(self) -> DataLoader[Address, Node | None]:
+        """Nodes by address."""
 
-        async def load(names: list[str]) -> list[Node | None]:
-            addresses = [Address("Workspace", ontology.GLOBAL, name) for name in names]
+        async def load(addresses: list[Address]) -> list[Node | None]:
             return await (await self._op.snapshot()).resolve(addresses)
 
-        return self._loader("workspaces", load)
+        return self._loader("named", load)
 
     def addresses(self) -> DataLoader[Node, str]:
         """Addresses of nodes."""

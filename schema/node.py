@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 
 from graph import ontology, port
+from graph.address import Address
 from resolvers.reading import page_size
 from resolvers.redacting import Told, tellable
 from schema import rows
@@ -103,7 +104,9 @@ async def _address(root: port.Node, info: Info) -> str:
 
 
 async def _workspace(root: port.Node, info: Info) -> Any:
-    return await info.context.loaders.workspaces().load(root.workspace) if root.workspace else None
+    if not root.workspace:
+        return None
+    return await info.context.loaders.named().load(Address("Workspace", ontology.GLOBAL, root.workspace))
 
 
 @interface("Anything in the graph: what all kinds have in common.")

@@ -18,6 +18,7 @@ from schema.context import Info
 from schema.dataset import Dataset, DatasetVersion, Field
 from schema.declare import by_address, listing, root
 from schema.deployment import Deployment, Environment, ServingTarget
+from schema.entities import Entity, Service, entities, service
 from schema.enums import LineageDirection, NodeKind
 from schema.evaluation import Evaluation
 from schema.experiment import Experiment
@@ -195,3 +196,5 @@ class Query:
     compare_versions: VersionComparison | None = strawberry.field(
         resolver=_compare, description="Model versions side by side: parameters, metrics, inputs, files."
     )
+    entities: list[Entity | None] = entities()
+    service: Service | None = service()

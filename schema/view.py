@@ -6,14 +6,14 @@ no uploads and no WebSocket.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
 import orjson
 from cross_web import AsyncHTTPRequestAdapter, HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.exceptions import MissingQueryError
@@ -26,16 +26,21 @@ from strawberry.types.graphql import OperationType
 
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
 from graph.port import Graph
-from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, Unauthenticated
+from lineal.errors import Forbidden, Unauthenticated
 from resolvers.operation import Operation
 from schema.context import Context
 from schema.executing import LinealSchema, OnOperation, run
-from schema.failures import body
 from schema.limits import Limits
 from schema.sdl import build_schema
-
-JSON_TYPE = "application/json"
-GRAPHQL_TYPE = "application/graphql-response+json"
+from schema.transport import (
+    GRAPHQL_TYPE,
+    JSON_TYPE,
+    bounded,
+    check_site,
+    compressed,
+    media_type,
+    refusal,
+)
 
 NewOperation: TypeAlias = Callable[[Request], Operation]
 
@@ -51,6 +56,7 @@ class View(GraphQL[Context, None]):
         on_operation: OnOperation | None = None,
         key: bytes | None = None,
         resource: Resource | None = None,
+        origins: Collection[str] = (),
     ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=(), multipart_uploads_enabled=False)
         self._schema = schema
@@ -59,32 +65,21 @@ class View(GraphQL[Context, None]):
         self._on_operation = on_operation
         self._key = key
         self._resource = resource
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a WebSocket is refused before its handshake."""
         if scope["type"] == "websocket":
             await WebSocket(scope, receive=receive, send=send).close()
             return
-        request = Request(scope, self._bounded(receive))
+        request = Request(scope, bounded(receive, self._limits.body))
         try:
+            if request.method == "GET":
+                check_site(request.headers, self._origins)
             response = await self.run(request)
         except HTTPException as error:
-            response = _refusal(error)
-        await response(scope, receive, send)
-
-    def _bounded(self, receive: Receive) -> Receive:
-        """Receive no more of a body than is allowed. Raises HTTPException 413."""
-        received = 0
-
-        async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._limits.body:
-                raise HTTPException(413, f"the request's body is larger than the {self._limits.body} bytes allowed")
-            return message
-
-        return bounded
+            response = refusal(error, media_type(request.headers.get("accept")))
+        await compressed(response, request.headers.get("accept-encoding"))(scope, receive, send)
 
     def should_render_graphql_ide(self, request: Any) -> bool:
         """Never: a browser that asks without a query gets an error like everyone else."""
@@ -106,8 +101,7 @@ class View(GraphQL[Context, None]):
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         """What collects the answer's status and type."""
         response = await super().get_sub_response(request)
-        if GRAPHQL_TYPE in request.headers.get("accept", ""):
-            response.headers["content-type"] = GRAPHQL_TYPE
+        response.headers["content-type"] = media_type(request.headers.get("accept"))
         return response
 
     async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
@@ -154,11 +148,11 @@ class View(GraphQL[Context, None]):
             raise HTTPException(400, error.as_http_error_reason()) from None
         except InvalidOperationTypeError as error:
             raise HTTPException(405, error.as_http_error_reason(request_adapter.method)) from None
-        if refusal := _refused(result, context):
-            sub_response.status_code = refusal.status
-            refusal.scheme = used(request.headers.get("authorization"))
-            scope = _enough(context) if refusal.code != INVALID_TOKEN else ""
-            for challenge in self._challenges(refusal, scope):
+        if refused := _refused(result, context):
+            sub_response.status_code = refused.status
+            refused.scheme = used(request.headers.get("authorization"))
+            scope = _enough(context) if refused.code != INVALID_TOKEN else ""
+            for challenge in self._challenges(refused, scope):
                 sub_response.headers.append("www-authenticate", challenge)
         elif isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
             sub_response.status_code = 400
@@ -204,14 +198,6 @@ def _enough(context: Context) -> str:
     return " ".join(min(ways, key=lambda way: len(set(way) - context.caller.scopes), default=()))
 
 
-def _refusal(error: HTTPException) -> Response:
-    """A refusal as JSON."""
-    status, message = error.status_code, error.reason
-    code = LimitExceeded.code if status == 413 else InvalidArgument.code
-    headers = {"allow": "POST" if "mutations" in message else "GET, POST"} if status == 405 else None
-    return Response(orjson.dumps(body(message, code)), status, headers, media_type=JSON_TYPE)
-
-
 def create_graphql_app(
     graph: Graph,
     *,
@@ -221,13 +207,15 @@ def create_graphql_app(
     key: bytes | None = None,
     open_schema: bool = False,
     resource: Resource | None = None,
+    origins: Collection[str] = (),
 ) -> View:
     """GraphQL over HTTP on a graph.
 
     `on_operation` is told of every operation that ended. `new_operation` says who asks and what they may
     see; without one it is the principal "local", who sees everything, with the request id that is found
     in the ASGI scope's `state.request_id`. `key` is the secret that handles of hidden nodes are made with.
-    `open_schema` lets anybody read the schema by introspection. `resource` is what challenges speak of.
+    `open_schema` lets anybody read the schema by introspection. `resource` is what challenges speak of. `origins` are
+    the other sites whose pages may ask by GET without a preflight.
     """
 
     def local(request: Request) -> Operation:
@@ -235,4 +223,4 @@ def create_graphql_app(
         return Operation(graph, request=str(id))
 
     schema = build_schema(limits, open_schema=open_schema)
-    return View(schema, new_operation or local, on_operation=on_operation, key=key, resource=resource)
+    return View(schema, new_operation or local, on_operation=on_operation, key=key, resource=resource, origins=origins)

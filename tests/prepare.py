@@ -28,6 +28,7 @@ from tests import (
     torchserve,
 )
 from tests.openlineage import clients
+from tests.schema import graphql_js
 
 PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "Neo4j": services.neo4j_jars,
@@ -39,6 +40,7 @@ PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "MLflow": mlflow_server.mlflow_python,
     "MLServer": mlserver.mlserver_python,
     "moto": moto.moto_python,
+    "GraphQL's packages for JavaScript": graphql_js.node_modules,
     "OpenLineage's client": clients.openlineage_python,
     "Ray": ray.ray_python,
     "TensorFlow Serving's API": tensorflow_api.tensorflow_api_python,

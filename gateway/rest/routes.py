@@ -202,7 +202,10 @@ POST   /notifications/read                            markNotificationsRead
 POST   /lineage-records                               recordLineage
 """
 
-UNROUTED: Final[Mapping[str, str]] = {}
+UNROUTED: Final[Mapping[str, str]] = {
+    "_entities": "asked by federating gateways; GET /nodes gives things by their ids",
+    "_service": "asked by federating gateways",
+}
 """Root fields without a route, each with the reason."""
 
 

@@ -193,11 +193,28 @@ def search(
     output.lines([f"{len(found)} of {total} found"])
 
 
-def schema() -> None:
+class Federation(StrEnum):
+    """A flavour of the schema for gateways."""
+
+    PLAIN = "plain"
+    SECURED = "secured"
+
+
+def schema(
+    federation: Annotated[
+        Federation | None,
+        typer.Option(
+            help="As a subgraph of Federation 2: with scopes, for gateways that hold fields to them (secured), or "
+            "without (plain).",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Print the GraphQL schema (SDL)."""
     from schema.sdl import print_sdl
+    from schema.subgraph import Flavour, print_subgraph
 
-    typer.echo(print_sdl(), nl=False)
+    typer.echo(print_subgraph(Flavour(federation.value)) if federation else print_sdl(), nl=False)
 
 
 def openapi() -> None:

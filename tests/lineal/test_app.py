@@ -76,6 +76,28 @@ async def test_graphql_answers(client: httpx.AsyncClient) -> None:
     assert answer == {"data": {"workspace": {"name": "default"}}}
 
 
+async def test_pages_of_named_sites_may_ask_from_a_browser(settings: Settings, telemetry: Telemetry) -> None:
+    page = "https://app.example.org"
+    ask = {"origin": page, "access-control-request-method": "POST"}
+    headers = "authorization, content-type, graphql-require-preflight"
+    more = settings.model_copy(update={"cors_origins": (page,)})
+    async with opened(settings) as graph:
+        for known, status in ((settings, 401), (more, 200)):
+            app = create_app(known, graph, telemetry)
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+                asked = await client.options("/graphql", headers={**ask, "access-control-request-headers": headers})
+                assert asked.status_code == status
+                assert asked.headers.get("access-control-allow-origin") == (page if known is more else None)
+                body = {"query": "{__typename}"}
+                answer = await client.post(
+                    "/graphql", json=body, headers={"origin": page, **bearer(keys=settings.keys)}
+                )
+                assert answer.json() == {"data": {"__typename": "Query"}}
+                assert answer.headers.get("access-control-allow-origin") == (page if known is more else None)
+                other = await client.options("/graphql", headers={**ask, "origin": "https://evil.example.org"})
+                assert "access-control-allow-origin" not in other.headers
+
+
 async def test_the_limits_are_those_of_the_settings(client: httpx.AsyncClient) -> None:
     deep = "{models{nodes{versions{nodes{model{versions{nodes{name}}}}}}}}"
     answer = await query(client, deep)

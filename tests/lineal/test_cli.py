@@ -18,6 +18,7 @@ from graph.port import NewEdge, NewNode
 from graph.sqlite.store import SqliteGraph
 from lineal import __version__, cli
 from schema.sdl import print_sdl
+from schema.subgraph import Flavour, print_subgraph
 from tests import building
 
 
@@ -236,6 +237,8 @@ def test_search_finds_by_the_beginnings_of_words(ask: Lineal) -> None:
 
 def test_the_schema_and_the_version_are_printed(lineal: Lineal) -> None:
     assert lineal("schema").out == print_sdl()
+    for flavour in Flavour:
+        assert lineal("schema", "--federation", flavour.value).out == print_subgraph(flavour)
     assert lineal("version").out == f"{__version__}\n"
 
 

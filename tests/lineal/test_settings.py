@@ -91,6 +91,14 @@ def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch, nowhere: Pat
     assert "12345678" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "app.example.org", "https://App.example.org", "https://a.org/", "ftp://a"]
+)
+def test_what_is_no_origin_of_a_page_is_refused(origin: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"cors_origins.* is no origin of a page"):
+        Settings.load(cors_origins=[origin])
+
+
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 

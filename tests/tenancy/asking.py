@@ -53,6 +53,9 @@ class Asker(Lists, Walks, Happenings):
             (self.paged, 2),
             (self.node, 2),
             (self.nodes, 1),
+            (self.entities, 2),
+            (self.entity, 2),
+            (self.served, 1),
             (self.addressed, 2),
             (self.searched, 2),
             (self.searched_on, 1),
@@ -98,6 +101,50 @@ class Asker(Lists, Walks, Happenings):
             assert [n and n["id"] for n in it] == [id if self.eyes.sees(id) else None for id in asked]
 
         return Question(f"{{ it: nodes(ids: [{', '.join(map(quoted, asked))}]) {{ id name }} }}", check=check)
+
+    def entities(self) -> Question:
+        """Several things as a gateway names them: by id, by name, and by the id of something of another kind."""
+        nodes = [self._id() for _ in range(6)]
+        asked = [f"{{__typename: {quoted(n.kind)}, {self._key(n)}}}" for n in nodes]
+        asked.append(f'{{__typename: "Run", id: {quoted(self.rng.choice(self.world.of_kind("Model")).id)}}}')
+
+        def check(it: Any) -> None:
+            assert [n and n["id"] for n in it] == [n.id if self.eyes.sees(n.id) else None for n in nodes] + [None]
+
+        listed = ", ".join(asked)
+        return Question(
+            f"{{ it: _entities(representations: [{listed}]) {{ __typename ... on Node {{ id name }} }} }}", check=check
+        )
+
+    def _key(self, node: Node) -> str:
+        if (
+            ontology.NODE_KINDS[node.kind].within
+            or self.world.records[node.id].node.deleted_at
+            or self.rng.random() < 0.5
+        ):
+            return f"id: {quoted(node.id)}"
+        return f"workspace: {{name: {quoted(node.workspace)}}}, name: {quoted(node.name)}"
+
+    def entity(self) -> Question:
+        """One thing as a gateway names it, which may be hidden."""
+        node = self._id()
+        text = f"{{ it: _entities(representations: [{{__typename: {quoted(node.kind)}, id: {quoted(node.id)}}}]) "
+        text += "{ ... on Node { id name description } } }"
+
+        def check(it: Any) -> None:
+            assert [n and n["id"] for n in it] == [node.id if self.eyes.sees(node.id) else None]
+
+        if self.eyes.sees(node.id):
+            return Question(text, check=check)
+        return Question(text, check=check, asked=node.id, absent=self._absent(node.id))
+
+    def served(self) -> Question:
+        """The schema as gateways are given it."""
+
+        def check(it: Any) -> None:
+            assert it["sdl"].startswith("extend schema @link")
+
+        return Question("{ it: _service { sdl } }", ("schema:read",), check=check)
 
     def addressed(self) -> Question:
         """Something by its name, or the name it had."""

@@ -31,6 +31,8 @@ EVERYTHING = Caller("corp:root", frozenset({ADMIN}))
 ROOTS = (
     'node(id: "MODEL") { id name workspace { name } tags { name } }',
     'nodes(ids: ["OWN", "VERSION", "MODEL"]) { id name }',
+    '_entities(representations: [{__typename: "Model", id: "MODEL"}]) { __typename ... on Model { id } }',
+    '_entities(representations: [{__typename: "Model", workspace: {name: "secret"}, name: "NAME"}]) { __typename }',
     'lineage(of: ["VERSION"], direction: UPSTREAM) { nodes { id } complete }',
     'lineage(of: ["OWN", "VERSION"], direction: DOWNSTREAM) { nodes { id } complete }',
     'lineage(of: ["models:/secret:NAME/1"], direction: UPSTREAM) { nodes { id } }',

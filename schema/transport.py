@@ -1,0 +1,101 @@
+"""What HTTP says around a GraphQL request: which media type, how large, from which site, compressed or not."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Collection
+from typing import Final
+
+import orjson
+from cross_web import HTTPException
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Message, Receive
+
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, NotFound
+from schema.failures import body
+
+JSON_TYPE: Final = "application/json"
+GRAPHQL_TYPE: Final = "application/graphql-response+json"
+
+COMPRESSED_FROM: Final = 1_024
+"""Bytes from which on an answer is worth compressing."""
+_LEVEL: Final = 5
+
+PREFLIGHT: Final = "graphql-require-preflight"
+"""A header that a browser sends to another site only when that site said yes before."""
+_CODES: Final = {413: LimitExceeded.code, 403: Forbidden.code, 404: NotFound.code}
+
+
+def accepted(header: str) -> list[tuple[str, float]]:
+    """What a header like Accept or Accept-Encoding lists, in its order, each with its quality from 0 to 1."""
+    found = []
+    for part in header.split(","):
+        name, *parameters = (each.strip().lower() for each in part.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    quality = min(max(float(parameter[2:]), 0.0), 1.0)
+                except ValueError:
+                    quality = 0.0
+        if name:
+            found.append((name, quality))
+    return found
+
+
+def media_type(header: str | None) -> str:
+    """The media type to answer in: the newer one where it is asked for by name and not less than the older one.
+
+    Who asks for anything, or for nothing that there is, gets the older one, which everybody can read.
+    """
+    found = dict(reversed(accepted(header or "*/*")))
+    newer = found.get(GRAPHQL_TYPE, 0.0)
+    older = found.get(JSON_TYPE, 0.0)
+    return GRAPHQL_TYPE if newer and newer >= older else JSON_TYPE
+
+
+def bounded(receive: Receive, most: int) -> Receive:
+    """Receive no more of a body than so many bytes. Raises HTTPException 413."""
+    received = 0
+
+    async def receiving() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > most:
+            raise HTTPException(413, f"the request's body is larger than the {most} bytes allowed")
+        return message
+
+    return receiving
+
+
+def check_site(headers: Headers, origins: Collection[str]) -> None:
+    """Raises HTTPException 403 for what a page of another site made a browser ask, without a preflight.
+
+    That cannot be a POST, which must be JSON. A GET is known by what browsers say of where it comes from; a token,
+    or the header that is there for it, needs a preflight, and `origins` may ask anyway.
+    """
+    elsewhere = headers.get("sec-fetch-site", "none") in {"cross-site", "same-site"}
+    if not elsewhere or "authorization" in headers or PREFLIGHT in headers:
+        return
+    if headers.get("origin") not in origins:
+        raise HTTPException(403, f"a request from another site by GET needs the header {PREFLIGHT}")
+
+
+def compressed(response: Response, header: str | None) -> Response:
+    """The answer, compressed where its reader can read that and it is worth it."""
+    response.headers["vary"] = "Accept, Accept-Encoding"
+    if len(response.body) >= COMPRESSED_FROM and dict(accepted(header or "")).get("gzip"):
+        response.body = gzip.compress(response.body, _LEVEL, mtime=0)
+        response.headers["content-encoding"] = "gzip"
+        response.headers["content-length"] = str(len(response.body))
+    return response
+
+
+def refusal(error: HTTPException, type_: str) -> Response:
+    """A refusal as an answer of GraphQL."""
+    status, message = error.status_code, error.reason
+    headers = {"allow": "POST" if "mutations" in message else "GET, POST"} if status == 405 else None
+    answer = orjson.dumps(body(message, _CODES.get(status, InvalidArgument.code)))
+    return Response(answer, status, headers, media_type=f"{type_}; charset=utf-8")
