@@ -193,7 +193,7 @@ async def test_many_runs_come_page_by_page(look: Look, kubeflow: Kubeflow) -> No
 async def test_a_server_of_version_2_tells_by_the_pipelines_specification(graph: Graph) -> None:
     with Kubeflow(version=2) as kubeflow:
         first = add_run(kubeflow, 1, **details(1))
-        beside = {"pipeline_spec": {"pipeline_spec": SPECIFICATION, "platform_spec": {}}}
+        beside: dict[str, Any] = {"pipeline_spec": {"pipeline_spec": SPECIFICATION, "platform_spec": {}}}
         second = add_run(kubeflow, 2, minute=20, **details(2), **beside)
         kubeflow.versions[uuid(902)] = {"pipeline_spec": SPECIFICATION}
         async with polled(graph, kubeflow) as poller:
