@@ -38,8 +38,8 @@ async def polled(graph: Graph, kubeflow: Kubeflow, holder: str = "one", **more: 
 Look = Callable[[], Any]
 
 
-@pytest.fixture
-async def look(graph: Graph, kubeflow: Kubeflow) -> AsyncIterator[Look]:
+@asynccontextmanager
+async def looking(graph: Graph, kubeflow: Kubeflow) -> AsyncIterator[Look]:
     """Looks once; what is there then."""
     async with polled(graph, kubeflow) as poller:
 
@@ -48,6 +48,20 @@ async def look(graph: Graph, kubeflow: Kubeflow) -> AsyncIterator[Look]:
             return await picture(graph)
 
         yield looked
+
+
+@pytest.fixture
+async def look(graph: Graph, kubeflow: Kubeflow) -> AsyncIterator[Look]:
+    """Into a store of either kind."""
+    async with looking(graph, kubeflow) as look:
+        yield look
+
+
+@pytest.fixture
+async def sqlite_look(sqlite_graph: Graph, kubeflow: Kubeflow) -> AsyncIterator[Look]:
+    """Into a SQLite store, for what is no matter of the store."""
+    async with looking(sqlite_graph, kubeflow) as look:
+        yield look
 
 
 CLEAN = "minio://mlpipeline#v2/artifacts/iris/prepare/clean"
@@ -104,11 +118,13 @@ async def test_what_tasks_measured_is_theirs_and_the_runs(look: Look, kubeflow: 
     assert values == {run: {"accuracy": 0.9, "loss": 0.25}, uuid(23): {"accuracy": 0.9}, uuid(24): {"loss": 0.25}}
 
 
-async def test_another_run_of_the_pipeline_adds_versions_to_the_same_data(look: Look, kubeflow: Kubeflow) -> None:
+async def test_another_run_of_the_pipeline_adds_versions_to_the_same_data(
+    sqlite_look: Look, kubeflow: Kubeflow
+) -> None:
     for number in (1, 2):
         add_run(kubeflow, number, minute=number * 10)
         add_tasks(kubeflow, number)
-    found = await look()
+    found = await sqlite_look()
     assert found.of("Dataset") == {RAW, CLEAN, MODEL}
     assert {name[2] for name in found.nodes if name[:2] == ("DatasetVersion", CLEAN)} == {uuid(11), uuid(21)}
     assert {name[2] for name in found.nodes if name[:2] == ("ModelVersion", "iris.model")} == {"1", "2"}
@@ -163,42 +179,42 @@ async def test_a_run_that_goes_on_is_followed_until_it_ends(look: Look, kubeflow
 
 @pytest.mark.parametrize(("state", "expected"), [("FAILED", "FAILED"), ("CANCELED", "KILLED"), ("PENDING", "RUNNING")])
 async def test_a_run_is_in_the_state_that_the_server_says(
-    look: Look, kubeflow: Kubeflow, state: str, expected: str
+    sqlite_look: Look, kubeflow: Kubeflow, state: str, expected: str
 ) -> None:
     run = add_run(kubeflow, 1, state=state, error={"code": 13, "message": "out of memory"})
     waiting = {**task(24, "later", 1), "state": "PENDING"}
     kubeflow.tasks[run] = [{**task(23, "train", 0), "state": "FAILED", "status_metadata": {"message": "oom"}}, waiting]
-    found = await look()
+    found = await sqlite_look()
     assert found.nodes["Run", run]["state"] == expected
     assert found.nodes["Run", run].get("description") == ("out of memory" if expected in {"FAILED", "KILLED"} else None)
     assert found.nodes["Run", uuid(23)]["description"] == "oom"
     assert ("Run", uuid(24)) not in found.nodes
 
 
-async def test_a_run_that_is_gone_is_followed_no_more(look: Look, kubeflow: Kubeflow) -> None:
+async def test_a_run_that_is_gone_is_followed_no_more(sqlite_look: Look, kubeflow: Kubeflow) -> None:
     run = add_run(kubeflow, 1, state="RUNNING")
-    await look()
+    await sqlite_look()
     del kubeflow.runs[run]
-    await look()
+    await sqlite_look()
     asked = len(kubeflow.asked)
-    await look()
+    await sqlite_look()
     assert kubeflow.asked[asked:] == ["runs"]
 
 
-async def test_many_runs_come_page_by_page(look: Look, kubeflow: Kubeflow) -> None:
+async def test_many_runs_come_page_by_page(sqlite_look: Look, kubeflow: Kubeflow) -> None:
     runs = {add_run(kubeflow, number, minute=number % 3) for number in range(1, 8)}
-    assert (await look()).of("Run") == runs
+    assert (await sqlite_look()).of("Run") == runs
 
 
-async def test_a_server_of_version_2_tells_by_the_pipelines_specification(graph: Graph) -> None:
+async def test_a_server_of_version_2_tells_by_the_pipelines_specification(sqlite_graph: Graph) -> None:
     with Kubeflow(version=2) as kubeflow:
         first = add_run(kubeflow, 1, **details(1))
         beside: dict[str, Any] = {"pipeline_spec": {"pipeline_spec": SPECIFICATION, "platform_spec": {}}}
         second = add_run(kubeflow, 2, minute=20, **details(2), **beside)
         kubeflow.versions[uuid(902)] = {"pipeline_spec": SPECIFICATION}
-        async with polled(graph, kubeflow) as poller:
+        async with polled(sqlite_graph, kubeflow) as poller:
             await poller.step()
-    found = await picture(graph)
+    found = await picture(sqlite_graph)
     clean = "kubeflow://lab#iris.prepare.clean"
     for number, run in ((1, first), (2, second)):
         prepare, train = uuid(number * 10 + 2), uuid(number * 10 + 4)
@@ -209,38 +225,38 @@ async def test_a_server_of_version_2_tells_by_the_pipelines_specification(graph:
     assert len(found.leads("PART_OF", "Run")) == 4
 
 
-async def test_a_pipeline_that_nobody_knows_is_called_by_its_specification_or_its_run(graph: Graph) -> None:
+async def test_a_pipeline_that_nobody_knows_is_called_by_its_specification_or_its_run(sqlite_graph: Graph) -> None:
     with Kubeflow(version=2) as kubeflow:
         add_run(kubeflow, 1, pipeline_version_reference=None, pipeline_spec=SPECIFICATION)
         add_run(kubeflow, 2, pipeline_version_reference=None, experiment_id="")
         add_run(kubeflow, 3, pipeline_version_reference={"pipeline_id": uuid(7), "pipeline_version_id": uuid(8)})
-        async with polled(graph, kubeflow) as poller:
+        async with polled(sqlite_graph, kubeflow) as poller:
             await poller.step()
     names = {"iris", "iris run 2", "iris run 3"}
-    assert (await picture(graph)).of("Pipeline") == {f"kubeflow://lab#{name}" for name in names}
+    assert (await picture(sqlite_graph)).of("Pipeline") == {f"kubeflow://lab#{name}" for name in names}
 
 
 async def test_runs_of_one_namespace_are_asked_for_with_the_token(
-    graph: Graph, kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch
+    sqlite_graph: Graph, kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kubeflow.token = TOKEN
     monkeypatch.setenv("CLUSTER_TOKEN", TOKEN)
     mine = add_run(kubeflow, 1)
     add_run(kubeflow, 2, namespace="team-b")
     secrets = {"token_env": "CLUSTER_TOKEN"}
-    async with polled(graph, kubeflow, namespace="team-a", secrets=secrets) as poller:
+    async with polled(sqlite_graph, kubeflow, namespace="team-a", secrets=secrets) as poller:
         await poller.step()
-    assert (await picture(graph)).of("Run") == {mine}
+    assert (await picture(sqlite_graph)).of("Run") == {mine}
 
 
 # ── Trouble ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_server_that_is_away_is_left_alone_and_nothing_is_missed(
-    graph: Graph, kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    sqlite_graph: Graph, kubeflow: Kubeflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(polling, "FIRST_PAUSE", 0.0)
-    async with polled(graph, kubeflow) as poller:
+    async with polled(sqlite_graph, kubeflow) as poller:
         for turn in poller._turns.values():
             turn.pause = 3_600.0
         add_run(kubeflow, 1, state="RUNNING")
@@ -254,17 +270,17 @@ async def test_a_server_that_is_away_is_left_alone_and_nothing_is_missed(
         for turn in poller._turns.values():
             turn.due = 0.0
         await poller.step()
-    assert (await picture(graph)).of("Run") == {uuid(1)}
+    assert (await picture(sqlite_graph)).of("Run") == {uuid(1)}
 
 
 async def test_a_run_that_cannot_be_taken_is_left_out_and_the_next_one_is_not(
-    look: Look, kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture
+    sqlite_look: Look, kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_run(kubeflow, 1)
     kubeflow.tasks[uuid(1)] = [{**task(21, "x" * 600, 0)}]
     add_run(kubeflow, 2, minute=1, description=["no text"])
     add_run(kubeflow, 3, minute=2)
-    found = await look()
+    found = await sqlite_look()
     assert found.of("Run") == {uuid(3)}
     assert f"run {uuid(1)} of lab is left out: task" in caplog.text
     assert "is left out: Kubeflow Pipelines server lab: runs/" in caplog.text
@@ -272,18 +288,18 @@ async def test_a_run_that_cannot_be_taken_is_left_out_and_the_next_one_is_not(
 
 @pytest.mark.parametrize("body", [b"no json", b'{"runs": 7}', b"[]", b'{"runs": [{"created_at": "soon"}]}'])
 async def test_a_server_that_answers_otherwise_is_told_in_the_log(
-    look: Look, kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture, body: bytes
+    sqlite_look: Look, kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
     kubeflow.body = body
-    assert (await look()).nodes == {}
+    assert (await sqlite_look()).nodes == {}
     assert "runs of lab wait: Kubeflow Pipelines server lab: runs" in caplog.text
 
 
 async def test_a_list_without_an_end_is_not_followed_for_ever(
-    look: Look, kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture
+    sqlite_look: Look, kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     kubeflow.body = b'{"runs": [], "next_page_token": "1"}'
-    await look()
+    await sqlite_look()
     assert "the list has no end" in caplog.text
 
 
@@ -299,10 +315,10 @@ async def test_only_one_of_many_looks(graph: Graph, kubeflow: Kubeflow) -> None:
 
 
 async def test_a_workspace_that_is_not_there_is_told_in_the_log(
-    graph: Graph, kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture
+    sqlite_graph: Graph, kubeflow: Kubeflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_run(kubeflow, 1)
-    async with polled(graph, kubeflow, workspace="nowhere") as poller:
+    async with polled(sqlite_graph, kubeflow, workspace="nowhere") as poller:
         await poller.step()
     assert "nowhere" in caplog.text
 
