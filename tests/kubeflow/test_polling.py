@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from graph.port import Graph
 from lineal.errors import InvalidArgument
+from lineal.hubs import poller
+from lineal.settings import Settings
 from resolvers.kubeflow import polling
 from resolvers.kubeflow.polling import Poller
 from storage.tracking.kubeflow_config import load, read
@@ -41,10 +44,10 @@ Look = Callable[[], Any]
 @asynccontextmanager
 async def looking(graph: Graph, kubeflow: Kubeflow) -> AsyncIterator[Look]:
     """Looks once; what is there then."""
-    async with polled(graph, kubeflow) as poller:
+    async with polled(graph, kubeflow) as one:
 
         async def looked() -> Picture:
-            await poller.step()
+            await one.step()
             return await picture(graph)
 
         yield looked
@@ -352,3 +355,25 @@ def test_what_is_configured_wrongly_is_told_with_its_path(data: dict[str, Any], 
     with pytest.raises(InvalidArgument) as refused:
         read(data)
     assert refused.value.field == field
+
+
+async def test_a_poller_of_the_settings_looks_until_it_is_ended(
+    sqlite_graph: Graph, kubeflow: Kubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "LOOK_SECONDS", 0.01)
+    file = tmp_path / "kubeflow.toml"
+    file.write_text(
+        f'[kubeflow.lab]\nurl = "{kubeflow.url}"\nworkspace = "default"\nevery = 0.01\n'
+        "options = { allow_private = true }\n"
+    )
+    run = add_run(kubeflow, 1)
+    looking = asyncio.create_task(poller(Settings.load(kubeflow=file), sqlite_graph).run())
+    for _ in range(3_000):
+        if run in (await picture(sqlite_graph)).of("Run") and len(kubeflow.asked) >= 8:
+            break
+        await asyncio.sleep(0.01)
+    looking.cancel()
+    await asyncio.wait([looking])
+    assert looking.cancelled()
+    assert run in (await picture(sqlite_graph)).of("Run")
+    assert kubeflow.asked[-1] == "runs"
