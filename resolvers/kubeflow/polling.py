@@ -133,7 +133,7 @@ class Poller:
                 place.open.remove(run)
                 await self._keep(owner, place, held)
         pages = server.created(place.since)
-        while page := await self._threads.run(next, pages, ()):
+        while (page := await self._threads.run(next, pages, None)) is not None:
             for run, created in page:
                 if created == place.since and run in place.seen:
                     continue

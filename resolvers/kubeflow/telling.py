@@ -90,7 +90,9 @@ class Telling:
     def nodes(self) -> list[ImportedNode]:
         """What events do not tell: where versions of data are, and the experiment. Ask after `events`."""
         nodes: list[ImportedNode] = [{"address": at, "properties": {"uri": uri}} for at, uri in self._uris.items()]
-        return [*nodes, *([{"address": self._experiment()}] if self._run.experiment else [])]
+        if self._run.experiment:
+            nodes.append({"address": self._experiment()})
+        return nodes
 
     def edges(self) -> list[ImportedEdge]:
         """That the run is part of its experiment."""

@@ -18,8 +18,9 @@ from resolvers.openlineage.events import Event
 from resolvers.openlineage.meaning import Made
 from resolvers.openlineage.merging import Said, Told, tell, together
 from resolvers.openlineage.producing import Producers
-from resolvers.openlineage.reading_versions import Reads, targets
+from resolvers.openlineage.reading_versions import Reads
 from resolvers.openlineage.registering import Registering
+from resolvers.openlineage.ways import targets
 from resolvers.writing.common import present
 from resolvers.writing.draft import Draft, Reference
 from resolvers.writing.importing import new_points
@@ -81,7 +82,8 @@ class Ingest:
         self.workspace = workspace
         self.told = told
         self.draft = Draft(tx)
-        self.named: dict[Address, Reference] = {}
+        self.named: dict[tuple[str, str, str | None], Reference] = {}
+        """What is named, by its kind, its name and the part of it."""
         self.fields: dict[str, dict[str, Reference]] = {}
         self.subjects: dict[tuple[Part, str], Subject] = {}
         self.producers = Producers(self.draft)
@@ -126,11 +128,12 @@ class Ingest:
 
     def ref(self, kind: str, name: str, part: str | None = None) -> Reference:
         """Something of the workspace by its name: found, or else made."""
-        address = Address(kind, self.workspace, name, part)
-        if address not in self.named:
-            reference = Reference(kind, address, (kind,), create=True, create_container=True)
-            self.named[address] = self.draft.expect(reference)
-        return self.named[address]
+        known = self.named.get((kind, name, part))
+        if known is None:
+            address = Address(kind, self.workspace, name, part)
+            known = self.draft.expect(Reference(kind, address, (kind,), create=True, create_container=True))
+            self.named[kind, name, part] = known
+        return known
 
     def version(self, key: str, name: str) -> Reference:
         """A version of a data set."""
@@ -150,7 +153,9 @@ class Ingest:
     async def _lock(self) -> None:
         """Keep others from saying something of the same subjects until the commit, and read again what stands."""
         kept = {s.kept.id: s.kept for s in self.subjects.values() if s.kept.node is not None}
-        versions = {r.id: r for a, r in self.named.items() if a.kind == DATASET_VERSION.name and r.node is not None}
+        versions = {
+            r.id: r for (kind, *_), r in self.named.items() if kind == DATASET_VERSION.name and r.node is not None
+        }
         there = kept | versions
         for id, node in (await self.tx.lock(sorted(there)) if there else {}).items():
             there[id].node = node
@@ -158,7 +163,7 @@ class Ingest:
     async def _lock_more(self) -> None:
         """Keep others from reading or making versions of the same data meanwhile."""
         held = {s.kept.id for s in self.subjects.values()}
-        kept = [r for a, r in self.named.items() if a.kind == "DatasetFacets" and r.node is not None]
+        kept = [r for (kind, *_), r in self.named.items() if kind == "DatasetFacets" and r.node is not None]
         if more := sorted({reference.id for reference in kept} - held):
             await self.tx.lock(more)
 
@@ -343,7 +348,7 @@ class Ingest:
 
     async def _read(self, runs: Sequence[Subject], new_ways: set[str]) -> None:
         """Settle which versions were read: by these runs, and by those that something new concerns."""
-        near = {reference.id for address, reference in self.named.items() if address.kind == DATASET.name}
+        near = {reference.id for (kind, *_), reference in self.named.items() if kind == DATASET.name}
         reads = Reads(self.tx, self.workspace, near)
         for run in runs:
             if run.changed:
@@ -361,9 +366,9 @@ class Ingest:
     async def _register(self, runs: Sequence[Subject], reads: Reads) -> None:
         """Let data sets that are models be versions of models."""
         kinds = {key: subject.now for (part, key), subject in self.subjects.items() if part == "dataset"}
-        for address, reference in self.named.items():
-            if address.kind == "DatasetFacets":
-                kinds.setdefault(address.name.removeprefix("dataset/"), Said.of(reference.node))
+        for (kind, name, _), reference in self.named.items():
+            if kind == "DatasetFacets" and (key := name.removeprefix("dataset/")) not in kinds:
+                kinds[key] = Said.of(reference.node)
         models = {key for key, said in kinds.items() if meaning.is_model(said)}
         fresh = {s.key for s in self._of("dataset") if s.key in models and not meaning.is_model(s.before)}
         registering = Registering(self.tx, self.workspace, models)

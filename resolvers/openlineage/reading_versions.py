@@ -23,81 +23,17 @@ from graph.port import (
     Link,
     NewEdge,
     Node,
-    Not,
-    Order,
-    Paging,
     Prop,
-    Snapshot,
     Transaction,
     Where,
 )
 from resolvers.openlineage import meaning
+from resolvers.openlineage.choosing import VERSIONS, Choosing, Question, latest
 from resolvers.openlineage.merging import Said
+from resolvers.openlineage.ways import Alike, Ways, targets
 from resolvers.reading import all_links
 
-VERSIONS: Final = Hop("VERSION_OF", "IN", DATASET_VERSION.name)
 READERS: Final = Hop("READ", "IN", RUN.name)
-TIES: Final = 20
-"""Versions that are looked at for the latest: those of one time go by name."""
-
-
-class Ways:
-    """Which jobs depend on which: by what they take from data sets, and put into them."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._upstream: dict[str, set[str]] = {}
-
-    async def upstream(self, job: str) -> set[str]:
-        """The jobs that a job depends on; itself only where it depends on itself."""
-        if job not in self._upstream:
-            self._upstream[job] = await self._reach(job, Hop("CONSUMES", "OUT"), Hop("PRODUCES", "IN"))
-        return self._upstream[job]
-
-    async def loop(self, job: str) -> set[str]:
-        """The jobs that a job depends on and that depend on it: itself too, where there are any."""
-        above = await self.upstream(job)
-        if job not in above:
-            return set()
-        return above & await self._reach(job, Hop("PRODUCES", "OUT"), Hop("CONSUMES", "IN"))
-
-    async def _reach(self, job: str, there: Hop, back: Hop) -> set[str]:
-        seen: set[str] = set()
-        front = [job]
-        while front:
-            data = await targets(self._snapshot, front, there)
-            named = await alike(self._snapshot, set().union(*data.values()))
-            near = await targets(self._snapshot, sorted(set().union(*named.values())), back)
-            front = sorted(set().union(*near.values()) - seen)
-            seen.update(front)
-        return seen
-
-
-async def alike(snapshot: Snapshot, data: Collection[str]) -> dict[str, set[str]]:
-    """For each data set all that are the same by another name, itself too."""
-    near: dict[str, set[str]] = {id: set() for id in data}
-    front = sorted(data)
-    while front:
-        for hop in (Hop("SAME_AS", "OUT"), Hop("SAME_AS", "IN")):
-            for id, others in (await targets(snapshot, front, hop)).items():
-                near[id] |= others
-        front = sorted(set().union(*near.values()) - near.keys())
-        near |= {id: set() for id in front}
-    groups: dict[str, set[str]] = {}
-    for id in near:
-        if id not in groups:
-            group, more = {id}, near[id]
-            while more - group:
-                group |= more
-                more = set().union(*(near[other] for other in group))
-            groups |= dict.fromkeys(group, group)
-    return {id: groups[id] for id in data}
-
-
-async def targets(snapshot: Snapshot, ids: Sequence[str], hop: Hop) -> dict[str, set[str]]:
-    """What is at the other end of each node's edges."""
-    links = await all_links(snapshot, ids, hop) if ids else {}
-    return {id: {link.node.id for link in found} for id, found in links.items()}
 
 
 @dataclass(slots=True)
@@ -120,7 +56,9 @@ class Reads:
         self._workspace = workspace
         self._near = set(near)
         self._readers: dict[str, _Reader] = {}
-        self._ways = Ways(tx)
+        self._alike = Alike(tx)
+        self._ways = Ways(tx, self._alike)
+        self._choosing = Choosing(tx, self._alike, self._ways)
         self._makers: Mapping[str, str] = {}
         self._renamed: Collection[str] = ()
 
@@ -140,8 +78,8 @@ class Reads:
         if times:
             first = min(times)
             after.append(Prop("madeAt", "gte", first))
-            earlier = await self._latest(data, first)
-            before = [link for links in earlier.values() for link in links]
+            earlier = await latest(self._tx, data, first)
+            before = [link for page in earlier.values() for link in page.items]
         later = await self._all(data, Any_(tuple(after)))
         await self._concern_readers([link.node.id for links in later.values() for link in links], None)
         if before:
@@ -161,7 +99,7 @@ class Reads:
 
     async def _widened(self, data: Collection[str]) -> list[str]:
         """These data sets and all that are the same, which are near then."""
-        named = await alike(self._tx, {*self._near, *data})
+        named = await self._alike.of({*self._near, *data})
         # It is the same set that readers are held to, those that were found before too.
         self._near.update(*named.values())
         return sorted(set().union(*(named[id] for id in data)))
@@ -177,10 +115,7 @@ class Reads:
 
     async def concern_loops(self, jobs: Collection[str]) -> None:
         """These jobs take from data sets, or put into them, that they did not before."""
-        around: set[str] = set()
-        for job in sorted(jobs):
-            around |= set() if job in around else await self._ways.loop(job)
-        if around:
+        if around := await self._ways.loops(jobs):
             runs = await all_links(self._tx, sorted(around), Hop("RUN_OF", "IN", RUN.name))
             await self.concern_runs({link.node.name for links in runs.values() for link in links}, None)
 
@@ -204,9 +139,7 @@ class Reads:
             reader.run = found[RUN.name, reader.name, None].id
             job = found.get((PIPELINE.name, meaning.job_of(reader.said) or "", None))
             reader.job = job.id if job is not None else ""
-        wanted: dict[str, dict[str, str]] = {}
-        for reader in readers:
-            wanted[reader.name] = await self._wanted(reader, found)
+        wanted = await self._wanted(readers, found)
         ends, opens = await self._reads(readers, wanted, found)
         await self._derived(readers, wanted, found, (ends, opens))
         if ends:
@@ -227,80 +160,33 @@ class Reads:
         found = await self._tx.resolve([Address(kind, self._workspace, name, part) for kind, name, part in named])
         return {each: node for each, node in zip(named, found, strict=True) if node is not None}
 
-    async def _wanted(self, reader: _Reader, found: Mapping[tuple[str, str, str | None], Node]) -> dict[str, str]:
-        """The version that a run read of each data set, by their ids."""
-        result: dict[str, str] = {}
-        open_: list[str] = []
-        for key, version in meaning.reads(reader.said).items():
-            data = found.get((DATASET.name, key, None))
-            node = found.get((DATASET_VERSION.name, key, version or UNVERSIONED))
-            if data is None or node is None or (reader.only is not None and data.id not in reader.only):
-                continue
-            result[data.id] = node.id
-            if version is None:
-                open_.append(data.id)
-        own = {
-            node.id
-            for key, made in meaning.makes(reader.said).items()
-            if (node := found.get((DATASET_VERSION.name, key, made.version or reader.name))) is not None
-        }
-        began = reader.said.started or 0
-        if open_:
-            result |= await self._before(open_, began, own)
-            unversioned = {node.id for (_, _, part), node in found.items() if part == UNVERSIONED}
-            if rest := [id for id in open_ if result[id] in unversioned]:
-                result |= await self._after(rest, began, own, reader.job)
+    async def _wanted(
+        self, readers: Sequence[_Reader], found: Mapping[tuple[str, str, str | None], Node]
+    ) -> dict[str, dict[str, str]]:
+        """The version that each run read of each data set, by their ids."""
+        result: dict[str, dict[str, str]] = {}
+        asked: list[Question] = []
+        for reader in readers:
+            mine = result[reader.name] = {}
+            own = {
+                node.id
+                for key, made in meaning.makes(reader.said).items()
+                if (node := found.get((DATASET_VERSION.name, key, made.version or reader.name))) is not None
+            }
+            for key, version in meaning.reads(reader.said).items():
+                data = found.get((DATASET.name, key, None))
+                node = found.get((DATASET_VERSION.name, key, version or UNVERSIONED))
+                if data is None or node is None or (reader.only is not None and data.id not in reader.only):
+                    continue
+                mine[data.id] = node.id
+                if version is None:
+                    asked.append(Question(reader.name, reader.job, data.id, reader.said.started or 0, own))
+        chosen = await self._choosing.before(asked)
+        rest = [each for each in asked if (each.run, each.data) not in chosen]
+        chosen |= await self._choosing.after(rest, self._makers)
+        for (run, data_id), version_id in chosen.items():
+            result[run][data_id] = version_id
         return result
-
-    async def _before(self, data: Sequence[str], began: int, own: Collection[str]) -> dict[str, str]:
-        """Of each data set the version that was complete last before the run began."""
-        result = {}
-        named, names = await self._named(data)
-        found = await self._latest(sorted(names), began)
-        for id in data:
-            links = [link for each in named[id] for link in found.get(each, ())]
-            links.sort(key=lambda link: -int(link.node.props["madeAt"]))
-            there = [link.node for link in links if link.node.id not in own]
-            if there:
-                last = [node for node in there if node.props["madeAt"] == there[0].props["madeAt"]]
-                result[id] = max(last, key=lambda n: (n.name, names[n.container])).id
-        return result
-
-    async def _named(self, data: Sequence[str]) -> tuple[dict[str, set[str]], dict[str, str]]:
-        """For each data set all that are the same by another name, and what each of these is called."""
-        named = await alike(self._tx, data)
-        found = await self._tx.nodes(sorted(set().union(*named.values())))
-        return named, {id: node.name for id, node in found.items()}
-
-    async def _after(self, data: Sequence[str], began: int, own: Collection[str], job: str) -> dict[str, str]:
-        """Of each data set the first version that came later, of a job that does not depend on this one."""
-        result = {}
-        named, names = await self._named(data)
-        later = await self._all(sorted(names), Not(Prop("madeAt", "lt", began)))
-        nodes = [link.node for links in later.values() for link in links]
-        runs = await all_links(self._tx, [n.id for n in nodes], Hop("PRODUCED_BY", "OUT", RUN.name)) if nodes else {}
-        makers = {**{id: links[0].node.id for id, links in runs.items() if links}, **self._makers}
-        jobs = await targets(self._tx, sorted(set(makers.values())), Hop("RUN_OF", "OUT", PIPELINE.name))
-        for id in data:
-            links = [link for each in named[id] for link in later.get(each, ())]
-            there = [n.node for n in links if n.node.name != UNVERSIONED and n.node.id not in own]
-            for node in sorted(there, key=lambda n: (*_in_time(n), names[n.container])):
-                makers_jobs = jobs.get(makers.get(node.id, ""), set())
-                if not await self._depends(makers_jobs, job):
-                    result[id] = node.id
-                    break
-        return result
-
-    async def _depends(self, jobs: Collection[str], job: str) -> bool:
-        return any([each == job or job in await self._ways.upstream(each) for each in jobs])
-
-    async def _latest(self, data: Sequence[str], before: int) -> Mapping[str, Sequence[Link]]:
-        """The versions of each data set that were complete before a time, the latest first."""
-        order = Order("madeAt", descending=True)
-        pages = await self._tx.neighbours(
-            data, VERSIONS, Prop("madeAt", "lt", before), order=order, paging=Paging(TIES)
-        )
-        return {id: page.items for id, page in pages.items()}
 
     async def _all(self, ids: Sequence[str], where: Where | None, hop: Hop = VERSIONS) -> Mapping[str, Sequence[Link]]:
         """All versions of each data set, or else what is at the end of a hop, that match."""
@@ -320,7 +206,7 @@ class Reads:
         ends, opens = [], []
         for reader in readers:
             mine = wanted[reader.name]
-            named = await alike(self._tx, mine)
+            named = await self._alike.of(mine)
             places = set().union(*named.values())
             # What it made itself it does not read, whatever was thought before that was known.
             inner = meaning.named_reads(reader.said).keys() - meaning.reads(reader.said).keys()
@@ -363,9 +249,3 @@ class Reads:
             ends += [EdgeMatch("DERIVED_FROM", id, other, how) for other in open_ if other != target]
             if target is not None and target not in open_:
                 opens.append(NewEdge("DERIVED_FROM", id, target, how))
-
-
-def _in_time(node: Node) -> tuple[bool, int, str]:
-    """By when it was complete, what is not last, then by name."""
-    time = node.props.get("madeAt")
-    return time is None, time or 0, node.name

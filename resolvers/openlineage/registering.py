@@ -15,8 +15,9 @@ from graph.address import Address
 from graph.ontology import DATASET_VERSION, MODEL, MODEL_VERSION, RUN
 from graph.port import EdgeMatch, Hop, Link, NewEdge, Node, Point, Transaction
 from resolvers.openlineage import feast, meaning
+from resolvers.openlineage.choosing import VERSIONS
 from resolvers.openlineage.merging import Said
-from resolvers.openlineage.reading_versions import READERS, VERSIONS
+from resolvers.openlineage.reading_versions import READERS
 from resolvers.reading import all_links
 from resolvers.writing.common import present
 from resolvers.writing.draft import Draft

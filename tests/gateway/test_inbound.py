@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,9 @@ class Door:
         return await picture(self.graph, "default")
 
 
-@pytest.fixture
-async def door(graph: Graph) -> AsyncIterator[Door]:
-    """On an empty store of either kind."""
+@asynccontextmanager
+async def opened_door(graph: Graph) -> AsyncIterator[Door]:
+    """The routes on a store."""
     async with Recorder(graph) as recorder:
 
         def operation(request: Request, hub: Hub) -> Operation:
@@ -107,6 +108,20 @@ async def door(graph: Graph) -> AsyncIterator[Door]:
         transport = httpx.ASGITransport(Starlette(routes=list(routes)), client=("192.0.2.7", 5))
         async with httpx.AsyncClient(transport=transport, base_url="http://lineal.test") as http:
             yield Door(http, graph)
+
+
+@pytest.fixture
+async def door(graph: Graph) -> AsyncIterator[Door]:
+    """On an empty store of either kind."""
+    async with opened_door(graph) as door:
+        yield door
+
+
+@pytest.fixture
+async def sqlite_door(sqlite_graph: Graph) -> AsyncIterator[Door]:
+    """On an empty SQLite store, for what is no matter of the store."""
+    async with opened_door(sqlite_graph) as door:
+        yield door
 
 
 def changed(payload: dict[str, Any], **parts: Any) -> dict[str, Any]:
@@ -145,21 +160,21 @@ async def test_an_alias_is_a_tag_of_the_version_that_is_there(door: Door) -> Non
     assert (tags["wandb.alias.production"], tags["wandb.author"]) == ("true", "ann")
 
 
-async def test_another_version_has_the_next_number(door: Door) -> None:
+async def test_another_version_has_the_next_number(sqlite_door: Door) -> None:
     other = changed(
         LINKED, artifact_version=f"{ARTIFACT}=", artifact_version_string="acme/wandb-registry-model/churn:v4"
     )
     for payload in (LINKED, other, LINKED):
-        assert (await door.wandb(payload)).status_code == 204
-    found = await door.picture()
+        assert (await sqlite_door.wandb(payload)).status_code == 204
+    found = await sqlite_door.picture()
     assert found.nodes["ModelVersion", "churn", "2"]["uri"] == f"{ARTIFACT}="
     assert found.of("ModelVersion") == {"1", "2"}
 
 
-async def test_a_payload_within_client_payload_is_understood(door: Door) -> None:
+async def test_a_payload_within_client_payload_is_understood(sqlite_door: Door) -> None:
     inner = {name: LINKED[name] for name in ("event_author", "artifact_version", "artifact_collection_name")}
-    assert (await door.wandb({"event_type": "LINK_ARTIFACT", "client_payload": inner})).status_code == 204
-    assert ("ModelVersion", "churn", "1") in (await door.picture()).nodes
+    assert (await sqlite_door.wandb({"event_type": "LINK_ARTIFACT", "client_payload": inner})).status_code == 204
+    assert ("ModelVersion", "churn", "1") in (await sqlite_door.picture()).nodes
 
 
 @pytest.mark.parametrize("parts", [{"project_name": "wandb-registry-dataset"}, {"kind": "dataset"}])
@@ -175,10 +190,10 @@ async def test_an_artifact_of_a_registry_of_data_sets_is_a_version_of_a_data_set
     assert found.of("Model") == set()
 
 
-async def test_a_version_that_is_told_by_an_alias_is_called_by_its_id(door: Door) -> None:
+async def test_a_version_that_is_told_by_an_alias_is_called_by_its_id(sqlite_door: Door) -> None:
     payload = changed(LINKED, kind="dataset", artifact_version_string="acme/data/churn:latest")
-    assert (await door.wandb(payload)).status_code == 204
-    assert ("DatasetVersion", "churn", ARTIFACT) in (await door.picture()).nodes
+    assert (await sqlite_door.wandb(payload)).status_code == 204
+    assert ("DatasetVersion", "churn", ARTIFACT) in (await sqlite_door.picture()).nodes
 
 
 @pytest.mark.parametrize(
@@ -193,11 +208,13 @@ async def test_a_version_that_is_told_by_an_alias_is_called_by_its_id(door: Door
         ({"metadata": {str(i): "" for i in range(101)}}, "metadata: has 101 entries"),
     ],
 )
-async def test_a_payload_that_lacks_something_is_told_so(door: Door, parts: dict[str, Any], message: str) -> None:
-    answer = await door.wandb(changed(LINKED, **parts))
+async def test_a_payload_that_lacks_something_is_told_so(
+    sqlite_door: Door, parts: dict[str, Any], message: str
+) -> None:
+    answer = await sqlite_door.wandb(changed(LINKED, **parts))
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith(message)
-    assert (await door.picture()).nodes == {}
+    assert (await sqlite_door.picture()).nodes == {}
 
 
 # ── The Hugging Face Hub ──────────────────────────────────────────────────────────────────────────
@@ -225,12 +242,12 @@ async def test_a_push_to_a_data_set_is_a_version_named_by_its_commit(door: Door)
     assert found.of("Model") == set()
 
 
-async def test_a_repository_that_was_made_is_a_model_or_a_data_set(door: Door) -> None:
+async def test_a_repository_that_was_made_is_a_model_or_a_data_set(sqlite_door: Door) -> None:
     made = {"event": {"action": "create", "scope": "repo"}}
     for kind in ("model", "dataset"):
-        answer = await door.hub(changed(PUSHED, **made, repo={**PUSHED["repo"], "type": kind}))
+        answer = await sqlite_door.hub(changed(PUSHED, **made, repo={**PUSHED["repo"], "type": kind}))
         assert answer.status_code == 204
-    found = await door.picture()
+    found = await sqlite_door.picture()
     assert set(found.nodes) == {("Model", "acme/churn"), ("Dataset", "acme/churn")}
 
 
@@ -245,16 +262,18 @@ async def test_a_repository_that_was_made_is_a_model_or_a_data_set(door: Door) -
         {"updatedRefs": [{"ref": "refs/heads/main", "oldSha": SHA, "newSha": None}]},
     ],
 )
-async def test_what_lineal_does_not_know_of_is_taken_and_changes_nothing(door: Door, parts: dict[str, Any]) -> None:
-    assert (await door.hub(changed(PUSHED, **parts))).status_code == 204
-    assert (await door.picture()).nodes == {}
+async def test_what_lineal_does_not_know_of_is_taken_and_changes_nothing(
+    sqlite_door: Door, parts: dict[str, Any]
+) -> None:
+    assert (await sqlite_door.hub(changed(PUSHED, **parts))).status_code == 204
+    assert (await sqlite_door.picture()).nodes == {}
 
 
-async def test_without_refs_the_head_is_what_was_pushed(door: Door) -> None:
+async def test_without_refs_the_head_is_what_was_pushed(sqlite_door: Door) -> None:
     payload = changed(PUSHED, event={"action": "update", "scope": "repo.content.large"})
     del payload["updatedRefs"], payload["repo"]["url"], payload["repo"]["tags"]
-    assert (await door.hub(payload)).status_code == 204
-    version = (await door.picture()).nodes["ModelVersion", "acme/churn", "1"]
+    assert (await sqlite_door.hub(payload)).status_code == 204
+    version = (await sqlite_door.picture()).nodes["ModelVersion", "acme/churn", "1"]
     assert version["source"] == version["uri"] == f"hf://acme/churn@{SHA}"
 
 
@@ -268,8 +287,8 @@ async def test_without_refs_the_head_is_what_was_pushed(door: Door) -> None:
         (changed(PUSHED, repo={**PUSHED["repo"], "tags": "mit"}), "repo.tags: must be a list"),
     ],
 )
-async def test_a_payload_that_is_none_of_the_hubs_is_told_so(door: Door, payload: Any, message: str) -> None:
-    answer = await door.hub(payload)
+async def test_a_payload_that_is_none_of_the_hubs_is_told_so(sqlite_door: Door, payload: Any, message: str) -> None:
+    answer = await sqlite_door.hub(payload)
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith(message)
 
@@ -278,34 +297,34 @@ async def test_a_payload_that_is_none_of_the_hubs_is_told_so(door: Door, payload
 
 
 @pytest.mark.parametrize("signature", ["", "é", "AAAA", "0" * 64, base64.b64encode(bytes(32)).decode()])
-async def test_a_wrong_signature_is_401_and_audited(door: Door, signature: str) -> None:
-    answer = await door.http.post(WANDB, content=b"{}", headers={"x-wandb-signature": signature.encode("utf-8")})
+async def test_a_wrong_signature_is_401_and_audited(sqlite_door: Door, signature: str) -> None:
+    answer = await sqlite_door.http.post(WANDB, content=b"{}", headers={b"x-wandb-signature": signature.encode()})
     assert answer.status_code == 401
-    assert (await door.hub(PUSHED, secret=SECRET[:-1])).status_code == 401
-    assert (await door.picture()).nodes == {}
-    async with door.graph.snapshot() as snapshot:
+    assert (await sqlite_door.hub(PUSHED, secret=SECRET[:-1])).status_code == 401
+    assert (await sqlite_door.picture()).nodes == {}
+    async with sqlite_door.graph.snapshot() as snapshot:
         (entry, *_) = entries = await snapshot.entries()
     assert (entry.change.data["noted"]["reason"], entry.change.origin.address) == ("signature", "192.0.2.7")
     assert SECRET not in repr(entries)
 
 
-async def test_a_signature_in_hex_is_taken_too(door: Door) -> None:
+async def test_a_signature_in_hex_is_taken_too(sqlite_door: Door) -> None:
     body = json.dumps(LINKED).encode()
     mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-    assert (await door.wandb(body, mac)).status_code == 204
-    assert (await door.wandb(body, f"sha256={mac}")).status_code == 204
+    assert (await sqlite_door.wandb(body, mac)).status_code == 204
+    assert (await sqlite_door.wandb(body, f"sha256={mac}")).status_code == 204
 
 
-async def test_a_signature_of_another_body_is_refused(door: Door) -> None:
+async def test_a_signature_of_another_body_is_refused(sqlite_door: Door) -> None:
     mac = base64.b64encode(hmac.new(SECRET.encode(), b"{}", hashlib.sha256).digest()).decode()
-    assert (await door.wandb(LINKED, mac)).status_code == 401
+    assert (await sqlite_door.wandb(LINKED, mac)).status_code == 401
 
 
-async def test_bodies_are_json_and_bounded(door: Door) -> None:
-    assert (await door.wandb(b"[")).status_code == 400
-    assert (await door.wandb(b"[]")).status_code == 400
-    assert (await door.wandb(b" " * (1024 * 1024 + 1))).status_code == 413
-    assert (await door.http.get(WANDB)).status_code == 405
+async def test_bodies_are_json_and_bounded(sqlite_door: Door) -> None:
+    assert (await sqlite_door.wandb(b"[")).status_code == 400
+    assert (await sqlite_door.wandb(b"[]")).status_code == 400
+    assert (await sqlite_door.wandb(b" " * (1024 * 1024 + 1))).status_code == 413
+    assert (await sqlite_door.http.get(WANDB)).status_code == 405
 
 
 async def test_the_same_event_many_times_at_once_is_one_version(door: Door) -> None:

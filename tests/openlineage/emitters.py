@@ -144,9 +144,7 @@ def dagster() -> list[Event]:
         ),
         event(1, "COMPLETE", MATERIALIZE, "raw/orders", outputs=[asset("raw", "orders", schema=fields("id", "price"))]),
         event(2, "COMPLETE", MATERIALIZE, "daily", inputs=[asset("raw", "orders")], outputs=[daily]),
-        event(
-            3, "COMPLETE", MATERIALIZE, "report", inputs=[asset("daily"), asset("customers")], outputs=[asset("report")]
-        ),
+        event(3, "COMPLETE", MATERIALIZE, "report", inputs=known, outputs=[asset("report")]),
         event(4, "COMPLETE", MATERIALIZE, "daily__checks", inputs=[{**asset("daily"), "inputFacets": checked}]),
         event(5, "START", JOB, "nightly"),
         event(6, "START", STEP, "nightly.send", parent),

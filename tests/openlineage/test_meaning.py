@@ -540,3 +540,18 @@ async def test_a_bad_event_harms_no_other_of_its_batch(listener: Listener) -> No
     found = await listener.picture()
     assert found.leads("DERIVED_FROM") == {("made-up#a/x", "made-up#b/x"), ("made-up#c/x", "made-up#a/x")}
     assert found.leads("READ") == {(run_id(9), f"made-up#t/{run_id(1)}")}
+
+
+async def test_readers_of_one_batch_that_began_at_other_times_read_other_versions(listener: Listener) -> None:
+    writes = [
+        of_run(2 * i + minute, type_, 100 + i, "write", outputs=[data("t")])
+        for i in range(25)
+        for minute, type_ in ((0, "START"), (1, "COMPLETE"))
+    ]
+    assert not any(await listener.hear_at_once(writes))
+    readers = [of_run(at, "COMPLETE", number, "read", inputs=[data("t")]) for number, at in ((1, 7), (2, 70))]
+    assert not any(await listener.hear_at_once(readers))
+    assert (await listener.picture()).leads("READ") == {
+        (run_id(1), f"made-up#t/{run_id(102)}"),
+        (run_id(2), f"made-up#t/{run_id(124)}"),
+    }
