@@ -236,6 +236,16 @@ class Settings(BaseSettings):
     max_aliases: int = Field(_LIMITS.aliases, ge=0, description="Aliases in a GraphQL document.")
     max_directives: int = Field(_LIMITS.directives, ge=0, description="Directives in a GraphQL document.")
     max_items: int = Field(_LIMITS.items, ge=1, description="Items that all lists of one answer hold together.")
+    max_cost: int = Field(
+        _LIMITS.cost,
+        ge=1,
+        description="Cost of one operation at most, by @cost and @listSize; see docs/graphql-http.md.",
+    )
+    budget_per_minute: int = Field(
+        0,
+        ge=0,
+        description="Cost that one client may take in a minute from one process, by what was read; 0 counts nothing.",
+    )
     max_walk: int = Field(MAX_WALK, ge=1, description="Nodes that one walk through lineage may visit.")
     query_seconds: float = Field(_LIMITS.seconds, gt=0, description="Seconds that one operation may take.")
     stop_seconds: int = Field(10, ge=0, description="Seconds that open requests get to end when Lineal is stopped.")
@@ -287,6 +297,7 @@ class Settings(BaseSettings):
             aliases=self.max_aliases,
             directives=self.max_directives,
             items=self.max_items,
+            cost=self.max_cost,
             seconds=self.query_seconds,
             body=self.max_body_bytes,
         )

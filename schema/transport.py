@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Collection
 from typing import Final
@@ -24,7 +25,7 @@ _LEVEL: Final = 5
 
 PREFLIGHT: Final = "graphql-require-preflight"
 """A header that a browser sends to another site only when that site said yes before."""
-_CODES: Final = {413: LimitExceeded.code, 403: Forbidden.code, 404: NotFound.code}
+_CODES: Final = {408: LimitExceeded.code, 413: LimitExceeded.code, 403: Forbidden.code, 404: NotFound.code}
 
 
 def accepted(header: str) -> list[tuple[str, float]]:
@@ -55,13 +56,18 @@ def media_type(header: str | None) -> str:
     return GRAPHQL_TYPE if newer and newer >= older else JSON_TYPE
 
 
-def bounded(receive: Receive, most: int) -> Receive:
-    """Receive no more of a body than so many bytes. Raises HTTPException 413."""
+def bounded(receive: Receive, most: int, seconds: float) -> Receive:
+    """Receive no more of a body than so many bytes, in so many seconds. Raises HTTPException 413, 408."""
     received = 0
+    end = asyncio.get_running_loop().time() + seconds
 
     async def receiving() -> Message:
         nonlocal received
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the request's body took longer than the {seconds:g} seconds allowed") from None
         received += len(message.get("body", b""))
         if received > most:
             raise HTTPException(413, f"the request's body is larger than the {most} bytes allowed")
