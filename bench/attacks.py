@@ -55,6 +55,6 @@ async def measure(console: Console, home: Path, rounds: int) -> None:
             tries = sorted([await cpu(lambda text=text: ask(text)) for _ in range(rounds)])  # type: ignore[misc]
             taken = tries[rounds // 2]
             console.print(
-                f"{name}, {len(text):,} bytes: {taken * 1e3:.2f} ms of CPU ({taken / honest:.1f} times a query for one node; "
+                f"{name}, {len(text):,} bytes: {taken * 1e3:.2f} ms of CPU ({taken / honest:.1f} times a query; "
                 f"bar: {BAR_SECONDS * 1e3:.0f} ms), the worst of {rounds} tries {tries[-1] * 1e3:.2f} ms"
             )

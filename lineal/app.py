@@ -64,6 +64,8 @@ from resolvers.webhooks.hooks import Webhooks
 from resolvers.webhooks.sending import Sender
 from resolvers.webhooks.turn import Patience
 from schema.budget import Budget
+from schema.documents import Documents
+from schema.documents import load as load_documents
 from schema.sdl import build_schema
 from schema.view import create_graphql_app
 from serving.targets import load as load_targets
@@ -360,6 +362,9 @@ def create_app(
         resource=resource,
         origins=settings.cors_origins,
         budget=budget,
+        documents=Documents(
+            load_documents(settings.documents), only=settings.documents_only, taught=settings.documents_taught
+        ),
     )
     return Starlette(
         routes=[

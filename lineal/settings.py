@@ -229,6 +229,17 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="JSON lines, or text for people; auto is text on a terminal and JSON elsewhere."
     )
+    documents: tuple[Path, ...] = Field(
+        (),
+        description="Manifests of trusted documents, which clients ask for by documentId: what graphql-codegen or the Relay "
+        "compiler wrote.",
+    )
+    documents_only: bool = Field(default=False, description="Whether GraphQL runs trusted documents and nothing else.")
+    documents_taught: int = Field(
+        0,
+        ge=0,
+        description="Documents that clients may teach by their hash (APQ) and each process remembers; 0 takes none.",
+    )
     max_body_bytes: int = Field(_LIMITS.body, ge=1_024, description="Bytes in the body of a request.")
     max_tokens: int = Field(_LIMITS.tokens, ge=10, description="Tokens in a GraphQL document.")
     max_depth: int = Field(_LIMITS.depth, ge=1, description="Levels of nesting in a GraphQL document.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 from collections.abc import Collection
 from typing import Final
 
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, NotFound
+from schema.documents import Unknown
 from schema.failures import body
 
 JSON_TYPE: Final = "application/json"
@@ -91,7 +93,7 @@ def check_site(headers: Headers, origins: Collection[str]) -> None:
 
 def compressed(response: Response, header: str | None) -> Response:
     """The answer, compressed where its reader can read that and it is worth it."""
-    response.headers["vary"] = "Accept, Accept-Encoding"
+    response.headers["vary"] = "Accept, Accept-Encoding, Authorization"
     if len(response.body) >= COMPRESSED_FROM and dict(accepted(header or "")).get("gzip"):
         response.body = gzip.compress(response.body, _LEVEL, mtime=0)
         response.headers["content-encoding"] = "gzip"
@@ -99,9 +101,23 @@ def compressed(response: Response, header: str | None) -> Response:
     return response
 
 
+def tagged(response: Response, data: object, header: str | None) -> Response:
+    """An answer that its reader may keep, and ask whether it still holds; 304 where what the reader has does."""
+    tag = f'W/"{hashlib.sha256(orjson.dumps(data)).hexdigest()[:32]}"'
+    kept = {"etag": tag, "cache-control": "private, no-cache"}
+    if header is not None and (header.strip() == "*" or tag in (each.strip() for each in header.split(","))):
+        return Response(status_code=304, headers=kept)
+    response.headers.update(kept)
+    return response
+
+
 def refusal(error: HTTPException, type_: str) -> Response:
     """A refusal as an answer of GraphQL."""
     status, message = error.status_code, error.reason
     headers = {"allow": "POST" if "mutations" in message else "GET, POST"} if status == 405 else None
-    answer = orjson.dumps(body(message, _CODES.get(status, InvalidArgument.code)))
+    code = getattr(error, "code", None) or _CODES.get(status, InvalidArgument.code)
+    if isinstance(error, Unknown) and type_ == JSON_TYPE:
+        # Its clients read what is wrong with what they asked only where HTTP says that nothing is.
+        status = 200
+    answer = orjson.dumps(body(message, code))
     return Response(answer, status, headers, media_type=f"{type_}; charset=utf-8")

@@ -7,6 +7,7 @@ no uploads and no WebSocket.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
@@ -30,6 +31,7 @@ from lineal.errors import Forbidden, Unauthenticated
 from resolvers.operation import Operation
 from schema.budget import Budget
 from schema.context import Context
+from schema.documents import Documents
 from schema.executing import LinealSchema, OnOperation, run
 from schema.limits import Limits
 from schema.sdl import build_schema
@@ -41,9 +43,17 @@ from schema.transport import (
     compressed,
     media_type,
     refusal,
+    tagged,
 )
 
 NewOperation: TypeAlias = Callable[[Request], Operation]
+
+
+@dataclass
+class _Asked(GraphQLRequestData):
+    """What is asked, and whether the document is a trusted one."""
+
+    trusted: bool = False
 
 
 class View(GraphQL[Context, None]):
@@ -59,6 +69,7 @@ class View(GraphQL[Context, None]):
         resource: Resource | None = None,
         origins: Collection[str] = (),
         budget: Budget | None = None,
+        documents: Documents | None = None,
     ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=(), multipart_uploads_enabled=False)
         self._schema = schema
@@ -69,6 +80,7 @@ class View(GraphQL[Context, None]):
         self._resource = resource
         self._origins = frozenset(origins)
         self._budget = budget
+        self._documents = documents or Documents()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a WebSocket is refused before its handshake."""
@@ -120,9 +132,8 @@ class View(GraphQL[Context, None]):
         for name, kind in (("query", str), ("operationName", str), ("variables", dict), ("extensions", dict)):
             if not isinstance(data.get(name), (kind, type(None))):
                 raise HTTPException(400, f"{name}: must be {'text' if kind is str else 'an object'} or left out")
-        return GraphQLRequestData(
-            data.get("query"), data.get("variables"), data.get("operationName"), data.get("extensions")
-        )
+        text, trusted = self._documents.text(data)
+        return _Asked(text, data.get("variables"), data.get("operationName"), data.get("extensions"), trusted=trusted)
 
     async def execute_single(
         self,
@@ -160,6 +171,8 @@ class View(GraphQL[Context, None]):
         elif wait := _wait(result):
             sub_response.status_code = 429
             sub_response.headers["retry-after"] = str(wait)
+        elif getattr(request_data, "trusted", False) and request.method == "GET" and not result.errors:
+            sub_response.headers["etag"] = request.headers.get("if-none-match", "")
         elif isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
             sub_response.status_code = 400
         if self._budget is not None or (request_data.extensions or {}).get("cost") is True:
@@ -185,6 +198,8 @@ class View(GraphQL[Context, None]):
         for name in ("www-authenticate", "retry-after"):
             for value in sub_response.headers.getlist(name):
                 response.headers.append(name, value)
+        if "etag" in sub_response.headers and isinstance(response_data, dict):
+            return tagged(response, response_data.get("data"), sub_response.headers["etag"])
         return response
 
 
@@ -223,6 +238,7 @@ def create_graphql_app(
     resource: Resource | None = None,
     origins: Collection[str] = (),
     budget: Budget | None = None,
+    documents: Documents | None = None,
 ) -> View:
     """GraphQL over HTTP on a graph.
 
@@ -230,7 +246,8 @@ def create_graphql_app(
     see; without one it is the principal "local", who sees everything, with the request id that is found
     in the ASGI scope's `state.request_id`. `key` is the secret that handles of hidden nodes are made with.
     `open_schema` lets anybody read the schema by introspection. `resource` is what challenges speak of. `origins` are
-    the other sites whose pages may ask by GET without a preflight. `budget` is what clients may ask for in a minute.
+    the other sites whose pages may ask by GET without a preflight. `budget` is what clients may ask for in a minute,
+    `documents` are those that are known by name.
     """
 
     def local(request: Request) -> Operation:
@@ -246,4 +263,5 @@ def create_graphql_app(
         resource=resource,
         origins=origins,
         budget=budget,
+        documents=documents,
     )
