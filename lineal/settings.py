@@ -231,8 +231,8 @@ class Settings(BaseSettings):
     )
     documents: tuple[Path, ...] = Field(
         (),
-        description="Manifests of trusted documents, which clients ask for by documentId: what graphql-codegen or the Relay "
-        "compiler wrote.",
+        description="Manifests of trusted documents, which clients ask for by documentId: what graphql-codegen or the "
+        "Relay compiler wrote.",
     )
     documents_only: bool = Field(default=False, description="Whether GraphQL runs trusted documents and nothing else.")
     documents_taught: int = Field(

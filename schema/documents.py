@@ -1,7 +1,8 @@
 """Documents that clients ask for by a name: trusted ones from a manifest, and those that clients taught (APQ).
 
-A manifest is what a client's build writes: the `persisted-documents.json` of graphql-codegen's client preset and the file
-of the Relay compiler's `persistConfig`, which are objects of names and texts, or an Apollo persisted-query manifest.
+A manifest is what a client's build writes: the `persisted-documents.json` of graphql-codegen's client preset and the
+file of the Relay compiler's `persistConfig`, which are objects of names and texts, or an Apollo persisted-query
+manifest.
 """
 
 from __future__ import annotations
