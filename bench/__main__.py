@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from auth.caller import named
-from bench import artifacts, audit, deploying, mlflow, openlineage, tokens
+from bench import artifacts, attacks, audit, deploying, mlflow, openlineage, tokens
 from bench.families import Graph as Families
 from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
@@ -162,6 +162,7 @@ async def run(nodes: int, rounds: int, stores: Sequence[str], scale: float, depl
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         await tokens.measure(console, home, rounds)
+        await attacks.measure(console, home, rounds)
         await mlflow.measure(console, home, min(rounds, mlflow.ROUNDS))
         if scale:
             artifacts.measure(console, home, min(rounds, artifacts.ROUNDS), scale)

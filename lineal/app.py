@@ -66,6 +66,9 @@ from resolvers.webhooks.delivering import Deliverer
 from resolvers.webhooks.hooks import Webhooks
 from resolvers.webhooks.sending import Sender
 from resolvers.webhooks.turn import Patience
+from schema.budget import Budget
+from schema.documents import Documents
+from schema.documents import load as load_documents
 from schema.sdl import build_schema
 from schema.view import create_graphql_app
 from serving.targets import load as load_targets
@@ -347,12 +350,14 @@ def create_app(
                 yield
 
     handles = Keyring(settings.keys).secret(HANDLE)
+    budget = Budget(settings.budget_per_minute) if settings.budget_per_minute else None
     rest = create_rest(
         build_schema(settings.limits, open_schema=settings.introspection == "open"),
         operation,
         resource=resource,
         on_operation=telemetry.on_operation,
         key=handles,
+        budget=budget,
     )
     view = create_graphql_app(
         graph,
@@ -363,6 +368,10 @@ def create_app(
         open_schema=settings.introspection == "open",
         resource=resource,
         origins=settings.cors_origins,
+        budget=budget,
+        documents=Documents(
+            load_documents(settings.documents), only=settings.documents_only, taught=settings.documents_taught
+        ),
     )
     return Starlette(
         routes=[

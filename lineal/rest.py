@@ -16,6 +16,7 @@ from gateway.rest.app import create_rest_app
 from gateway.rest.openapi import build_openapi
 from lineal import __version__
 from resolvers.operation import Operation
+from schema.budget import Budget
 from schema.context import Context
 from schema.executing import LinealSchema, OnOperation, run
 from schema.sdl import build_schema
@@ -28,11 +29,12 @@ def create_rest(
     resource: Resource,
     on_operation: OnOperation | None = None,
     key: bytes | None = None,
+    budget: Budget | None = None,
 ) -> Mount:
     """REST on this schema. The rest is as `schema.view.create_graphql_app` takes it."""
 
     async def execute(request: Request, document: str, variables: dict[str, Any]) -> ExecutionResult:
-        context = Context(new_operation(request), schema.limits, key=key)
+        context = Context(new_operation(request), schema.limits, key=key, budget=budget)
         return await run(schema, context, document, variables, on_operation=on_operation)
 
     return create_rest_app(

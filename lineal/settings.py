@@ -248,6 +248,17 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="JSON lines, or text for people; auto is text on a terminal and JSON elsewhere."
     )
+    documents: tuple[Path, ...] = Field(
+        (),
+        description="Manifests of trusted documents, which clients ask for by documentId: what graphql-codegen or the "
+        "Relay compiler wrote.",
+    )
+    documents_only: bool = Field(default=False, description="Whether GraphQL runs trusted documents and nothing else.")
+    documents_taught: int = Field(
+        0,
+        ge=0,
+        description="Documents that clients may teach by their hash (APQ) and each process remembers; 0 takes none.",
+    )
     max_body_bytes: int = Field(_LIMITS.body, ge=1_024, description="Bytes in the body of a request.")
     max_tokens: int = Field(_LIMITS.tokens, ge=10, description="Tokens in a GraphQL document.")
     max_depth: int = Field(_LIMITS.depth, ge=1, description="Levels of nesting in a GraphQL document.")
@@ -255,6 +266,16 @@ class Settings(BaseSettings):
     max_aliases: int = Field(_LIMITS.aliases, ge=0, description="Aliases in a GraphQL document.")
     max_directives: int = Field(_LIMITS.directives, ge=0, description="Directives in a GraphQL document.")
     max_items: int = Field(_LIMITS.items, ge=1, description="Items that all lists of one answer hold together.")
+    max_cost: int = Field(
+        _LIMITS.cost,
+        ge=1,
+        description="Cost of one operation at most, by @cost and @listSize; see docs/graphql-http.md.",
+    )
+    budget_per_minute: int = Field(
+        0,
+        ge=0,
+        description="Cost that one client may take in a minute from one process, by what was read; 0 counts nothing.",
+    )
     max_walk: int = Field(MAX_WALK, ge=1, description="Nodes that one walk through lineage may visit.")
     query_seconds: float = Field(_LIMITS.seconds, gt=0, description="Seconds that one operation may take.")
     stop_seconds: int = Field(10, ge=0, description="Seconds that open requests get to end when Lineal is stopped.")
@@ -306,6 +327,7 @@ class Settings(BaseSettings):
             aliases=self.max_aliases,
             directives=self.max_directives,
             items=self.max_items,
+            cost=self.max_cost,
             seconds=self.query_seconds,
             body=self.max_body_bytes,
         )

@@ -10,18 +10,30 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, specified_rules, validate
+from graphql import DocumentNode, GraphQLError, GraphQLSchema, parse, specified_rules, validate
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from lineal.errors import LimitExceeded
 from schema.context import Context
+from schema.costs import Costs, Price
 from schema.gates import Gates
 from schema.gating import Plan, judge
 from schema.limits import Limits, exceeded
 
 RULES: Final = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
 CACHED_DOCUMENTS: Final = 256
+CACHED_CHARACTERS: Final = 32_768
+"""Characters of the longest document that is remembered: what programs ask again and again is shorter."""
+INTROSPECTING: Final = "schema:read"
+"""The scope whose holders may be told of names that they meant perhaps."""
+
+
+@lru_cache(CACHED_DOCUMENTS)
+def parsed(text: str, most_tokens: int) -> DocumentNode:
+    """A document. Raises GraphQLSyntaxError."""
+    return parse(text, max_tokens=most_tokens)
 
 
 @dataclass
@@ -30,6 +42,7 @@ class Checked:
 
     schema: GraphQLSchema
     gates: Gates
+    costs: Costs
     document: DocumentNode
     errors: Sequence[GraphQLError]
 
@@ -38,12 +51,19 @@ class Checked:
         """What of it needs scopes. It must have no errors."""
         return Plan(self.schema, self.gates, self.document)
 
+    @cached_property
+    def price(self) -> Price:
+        """What its operations cost at most. It must have no errors."""
+        return Price(self.schema, self.costs, self.document)
+
 
 @lru_cache(CACHED_DOCUMENTS)
-def checked(schema: GraphQLSchema, gates: Gates, document: DocumentNode, limits: Limits) -> Checked:
-    """A document, checked; the standard rules see only what is within the limits."""
-    errors = exceeded(document, limits) or validate(schema, document, RULES, hide_suggestions=True)
-    return Checked(schema, gates, document, errors)
+def checked(
+    schema: GraphQLSchema, gates: Gates, costs: Costs, document: DocumentNode, limits: Limits, suggest: bool
+) -> Checked:
+    """A document, checked; the standard rules see only what is within the limits. `suggest` names what was meant."""
+    errors = exceeded(document, limits) or validate(schema, document, RULES, hide_suggestions=not suggest)
+    return Checked(schema, gates, costs, document, errors)
 
 
 def checks(limits: Limits, *, open_schema: bool) -> type[SchemaExtension]:
@@ -57,14 +77,24 @@ def checks(limits: Limits, *, open_schema: bool) -> type[SchemaExtension]:
             self.execution_context.parse_options["max_tokens"] = limits.tokens
             yield
 
+        def on_parse(self) -> Iterator[None]:
+            text = self.execution_context.query
+            if text is not None and len(text) <= CACHED_CHARACTERS:
+                self.execution_context.graphql_document = parsed(text, limits.tokens)
+            yield
+
         def on_validate(self) -> Iterator[None]:
             execution = self.execution_context
             context: Context = execution.context
             assert execution.graphql_document is not None
             schema: Any = execution.schema._schema
             gates: Gates = execution.schema.gates  # type: ignore[attr-defined]
+            costs: Costs = execution.schema.costs  # type: ignore[attr-defined]
             context.operation = (execution.operation_name, execution.operation_type.value)
-            found = checked(schema, gates, execution.graphql_document, limits)
+            suggest = open_schema or context.caller.holds(INTROSPECTING)
+            short = len(execution.query or "") <= CACHED_CHARACTERS
+            find = checked if short else checked.__wrapped__
+            found = find(schema, gates, costs, execution.graphql_document, limits, suggest)
             execution.pre_execution_errors = list(found.errors)
             if not found.errors:
                 # An equal document may have come before: the one that is planned is the one to run.
@@ -78,8 +108,13 @@ def checks(limits: Limits, *, open_schema: bool) -> type[SchemaExtension]:
                         execution.variables or {},
                         open_schema=open_schema,
                     )
-                    if context.verdict.refusal:
-                        execution.pre_execution_errors = [context.verdict.refusal]
+                if context.verdict.refusal:
+                    execution.pre_execution_errors = [context.verdict.refusal]
+                else:
+                    try:
+                        context.afford(found.price.of(execution.operation_name, execution.variables or {}))
+                    except LimitExceeded as error:
+                        execution.pre_execution_errors = [GraphQLError(error.message, original_error=error)]
             yield
 
     return Checks

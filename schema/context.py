@@ -12,6 +12,8 @@ from graphql import DocumentNode, FragmentSpreadNode, SelectionNode
 
 from lineal.errors import LimitExceeded, LinealError
 from resolvers.operation import Operation
+from schema.budget import Budget, Spent
+from schema.costs import HEAVY
 from schema.gating import NOTHING_DENIED
 from schema.limits import Limits
 from schema.loaders import Loaders
@@ -25,10 +27,13 @@ class Context:
     `key` is the server's secret for handles; without one, handles last as long as the process.
     `operation` is the name and type of what runs, `document` it itself, once it was read and found right, and
     `verdict` what of it the caller is denied. `refusal` is why the whole operation is refused, by a limit that it
-    went over while it ran, or before: then the answer is that error and nothing else.
+    went over while it ran, or before: then the answer is that error and nothing else. `budget` is what clients may ask
+    for within a minute, and `requested` what the operation may cost at most.
     """
 
-    def __init__(self, op: Operation, limits: Limits = Limits(), *, key: bytes | None = None) -> None:
+    def __init__(
+        self, op: Operation, limits: Limits = Limits(), *, key: bytes | None = None, budget: Budget | None = None
+    ) -> None:
         self.op = op
         self.limits = limits
         self.caller = op.caller
@@ -38,6 +43,11 @@ class Context:
         self.document: DocumentNode | None = None
         self.verdict = NOTHING_DENIED
         self.refusal: LinealError | None = None
+        self.budget = budget
+        self.requested = 0
+        self._aside = 0
+        self._spent = False
+        self._left: int | None = None
         self._key = key or _PROCESS_KEY
         self._walks = 0
         self._items = 0
@@ -47,6 +57,49 @@ class Context:
         """What a hidden node is called: the same for one principal, of no use to anyone else."""
         digest = hmac.digest(self._key, f"{self.principal}\0{id}".encode(), "sha256")
         return f"restricted_{digest.hex()[:32]}"
+
+    @property
+    def client(self) -> str:
+        """Whose budget it is: that of a person with a program; of those whom nobody knows, that of an address."""
+        who = self.op.address if self.caller.anonymous else self.caller.name
+        return f"{self.caller.client}\0{who}"
+
+    def afford(self, cost: int) -> None:
+        """Set aside what the operation may cost at most. Raises LimitExceeded: that is too much, or too much now."""
+        self.requested = cost
+        if cost > self.limits.cost:
+            msg = (
+                f"the operation may cost {cost}, and at most {self.limits.cost} is allowed; ask for fewer levels of "
+                "lists, or for smaller pages"
+            )
+            raise LimitExceeded(msg, limit="cost", maximum=self.limits.cost, requested=cost)
+        if self.budget is not None and not self.caller.trusted:
+            try:
+                self._aside = self.budget.reserve(self.client, cost)
+            except Spent as spent:
+                self._spent = True
+                msg = (
+                    f"the budget of {self.budget.minutely} a minute is spent; wait for {spent.seconds} seconds, "
+                    "then ask again"
+                )
+                raise LimitExceeded(
+                    msg, limit="budget", maximum=self.budget.minutely, retryAfter=spent.seconds
+                ) from None
+
+    @property
+    def took(self) -> int:
+        """What the operation cost so far: what its lists hold, its statements, and its walks."""
+        return self._items + self.op.statements + HEAVY * self._walks
+
+    def settle(self) -> None:
+        """Pay what the operation took; what had to wait pays nothing."""
+        if self.budget is not None and not self.caller.trusted and not self._spent:
+            self._left = self.budget.settle(self.client, self._aside, self.took)
+
+    def cost(self) -> dict[str, int]:
+        """What is told of what the operation cost."""
+        left = {} if self._left is None else {"left": self._left}
+        return {"requested": self.requested, "actual": self.took, "limit": self.limits.cost, **left}
 
     def walk(self) -> None:
         """Count a walk that a field of a node starts. Raises LimitExceeded: too many in one operation."""

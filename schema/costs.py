@@ -140,7 +140,9 @@ class Price:
 
     def of(self, name: str | None, variables: Mapping[str, Any]) -> int:
         """What an operation costs at most with these variables; with no name the only one."""
-        operation, items = self._operations[name] if name else next(iter(self._operations.values()))
+        if name is not None and name not in self._operations:
+            return 0
+        operation, items = self._operations[name] if name is not None else next(iter(self._operations.values()))
         given = _defaults(operation) | dict(variables)
         known: dict[str, tuple[int, int]] = {}
         for fragment in self._order:
@@ -150,6 +152,8 @@ class Price:
 
     def _items(self, selections: SelectionSetNode, parent: Any) -> list[_Item | str]:
         items: list[_Item | str] = []
+        if is_introspection_type(parent):
+            return items
         for node in selections.selections:
             if isinstance(node, FragmentSpreadNode):
                 items.append(node.name.value)

@@ -23,7 +23,7 @@ from graphql import (
     get_operation_ast,
     get_variable_values,
 )
-from strawberry.extensions import ParserCache, SchemaExtension
+from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
@@ -75,7 +75,7 @@ class LinealSchema(strawberry.Schema):
     """
 
     def __init__(self, *, limits: Limits, open_schema: bool = False, **kwargs: Any) -> None:
-        extensions: list[type[SchemaExtension]] = [ParserCache, checks(limits, open_schema=open_schema)]
+        extensions: list[type[SchemaExtension]] = [checks(limits, open_schema=open_schema)]
         super().__init__(extensions=extensions, **kwargs)
         self.limits = limits
         _drop_null_defaults(self._schema)
@@ -184,6 +184,7 @@ async def run(
                 operation_name=operation_name,
                 **kwargs,
             )
+    context.settle()
     try:
         await _audit(schema, context, variables or {}, result)
     except LinealError as error:

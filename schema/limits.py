@@ -34,7 +34,8 @@ class Limits:
 
     `tokens`, `depth`, `fields`, `aliases`, `directives`, `root_fields`, `introspections` are of a
     document with all fragments spread; what is under __schema and __type is not counted. `walks` are
-    `upstream` and `downstream` fields run, `items` what all lists of an answer hold together,
+    `upstream` and `downstream` fields run, `items` what all lists of an answer hold together, `cost` what it may cost
+    at most by schema.costs, before it runs,
     `seconds` the time to answer, `body` bytes of a request.
     """
 
@@ -47,6 +48,7 @@ class Limits:
     introspections: int = 3
     walks: int = 100
     items: int = 200_000
+    cost: int = 20_000_000
     seconds: float = 30.0
     body: int = 4 * 2**20
 

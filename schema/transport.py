@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import hashlib
 from collections.abc import Collection
 from typing import Final
 
@@ -13,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, NotFound
+from schema.documents import Unknown
 from schema.failures import body
 
 JSON_TYPE: Final = "application/json"
@@ -24,7 +27,7 @@ _LEVEL: Final = 5
 
 PREFLIGHT: Final = "graphql-require-preflight"
 """A header that a browser sends to another site only when that site said yes before."""
-_CODES: Final = {413: LimitExceeded.code, 403: Forbidden.code, 404: NotFound.code}
+_CODES: Final = {408: LimitExceeded.code, 413: LimitExceeded.code, 403: Forbidden.code, 404: NotFound.code}
 
 
 def accepted(header: str) -> list[tuple[str, float]]:
@@ -55,13 +58,18 @@ def media_type(header: str | None) -> str:
     return GRAPHQL_TYPE if newer and newer >= older else JSON_TYPE
 
 
-def bounded(receive: Receive, most: int) -> Receive:
-    """Receive no more of a body than so many bytes. Raises HTTPException 413."""
+def bounded(receive: Receive, most: int, seconds: float) -> Receive:
+    """Receive no more of a body than so many bytes, in so many seconds. Raises HTTPException 413, 408."""
     received = 0
+    end = asyncio.get_running_loop().time() + seconds
 
     async def receiving() -> Message:
         nonlocal received
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the request's body took longer than the {seconds:g} seconds allowed") from None
         received += len(message.get("body", b""))
         if received > most:
             raise HTTPException(413, f"the request's body is larger than the {most} bytes allowed")
@@ -85,7 +93,7 @@ def check_site(headers: Headers, origins: Collection[str]) -> None:
 
 def compressed(response: Response, header: str | None) -> Response:
     """The answer, compressed where its reader can read that and it is worth it."""
-    response.headers["vary"] = "Accept, Accept-Encoding"
+    response.headers["vary"] = "Accept, Accept-Encoding, Authorization"
     if len(response.body) >= COMPRESSED_FROM and dict(accepted(header or "")).get("gzip"):
         response.body = gzip.compress(response.body, _LEVEL, mtime=0)
         response.headers["content-encoding"] = "gzip"
@@ -93,9 +101,23 @@ def compressed(response: Response, header: str | None) -> Response:
     return response
 
 
+def tagged(response: Response, data: object, header: str | None) -> Response:
+    """An answer that its reader may keep, and ask whether it still holds; 304 where what the reader has does."""
+    tag = f'W/"{hashlib.sha256(orjson.dumps(data)).hexdigest()[:32]}"'
+    kept = {"etag": tag, "cache-control": "private, no-cache"}
+    if header is not None and (header.strip() == "*" or tag in (each.strip() for each in header.split(","))):
+        return Response(status_code=304, headers=kept)
+    response.headers.update(kept)
+    return response
+
+
 def refusal(error: HTTPException, type_: str) -> Response:
     """A refusal as an answer of GraphQL."""
     status, message = error.status_code, error.reason
     headers = {"allow": "POST" if "mutations" in message else "GET, POST"} if status == 405 else None
-    answer = orjson.dumps(body(message, _CODES.get(status, InvalidArgument.code)))
+    code = getattr(error, "code", None) or _CODES.get(status, InvalidArgument.code)
+    if isinstance(error, Unknown) and type_ == JSON_TYPE:
+        # Its clients read what is wrong with what they asked only where HTTP says that nothing is.
+        status = 200
+    answer = orjson.dumps(body(message, code))
     return Response(answer, status, headers, media_type=f"{type_}; charset=utf-8")

@@ -7,6 +7,7 @@ no uploads and no WebSocket.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
@@ -28,7 +29,9 @@ from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource
 from graph.port import Graph
 from lineal.errors import Forbidden, Unauthenticated
 from resolvers.operation import Operation
+from schema.budget import Budget
 from schema.context import Context
+from schema.documents import Documents
 from schema.executing import LinealSchema, OnOperation, run
 from schema.limits import Limits
 from schema.sdl import build_schema
@@ -40,9 +43,17 @@ from schema.transport import (
     compressed,
     media_type,
     refusal,
+    tagged,
 )
 
 NewOperation: TypeAlias = Callable[[Request], Operation]
+
+
+@dataclass
+class _Asked(GraphQLRequestData):
+    """What is asked, and whether the document is a trusted one."""
+
+    trusted: bool = False
 
 
 class View(GraphQL[Context, None]):
@@ -57,6 +68,8 @@ class View(GraphQL[Context, None]):
         key: bytes | None = None,
         resource: Resource | None = None,
         origins: Collection[str] = (),
+        budget: Budget | None = None,
+        documents: Documents | None = None,
     ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=(), multipart_uploads_enabled=False)
         self._schema = schema
@@ -66,13 +79,15 @@ class View(GraphQL[Context, None]):
         self._key = key
         self._resource = resource
         self._origins = frozenset(origins)
+        self._budget = budget
+        self._documents = documents or Documents()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a WebSocket is refused before its handshake."""
         if scope["type"] == "websocket":
             await WebSocket(scope, receive=receive, send=send).close()
             return
-        request = Request(scope, bounded(receive, self._limits.body))
+        request = Request(scope, bounded(receive, self._limits.body, self._limits.seconds))
         try:
             if request.method == "GET":
                 check_site(request.headers, self._origins)
@@ -96,7 +111,7 @@ class View(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Any) -> Context:
         """A context with an operation that has read nothing yet."""
         assert isinstance(request, Request)
-        return Context(self._new_operation(request), self._limits, key=self._key)
+        return Context(self._new_operation(request), self._limits, key=self._key, budget=self._budget)
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         """What collects the answer's status and type."""
@@ -117,9 +132,8 @@ class View(GraphQL[Context, None]):
         for name, kind in (("query", str), ("operationName", str), ("variables", dict), ("extensions", dict)):
             if not isinstance(data.get(name), (kind, type(None))):
                 raise HTTPException(400, f"{name}: must be {'text' if kind is str else 'an object'} or left out")
-        return GraphQLRequestData(
-            data.get("query"), data.get("variables"), data.get("operationName"), data.get("extensions")
-        )
+        text, trusted = self._documents.text(data)
+        return _Asked(text, data.get("variables"), data.get("operationName"), data.get("extensions"), trusted=trusted)
 
     async def execute_single(
         self,
@@ -154,8 +168,15 @@ class View(GraphQL[Context, None]):
             scope = _enough(context) if refused.code != INVALID_TOKEN else ""
             for challenge in self._challenges(refused, scope):
                 sub_response.headers.append("www-authenticate", challenge)
+        elif wait := _wait(result):
+            sub_response.status_code = 429
+            sub_response.headers["retry-after"] = str(wait)
+        elif getattr(request_data, "trusted", False) and request.method == "GET" and not result.errors:
+            sub_response.headers["etag"] = request.headers.get("if-none-match", "")
         elif isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
             sub_response.status_code = 400
+        if self._budget is not None or (request_data.extensions or {}).get("cost") is True:
+            result.extensions = {**(result.extensions or {}), "cost": context.cost()}
         return result
 
     def _challenges(self, refusal: Refusal, scope: str) -> list[str]:
@@ -171,12 +192,20 @@ class View(GraphQL[Context, None]):
         """The answer; a request error has no `data` in the newer media type, as its specification asks."""
         media_type = sub_response.headers.get("content-type", JSON_TYPE)
         status = sub_response.status_code or 200
-        if status == 400 and isinstance(response_data, dict):
+        if status in {400, 429} and media_type == GRAPHQL_TYPE and isinstance(response_data, dict):
             response_data.pop("data", None)
         response = Response(self.encode_json(response_data), status, media_type=f"{media_type}; charset=utf-8")
-        for challenge in sub_response.headers.getlist("www-authenticate"):
-            response.headers.append("www-authenticate", challenge)
+        for name in ("www-authenticate", "retry-after"):
+            for value in sub_response.headers.getlist(name):
+                response.headers.append(name, value)
+        if "etag" in sub_response.headers and isinstance(response_data, dict):
+            return tagged(response, response_data.get("data"), sub_response.headers["etag"])
         return response
+
+
+def _wait(result: ExecutionResult) -> int:
+    """Seconds that the caller has to wait whose budget is spent; 0 otherwise."""
+    return next((int(wait) for each in result.errors or () if (wait := (each.extensions or {}).get("retryAfter"))), 0)
 
 
 def _refused(result: ExecutionResult, context: Context) -> Refusal | None:
@@ -208,6 +237,8 @@ def create_graphql_app(
     open_schema: bool = False,
     resource: Resource | None = None,
     origins: Collection[str] = (),
+    budget: Budget | None = None,
+    documents: Documents | None = None,
 ) -> View:
     """GraphQL over HTTP on a graph.
 
@@ -215,7 +246,8 @@ def create_graphql_app(
     see; without one it is the principal "local", who sees everything, with the request id that is found
     in the ASGI scope's `state.request_id`. `key` is the secret that handles of hidden nodes are made with.
     `open_schema` lets anybody read the schema by introspection. `resource` is what challenges speak of. `origins` are
-    the other sites whose pages may ask by GET without a preflight.
+    the other sites whose pages may ask by GET without a preflight. `budget` is what clients may ask for in a minute,
+    `documents` are those that are known by name.
     """
 
     def local(request: Request) -> Operation:
@@ -223,4 +255,13 @@ def create_graphql_app(
         return Operation(graph, request=str(id))
 
     schema = build_schema(limits, open_schema=open_schema)
-    return View(schema, new_operation or local, on_operation=on_operation, key=key, resource=resource, origins=origins)
+    return View(
+        schema,
+        new_operation or local,
+        on_operation=on_operation,
+        key=key,
+        resource=resource,
+        origins=origins,
+        budget=budget,
+        documents=documents,
+    )

@@ -198,7 +198,12 @@ class Rest:
         status = STATUSES.get(code, InvalidArgument.status)
         if code == Conflict.code and "actual" in details and "if-match" in request.headers:
             status = 412
-        return Problem(status, message, code if code in STATUSES else InvalidArgument.code, shown, details)
+        headers = []
+        if "retryAfter" in details:
+            status, headers = 429, [("retry-after", str(details["retryAfter"]))]
+        return Problem(
+            status, message, code if code in STATUSES else InvalidArgument.code, shown, details, headers=headers
+        )
 
     def _refusal(self, request: Request, error: GraphQLError, needed: Requirement = OPEN) -> Problem:
         """What somebody is told who may not, or not yet, with the challenges of RFC 6750.

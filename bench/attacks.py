@@ -1,0 +1,60 @@
+"""What documents cost that are written to cost much: the CPU until each of them is refused, never seen before."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from bench.tokens import cpu
+from graph.sqlite.store import SqliteGraph
+from schema.executing import execute
+from schema.sdl import build_schema
+from tests import building
+from tests.schema.test_attacks import ALIASES, DEEP, WIDE
+from tests.schema.test_limits import bomb
+
+BAR_SECONDS = 0.050
+QUERY = '{ model(address: "models:/m") { name } }'
+ATTACKS: Final = {
+    "fragment bomb": bomb(20),
+    "fragment bomb in fields": "{ models { nodes { ...f0 } } } "
+    + "".join(
+        f"fragment f{n} on Model {{ a: supersedes {{ nodes {{ ...f{n + 1} }} }} b: supersedes {{ nodes {{ id }} }} }} "
+        for n in range(20)
+    )
+    + "fragment f20 on Model { id }",
+    "aliases": ALIASES,
+    "depth": DEEP,
+    "root fields": WIDE,
+    "directives": "{ __typename " + "@aa" * 600 + " }",
+    "duplicate fields": "{ " + "__typename " * 5_000 + "}",
+    "overlapping fields": "{ " + "a: models { nodes { id } } " * 200 + "}",
+    "unknown fields": "{ " + " ".join(f"nope{n}" for n in range(45)) + " }",
+    "deep literal": "{ node(id: " + "[" * 5_000,
+}
+
+
+async def measure(console: Console, home: Path, rounds: int) -> None:
+    """Print what each of them takes, and an honest query beside them."""
+    console.rule("Documents")
+    schema, unlike = build_schema(), count()
+    async with SqliteGraph(home / "attacks.db") as graph:
+        await graph.migrate()
+        await building.model(graph, "m")
+
+        async def ask(text: str) -> None:
+            await execute(schema, graph, f"{text} # {next(unlike)}")
+
+        await ask(QUERY)
+        honest = sorted([await cpu(lambda: ask(QUERY)) for _ in range(rounds)])[rounds // 2]
+        for name, text in ATTACKS.items():
+            # The worst try has a collection of garbage in it now and then, which is not its own.
+            tries = sorted([await cpu(lambda text=text: ask(text)) for _ in range(rounds)])  # type: ignore[misc]
+            taken = tries[rounds // 2]
+            console.print(
+                f"{name}, {len(text):,} bytes: {taken * 1e3:.2f} ms of CPU ({taken / honest:.1f} times a query; "
+                f"bar: {BAR_SECONDS * 1e3:.0f} ms), the worst of {rounds} tries {tries[-1] * 1e3:.2f} ms"
+            )

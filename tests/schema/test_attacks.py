@@ -1,0 +1,227 @@
+"""What tools and people try on a public GraphQL endpoint, what they are answered, and how much work that is.
+
+The probes are those of graphql-cop (its names are in the parameters) and of OWASP's cheat sheet on GraphQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from graphql import ValidationRule
+from starlette.requests import Request
+
+from auth.caller import Caller
+from graph.port import Graph
+from resolvers.operation import Operation
+from schema import checking
+from schema.executing import Operated
+from schema.limits import Limits
+from schema.view import create_graphql_app
+from tests.schema.test_limits import bomb
+
+ADMISSION = 1
+"""Statements that look up who asks."""
+READER = Caller("corp:ann", frozenset({"model:read"}), workspaces=None)
+
+
+class Work:
+    """How many nodes of documents the standard rules entered, and the operations that ran."""
+
+    def __init__(self) -> None:
+        self.visits = 0
+        self.operations: list[Operated] = []
+
+    @property
+    def statements(self) -> int:
+        """Statements sent to the store, by the operation that sent the most."""
+        return max((operation.statements for operation in self.operations), default=0)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    """What is done, counted by a rule that stands beside the others."""
+    done = Work()
+
+    class Counting(ValidationRule):
+        def enter(self, *_: Any) -> None:
+            done.visits += 1
+
+    monkeypatch.setattr(checking, "RULES", (*checking.RULES, Counting))
+    checking.checked.cache_clear()
+    return done
+
+
+@pytest.fixture
+async def http(sqlite_graph: Graph, work: Work) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a token for models and no more."""
+
+    def operation(_request: Request) -> Operation:
+        return Operation(sqlite_graph, caller=READER)
+
+    app = create_graphql_app(sqlite_graph, new_operation=operation, on_operation=work.operations.append)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/graphql") as client:
+        yield client
+
+
+async def _limit(http: httpx.AsyncClient, text: str) -> set[str]:
+    """The limits that a document goes over."""
+    answer = (await http.post("", json={"query": text})).json()
+    assert answer["data"] is None
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"LIMIT_EXCEEDED"}
+    return {error["extensions"]["limit"] for error in answer["errors"]}
+
+
+ALIASES = "{" + "".join(f" a{n}: __typename" for n in range(101)) + " }"
+DEEP = "{ models { nodes" + " { supersedes { nodes" * 13 + " { id }" + " } }" * 13 + " } }"
+WIDE = "{ models" + "".join(f" {{ nodes {{ id }} }} m{n}: models" for n in range(60)) + " { nodes { id } } }"
+
+
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        pytest.param(ALIASES, {"aliases", "root_fields"}, id="alias_overloading"),
+        pytest.param(DEEP, {"depth"}, id="depth"),
+        pytest.param(WIDE, {"root_fields"}, id="root_fields"),
+        pytest.param("{ __typename " + "@aa" * 51 + " }", {"directives"}, id="directive_overloading"),
+        pytest.param(bomb(20), {"fields", "root_fields"}, id="fragment_bomb"),
+        pytest.param(
+            "{" + "".join(f' a{n}: __type(name: "Run") {{ name }}' for n in range(9)) + " }",
+            {"introspections"},
+            id="types",
+        ),
+    ],
+)
+async def test_what_is_too_much_is_refused_before_any_standard_rule_sees_it(
+    http: httpx.AsyncClient, work: Work, text: str, limits: set[str]
+) -> None:
+    assert await _limit(http, text) == limits
+    assert (work.visits, work.statements) == (0, ADMISSION)
+
+
+async def test_a_page_that_is_too_long_costs_too_much(http: httpx.AsyncClient, work: Work) -> None:
+    inner = "derivatives(first: 500) { nodes { id } }"
+    text = f"{{ models(first: 500) {{ nodes {{ versions(first: 500) {{ nodes {{ {inner} }} }} }} }} }}"
+    assert await _limit(http, text) == {"cost"}
+    assert work.statements <= ADMISSION
+
+
+@pytest.mark.parametrize("first", [200_000, -1])
+async def test_a_page_has_a_hard_cap(http: httpx.AsyncClient, work: Work, first: int) -> None:
+    answer = (await http.post("", json={"query": f"{{ models(first: {first}) {{ nodes {{ id }} }} }}"})).json()
+    assert answer["errors"][0]["extensions"]["code"] == "INVALID_ARGUMENT"
+    assert work.statements <= ADMISSION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{ " + "__typename " * 5_000 + "}", id="field_duplication"),
+        pytest.param(
+            "{ " + " ".join(f"a{n}: models {{ nodes {{ id }} }}" for n in range(2_000)) + " }", id="overlapping"
+        ),
+        pytest.param("{" * 5_000, id="deep_selections"),
+        pytest.param("{ node(id: " + "[" * 5_000, id="deep_literals"),
+    ],
+)
+async def test_what_has_too_many_tokens_is_not_even_parsed(http: httpx.AsyncClient, work: Work, text: str) -> None:
+    answer = (await http.post("", json={"query": text})).json()
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "GRAPHQL_PARSE_FAILED"
+    assert (work.visits, work.statements) == (0, ADMISSION)
+
+
+async def test_errors_of_many_unknown_names_stop_early(http: httpx.AsyncClient) -> None:
+    text = "{ " + " ".join(f"nope{n}" for n in range(45)) + " }"
+    answer = await http.post("", json={"query": text})
+    assert len(answer.json()["errors"]) <= 46
+    assert len(answer.content) < 20_000
+
+
+async def test_introspection_in_a_circle_is_refused(http: httpx.AsyncClient, sqlite_graph: Graph) -> None:
+    inner = "name"
+    for _ in range(4):
+        inner = f"fields {{ type {{ {inner} }} }}"
+    app = create_graphql_app(sqlite_graph, open_schema=True)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/graphql") as open_to_all:
+        answer = (await open_to_all.post("", json={"query": f"{{ __schema {{ types {{ {inner} }} }} }}"})).json()
+    assert "Maximum introspection depth exceeded" in answer["errors"][0]["message"]
+
+
+async def test_introspection_needs_its_scope(http: httpx.AsyncClient, work: Work) -> None:
+    for text in ("{ __schema { queryType { name } } }", '{ __type(name: "Run") { name } }', "{ _service { sdl } }"):
+        answer = (await http.post("", json={"query": text})).json()
+        assert answer["errors"][0]["extensions"]["requiredScopes"] == [["schema:read"]]
+    assert work.statements <= ADMISSION
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        pytest.param("{ modles { nodes { id } } }", None, id="field_suggestions"),
+        pytest.param("{ models(frist: 1) { nodes { id } } }", None, id="arguments"),
+        pytest.param("{ lineage(of: [], direction: UPSTREEM) { complete } }", None, id="enum_values"),
+        pytest.param('{ node(id: "x") { ... on Modle { id } } }', None, id="types"),
+        pytest.param("query($d: LineageDirection!) { lineage(of: [], direction: $d) { complete } }", {"d": "UPSTREEM"}),
+    ],
+)
+async def test_no_names_are_suggested(http: httpx.AsyncClient, text: str, variables: Any) -> None:
+    answer = await http.post("", json={"query": text, "variables": variables})
+    assert answer.json()["errors"]
+    assert "Did you mean" not in answer.text
+
+
+async def test_there_is_no_batching(http: httpx.AsyncClient, work: Work) -> None:
+    answer = await http.post("", json=[{"query": "{ __typename }"}] * 10)
+    assert answer.status_code == 400
+    assert work.operations == []
+
+
+async def test_there_is_no_ide_and_no_trace(http: httpx.AsyncClient) -> None:
+    page = await http.get("", headers={"accept": "text/html"})
+    assert (page.status_code, page.headers["content-type"]) == (400, "application/json; charset=utf-8")
+    broken = await http.post("", json={"query": "{ __typename "})
+    assert "extensions" not in broken.json()
+    assert set(broken.json()["errors"][0]["extensions"]) == {"code"}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body"),
+    [
+        pytest.param("GET", {}, None, id="get_based_mutation"),
+        pytest.param(
+            "POST", {"content-type": "application/x-www-form-urlencoded"}, b"query=mutation", id="post_based_csrf"
+        ),
+        pytest.param("GET", {"sec-fetch-site": "cross-site"}, None, id="get_method_support"),
+        pytest.param("POST", {"content-type": "multipart/form-data; boundary=x"}, b"--x", id="uploads"),
+    ],
+)
+async def test_a_page_elsewhere_cannot_write_nor_ask(
+    http: httpx.AsyncClient, work: Work, method: str, headers: dict[str, str], body: bytes | None
+) -> None:
+    text = 'mutation { registerModel(input: {name: "x"}) { model { id } } }'
+    answer = await http.request(method, "", params={"query": text}, headers=headers, content=body)
+    assert answer.status_code in {403, 405, 415}
+    assert work.statements <= ADMISSION
+
+
+async def test_a_body_that_never_ends_is_given_up(sqlite_graph: Graph) -> None:
+    app = create_graphql_app(sqlite_graph, limits=Limits(seconds=0.05))
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if not sent:
+            sent.append(None)
+            return {"type": "http.request", "body": b"{", "more_body": True}
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    await app(scope, receive, send)
+    assert sent[1]["status"] == 408

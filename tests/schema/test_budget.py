@@ -1,0 +1,146 @@
+"""Each client has a budget, which operations are paid from, and which fills up again with time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from starlette.requests import Request
+
+from auth.caller import ANONYMOUS, Caller
+from auth.scopes import SCOPES
+from graph.port import Graph
+from resolvers.operation import Operation
+from schema.budget import MOST_CLIENTS, Budget, Spent
+from schema.transport import GRAPHQL_TYPE
+from schema.view import create_graphql_app
+from tests import building as b
+
+PLAIN = frozenset(SCOPES) - {"admin"}
+
+
+class Clock:
+    """A time that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_what_an_operation_took_is_paid_and_what_was_set_aside_comes_back(clock: Clock) -> None:
+    budget = Budget(600, clock)
+    assert budget.reserve("ann", 40) == 40
+    assert budget.settle("ann", 40, 5) == 595
+
+
+def test_an_operation_sets_aside_no_more_than_a_tenth(clock: Clock) -> None:
+    budget = Budget(600, clock)
+    assert budget.reserve("ann", 10_000_000) == 60
+    assert budget.settle("ann", 60, 0) == 600
+
+
+def test_who_has_spent_all_waits_until_there_is_enough_again(clock: Clock) -> None:
+    budget = Budget(600, clock)
+    assert budget.settle("ann", budget.reserve("ann", 10), 630) == -30
+    with pytest.raises(Spent) as spent:
+        budget.reserve("ann", 10)
+    assert spent.value.seconds == 4
+    assert budget.reserve("bob", 10) == 10
+    clock.now = 4.0
+    assert budget.reserve("ann", 10) == 10
+
+
+def test_a_budget_never_grows_beyond_itself(clock: Clock) -> None:
+    budget = Budget(600, clock)
+    budget.settle("ann", budget.reserve("ann", 1), 1)
+    clock.now = 3_600.0
+    assert budget.settle("ann", budget.reserve("ann", 0), 0) == 600
+
+
+def test_many_at_once_cannot_ask_for_more_than_there_is(clock: Clock) -> None:
+    budget = Budget(600, clock)
+    for _ in range(10):
+        budget.reserve("ann", 1_000)
+    with pytest.raises(Spent):
+        budget.reserve("ann", 1)
+
+
+def test_only_so_many_clients_are_remembered(clock: Clock) -> None:
+    budget = Budget(600, clock)
+    budget.settle("ann", 0, 600)
+    for n in range(MOST_CLIENTS):
+        budget.reserve(f"c{n}", 1)
+    assert budget.reserve("ann", 1) == 1
+    assert len(budget._accounts) == MOST_CLIENTS
+
+
+@asynccontextmanager
+async def client(graph: Graph, budget: Budget | None, **caller: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application, whom the header x-name names."""
+
+    def operation(request: Request) -> Operation:
+        name = request.headers.get("x-name", "corp:ann")
+        return Operation(graph, caller=Caller(name, PLAIN, workspaces=None, **caller), address=name)
+
+    app = create_graphql_app(graph, budget=budget, new_operation=operation)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/graphql") as http:
+        yield http
+
+
+QUERY = {"query": "{ models(first: 20) { nodes { id } } }"}
+
+
+async def test_answers_say_what_they_cost(sqlite_graph: Graph, clock: Clock) -> None:
+    for n in range(3):
+        await b.model(sqlite_graph, f"m{n}")
+    async with client(sqlite_graph, Budget(600, clock)) as http:
+        cost = (await http.post("", json=QUERY)).json()["extensions"]["cost"]
+        assert cost == {"requested": 21, "actual": 3 + 2, "limit": 20_000_000, "left": 595}
+    async with client(sqlite_graph, None) as http:
+        assert "extensions" not in (await http.post("", json=QUERY)).json()
+        asked = (await http.post("", json={**QUERY, "extensions": {"cost": True}})).json()
+        assert asked["extensions"]["cost"] == {"requested": 21, "actual": 5, "limit": 20_000_000}
+
+
+@pytest.mark.parametrize("accept", ["application/json", GRAPHQL_TYPE])
+async def test_who_has_spent_all_is_told_when_to_come_again(sqlite_graph: Graph, clock: Clock, accept: str) -> None:
+    budget = Budget(60, clock)
+    async with client(sqlite_graph, budget) as http:
+        statuses = []
+        for _ in range(40):
+            response = await http.post("", json=QUERY, headers={"accept": accept})
+            statuses.append(response.status_code)
+        assert statuses[0] == 200
+        assert response.status_code == 429
+        assert response.headers["retry-after"] == "2"
+        (error,) = response.json()["errors"]
+        assert (error["extensions"]["code"], error["extensions"]["limit"]) == ("LIMIT_EXCEEDED", "budget")
+        assert ("data" in response.json()) is (accept != GRAPHQL_TYPE)
+        other = await http.post("", json=QUERY, headers={"x-name": "corp:bob"})
+        assert other.status_code == 200
+        clock.now = 2.0
+        assert (await http.post("", json=QUERY)).status_code == 200
+
+
+async def test_those_whom_nobody_knows_share_the_budget_of_their_address(sqlite_graph: Graph, clock: Clock) -> None:
+    budget = Budget(60, clock)
+
+    def operation(request: Request) -> Operation:
+        return Operation(sqlite_graph, caller=Caller(ANONYMOUS, PLAIN), address=request.headers["x-name"])
+
+    app = create_graphql_app(sqlite_graph, budget=budget, new_operation=operation)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/graphql") as http:
+        for _ in range(40):
+            first = await http.post("", json=QUERY, headers={"x-name": "192.0.2.1"})
+        second = await http.post("", json=QUERY, headers={"x-name": "192.0.2.2"})
+    assert (first.status_code, second.status_code) == (429, 200)
