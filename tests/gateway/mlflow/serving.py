@@ -63,6 +63,12 @@ class Reference(MlflowServerProcess):
 
     start_seconds: ClassVar[int] = 400
 
+    def prepare(self) -> tuple[list[str], dict[str, str]]:
+        command, settings = super().prepare()
+        # As Lineal's `webhook_private`.
+        private = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
+        return command, {**settings, **private}
+
     def kill(self) -> None:
         # Its workers are processes of their own, which would stay.
         for child in _descendants(0 if self._process is None else self._process.pid):

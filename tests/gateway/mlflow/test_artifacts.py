@@ -187,7 +187,7 @@ async def test_what_a_local_folder_cannot_do_is_refused_in_the_words_that_client
     embedded: Mlflow, method: str, path: str, what: str
 ) -> None:
     url, body = f"/api/2.0/mlflow-artifacts/{path}", {"path": "x", "upload_id": "x", "parts": []}
-    answer = await embedded.http.request(method, url, **({} if method == "GET" else {"json": body}))
+    answer = await embedded.http.request(method, url, json=None if method == "GET" else body)
     assert (answer.status_code, answer.json()) == (
         501,
         {
