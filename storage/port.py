@@ -94,19 +94,12 @@ class Stored:
     tag: str = ""
 
 
-class Incoming(ABC):
-    """Bytes that this server takes itself, of which nobody knows the digest before all are there.
+class Arriving(ABC):
+    """Bytes of which nobody knows the digest before all are there.
 
-    `write` them, `finish`, then `keep`. Use it with `async with`: leaving it lets go of what was not kept. Every
-    method raises Unavailable when there is no room, or the store is away.
+    `finish`, then `keep`. Use it with `async with`: leaving it lets go of what was not kept. Every method raises
+    Unavailable when there is no room, or the store is away.
     """
-
-    size: int
-    """Bytes that came so far."""
-
-    @abstractmethod
-    async def write(self, data: bytes) -> None:
-        """Take some more."""
 
     @abstractmethod
     async def finish(self) -> Blob:
@@ -125,6 +118,40 @@ class Incoming(ABC):
     ) -> None: ...
 
 
+class Incoming(Arriving):
+    """Bytes that this server takes itself: `write` them first."""
+
+    size: int
+    """Bytes that came so far."""
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Take some more."""
+
+
+class Unnamed(ABC):
+    """Takes bytes in parts from clients that send them to the store by themselves, and know no digests.
+
+    Every method raises Unavailable when the store is away.
+    """
+
+    @abstractmethod
+    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str]]:
+        """A new upload, and the addresses that a PUT sends each of its parts to, for so many seconds."""
+
+    @abstractmethod
+    def sent(self, workspace: str, upload: str, tags: Mapping[int, str]) -> Arriving:
+        """What was sent: `tags` are what the store answered to each part, by its number. Leaving it ends the upload.
+
+        Its `finish` raises PreconditionFailed (the parts are others, or too small) and NotFound. Raises NotFound: there
+        can be no such upload.
+        """
+
+    @abstractmethod
+    async def drop(self, workspace: str, upload: str) -> None:
+        """Let go of what was sent. An upload that is not there any more is no error. Raises NotFound as `sent`."""
+
+
 class Storage(ABC):
     """A store of bytes. Open it with `async with`.
 
@@ -134,6 +161,8 @@ class Storage(ABC):
 
     name: str
     """What it is, for people, without secrets: `file:///var/lib/lineal`, `s3://bucket/prefix`."""
+    unnamed: Unnamed | None = None
+    """What takes parts of unknown digest; None where only this server can take those bytes."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -229,7 +258,7 @@ class Storage(ABC):
     async def abandon(self, workspace: str, before: int, keep: Callable[[str], bool] = lambda _: False) -> int:
         """Drop blobs sent in parts, never put together, that saw no byte since `before` (microseconds); how many.
 
-        Those stay of whose digest `keep` says so; it may be called in any thread.
+        Those stay of whose digest `keep` says so; it may be called in any thread. What has no digest yet goes too.
         """
 
     @abstractmethod

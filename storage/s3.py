@@ -3,6 +3,7 @@
     <prefix>/<workspace>/blobs/<aa>/<sha256>        what is whole
     <prefix>/<workspace>/cold/<aa>/<sha256>         the same, kept cold
     <prefix>/<workspace>/sending/<sha256>           an empty mark: it may be on its way in parts
+    <prefix>/<workspace>/unnamed/<token>            see storage.s3_unnamed
     <prefix>/<workspace>/documents/<name>
 
 The marks are there because MinIO lists multipart uploads by whole keys only.
@@ -35,6 +36,7 @@ from storage.port import CHUNK, TOO_LATE, Blob, Incoming, Send, Storage, Stored
 from storage.s3_addresses import Addresses, Block
 from storage.s3_objects import MISSING, NO_LOCK, Objects, RefusedError, retained_until
 from storage.s3_options import COLD, HOT, S3Options
+from storage.s3_unnamed import S3Unnamed
 from storage.threads import Threads
 
 LIST_FROM: Final = 16
@@ -59,6 +61,7 @@ class S3Storage(Storage):
         credentials = options.credentials(self._http)
         self._objects = Objects(options.client(self._http, credentials), options.encryption_headers)
         self._addresses = Addresses(options, credentials, clock)
+        self.unnamed = S3Unnamed(options, self._objects, self._addresses, self._run, self._is_there)
 
     async def open(self) -> None:
         await self._run(self._open)
@@ -289,6 +292,11 @@ class S3Storage(Storage):
             dropped += idle is True
             if idle is not False and _micros(mark.last_modified) < before:
                 marks.append(str(mark.object_name))
+        for item in self._objects.listed(place.bucket, place.unnamed):
+            idle = self._drop_idle(place.bucket, str(item.object_name), before)
+            dropped += idle is True
+            if idle is not False and _micros(item.last_modified) < before:
+                marks.append(str(item.object_name))
         self._objects.remove(place.bucket, marks)
         return dropped
 

@@ -51,6 +51,10 @@ class Addresses:
         url = self._signed("PUT", bucket, key, query or {}, signed, seconds)
         return Send(url, block.start, block.size, signed)
 
+    def put_part(self, bucket: str, key: str, upload: str, number: int, *, seconds: int) -> str:
+        """An address that a part of any size is sent to."""
+        return self._signed("PUT", bucket, key, {"partNumber": str(number), "uploadId": upload}, {}, seconds)
+
     def get(self, bucket: str, key: str, *, filename: str, seconds: int) -> str:
         """An address to save an object from."""
         query = {

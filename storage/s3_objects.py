@@ -271,7 +271,8 @@ class Objects:
             tag = xml.SubElement(element, "Part")
             xml.SubElement(tag, "PartNumber", str(part.number))
             xml.SubElement(tag, "ETag", part.etag)
-            xml.SubElement(tag, "ChecksumSHA256", base64.b64encode(bytes.fromhex(part.sha256)).decode())
+            if part.sha256:
+                xml.SubElement(tag, "ChecksumSHA256", base64.b64encode(bytes.fromhex(part.sha256)).decode())
         headers: dict[str, Any] = {"Content-Type": "application/xml"}
         answer = self.client._execute("POST", bucket, key, getbytes(element), headers, {"uploadId": upload})
         code = unmarshal(_Completed, answer.data.decode()).code

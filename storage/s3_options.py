@@ -75,6 +75,11 @@ class Place:
         return self.marks + check_digest(sha256)
 
     @property
+    def unnamed(self) -> str:
+        """What the keys begin with of what is sent in parts before its digest is known."""
+        return f"{self.prefix}unnamed/"
+
+    @property
     def documents(self) -> str:
         """What the keys of documents begin with."""
         return f"{self.prefix}documents/"

@@ -5,8 +5,10 @@ What is sent is written to disk as it comes, and what is fetched is read as it g
 
 from __future__ import annotations
 
+import posixpath
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -14,6 +16,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from auth.challenges import Resource
 from auth.scopes import MLFLOW
 from gateway.bytes import IDLE_SECONDS, SAVED, chunks
+from gateway.mlflow.asking import Field, parameters
 from gateway.mlflow.checking import safe_path, version_number
 from gateway.mlflow.errors import NotImplementedHere, answer
 from gateway.mlflow.face import Face, NewOperation, check_scopes, no_endpoint, workspace_of
@@ -23,6 +26,18 @@ from resolvers.operation import Operation
 from resolvers.registry import files
 from resolvers.registry.looking import version_numbered
 from storage.naming import attachment
+
+MAX_PARTS_BODY: Final = 16 * 2**20
+"""Bytes of a request that names parts: clients bring back the whole address of each."""
+
+UNSUPPORTED: Final = "is not supported for the current artifact repository"
+"""What clients look for in a refusal: then they send and fetch the file whole."""
+
+PARTS: Final[Mapping[str, Sequence[Field]]] = {
+    "create": [Field("path", required=True), Field("num_parts", "integer")],
+    "complete": [Field("path", required=True), Field("upload_id", required=True), Field("parts", "parts")],
+    "abort": [Field("path", required=True), Field("upload_id", required=True)],
+}
 
 
 class MlflowArtifactsRoute(Face):
@@ -34,7 +49,8 @@ class MlflowArtifactsRoute(Face):
     paths = re.compile(
         r"(?:/w/(?P<workspace>[^/]+))?"
         r"(?:/(?:ajax-)?api/2\.0/mlflow-artifacts/"
-        r"(?:artifacts(?:/(?P<path>.*))?|(?P<unknown>(?:mpu/(?:create|complete|abort)|presigned)(?:/.*)?))"
+        r"(?:artifacts(?:/(?P<path>.*))?|mpu/(?P<part>create|complete|abort)(?:/(?P<folder>.*))?"
+        r"|(?P<presigned>presigned)(?:/.*)?)"
         r"|/(?:ajax-api/2\.0/mlflow/)?(?P<version>model-versions/get-artifact))",
         re.DOTALL,
     )
@@ -52,8 +68,10 @@ class MlflowArtifactsRoute(Face):
         await op.snapshot()
         if match["version"]:
             return await self._of_version(op, request, match)
-        if match["unknown"]:
-            raise NotImplementedHere("Multipart uploads and signed addresses are not for this server: send files whole")
+        if match["part"]:
+            return await self._in_parts(op, request, match)
+        if match["presigned"]:
+            raise NotImplementedHere(f"Multipart download {UNSUPPORTED}")
         reads = request.method in {"GET", "HEAD"}
         check_scopes(op, MLFLOW["artifacts" if reads else "artifacts (write)"])
         path, workspace = safe_path(match["path"] or ""), workspace_of(request, match)
@@ -66,6 +84,29 @@ class MlflowArtifactsRoute(Face):
             await files.delete_files(op, workspace, path)
             return answer({})
         raise no_endpoint(request)
+
+    async def _in_parts(self, op: Operation, request: Request, match: re.Match[str]) -> Response:
+        """A file that comes in parts, which clients send to the store by themselves."""
+        check_scopes(op, MLFLOW["artifacts (write)"])
+        if request.method != "POST":
+            raise no_endpoint(request)
+        step = match["part"]
+        given = await parameters(request, PARTS[step], MAX_PARTS_BODY)
+        # The file is named by its path on the machine of the client; the last part of that counts.
+        folder, name = safe_path(match["folder"] or ""), safe_path(posixpath.basename(given.text("path")))
+        workspace, path = workspace_of(request, match), posixpath.join(folder, name)
+        to = op.storage.unnamed
+        if to is None:
+            raise NotImplementedHere(f"Multipart upload {UNSUPPORTED}")
+        if step == "create":
+            count = int(given.values["num_parts"] or 0)
+            return answer(_upload(*await files.begin_parts(op, to, workspace, path, count)))
+        upload = given.text("upload_id")
+        if step == "complete":
+            await files.complete_parts(op, to, workspace, path, upload=upload, tags=given.values["parts"])
+        else:
+            await files.abort_parts(op, to, workspace, path, upload)
+        return answer({})
 
     async def _of_version(self, op: Operation, request: Request, match: re.Match[str]) -> Response:
         check_scopes(op, MLFLOW["model-versions/get-artifact"])
@@ -93,6 +134,11 @@ async def _get(op: Operation, workspace: str, path: str) -> Response:
 async def _listed(op: Operation, workspace: str, request: Request) -> Response:
     found = await files.list_folder(op, workspace, safe_path(request.query_params.get("path", "")))
     return answer({"files": [_info(each) for each in found]})
+
+
+def _upload(id: str, urls: Sequence[str]) -> dict[str, Any]:
+    credentials = [{"url": url, "part_number": number, "headers": {}} for number, url in enumerate(urls, 1)]
+    return {"upload_id": id, "credentials": credentials}
 
 
 def _info(found: files.Found) -> dict[str, Any]:

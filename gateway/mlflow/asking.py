@@ -12,11 +12,18 @@ from starlette.requests import Request
 
 from lineal.errors import InvalidArgument, LimitExceeded
 
-Type = Literal["string", "boolean", "integer", "strings", "tags"]
+Type = Literal["string", "boolean", "integer", "strings", "tags", "parts"]
 
 _INTEGER: Final = re.compile(r"[+-]?\d{1,18}")
 _SEE: Final = " See the API docs for more information about request parameters."
-_ABSENT: Final[Mapping[Type, Any]] = {"string": "", "boolean": False, "integer": None, "strings": (), "tags": ()}
+_ABSENT: Final[Mapping[Type, Any]] = {
+    "string": "",
+    "boolean": False,
+    "integer": None,
+    "strings": (),
+    "tags": (),
+    "parts": {},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,20 @@ def _value(value: Any, type_: Type, *, from_query: bool) -> Any:
             return value if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
         case "tags":
             return _tags(value)
+        case "parts":
+            return _parts(value)
+
+
+def _parts(value: Any) -> dict[int, str] | None:
+    """The tag of each part by its number."""
+    parts = {}
+    for item in value if isinstance(value, list) else [None]:
+        match item:
+            case {"part_number": int(number), "etag": str(tag)}:
+                parts[number] = tag
+            case _:
+                return None
+    return parts
 
 
 def _tags(value: Any) -> list[dict[str, str]] | None:

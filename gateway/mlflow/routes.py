@@ -32,7 +32,6 @@ SERVER_INFO: Final = {
     "store_type": "SqlStore",
     "workspaces_enabled": True,
     "trace_archival_enabled": False,
-    "multipart_uploads_enabled": False,
     "multipart_downloads_enabled": False,
 }
 
@@ -166,7 +165,7 @@ class MlflowRoute(Face):
             return PlainTextResponse(VERSION)
         if match["info"]:
             await op.snapshot()
-            return answer(SERVER_INFO)
+            return answer({**SERVER_INFO, "multipart_uploads_enabled": op.storage.unnamed is not None})
         found = ENDPOINTS.get(match["endpoint"] or "", {}).get(request.method)
         if found is None or not found.needs.opened_by(op.caller):
             # Who may not come in any more is told that, and nothing of endpoints and scopes.

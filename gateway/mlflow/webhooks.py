@@ -6,12 +6,11 @@ send, else in the default one. Webhooks of another format are not MLflow's, and 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.requests import Request
@@ -20,6 +19,7 @@ from starlette.responses import Response
 from auth.scopes import MLFLOW as NEEDS
 from gateway.mlflow.errors import answer
 from gateway.mlflow.face import Face, check_scopes, no_endpoint, workspace_of
+from gateway.mlflow.searching import page_token, read_page_token
 from graph.ontology import WEBHOOK
 from graph.port import All, Node, Order, Paging, Prop
 from lineal.errors import InvalidArgument, NotFound
@@ -34,6 +34,11 @@ ASKS: Final = "webhooks"
 MAX_BODY: Final = 65_536
 MAX_RESULTS: Final = 1_000
 DEFAULT_RESULTS: Final = 100
+_MISSING: Final = (
+    "Missing value for required parameter '{}'. See the API docs for more information about request parameters."
+)
+_NAME: Final = re.compile(r"(?=.{1,63}$)[a-z0-9]([a-z0-9._-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_NEWEST: Final = Order("createdAt", descending=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,7 @@ class Asked:
     def required(self, name: str) -> str:
         """A text that must be there. Raises InvalidArgument."""
         if not (value := self.text(name)):
-            msg = f"Missing value for required parameter '{name}'. See the API docs for more information about request "
-            raise InvalidArgument(f"{msg}parameters.", field=name)
+            raise InvalidArgument(_MISSING.format(name), field=name)
         return value
 
 
@@ -113,10 +117,11 @@ async def _given(request: Request) -> Mapping[str, Any]:
 
 
 async def _create(asked: Asked) -> dict[str, Any]:
+    name, url = _name(asked.required("name")), _url(asked, asked.required("url"))
     made = await managing.create_webhook(
         asked.op,
-        name=asked.required("name"),
-        url=asked.required("url"),
+        name=name,
+        url=url,
         workspace=asked.workspace,
         format=MLFLOW,
         types=_types(asked, "events"),
@@ -131,9 +136,9 @@ async def _create(asked: Asked) -> dict[str, Any]:
 async def _list(asked: Asked) -> dict[str, Any]:
     first = _results(asked.text("max_results", str(DEFAULT_RESULTS)) or "")
     where = All((Prop("workspace", "eq", asked.workspace), Prop("format", "eq", MLFLOW)))
-    paging = Paging(min(first, 500), _cursor(asked.text("page_token")))
-    page = await (await asked.op.snapshot()).find(WEBHOOK.name, where, order=Order("createdAt"), paging=paging)
-    token = {"next_page_token": _token(page.cursors[-1])} if page.has_next else {}
+    paging = Paging(min(first, 500), read_page_token(asked.text("page_token") or "", _NEWEST))
+    page = await (await asked.op.snapshot()).find(WEBHOOK.name, where, order=_NEWEST, paging=paging)
+    token = {"next_page_token": page_token(page.cursors[-1])} if page.has_next else {}
     return {"webhooks": [_shown(node) for node in page.items], **token}
 
 
@@ -144,6 +149,10 @@ async def _get(asked: Asked) -> dict[str, Any]:
 async def _update(asked: Asked) -> dict[str, Any]:
     node = await _node(asked)
     given: dict[str, Any] = {name: asked.text(name) for name in ("name", "url", "description") if asked.text(name)}
+    if "name" in given:
+        _name(given["name"])
+    if "url" in given:
+        _url(asked, given["url"])
     if asked.given.get("events"):
         given["types"] = _types(asked, "events")
     if given:
@@ -203,7 +212,7 @@ def _shown(node: Node) -> dict[str, Any]:
         "name": node.name,
         "description": node.props.get("description"),
         "url": node.props["url"],
-        "events": [_event(type_) for type_ in node.props.get("types", mlflow.EVENTS)],
+        "events": [_event(type_) for type_ in sorted(node.props.get("types", mlflow.EVENTS))],
         "status": "ACTIVE" if node.props.get("state") == ACTIVE else "DISABLED",
         "creation_timestamp": node.created_at // 1_000,
         "last_updated_timestamp": node.updated_at // 1_000,
@@ -219,8 +228,10 @@ def _event(type: str) -> dict[str, str]:
 
 def _types(asked: Asked, name: str) -> list[str]:
     given = asked.given.get(name)
-    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
-        raise InvalidArgument("Webhook events cannot be empty", field=name)
+    if not given:
+        raise InvalidArgument(_MISSING.format(name), field=name)
+    if not isinstance(given, list):
+        raise InvalidArgument(f"{name}: must be a list of objects with entity and action", field=name)
     return [_type(each, f"{name}[{i}]") for i, each in enumerate(given)]
 
 
@@ -245,27 +256,38 @@ def _paused(asked: Asked) -> bool | None:
     return status == "DISABLED"
 
 
-def _results(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_RESULTS):
-        msg = f"max_results must be between 1 and {MAX_RESULTS}, but got {text[:80]}."
-        raise InvalidArgument(msg, field="max_results")
-    return int(text)
+def _name(name: str) -> str:
+    """The name of a webhook. Raises InvalidArgument."""
+    if _NAME.fullmatch(name) is None:
+        msg = (
+            f"Webhook name {name!r:.200} is invalid. It must start and end with a letter or digit, be less than 63 "
+            "characters long, and contain only letters, digits, dots (.), underscores (_), and hyphens (-)."
+        )
+        raise InvalidArgument(msg, field="name")
+    return name
 
 
-def _token(cursor: Sequence[Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(list(cursor))).decode()
-
-
-def _cursor(token: str | None) -> tuple[Any, ...] | None:
-    if not token:
-        return None
+def _url(asked: Asked, url: str) -> str:
+    """A URL, in which nothing is wrong that MLflow has words for. Raises InvalidArgument."""
+    hooks = asked.op.webhooks
+    schemes = ["http", "https"] if hooks is not None and hooks.sender.private else ["https"]
     try:
-        cursor = orjson.loads(base64.b64decode(token, b"-_", validate=True))
-    except (binascii.Error, ValueError):
-        cursor = None
-    if not isinstance(cursor, list) or [type(part) for part in cursor] != [int, str]:
-        raise InvalidArgument("Invalid page token, could not base64-decode", field="page_token")
-    return tuple(cursor)
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidArgument(f"Invalid webhook URL {url!r:.200}: {error!r}", field="url") from None
+    if parts.scheme not in schemes:
+        msg = f"Invalid webhook URL scheme: {parts.scheme!r:.80}. Allowed schemes are: {', '.join(schemes)}."
+        raise InvalidArgument(msg, field="url")
+    if not parts.hostname:
+        raise InvalidArgument(f"Webhook URL must include a hostname: {url!r:.200}", field="url")
+    return url
+
+
+def _results(text: str) -> int:
+    """How many a page has; 0 is as many as where nothing is said. Raises InvalidArgument."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_RESULTS):
+        raise InvalidArgument(f"max_results must be between 1 and {MAX_RESULTS}.", field="max_results")
+    return int(text) or DEFAULT_RESULTS
 
 
 HANDLERS: Final[Mapping[str, Mapping[str, Handler]]] = {

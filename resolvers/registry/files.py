@@ -13,7 +13,7 @@ from graph.address import Address
 from graph.ontology import GLOBAL, MODEL_VERSION, WORKSPACE
 from graph.port import EVERYTHING, Hop, Node, Note, Snapshot, Transaction
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, NotFound
-from resolvers.artifacts.common import load_manifest, verified_name, workspace_property
+from resolvers.artifacts.common import SEND_SECONDS, load_manifest, verified_name, workspace_property
 from resolvers.artifacts.paths import entry_name, file_name, files, folder_name
 from resolvers.artifacts.quotas import added, usage
 from resolvers.artifacts.sweeping import no_sweep
@@ -25,7 +25,7 @@ from resolvers.registry.looking import Version, versions
 from resolvers.writing.common import NamedValue
 from resolvers.writing.versions import delete_model_version
 from storage.manifest import MAX_FILES, path_problem
-from storage.port import Blob, Storage
+from storage.port import MAX_PARTS, Arriving, Blob, Storage, Unnamed
 
 VERSIONS: Final = "versions"
 """The folder that has the files of versions, by id: what Lineal keeps of them, to be read alone."""
@@ -75,24 +75,27 @@ async def put_file(op: Operation, workspace: str, path: str, chunks: AsyncIterat
 
     Raises InvalidArgument (the path), LimitExceeded (the workspace's quota), NotFound, Forbidden, Unavailable.
     """
-    await may(op, workspace, write=True)
-    if (problem := path_problem(path)) or path.split("/", maxsplit=1)[0] == VERSIONS:
-        raise InvalidArgument(f"path: {problem or f'{VERSIONS}/ is written to by nobody'}", field="path")
-    begin, storage = file_name(path), op.storage
-    async with storage.incoming(workspace) as incoming:
+    await _check_place(op, workspace, path)
+    async with op.storage.incoming(workspace) as incoming:
         async for chunk in chunks:
             await incoming.write(chunk)
-        blob = await incoming.finish()
-        bounded = await _check_quota(op, workspace, blob)
-        before = [name async for name in storage.documents(workspace, begin)]
-        name = entry_name(path, blob)
-        await storage.put(workspace, name, b"")
-        try:
-            await no_sweep(storage, workspace)
-            await incoming.keep(blob)
-        except BaseException:
-            await storage.discard(workspace, name)
-            raise
+        return await _keep(op, workspace, path, incoming)
+
+
+async def _keep(op: Operation, workspace: str, path: str, arriving: Arriving) -> Blob:
+    """Keep what has come as the file at this path. Raises LimitExceeded, and what `finish` raises."""
+    storage = op.storage
+    blob = await arriving.finish()
+    bounded = await _check_quota(op, workspace, blob)
+    before = [name async for name in storage.documents(workspace, file_name(path))]
+    name = entry_name(path, blob)
+    await storage.put(workspace, name, b"")
+    try:
+        await no_sweep(storage, workspace)
+        await arriving.keep(blob)
+    except BaseException:
+        await storage.discard(workspace, name)
+        raise
     if bounded:
         await added(storage, workspace, blob)
     if blob.part_count > 1:
@@ -101,6 +104,44 @@ async def put_file(op: Operation, workspace: str, path: str, chunks: AsyncIterat
     for old in before:
         await storage.discard(workspace, old)
     return blob
+
+
+async def _check_place(op: Operation, workspace: str, path: str) -> None:
+    """Raises InvalidArgument: nothing can be kept at this path. NotFound, Forbidden: one may not write there."""
+    await may(op, workspace, write=True)
+    if (problem := path_problem(path)) or path.split("/", maxsplit=1)[0] == VERSIONS:
+        raise InvalidArgument(f"path: {problem or f'{VERSIONS}/ is written to by nobody'}", field="path")
+    file_name(path)
+
+
+async def begin_parts(op: Operation, to: Unnamed, workspace: str, path: str, count: int) -> tuple[str, list[str]]:
+    """An upload in parts of the file at this path, and the addresses to send them to.
+
+    Raises InvalidArgument, NotFound, Forbidden, Unavailable.
+    """
+    await _check_place(op, workspace, path)
+    if not 1 <= count <= MAX_PARTS:
+        msg = f"num_parts: must be a number from 1 to {MAX_PARTS}, not {count}"
+        raise InvalidArgument(msg, field="num_parts")
+    return await to.begin(workspace, count, seconds=SEND_SECONDS)
+
+
+async def complete_parts(
+    op: Operation, to: Unnamed, workspace: str, path: str, *, upload: str, tags: Mapping[int, str]
+) -> Blob:
+    """Keep what was sent in parts as the file at this path; `tags` are what the store answered to each of them.
+
+    Raises as `put_file`, and PreconditionFailed: the parts are others.
+    """
+    await _check_place(op, workspace, path)
+    async with to.sent(workspace, upload, tags) as arrived:
+        return await _keep(op, workspace, path, arrived)
+
+
+async def abort_parts(op: Operation, to: Unnamed, workspace: str, path: str, upload: str) -> None:
+    """Let go of what was sent in parts. Raises NotFound, Forbidden, InvalidArgument, Unavailable."""
+    await _check_place(op, workspace, path)
+    await to.drop(workspace, upload)
 
 
 async def _check_quota(op: Operation, workspace: str, blob: Blob) -> bool:

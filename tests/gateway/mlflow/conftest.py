@@ -24,6 +24,7 @@ from graph.port import Graph, NewEdge, NewNode, Transaction
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from storage.local import LocalStorage
+from storage.port import Storage
 from tests import building
 
 BASE = "https://lineal.test"
@@ -46,7 +47,7 @@ class Mlflow:
 
     http: httpx.AsyncClient
     graph: Graph
-    storage: LocalStorage
+    storage: Storage
 
     async def send(self, method: str, path: str, who: str = "ann", /, **values: Any) -> httpx.Response:
         """A request with these parameters, where its method has them."""
@@ -98,9 +99,14 @@ Serve = Callable[[Graph], Awaitable[Mlflow]]
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+def storage(tmp_path: Path) -> Storage:
+    """Where files are kept."""
+    return LocalStorage(tmp_path / "artifacts", bytes(32))
+
+
+@pytest.fixture
+async def serve(storage: Storage) -> AsyncIterator[Serve]:
     """Puts the face before a store."""
-    storage = LocalStorage(tmp_path / "artifacts", bytes(32))
     opened: list[httpx.AsyncClient] = []
     async with storage:
 

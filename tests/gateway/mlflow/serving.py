@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import httpx
@@ -30,9 +31,10 @@ class LinealProcess(Server):
     name: ClassVar[str] = "lineal"
     start_seconds: ClassVar[int] = 400
 
-    def __init__(self, home: Path, store: str) -> None:
+    def __init__(self, home: Path, store: str, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(home)
         self.store = store
+        self.settings = settings
         self.url = f"http://127.0.0.1:{self.port}"
 
     @property
@@ -46,6 +48,7 @@ class LinealProcess(Server):
             "LINEAL_GRAPH": self.store,
             "LINEAL_KEYS": str(self.home / "keys"),
             "LINEAL_STORAGE": str(self.home / "artifacts"),
+            **self.settings,
         }
 
     def answers(self) -> bool:
@@ -59,6 +62,12 @@ class Reference(MlflowServerProcess):
     """MLflow's own server, which takes long to start where others work too."""
 
     start_seconds: ClassVar[int] = 400
+
+    def prepare(self) -> tuple[list[str], dict[str, str]]:
+        command, settings = super().prepare()
+        # As Lineal's `webhook_private`.
+        private = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
+        return command, {**settings, **private}
 
     def kill(self) -> None:
         # Its workers are processes of their own, which would stay.

@@ -12,7 +12,8 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 warnings.filterwarnings("ignore")
@@ -29,6 +30,7 @@ ADDRESS = sys.argv[1]
 if len(sys.argv) > 2:
     os.environ["MLFLOW_TRACKING_TOKEN"] = sys.argv[2]
 
+import hooking  # type: ignore[import-not-found]  # noqa: E402 - beside this script, which is run by its path
 import mlflow  # type: ignore[import-not-found]  # noqa: E402
 import requests  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
@@ -40,7 +42,7 @@ CLIENT = MlflowClient()
 ORIGINAL = sys.stdout
 HEADERS = {"authorization": f"Bearer {sys.argv[2]}"} if len(sys.argv) > 2 else {}
 TRANSCRIPT: list[list[Any]] = []
-LEFT_OUT = {"creation_timestamp", "creation_time", "last_updated_timestamp", "user_id"}
+LEFT_OUT = {"creation_timestamp", "creation_time", "last_updated_timestamp", "user_id", "webhook_id"}
 """What is never the same twice, or is said to differ: who made it."""
 
 
@@ -62,18 +64,26 @@ def plain(value: Any) -> Any:
 
 def ask(name: str, *arguments: Any, **named: Any) -> Any:
     """One call of the client."""
+    return record(f"{name}{arguments}{named or ''}", lambda: getattr(CLIENT, name)(*arguments, **named))
+
+
+def record(call: str, do: Callable[[], Any], hide: Mapping[str, str] = MappingProxyType({})) -> Any:
+    """What a call comes to, which is put into the transcript with other words for what is to be hidden."""
     # Two changes in one millisecond have no order.
     time.sleep(0.002)
-    call = f"{name}{arguments}{named or ''}"
+    found = None
     try:
-        found = getattr(CLIENT, name)(*arguments, **named)
+        found = do()
     except MlflowException as error:
-        TRANSCRIPT.append([call, {"error": error.error_code, "message": error.message}])
-        return None
-    answer = plain(found)
-    if isinstance(found, list) and hasattr(found, "token"):
-        answer = {"items": answer, "more": bool(found.token)}
-    TRANSCRIPT.append([call, answer])
+        answer: Any = {"error": error.error_code, "message": error.message}
+    else:
+        answer = plain(found)
+        if isinstance(found, list) and hasattr(found, "token"):
+            answer = {"items": answer, "more": bool(found.token)}
+    text = json.dumps(answer)
+    for differs, same in hide.items():
+        text = text.replace(differs, same)
+    TRANSCRIPT.append([call, json.loads(text)])
     return found
 
 
@@ -557,10 +567,12 @@ def elsewhere() -> None:
     ask("delete_registered_model", "elsewhere")
 
 
-PARTS: dict[str, Callable[[], None]] = {
-    part.__name__: part
-    for part in (models, model_tags, versions, version_tags, aliases, stages, searches, prompts, wire, elsewhere)
-}
+def webhooks() -> None:
+    hooking.webhooks(CLIENT, record)
+
+
+ALL = (models, model_tags, versions, version_tags, aliases, stages, searches, prompts, wire, webhooks, elsewhere)
+PARTS: dict[str, Callable[[], None]] = {part.__name__: part for part in ALL}
 
 
 def fuzzed(cases: Iterable[tuple[str, str, list[str]]]) -> None:

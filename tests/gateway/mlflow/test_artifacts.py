@@ -16,6 +16,7 @@ from tests import building
 from tests.gateway.mlflow.conftest import Mlflow
 
 ROOT = "/api/2.0/mlflow-artifacts/artifacts"
+MPU = "/api/2.0/mlflow-artifacts/mpu/create/a"
 FILES = {
     "MLmodel": b"flavors: {}\n",
     "data/model.bin": b"\x00\x01" * 1_000,
@@ -174,13 +175,32 @@ async def test_what_is_done_to_files_is_in_the_audit(embedded: Mlflow) -> None:
     assert {entry.workspace for entry in entries} == {"default"}
 
 
-@pytest.mark.parametrize("path", ["mpu/create/a", "mpu/complete/a", "mpu/abort/a", "presigned/a"])
-async def test_what_clients_have_another_way_for_is_not_implemented(embedded: Mlflow, path: str) -> None:
-    answer = await embedded.http.post(f"/api/2.0/mlflow-artifacts/{path}", json={"path": "x"})
-    assert (answer.status_code, answer.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
+@pytest.mark.parametrize(
+    ("method", "path", "what"),
+    [
+        ("POST", "mpu/create/a", "upload"),
+        ("POST", "mpu/complete/a", "upload"),
+        ("POST", "mpu/abort/a", "upload"),
+        ("GET", "presigned/a", "download"),
+    ],
+)
+async def test_what_a_local_folder_cannot_do_is_refused_in_the_words_that_clients_look_for(
+    embedded: Mlflow, method: str, path: str, what: str
+) -> None:
+    url, body = f"/api/2.0/mlflow-artifacts/{path}", {"path": "x", "upload_id": "x", "parts": []}
+    answer = await embedded.http.request(method, url, json=None if method == "GET" else body)
+    assert (answer.status_code, answer.json()) == (
+        501,
+        {
+            "error_code": "NOT_IMPLEMENTED",
+            "message": f"Multipart {what} is not supported for the current artifact repository",
+        },
+    )
+    info = (await embedded.send("GET", "/api/3.0/mlflow/server-info")).json()
+    assert info["multipart_uploads_enabled"] is info["multipart_downloads_enabled"] is False
 
 
 async def test_other_methods_are_no_endpoints(embedded: Mlflow) -> None:
-    for method, path in (("POST", f"{ROOT}/a"), ("PUT", ROOT), ("POST", "/model-versions/get-artifact")):
+    for method, path in (("POST", f"{ROOT}/a"), ("PUT", ROOT), ("POST", "/model-versions/get-artifact"), ("GET", MPU)):
         answer = await embedded.http.request(method, path)
         assert (answer.status_code, answer.json()["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
