@@ -16,7 +16,8 @@ from lineal.errors import Conflict, LimitExceeded
 JSON: Final = "application/json"
 MERGE: Final = "application/merge-patch+json"
 
-_TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:\.[0-9a-f]{1,64})?"')
+TAG: Final = re.compile(r'(?:W/)?"([0-9]{1,10})(?:\.[0-9a-f]{1,64})?"')
+"""What an entity tag looks like here: the revision, and a digest of the answer."""
 
 
 async def body_of(request: Request, plan: Plan, limit: int) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def revision_of(header: str) -> int:
     """The revision that If-Match asks for. Raises Problem: several (400), or none that there can be (412)."""
     if "," in header:
         raise Problem(400, "If-Match: must be one entity tag", field="If-Match")
-    match = _TAG.fullmatch(header.strip())
+    match = TAG.fullmatch(header.strip())
     if match is None or int(match[1]) >= 2**31:
         raise Problem(412, "If-Match: no revision has this entity tag", Conflict.code, "If-Match")
     return int(match[1])

@@ -16,12 +16,14 @@ from auth.scopes import SCOPES, Requirement
 from gateway.problems import MEDIA_TYPE, STATUSES
 from gateway.rest.addresses import kind_at, names_things
 from gateway.rest.beside import BESIDE, SCHEMAS, Beside
+from gateway.rest.bodies import TAG
 from gateway.rest.examples import BODIES, PARTS
 from gateway.rest.json_schemas import REF, Json, Schemas
 from gateway.rest.parameters import FIELDS, ORDER, TOTAL, WHERE, Parameter, order_names
 from gateway.rest.plans import Plan
 from gateway.rest.routes import CREATED, GET, PATCH, PATH, Route, routes
 from gateway.rest.selecting import MAX_FIELDS, Needs, Selector
+from resolvers.writing.command import MAX_KEY
 
 JSON: Final = "application/json"
 MERGE: Final = "application/merge-patch+json"
@@ -288,9 +290,11 @@ class _Writer:
         if plan.identified and plan.route.method == GET:
             found.append(_header("If-None-Match", "The ETag of the answer that you have."))
         if plan.takes_key:
-            found.append(_header("Idempotency-Key", "A text of your own making, 1 to 200 characters."))
+            key = {"minLength": 1, "maxLength": MAX_KEY}
+            found.append(_header("Idempotency-Key", f"A text of your own making, 1 to {MAX_KEY} characters.", **key))
         if plan.takes_revision:
-            found.append(_header("If-Match", "The ETag, or the revision in quotes, that it must still have."))
+            what = "The ETag, or the revision in quotes, that it must still have."
+            found.append(_header("If-Match", what, pattern=f"^(\\*|{TAG.pattern})$"))
         for each in found:
             self.parameters[each["name"]] = each
         return [{"$ref": f"#/components/parameters/{each['name']}"} for each in found]
@@ -356,8 +360,8 @@ class _Writer:
         return {"$ref": REF + name}
 
 
-def _header(name: str, description: str) -> Json:
-    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+def _header(name: str, description: str, **schema: Any) -> Json:
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string", **schema}}
 
 
 _FIELDS: Final[Json] = {

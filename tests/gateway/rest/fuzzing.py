@@ -18,6 +18,16 @@ PLAIN: Final = "Plain"
 KEPT: Final = 40
 """Ids of a kind that are remembered."""
 LIKELY: Final = 0.75
+FIELDS: Final = ("id", "kind,address,revision", "name,createdAt,tags", "nonsense", "workspace.models.nodes.name")
+WORDS: Final = {
+    "workspace": ("default", "vision", "none"),
+    "stage": ("Staging", "Production"),
+    "url": ("https://example.org/hook",),
+    "uri": ("https://example.org/file", "s3://bucket/key"),
+    "digest": ("sha256:" + "0" * 64,),
+    "suite": ("quality",),
+}
+"""What stands in fields of inputs, and is no address."""
 """How often something that is there is named, where something drawn at random would stand."""
 
 KINDS: Final = {singular(collection): kind.name for collection in NOUNS if (kind := kind_at(collection))}
@@ -37,6 +47,8 @@ def bounded(document: dict[str, Any]) -> dict[str, Any]:
         schemas[name + PLAIN] = {**schemas[name], "properties": plain}
     for name in filters:
         schemas[name] = _led(schemas[name], filters)
+    # Nearly all texts are no names of fields, and are refused at once.
+    document["components"]["parameters"]["fields"]["schema"] = {"enum": list(FIELDS)}
     return document
 
 
@@ -67,9 +79,11 @@ class Names:
         self._rng = Random(seed)
         self._never = never
         self._known: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
+        self._cursors: deque[str] = deque(maxlen=KEPT)
 
     def learn(self, text: str) -> None:
         """Remember the ids in an answer."""
+        self._cursors.extend(re.findall(r'"nextCursor":"([^"]+)"', text[-10_000:]))
         for id in dict.fromkeys(IDS.findall(text[:100_000])):
             kind = kind_of(id)
             if kind is not None and id not in self._never and id not in self._known[kind.name]:
@@ -79,6 +93,8 @@ class Names:
         """Let a request be about what is there, mostly."""
         for name in case.path_parameters or {}:
             case.path_parameters[name] = self._instead(name, case.path_parameters[name])
+        if "cursor" in (case.query or {}) and self._cursors and self._likely():
+            case.query["cursor"] = self._rng.choice(self._cursors)
         if isinstance(case.body, dict):
             for name, value in case.body.items():
                 case.body[name] = self._within(name, value)
@@ -88,11 +104,19 @@ class Names:
             return {key: self._within(key, inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [self._within(name, inner) for inner in value]
-        return self._instead(name, value) if isinstance(value, str) else value
+        if not isinstance(value, str) or not self._likely():
+            return value
+        if name in WORDS:
+            return self._rng.choice(WORDS[name])
+        return f"thing-{self._rng.randrange(KEPT)}" if name == "name" else self._instead(name, value)
+
+    def _likely(self) -> bool:
+        return self._rng.random() < LIKELY
 
     def _instead(self, name: str, value: Any) -> Any:
+        """What stands in a part of the path, in the place of what was drawn."""
         kind = KINDS.get(name) or KINDS.get(name.removesuffix("s"))
         if name in {"node", "by", "of", "to", "address"}:
             kind = self._rng.choice([kind for kind, known in self._known.items() if known] or [""])
         known = self._known.get(kind or "")
-        return self._rng.choice(list(known)) if known and self._rng.random() < LIKELY else value
+        return self._rng.choice(known) if known and self._likely() else value

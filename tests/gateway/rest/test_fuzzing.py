@@ -6,6 +6,7 @@ document, with valid and with wrong values.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -26,10 +28,15 @@ from schemathesis import GenerationMode
 
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
+from gateway.rest.examples import BODIES, PARTS
+from gateway.rest.routes import NOUNS, PATH
+from graph.open import open_graph
 from lineal.rest import served_openapi
 from lineal.settings import Settings
 from tests.conftest import SOAK, count
-from tests.gateway.rest.fuzzing import Names, bounded
+from tests.gateway.rest.fuzzing import KINDS, Names, bounded
+from tests.gateway.rest.test_routes import PLANS
+from tests.schema.conftest import tell
 
 ROOT = Path(__file__).parents[3]
 STEPS = 20
@@ -46,6 +53,7 @@ CHECKS = [
     *("response_schema_conformance", "response_headers_conformance", "unsupported_method"),
 ]
 GENERATION = {"mode": "all", "with-security-parameters": False}
+MODES = (GenerationMode.POSITIVE, GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 DEFECTS = ("request failed", "internal error")
 
 
@@ -62,18 +70,32 @@ class Fuzzer:
         config = schemathesis.Config.from_dict(given)
         self.api = schemathesis.openapi.from_dict(bounded(json.loads(served_openapi())), config=config)
         self.operations = [each.ok() for each in self.api.get_all_operations()]
-        viewer = httpx.get(f"{base}/api/v1/viewer?fields=principal", headers=self.headers, timeout=60).json()
+        self._http = httpx.Client(base_url=f"{base}{PATH}", headers=self.headers, timeout=60)
+        viewer = self._http.get("/viewer?fields=principal").json()
         self.names = Names(seed, never=frozenset({viewer["principal"]["id"]}))
         self.checks = schemathesis.checks.CHECKS.get_by_names(CHECKS)
         self.seen: Counter[int] = Counter()
         self.asked: set[str] = set()
+
+    def begin(self) -> None:
+        """Do what the document has as examples, and learn of what is there."""
+        for name, body in BODIES.items():
+            (plan,) = [plan for plan in PLANS if plan.name == name]
+            path = plan.route.path
+            for part, kind in KINDS.items():
+                path = path.replace(f"{{{part}}}", quote(PARTS.get(kind, ""), safe=""))
+            answer = self._http.request(plan.route.method, path.replace("{name}", "trial"), json=body)
+            assert answer.status_code < 500, answer.text
+            self.names.learn(answer.text)
+        for collection in NOUNS:
+            self.names.learn(self._http.get(f"/{collection}").text)
 
     def each(self, count: int) -> None:
         """Every operation by itself, so many times."""
         for operation in self.operations:
 
             @settings(_SETTINGS, max_examples=count)
-            @given(st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode)))
+            @given(st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in MODES)))
             def ask(case: Any) -> None:
                 self.names.put(case)
                 self.hold(case, case.call(headers=self.headers, timeout=60))
@@ -106,6 +128,13 @@ class Fuzzer:
         case.validate_response(response, checks=self.checks)
 
 
+async def _furnish(url: str) -> None:
+    """Put a story into a store."""
+    async with open_graph(url) as graph:
+        await graph.migrate()
+        await tell(graph)
+
+
 @contextmanager
 def serving(url: str, home: Path) -> Iterator[tuple[str, list[str]]]:
     """The address of a `lineal serve` on this store, and what it logs of defects."""
@@ -118,10 +147,10 @@ def serving(url: str, home: Path) -> Iterator[tuple[str, list[str]]]:
         "LINEAL_KEYS": str(home / "keys"),
         "LINEAL_STORAGE": str(home / "artifacts"),
     }
-    lineal = [sys.executable, "-m", "lineal"]
-    subprocess.run([*lineal, "migrate"], env=env, check=True, capture_output=True)
+    asyncio.run(_furnish(url))
     defects: list[str] = []
-    with subprocess.Popen([*lineal, "serve", "--port", "0"], env=env, text=True, stderr=subprocess.PIPE) as process:
+    lineal = [sys.executable, "-m", "lineal", "serve", "--port", "0"]
+    with subprocess.Popen(lineal, env=env, text=True, stderr=subprocess.PIPE) as process:
         assert process.stderr
         for line in process.stderr:
             if '"listening"' in line:
@@ -149,6 +178,7 @@ def test_no_request_has_an_answer_that_the_document_does_not_have(store_url: str
     token = LocalIssuer(Keyring(Settings.load(keys=home / "keys").keys)).token(scopes=["all"])
     with serving(store_url, home) as (base, defects):
         fuzzer = Fuzzer(base, token, seed=0)
+        fuzzer.begin()
         fuzzer.each(max(1, CASES // 2 // len(fuzzer.operations)))
         fuzzer.steps(CASES - fuzzer.seen.total())
     seen, asked = fuzzer.seen, fuzzer.asked
