@@ -23,6 +23,7 @@ from storage.tracking import mlflow as client
 from storage.tracking.config import from_environment
 from storage.tracking.mlflow import MlflowServer
 from storage.tracking.records import RegisteredModel
+from storage.tracking.server import Away
 from tests.mlflow_server import MlflowServerProcess
 from tests.tracking.conftest import Office
 from tests.tracking.logbook import COMMIT, Logbook, dataset, tags
@@ -300,7 +301,7 @@ async def test_a_server_that_goes_away_in_the_midst_is_gone_on_with(
     real = MlflowServer.run
 
     def away(self: MlflowServer, id: str) -> object:
-        raise client.Away("tracking server mlflow: it is away")
+        raise Away("tracking server mlflow: it is away")
 
     monkeypatch.setattr(MlflowServer, "run", away)
     with pytest.raises(Unavailable, match="away"):
