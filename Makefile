@@ -30,14 +30,15 @@ demo: $(RUN_STAMP) ## Load 968 real models, ask the flagship question, and serve
 setup: $(DEV_STAMP) ## The environment that the targets below use, in .venv
 
 .PHONY: test
-test: $(DEV_STAMP) ## Every kind of test, with small counts
+test: $(DEV_STAMP) ## Every kind of test, with small counts; above the stores a third of those on Neo4j
 	$(BIN)/python -m tests.prepare
-	$(BIN)/python -m pytest --numprocesses 2 $(PACKAGES:%=--cov=%) --cov-branch --cov-report=term --cov-fail-under=$(COVERED) $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --third-on-neo4j $(PACKAGES:%=--cov=%) --cov-branch --cov-report=term --cov-fail-under=$(COVERED) $(ARGS)
 
 .PHONY: soak
-soak: $(DEV_STAMP) ## The full counts of kills, random queries and bytes
+soak: $(DEV_STAMP) ## The full counts of kills, random queries and bytes, and all tests on Neo4j
 	$(BIN)/python -m tests.prepare
 	LINEAL_SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)
+	$(BIN)/python -m pytest -k neo4j $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## Style, types, and which room may import which

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import neo4j
 import pytest
@@ -27,6 +28,29 @@ settings.load_profile("soak" if SOAK else "small")
 def count(small: int, soak: int) -> int:
     """How many times to do something that can be done any number of times."""
     return soak if SOAK else small
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--third-on-neo4j`, as `make test` has it."""
+    parser.addoption("--third-on-neo4j", action="store_true", help="of tests above the stores leave a third on Neo4j")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the tests above the stores leave a third to run on Neo4j, where that is asked for: all take very long.
+
+    What a store must do is in tests/graph, which all runs on both; what is above uses no more than that. The third is
+    always the same one; `make soak` and whoever runs pytest by hand have all of them.
+    """
+    if not config.getoption("third_on_neo4j"):
+        return
+    left_out = {item for item in items if _on_neo4j(item) and crc32(item.nodeid.encode()) % 3}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _on_neo4j(item: pytest.Item) -> bool:
+    above = not item.path.is_relative_to(HERE / "graph")
+    return above and isinstance(item, pytest.Function) and "neo4j" in item.name.partition("[")[2]
 
 
 class Pristine:
