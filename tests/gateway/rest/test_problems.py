@@ -192,3 +192,11 @@ async def test_where_no_body_is_taken_an_empty_object_is_none(rest: Client) -> N
     assert (await rest.send("POST", "/principals/bob/deactivate", content=b" {} ", headers=json)).status_code == 200
     problem = await rest.refused("POST", "/principals/bob/reactivate", 400, {"now": True})
     assert problem["detail"] == "the body must be empty: this operation takes none"
+
+
+@pytest.mark.parametrize("settings", [1, True, "x", [1], [[]]])
+async def test_settings_of_a_validation_that_are_no_object_are_bad_input(rest: Client, settings: Any) -> None:
+    body = {"suite": "quality", "settings": settings}
+    problem = await rest.refused("POST", "/model-versions/bert%2F1/validations", 400, body)
+    assert problem["field"] == "settings"
+    assert problem["detail"].startswith("settings: must be a JSON object, not ")
