@@ -55,6 +55,8 @@ async def request_validation(
     if len(datasets) > MAX_DATASETS:
         msg = f"datasets: has {len(datasets)} entries; at most {MAX_DATASETS} are allowed"
         raise LimitExceeded(msg, field="datasets")
+    if settings is not None and not isinstance(settings, Mapping):
+        raise InvalidArgument(f"settings: must be a JSON object, not {settings!r:.80}", field="settings")
     draft = Draft(tx)
     of = draft.want(version, "version", "ModelVersion")
     on = [draft.want(each, f"datasets[{i}]", "DatasetVersion") for i, each in enumerate(datasets)]

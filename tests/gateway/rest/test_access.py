@@ -63,7 +63,7 @@ def _value(type_: Any) -> Any:
     return plain.get(named.name, "2026-01-31T00:00:00Z" if named.name == "DateTime" else "models:/bert/1")
 
 
-def _request(plan: Plan) -> tuple[str, dict[str, Any]]:
+def sample(plan: Plan) -> tuple[str, dict[str, Any]]:
     """A path with all that is required, and what else is sent."""
     path = plan.route.path
     for shown, _ in plan.route.inputs:
@@ -97,7 +97,7 @@ async def test_every_route_is_denied_exactly_as_the_table_of_scopes_says(rest: C
         assert ways == plan.needed.alternatives or {w for w in ways if not any(o < w for o in ways)} == set(
             plan.needed.alternatives
         )
-        path, more = _request(plan)
+        path, more = sample(plan)
         for scopes in set(_callers(ways)):
             if plan.route.writes and _open(ways, scopes) and scopes not in ways:
                 continue
@@ -119,7 +119,7 @@ async def test_by_itself_no_answer_is_refused_for_what_it_would_give_besides(res
     for plan in PLANS:
         if plan.route.writes:
             continue
-        path, _ = _request(plan)
+        path, _ = sample(plan)
         for way in _needed(plan):
             rest.caller = Caller("ann", way, workspaces=None)
             answer = await rest.send("GET", path)
@@ -129,7 +129,7 @@ async def test_by_itself_no_answer_is_refused_for_what_it_would_give_besides(res
 async def test_nobody_is_asked_for_a_token_at_every_route_that_needs_one(rest: Client) -> None:
     rest.caller = Caller("anonymous")
     for plan in PLANS:
-        path, more = _request(plan)
+        path, more = sample(plan)
         answer = await rest.send(plan.route.method, path, **more)
         if plan.needed:
             assert answer.status_code == 401, plan.name
@@ -161,7 +161,7 @@ async def test_what_is_hidden_and_what_is_absent_are_the_same_answer(graph: Grap
         rest.caller = Caller("eve", PLAIN - {"audit:read"})
 
         async def answer(plan: Plan, id: str) -> tuple[int, str, dict[str, str]]:
-            path, more = _request(plan)
+            path, more = sample(plan)
             said = await rest.send(plan.route.method, path.replace("models%3A%2Fbert%2F1", id, 1), **more)
             return said.status_code, said.text.replace(id, "ID"), dict(said.headers)
 

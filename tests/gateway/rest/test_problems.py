@@ -13,6 +13,7 @@ from auth.caller import Caller
 from graph.port import Graph
 from schema.limits import Limits
 from tests.gateway.rest.conftest import ADMIN, Client, serving
+from tests.gateway.rest.test_access import PLANS, sample
 from tests.schema.conftest import Story
 
 
@@ -192,3 +193,27 @@ async def test_where_no_body_is_taken_an_empty_object_is_none(rest: Client) -> N
     assert (await rest.send("POST", "/principals/bob/deactivate", content=b" {} ", headers=json)).status_code == 200
     problem = await rest.refused("POST", "/principals/bob/reactivate", 400, {"now": True})
     assert problem["detail"] == "the body must be empty: this operation takes none"
+
+
+@pytest.mark.parametrize("settings", [1, True, "x", [1], [[]]])
+async def test_settings_of_a_validation_that_are_no_object_are_bad_input(rest: Client, settings: Any) -> None:
+    body = {"suite": "quality", "settings": settings}
+    problem = await rest.refused("POST", "/model-versions/bert%2F1/validations", 400, body)
+    assert problem["field"] == "settings"
+    assert problem["detail"].startswith("settings: must be a JSON object, not ")
+
+
+ODD: tuple[Any, ...] = (True, -1, 2**63, 1.5, "a\x00b", [None], {"a": {"b": 1}})
+
+
+async def test_whatever_stands_in_a_field_of_a_body_is_no_defect(rest: Client) -> None:
+    tried = 0
+    for plan in PLANS:
+        path, more = sample(plan)
+        for name in plan.body:
+            for value in ODD:
+                answer = await rest.send(plan.route.method, path, json={**more.get("json", {}), name: value})
+                # This server sends no webhooks.
+                assert answer.status_code < 500 or answer.status_code == 503, (plan.name, name, value, answer.text)
+                tried += 1
+    assert tried > 1_000

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from gateway.rest.routes import NOUNS, UNROUTED
 from graph.port import Graph, NewNode
 from lineal import demo
 from tests import building as b
@@ -48,11 +49,14 @@ async def demonstrated(graph: Graph) -> Graph:
 async def test_both_faces_read_the_same_of_the_demo(demonstrated: Graph) -> None:
     async with serving(demonstrated, PATIENT) as rest:
         assert await reads_alike(rest) > 100
+        compared = {field for _, one, many in NOUNS.values() for field in (one, many) if field}
 
-        async def same(document: str, path: str, *, paged: bool = False) -> Any:
-            ((_, said),) = (await graphql(rest.graph, document)).items()
+        async def same(document: str, path: str, *, paged: bool = False, listed: bool = False) -> Any:
+            ((field, said),) = (await graphql(rest.graph, document)).items()
+            compared.add(field)
             answer = await rest.get(path)
-            wrong = included(said["nodes"], answer["items"]) if paged else included(said, answer)
+            shown = answer["items"] if paged or listed else answer
+            wrong = included(said["nodes"] if paged else said, shown)
             assert not wrong, (path, wrong)
             return answer
 
@@ -70,11 +74,12 @@ async def test_both_faces_read_the_same_of_the_demo(demonstrated: Graph) -> None
         await same("{ notifications(first: 2) { nodes { read } } }", "/notifications?limit=2", paged=True)
         node = (await rest.get("/models/BAAI%2Fbge-m3"))["id"]
         await same(f'{{ node(id: "{node}") {{ id kind address revision }} }}', f"/nodes/{node}")
-        answer = await rest.get(f"/nodes?ids={node}")
-        assert answer["items"][0]["id"] == node
+        await same(f'{{ nodes(ids: ["{node}"]) {{ id kind address revision }} }}', f"/nodes?ids={node}", listed=True)
         version = "models:/BAAI%2Fbge-m3/1"
         check = f'{{ checkGate(version: "{version}", stage: "Production") {{ target name met }} }}'
         await same(check, f"/model-versions/{quote(version, safe='')}/gate-check?stage=Production")
+        assert SCHEMA.query_type
+        assert {name for name in SCHEMA.query_type.fields if not name.startswith("_")} == compared | UNROUTED.keys()
 
 
 async def test_both_faces_do_the_same(sqlite_graph: Graph, other: Graph) -> None:
