@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Final
@@ -16,18 +17,22 @@ class Memo:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._known: OrderedDict[Hashable, tuple[Hashable, Any]] = OrderedDict()
+        # Reads are carried out in the event loop, and in the threads of a store.
+        self._lock = threading.Lock()
 
     def find(self, key: Hashable, state: Hashable) -> Any:
         """What was remembered of this state of the store, or None."""
-        known = self._known.get(key)
-        if known is None or known[0] != state:
-            return None
-        self._known.move_to_end(key)
-        return known[1]
+        with self._lock:
+            known = self._known.get(key)
+            if known is None or known[0] != state:
+                return None
+            self._known.move_to_end(key)
+            return known[1]
 
     def keep(self, key: Hashable, state: Hashable, value: Any) -> None:
         """Remember it in place of what was known before."""
-        self._known[key] = (state, value)
-        self._known.move_to_end(key)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+        with self._lock:
+            self._known[key] = (state, value)
+            self._known.move_to_end(key)
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
