@@ -8,7 +8,7 @@ none for a single node. Times are microseconds since the epoch, UTC.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -620,6 +620,13 @@ class Snapshot(ABC):
     @abstractmethod
     def seeing(self, view: View) -> Snapshot:
         """The same moment on the same connection, as another view sees it; this one sees as before."""
+
+    async def state(self) -> Hashable | None:
+        """What stands for all that the store has at this moment: it is another one as soon as anything was written.
+
+        None: the store cannot tell.
+        """
+        return None
 
     async def together(self, reads: Callable[[Self], Awaitable[T]], *, quick: bool = False) -> T:  # noqa: ARG002
         """What these reads come to. They await nothing but this snapshot: a store that is in this process, where

@@ -60,6 +60,7 @@ from resolvers.lifecycle.expiring import expiring
 from resolvers.openlineage.emitting import Emitter, Receiver
 from resolvers.openlineage.telling import Narrator
 from resolvers.operation import Operation
+from resolvers.remembering import Memo
 from resolvers.tracking.enriching import Enricher
 from resolvers.tracking.trackers import Trackers
 from resolvers.webhooks.delivering import Deliverer
@@ -294,7 +295,7 @@ def create_app(
         documentation=settings.documentation or "",
     )
 
-    base = settings.base
+    base, memo = settings.base, Memo()
 
     def operation(request: Request, caller: Caller | None = None) -> Operation:
         return Operation(
@@ -309,6 +310,7 @@ def create_app(
             trackers=trackers,
             base=base,
             webhooks=webhooks,
+            memo=memo,
         )
 
     async def healthz(_request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -15,6 +15,7 @@ from graph.port import EVERYTHING, MAX_WALK, NOTHING, Access, Graph, Snapshot, T
 from lineal.errors import Unavailable
 from resolvers.bytes import Bytes
 from resolvers.deploying.targets import Targets
+from resolvers.remembering import Memo
 from resolvers.tracking.trackers import Trackers
 from storage.port import Storage
 
@@ -39,7 +40,7 @@ class Operation:
     that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
     audited although it changes nothing, `bytes` is where artifacts are kept, `targets` are the serving targets that
     Lineal acts on, `trackers` the tracking servers that it asks, `base` is the address of this server, as the
-    caller knows it, and `webhooks` what this process knows about webhooks.
+    caller knows it, `webhooks` what this process knows about webhooks, and `memo` what it has read before.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Operation:
         trackers: Trackers | None = None,
         base: str = "",
         webhooks: Webhooks | None = None,
+        memo: Memo | None = None,
     ) -> None:
         self.graph = graph
         self.caller = caller
@@ -68,6 +70,7 @@ class Operation:
         self.trackers = trackers or NO_TRACKERS
         self.base = base
         self.webhooks = webhooks
+        self.memo = memo
         self.statements = 0
         self.access = Access()
         self.view: View = EVERYTHING if caller.trusted else NOTHING
@@ -104,27 +107,55 @@ class Operation:
             assert self._snapshot is not None
             return self._snapshot
 
-    async def read(self, reads: Callable[[Snapshot], Awaitable[T]], *, quick: bool = False) -> T:
+    async def read(
+        self,
+        reads: Callable[[Snapshot], Awaitable[T]],
+        *,
+        quick: bool = False,
+        key: Hashable | None = None,
+        small: Callable[[T], bool] = lambda _: True,
+    ) -> T:
         """What these reads come to, which await nothing but the snapshot: in one go where the store can do that.
 
-        `quick` says that they are a few looks by key. Raises Unauthenticated, and what `reads` raises.
+        `quick` says that they are a few looks by key. With a `key`, which has all that they depend on but the caller
+        and the store, they are only done again when anything was written since this caller asked for them; what is not
+        `small` is not remembered. Raises Unauthenticated, and what `reads` raises.
         """
         async with self._opening:
             if self._snapshot is None:
-                return await self._open(reads, quick=quick)
+                return await self._open(reads, quick=quick, key=key, small=small)
             snapshot = self._snapshot
         return await snapshot.together(reads, quick=quick)
 
-    async def _open(self, reads: Callable[[Snapshot], Awaitable[T]], *, quick: bool = False) -> T:
-        """Open the moment, see what the caller may see, and read first what these read."""
+    async def _open(
+        self,
+        reads: Callable[[Snapshot], Awaitable[T]],
+        *,
+        quick: bool = False,
+        key: Hashable | None = None,
+        small: Callable[[T], bool] = lambda _: True,
+    ) -> T:
+        """Open the moment, see what the caller may see, and read first what these read, unless that is known."""
+        memo = None if key is None else self.memo
 
         async def all_of_it(snapshot: Snapshot) -> T:
-            if not self.caller.trusted:
+            state = None if memo is None else await snapshot.state()
+            known: tuple[Access, View, T] | None = None
+            if memo is not None and state is not None:
+                known = memo.find((self.caller, key), state)
+            if known is not None:
+                self.access, self.view, _ = known
+            elif not self.caller.trusted:
                 self.access = await self._admitted(snapshot)
                 self.view = view_of(self.caller, self.access)
-                snapshot.show(self.view)
+            snapshot.show(self.view)
             self._snapshot = opened
-            return await reads(snapshot)
+            if known is not None:
+                return known[2]
+            result = await reads(snapshot)
+            if memo is not None and state is not None and small(result):
+                memo.keep((self.caller, key), state, (self.access, self.view, result))
+            return result
 
         opened = await self._stack.enter_async_context(self.graph.snapshot(self.view))
         try:

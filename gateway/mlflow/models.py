@@ -75,7 +75,7 @@ async def _registered(asked: Asked) -> Registered:
         (found,) = await registered(snapshot, [await model_named(snapshot, asked.workspace, asked.name)])
         return found
 
-    return await asked.op.read(reads, quick=True)
+    return await asked.op.read(reads, quick=True, key=("registered model", asked.workspace, asked.name))
 
 
 async def _answer(asked: Asked) -> dict[str, Any]:

@@ -29,6 +29,9 @@ MAX_VERSIONS: Final = 200_000
 PAGE: Final = 10_000
 """Versions in one answer; a search that asks for more gets a token to read on with."""
 
+SMALL: Final = 100
+"""Versions that a page may have to be remembered."""
+
 _TIES: Final = DEFAULT_VERSION_ORDERS[1:]
 
 
@@ -132,7 +135,8 @@ async def search(asked: Asked) -> dict[str, Any]:
         token = {"next_page_token": page_token(page.cursors[-1])} if page.has_next else {}
         return {"model_versions": [version_message(version) for version in found], **token}
 
-    return await asked.op.read(reads, quick=True)
+    key = ("model versions", asked.workspace, given.text("filter"), order, first, after)
+    return await asked.op.read(reads, quick=True, key=key, small=lambda page: len(page["model_versions"]) <= SMALL)
 
 
 async def get_download_uri(asked: Asked) -> dict[str, Any]:

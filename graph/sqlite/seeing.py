@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from graph import ontology
 from graph.port import Access
@@ -14,6 +17,24 @@ NOTHING = ", ".join(["NULL"] * (NODE.count(",") + 1))
 """As many columns as a node has, for the rows that are none."""
 
 PRINCIPAL, ROLE, PLACE, SHARE = range(4)
+
+
+_numbers = itertools.count()
+
+
+class Numbered(sqlite3.Connection):
+    """A connection with a number that no other one of this process has, or has had."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.number = next(_numbers)
+
+
+def state(reader: Reader) -> tuple[int, int]:
+    """See Snapshot.state. SQLite gives each connection a number that changes when any other one has written."""
+    ((version,),) = reader.all("state", "PRAGMA data_version")
+    assert isinstance(reader.db, Numbered)
+    return reader.db.number, version
 
 
 def access(reader: Reader, principal: str, teams: Sequence[str]) -> Access:

@@ -10,7 +10,7 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from copy import copy
@@ -114,6 +114,9 @@ class SqliteSnapshot(Auditing):
         other.show(view)
         return other
 
+    async def state(self) -> Hashable | None:
+        return await self._run(seeing.state, self._reader)
+
     async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
         return await self._run(seeing.access, self._reader, principal, teams)
 
@@ -206,6 +209,10 @@ class SqliteTransaction(SqliteSnapshot, Writing):
     async def _locked(self, ids: Sequence[str]) -> dict[str, Node]:
         """Whoever writes to SQLite has locked everything already."""
         return await self._run(self._reader.nodes, EVERYTHING, ids)
+
+    async def state(self) -> Hashable | None:
+        """What it has written itself does not show in what SQLite tells."""
+        return None
 
     async def unseen_dependants(self, ids: Sequence[str]) -> bool:
         return await self._run(seeing.unseen_dependants, self._reader, ids)
@@ -327,7 +334,9 @@ class SqliteGraph(Graph):
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=seeing.Numbered
+        )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -32000")

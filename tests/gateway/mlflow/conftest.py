@@ -23,6 +23,7 @@ from graph.ids import DEFAULT_WORKSPACE_ID
 from graph.port import Graph, NewEdge, NewNode, Transaction
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
+from resolvers.remembering import Memo
 from storage.local import LocalStorage
 from storage.port import Storage
 from tests import building
@@ -112,11 +113,13 @@ async def serve(storage: Storage) -> AsyncIterator[Serve]:
 
         async def serve(graph: Graph) -> Mlflow:
             await people(graph)
-            reach, recorder = Bytes(storage), Recorder(graph)
+            reach, recorder, memo = Bytes(storage), Recorder(graph), Memo()
 
             def operation(request: Request) -> Operation:
                 caller = CALLERS[request.headers.get("who", "ann")]
-                return Operation(graph, caller=caller, request="req-1", recorder=recorder, bytes=reach, base=BASE)
+                return Operation(
+                    graph, caller=caller, request="req-1", recorder=recorder, bytes=reach, base=BASE, memo=memo
+                )
 
             routes = [
                 MlflowArtifactsRoute(operation, resource=RESOURCE),

@@ -20,15 +20,17 @@ from sklearn.linear_model import LinearRegression  # type: ignore[import-not-fou
 
 TRACKING, REGISTRY = sys.argv[1:]
 INPUT = np.array([[1.0], [2.0], [3.0]])
-MODEL = LinearRegression().fit(INPUT, [2.0, 4.1, 5.9])
+TARGETS = np.array([2.0, 4.1, 5.9])
+MODEL = LinearRegression().fit(INPUT, TARGETS)
 EXPECTED = MODEL.predict(INPUT).tolist()
 
 mlflow.set_tracking_uri(TRACKING)
 mlflow.set_registry_uri(REGISTRY)
 client = MlflowClient()
 
-with mlflow.start_run():
+with mlflow.start_run() as run:
     mlflow.log_param("fit_intercept", True)
+    mlflow.log_input(mlflow.data.from_numpy(INPUT, targets=TARGETS, name="flats"), context="training")
     mlflow.sklearn.log_model(MODEL, name="model", registered_model_name="prices")
 client.set_registered_model_alias("prices", "champion", "1")
 loaded = mlflow.pyfunc.load_model("models:/prices@champion").predict(INPUT).tolist()
@@ -50,6 +52,7 @@ sys.stdout.write(
             "loaded": loaded,
             "proxied": proxied,
             "model": version.source,
+            "run": run.info.run_id,
             "status": kept.status,
         }
     )
