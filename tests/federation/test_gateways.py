@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -56,7 +57,12 @@ class Federation:
         return found
 
 
-FEATURES = Path(__file__).parents[2] / "examples" / "federation" / "features.graphql"
+TOP = Path(__file__).parents[2]
+FEATURES = TOP / "examples" / "federation" / "features.graphql"
+EXAMPLE = re.findall(
+    r"```graphql\n(\{.*?\n\})\n```", (TOP / "docs" / "federation.md").read_text(encoding="utf-8"), re.DOTALL
+)[0]
+"""The query of the page that explains federation."""
 
 
 async def _furnish(graph: Graph) -> tuple[list[Node], Node]:
@@ -137,11 +143,7 @@ async def test_apollos_gateway_joins_both_ways(federation: Federation, tmp_path:
 
 
 async def _joins(federation: Federation, url: str) -> None:
-    there = await federation.ask(
-        url,
-        """{ modelVersions(first: 2, orderBy: {field: NUMBER}) { nodes { number model { name }
-          featureViews { name keptBy { name channel address } source { name address featureViews { name } } } } } }""",
-    )
+    there = await federation.ask(url, EXAMPLE)
     assert "errors" not in there, there
     view = {
         "name": "clicks_7d",
