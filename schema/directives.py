@@ -62,7 +62,11 @@ def apply(schema: GraphQLSchema, gates: Gates, costs: Costs) -> None:
     for type_ in schema.type_map.values():
         if isinstance(type_, (GraphQLObjectType, GraphQLInterfaceType)):
             for name, field in type_.fields.items():
-                if directives := _directives((type_.name, name), gates, costs):
+                directives = _directives((type_.name, name), gates, costs)
+                if isinstance(type_, GraphQLInterfaceType):
+                    # By its specification what a field costs is said by the types that have it.
+                    directives = [each for each in directives if not isinstance(each, Cost)]
+                if directives:
                     # Nouns share the definitions of what they inherit, and schemas those of the nouns.
                     definition = copy.copy(field.extensions["strawberry-definition"])
                     definition.directives = directives

@@ -176,15 +176,18 @@ async def run(
         context.refusal = LimitExceeded(msg, limit="levels", maximum=MAX_LEVELS)
         result = _presented(_refused(context.refusal))
     else:
-        async with context.op:
-            result = await schema.execute(
-                query,
-                variable_values=None if variables is None else dict(variables),
-                context_value=context,
-                operation_name=operation_name,
-                **kwargs,
-            )
-    context.settle()
+        try:
+            async with context.op:
+                result = await schema.execute(
+                    query,
+                    variable_values=None if variables is None else dict(variables),
+                    context_value=context,
+                    operation_name=operation_name,
+                    **kwargs,
+                )
+        finally:
+            # Also where whoever asked has gone meanwhile.
+            context.settle()
     try:
         await _audit(schema, context, variables or {}, result)
     except LinealError as error:

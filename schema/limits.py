@@ -48,7 +48,7 @@ class Limits:
     introspections: int = 3
     walks: int = 100
     items: int = 200_000
-    cost: int = 20_000_000
+    cost: int = 100_000_000_000
     seconds: float = 30.0
     body: int = 4 * 2**20
 

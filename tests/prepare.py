@@ -27,6 +27,7 @@ from tests import (
     tensorflow_api,
     torchserve,
 )
+from tests.federation import servers
 from tests.openlineage import clients
 from tests.schema import graphql_js
 
@@ -41,6 +42,8 @@ PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "MLServer": mlserver.mlserver_python,
     "moto": moto.moto_python,
     "GraphQL's packages for JavaScript": graphql_js.node_modules,
+    "Apollo's gateway": servers.apollo_modules,
+    "Hive Gateway": servers.hive_modules,
     "OpenLineage's client": clients.openlineage_python,
     "Ray": ray.ray_python,
     "TensorFlow Serving's API": tensorflow_api.tensorflow_api_python,

@@ -103,8 +103,10 @@ async def test_what_is_too_much_is_refused_before_any_standard_rule_sees_it(
 
 
 async def test_a_page_that_is_too_long_costs_too_much(http: httpx.AsyncClient, work: Work) -> None:
-    inner = "derivatives(first: 500) { nodes { id } }"
-    text = f"{{ models(first: 500) {{ nodes {{ versions(first: 500) {{ nodes {{ {inner} }} }} }} }} }}"
+    inner = "id"
+    for _ in range(4):
+        inner = f"derivatives(first: 500) {{ nodes {{ {inner} }} }}"
+    text = f"{{ modelVersions(first: 500) {{ nodes {{ {inner} }} }} }}"
     assert await _limit(http, text) == {"cost"}
     assert work.statements <= ADMISSION
 

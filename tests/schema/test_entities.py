@@ -135,7 +135,7 @@ async def test_a_thousand_entities_are_a_bounded_number_of_statements(graph: Gra
             assert [each["name"] for each in found[name]] == [node.name for node in made[:size]]
         counts.append(ask.operations[0].statements)
     # Ids, names, their workspace, versions, and how many those are.
-    assert counts == [5, 5]
+    assert counts[0] == counts[1] <= 5
 
 
 async def test_more_than_a_gateway_asks_for_at_once_is_refused(ask: Asked) -> None:

@@ -61,10 +61,11 @@ def test_the_secured_flavour_has_the_scopes_of_every_field_that_a_type_has() -> 
     assert ("authenticated", {}) in _used(types["Mutation"])
 
 
-def test_an_interface_has_no_scopes_of_its_own() -> None:
+def test_an_interface_has_no_scopes_and_costs_of_its_own() -> None:
     for each in parse(print_subgraph(Flavour.SECURED)).definitions:
         if isinstance(each, InterfaceTypeDefinitionNode):
-            assert not any(name == "requiresScopes" for field in each.fields or () for name, _ in _used(field))
+            used = {name for field in each.fields or () for name, _ in _used(field)}
+            assert not used & {"requiresScopes", "cost"}
 
 
 def test_what_gateways_define_themselves_is_left_out() -> None:
