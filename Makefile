@@ -58,6 +58,10 @@ docs: $(DEV_STAMP) ## Write again what is generated: schema/*.graphql, schema/op
 	$(BIN)/lineal openapi > schema/openapi.json.new && mv schema/openapi.json.new schema/openapi.json
 	$(BIN)/python -m docs.generate
 
+.PHONY: ui
+ui: ## Build the pages anew from ui/ (needs Node 20.19 or newer)
+	cd ui && npm ci --ignore-scripts && node build.mjs
+
 .PHONY: lock
 lock: ## Pin the newest dependencies, with their checksums (needs uv)
 	$(LOCK) --upgrade --group build pyproject.toml -o requirements.txt

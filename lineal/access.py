@@ -6,7 +6,7 @@ The client's address is that of the connection. Where a proxy stands in front, u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -27,8 +27,9 @@ from gateway import inbound, scim
 from gateway.mlflow import errors as mlflow_errors
 from gateway.mlflow.face import is_mlflow
 from gateway.openlineage.published import PATHS
-from gateway.rest import pages
+from gateway.rest import pages as rest
 from gateway.scim_errors import ScimError
+from gateway.ui import pages as ui
 from lineal.errors import Forbidden, InvalidArgument, LinealError, Unauthenticated, Unavailable
 from lineal.http import problem
 from schema.failures import body
@@ -53,7 +54,8 @@ class Access:
     """Puts the caller into the request's state, or answers that there is none that may ask.
 
     `anonymous` are the scopes of those without a token; None where everybody needs one. `loopback` says that only
-    this machine can ask, so that its metrics are open. What fails is told to the `recorder`.
+    this machine can ask, so that its metrics are open. `pages` are other paths that are open. What fails is told to
+    the `recorder`.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Access:
         anonymous: frozenset[str] | None = None,
         recorder: Recorder | None = None,
         directory: Directory | None = None,
+        pages: Collection[str] = (),
     ) -> None:
         self.app = app
         self.authenticator = authenticator
         self.resource = resource
         healthy = (*OPEN, METRICS) if loopback else OPEN
-        self.open = frozenset(healthy) | set(metadata_paths(resource)) | {*PATHS, *inbound.PATHS} | pages.PATHS
+        described = {*PATHS, *inbound.PATHS, *rest.PATHS, *ui.PATHS, *pages}
+        self.open = frozenset(healthy) | set(metadata_paths(resource)) | described
         self.nobody = None if anonymous is None else Caller(ANONYMOUS, anonymous)
         self.recorder = recorder
         self.directory = directory

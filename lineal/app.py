@@ -36,6 +36,7 @@ from gateway.mlflow.webhooks import MlflowWebhooksRoute
 from gateway.openlineage.published import create_schema_routes
 from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
 from gateway.scim import create_scim_app
+from gateway.ui.pages import GRAPHIQL, LINEAGE, START, Pages, SignIn, create_ui_routes
 from graph.open import is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Lease, Node, Observer
 from lineal import logging
@@ -86,7 +87,8 @@ SEQUENCE_EVERY: Final = 0.05
 BACK_OFF: Final = 1.0
 READY_SECONDS: Final = 5.0
 
-PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", EVENTS_PATH, PATH, BATCH, *INBOUND_PATHS)
+PAGES: Final = (GRAPHIQL, LINEAGE)
+PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", *PAGES, EVENTS_PATH, PATH, BATCH, *INBOUND_PATHS)
 
 _log = logging.get("lineal.app")
 
@@ -263,6 +265,22 @@ def emitter(settings: Settings, graph: Graph, sender: Sender) -> Emitter | None:
     )
 
 
+def pages_of(settings: Settings) -> Pages:
+    """What the pages for people must know of these settings."""
+    sign_in = [
+        SignIn(each.name, each.url, each.browser_client_id, each.browser_scopes, each.browser_origins)
+        for each in settings.issuers
+        if each.browser_client_id
+    ]
+    return Pages(
+        settings.identifier,
+        sign_in,
+        local=not settings.issuers,
+        anonymous=settings.anonymous,
+        embed=settings.embed_origins,
+    )
+
+
 def authenticator_of(settings: Settings) -> Authenticator:
     """Who these settings trust to say who asks. Raises Unavailable, PreconditionFailed (our own key cannot be used)."""
     own = None if settings.issuers else LocalIssuer(Keyring(settings.keys))
@@ -392,6 +410,7 @@ def create_app(
             *create_inbound_routes(lambda request, hub: operation(request, named(hub.name)), **hubs_of(settings)),
             create_events_route(operation, resource=resource, base=settings.base),
             create_scim_app(operation, resource=resource, issuer=settings.provisioned_issuer),
+            *(create_ui_routes(pages_of(settings)) if settings.graphiql else []),
             rest,
         ],
         middleware=[
@@ -408,6 +427,7 @@ def create_app(
                 anonymous=frozenset(settings.anonymous_scopes) if settings.anonymous else None,
                 recorder=recorder,
                 directory=Directory(graph),
+                pages=(START,) if settings.graphiql and not settings.issuers else (),
             ),
         ],
         exception_handlers={HTTPException: refused},

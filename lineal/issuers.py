@@ -116,6 +116,20 @@ class IssuerSettings(_Table):
         24, ge=0, le=24 * 7, description="Hours that keys are used beyond their time while the issuer is away."
     )
 
+    browser_client_id: str | None = Field(
+        None,
+        min_length=1,
+        description="Public client with which people sign in on Lineal's pages; its redirect URI is that of /graphiql. "
+        "Without it they do not sign in there.",
+    )
+    browser_scopes: tuple[Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")], ...] = Field(
+        tuple(scope for scope in SCOPES if scope.endswith(":read")),
+        description="Scopes that these pages ask it for, by its own names. Default: all that only read.",
+    )
+    browser_origins: tuple[Url, ...] = Field(
+        (), description="Other addresses that signing in needs from the browser, such as a token endpoint elsewhere."
+    )
+
     @model_validator(mode="after")
     def _no_duplicates(self) -> IssuerSettings:
         if len(set(self.token_types)) < len(self.token_types):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +36,7 @@ from schema.limits import Limits
 CONFIG_VARIABLE = "LINEAL_CONFIG"
 CONFIG_FILE = Path("lineal.toml")
 _LIMITS = Limits()
+_HOST = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d+)?")
 _SECRET = ("password", "secret", "token")
 """What is in the names of settings whose values are never repeated."""
 
@@ -92,6 +94,19 @@ def _receiver(url: str) -> str:
         msg = f"{url!r:.200} is no URL to send to; it looks like https://marquez.example.org/api/v1/lineage"
         raise ValueError(msg)
     return url
+
+
+def _framing(origin: str) -> str:
+    """An origin as browsers know it."""
+    parts = urlsplit(origin)
+    if (
+        parts.scheme not in {"http", "https"}
+        or f"{parts.scheme}://{parts.netloc}" != origin
+        or not _HOST.fullmatch(parts.netloc)
+    ):
+        msg = f"{origin!r:.200} is no origin; it looks like https://wiki.example.org"
+        raise ValueError(msg)
+    return origin
 
 
 class Settings(BaseSettings):
@@ -239,6 +254,10 @@ class Settings(BaseSettings):
     )
     documentation: str | None = Field(
         None, description="URL of a page that tells people how to get access, for OAuth's metadata."
+    )
+    graphiql: bool = Field(default=True, description="Whether the pages /graphiql and /lineage are served.")
+    embed_origins: tuple[Annotated[str, AfterValidator(_framing)], ...] = Field(
+        (), description="Origins whose pages may show /lineage in a frame."
     )
     scim_issuer: str | None = Field(
         None,

@@ -77,13 +77,20 @@ class OidcProvider(Server):
     """The provider, its clients and what they do to get tokens.
 
     Clients are `ci` (JWTs), `opaque` (opaque tokens), `brief` (JWTs that live for `lifetime` seconds),
-    `resource-server` (may introspect) and `browser` (public, for people). `groups` are those of people, by name.
+    `resource-server` (may introspect) and `browser` (public, for people, who are sent back to REDIRECT or one of
+    `redirects`). `groups` are those of people, by name.
     """
 
     name: ClassVar[str] = "oidc"
 
     def __init__(
-        self, home: Path, resource: str, *, lifetime: int = 5, groups: Mapping[str, Sequence[str]] | None = None
+        self,
+        home: Path,
+        resource: str,
+        *,
+        lifetime: int = 5,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        redirects: Sequence[str] = (),
     ) -> None:
         super().__init__(home)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -92,7 +99,7 @@ class OidcProvider(Server):
             "scopes": list(SCOPES),
             "resource": resource,
             "other": OTHER_RESOURCE,
-            "redirect": REDIRECT,
+            "redirects": [REDIRECT, *redirects],
             "lifetime": lifetime,
             "groups": groups or {},
         }

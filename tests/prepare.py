@@ -15,6 +15,7 @@ import pytest
 
 from tests import (
     azurite,
+    chromium,
     gcs,
     hdfs,
     minio,
@@ -30,11 +31,15 @@ from tests import (
 from tests.federation import servers
 from tests.openlineage import clients
 from tests.schema import graphql_js
+from tests.ui import building
 
 PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "Neo4j": services.neo4j_jars,
     "the OpenID provider": oidc.node_modules,
     "Azurite": azurite.node_modules,
+    "the driver of Chromium": chromium.node_modules,
+    "what the pages are built from": building.node_modules,
+    "what the example frontend is built from": building.frontend_modules,
     "Hadoop": hdfs.hadoop_jars,
     "fake-gcs-server": gcs.gcs_binary,
     "MinIO": minio.minio_binary,

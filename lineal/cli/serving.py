@@ -25,7 +25,7 @@ def serve(
     port: Port = None,
     graph: options.GraphUrl = None,
 ) -> None:
-    """Serve the GraphQL API: /graphql, /healthz, /readyz, /metrics. Ctrl-C or SIGTERM stops it gracefully."""
+    """Serve the API and its pages: /graphql, /graphiql, /healthz, /metrics. Ctrl-C or SIGTERM stops it gracefully."""
     from lineal import logging, server
     from lineal.settings import Settings
 

@@ -9,7 +9,7 @@ import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
 
 const issuer = `http://127.0.0.1:${process.argv[2]}`;
-const { scopes, resource, other, redirect, lifetime, groups } = JSON.parse(process.env.CONFIG);
+const { scopes, resource, other, redirects, lifetime, groups } = JSON.parse(process.env.CONFIG);
 
 // What a client's access tokens are like, beside JWTs that are good for five minutes.
 const kinds = {
@@ -30,7 +30,7 @@ const person = (client_id) => ({
   client_id,
   token_endpoint_auth_method: 'none',
   application_type: 'native',
-  redirect_uris: [redirect],
+  redirect_uris: redirects,
 });
 
 function newKey() {
@@ -45,6 +45,8 @@ function listenerOf(keys) {
     cookies: { keys: ['test'] },
     scopes: ['openid', ...scopes],
     pkce: { required: () => true },
+    // Pages of other origins ask for its metadata and for tokens.
+    clientBasedCORS: () => true,
     findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, name: id, groups: groups[id] }) }),
     claims: { openid: ['sub', 'name', 'groups'] },
     // Access tokens say which groups people and clients are in, as those of most identity providers can.

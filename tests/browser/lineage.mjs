@@ -1,0 +1,60 @@
+// The picture as a page of its own: linked to, restricted, incomplete, in another page, and with thousands of nodes.
+import { createServer } from 'node:http';
+import { axe, drawn, given, picture, shot, walk } from './lib.mjs';
+
+await walk(async (page, context) => {
+  const at = (parameters, token = given.token) => `${given.base}/lineage?${new URLSearchParams(parameters)}#token=${token}`;
+  const linked = await drawn(page, () => page.goto(at({ of: given.version })));
+  await shot(page, 'lineage');
+  const light = await axe(page);
+  await page.getByLabel('As of, exactly').fill('2001-01-01T00:00:00');
+  await drawn(page, () => page.getByLabel('As of, exactly').blur());
+  const dated = page.url();
+  const open = page.getByRole('link', { name: 'Open in GraphiQL' });
+  await open.evaluate((link) => link.addEventListener('click', (event) => event.preventDefault()));
+  await open.click();
+  const opens = await open.getAttribute('href');
+
+  const restricted = await drawn(page, () => page.goto(at({ of: given.version, direction: 'UPSTREAM', bare: '' }, given.narrow)));
+  await shot(page, 'restricted');
+  const cut = await drawn(page, () => page.goto(at({ of: given.version, direction: 'UPSTREAM', depth: '1', theme: 'dark', x: '1' })));
+  await shot(page, 'cut');
+  const dark = await axe(page);
+  const nothing = await drawn(page, () => page.goto(at({ of: 'models:/nothing', y: '1' })));
+  await page.goto(at({}));
+  const unasked = await page.locator('.lp-notes p').innerText();
+
+  const start = Date.now();
+  const many = await drawn(page, () => page.goto(at({ of: given.big, direction: 'DOWNSTREAM', limit: '20000', z: '1' })));
+  const all = await drawn(page, () => page.getByRole('button', { name: 'Open all groups' }).click());
+  const drawnIn = Date.now() - start;
+  const boxes = await page.locator('.lp').getAttribute('data-drawn');
+  await shot(page, 'many');
+  const still = await picture(page);
+  const box = await page.locator('.lp canvas').boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  await page.mouse.down();
+  const frames = page.evaluate(() => new Promise((done) => {
+    const gaps = [];
+    let last = performance.now();
+    const tick = (now) => { gaps.push(now - last); last = now; if (gaps.length < 40) requestAnimationFrame(tick); else done(gaps); };
+    requestAnimationFrame(tick);
+  }));
+  for (let step = 1; step <= 30; step++) await page.mouse.move(box.x + box.width / 2 + step * 6, box.y + box.height / 2 + step * 3);
+  await page.mouse.up();
+  const gaps = (await frames).sort((a, b) => a - b);
+  const panned = (await picture(page)) !== still;
+  await page.mouse.wheel(0, -2_000);
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  await shot(page, 'many-near');
+
+  // A page of another origin that shows the picture in a frame.
+  const other = createServer((_, response) => response.setHeader('content-type', 'text/html').end(`<!doctype html><title>wiki</title><iframe src="${given.base}/lineage?of=${encodeURIComponent(given.version)}&bare#token=${given.token}"></iframe>`)).listen(given.embedder, '127.0.0.1');
+  await page.goto(`http://127.0.0.1:${given.embedder}/`);
+  await page.frameLocator('iframe').locator('.lp[data-drawn]').waitFor();
+  const embedded = await page.frameLocator('iframe').locator('.lp-counts').innerText();
+  other.close();
+  other.closeAllConnections();
+
+  return { linked, dated, opens, restricted, cut, nothing, unasked, many, all, boxes: Number(boxes), panned, drawnIn, gaps: [gaps[20], gaps.at(-1)], embedded, light, dark };
+});
