@@ -27,6 +27,7 @@ from tests import (
     tensorflow_api,
     torchserve,
 )
+from tests.live import serving
 from tests.openlineage import clients
 from tests.schema import graphql_js
 
@@ -42,6 +43,7 @@ PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "moto": moto.moto_python,
     "GraphQL's packages for JavaScript": graphql_js.node_modules,
     "OpenLineage's client": clients.openlineage_python,
+    "the clients of GraphQL": serving.node_modules,
     "Ray": ray.ray_python,
     "TensorFlow Serving's API": tensorflow_api.tensorflow_api_python,
     "TorchServe": torchserve.torchserve_python,
