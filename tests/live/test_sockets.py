@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pytest
-from cross_web import HTTPException
 
 from auth.authenticator import Authenticator
-from auth.caller import LOCAL, Caller
 from auth.challenges import unavailable
 from graph.port import Update
 from schema.sockets import SocketRules, Sockets
@@ -158,22 +157,21 @@ async def test_whoever_says_nothing_is_sent_away(here: Site) -> None:
         assert await socket.closed() == 4408
 
 
-async def test_a_document_that_is_not_taken_is_answered_with_why(here: Site) -> None:
-    def none(_: object) -> str:
-        raise HTTPException(403, "only documents that are known here run")
-
-    async def admit(*_: object) -> Caller:
-        return LOCAL
-
-    streams = here.streams
-    streams.document = none
-    async with Socket(Sockets(streams, SocketRules()), {**socket_scope(), "state": {"admit": admit}}) as socket:
-        socket.say(type="websocket.connect")
-        await socket.came()
-        await socket.init()
-        socket.subscribe("{ __typename }")
-        answer = await socket.heard()
-        assert (answer["type"], answer["payload"][0]["message"]) == ("error", "only documents that are known here run")
+async def test_where_only_trusted_documents_run_that_holds_for_sockets_and_streams_too(tmp_path: Path) -> None:
+    (tmp_path / "documents.json").write_text(orjson.dumps({"names": "{ models { nodes { name } } }"}).decode())
+    async with site(tmp_path, documents=[tmp_path / "documents.json"], documents_only=True) as here:
+        async with here.connected() as socket:
+            socket.tell("subscribe", id="1", payload={"documentId": "names"})
+            assert (await socket.heard())["payload"] == {"data": {"models": {"nodes": []}}}
+            assert (await socket.heard())["type"] == "complete"
+            socket.subscribe(SEQUENCES)
+            answer = await socket.heard()
+            assert (answer["type"], "documentId" in answer["payload"][0]["message"]) == ("error", True)
+        async with here.events(SEQUENCES) as source:
+            assert await source.status() == 403
+        async with here.events(b'{"documentId": "names"}') as source:
+            assert await source.status() == 200
+            assert (await source.event())[1] == {"data": {"models": {"nodes": []}}}
 
 
 ORIGINS = (
