@@ -24,7 +24,7 @@ from tests.live.serving import LiveServer, need_websockets, script
 KILLS = count(2, 20)
 CHANGES = count(60, 5_000)
 CLIENTS = count(10, 500)
-SECONDS = count(120, 3_000)
+SECONDS = count(400, 3_000)
 
 
 @pytest.fixture
