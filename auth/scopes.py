@@ -186,6 +186,8 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     "*.watches": needs("activity:read"),
     "Query.activity": needs("activity:read"),
     "Query.notifications": needs("activity:read"),
+    "Query.sequence": needs("activity:read"),
+    "Subscription.events": needs("activity:read"),
     "Query.audit": needs("audit:read"),
     "Webhook.deliveries": needs("webhook:write"),
     **_all(writing("Workspace"), "grantRole revokeRole"),
@@ -290,7 +292,7 @@ The name of a workspace is open: it is part of every address.
 
 OPEN_TYPES: Final = frozenset(
     {
-        *("Viewer", "ViewerRole", "Notification", "AuditEntry"),
+        *("Viewer", "ViewerRole", "Notification", "AuditEntry", "Event"),
         *("PageInfo", "Tag", "Param", "Metric", "MetricPoint", "EvaluationSlice", "Change", "Moment", "KindCount"),
         *("Lineage", "LineageNode", "LineageEdge", "LineagePath", "LineageHop", "Paths"),
         *("GateVerdict", "GateCondition", "GateFigure"),
@@ -308,7 +310,7 @@ OPEN_FIELDS: Final = frozenset(
         *("Query.node", "Query.nodes", "Query.search", "Query.viewer", "Query._entities"),
         "Metric.series",
         *("Lineage.roots", "LineageNode.node", "ComparedInput.container", "ComparedInputs.nodes"),
-        "GateCondition.nodes",
+        *("GateCondition.nodes", "Event.node"),
         *("*Payload.node", "*Payload.nodes"),
     }
 )

@@ -181,11 +181,12 @@ def _command(name: str, command: TyperCommand) -> str:
 def root_fields() -> str:
     """Every root field of the GraphQL schema."""
     schema = build_schema()._schema
-    roots = [root for root in (schema.query_type, schema.mutation_type) if root]
+    roots = [root for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root]
     return _page(
         "GraphQL fields",
-        "What a query and a mutation can begin with. [schema/lineal.graphql](../schema/lineal.graphql) is the whole "
-        "schema, every type, field and argument described.",
+        "What a query, a mutation and a subscription can begin with. "
+        "[schema/lineal.graphql](../schema/lineal.graphql) is the whole schema, every type, field and argument "
+        "described. What subscriptions are for is told [on a page of its own](live.md).",
         *(_field(root.name, name, field) for root in roots for name, field in root.fields.items()),
     )
 

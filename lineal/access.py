@@ -7,6 +7,7 @@ The client's address is that of the connection. Where a proxy stands in front, u
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -83,13 +84,19 @@ class Access:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it with status 400, 401, 403 or 503."""
         if scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).close()
+            if scope["path"] == GRAPHQL_PATH:
+                # Who it is may only be said in the first message.
+                scope.setdefault("state", {})["admit"] = partial(self._admit, scope)
+                await self.app(scope, receive, send)
+            else:
+                await WebSocket(scope, receive, send).close()
             return
         if scope["type"] != "http" or scope["path"] in self.open or scope["path"].startswith(SIGNED):
             await self.app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
         try:
-            caller = await self._caller(scope)
+            caller = await self._caller(scope, headers.getlist("authorization"), headers.getlist("dpop"))
         except Refusal as refusal:
             await self._record(scope, refusal)
             await self._refused(scope, refusal)(scope, receive, send)
@@ -115,14 +122,28 @@ class Access:
         scope.setdefault("state", {})["caller"] = caller
         await self.app(scope, receive, send)
 
-    async def _caller(self, scope: Scope) -> Caller:
+    async def _admit(self, scope: Scope, authorization: str | None, proof: str | None) -> Caller:
+        """Who opened a WebSocket, by what the headers of these names would say. Raises Refusal."""
+        try:
+            caller = await self._caller(scope, [authorization] if authorization else (), [proof] if proof else ())
+        except Refusal as refusal:
+            await self._record(scope, refusal)
+            raise
+        if self.directory is not None:
+            try:
+                await self.directory.admit(caller, _request_id(scope), address(scope))
+                await self.directory.check(caller)
+            except LinealError as error:
+                raise await self._away(scope, caller, error) from None
+        return caller
+
+    async def _caller(self, scope: Scope, authorization: Sequence[str], proofs: Sequence[str]) -> Caller:
         """Raises Refusal: a token is wrong, or there is none where one is needed."""
-        headers = Headers(scope=scope)
         query = scope.get("query_string", b"").decode("latin-1")
         caller = await self.authenticator.authenticate(
-            headers.getlist("authorization"),
-            headers.getlist("dpop"),
-            scope["method"],
+            authorization,
+            proofs,
+            scope.get("method", "GET"),
             self.resource.url(_sent(scope)) + (f"?{query}" if query else ""),
         )
         if caller is None:

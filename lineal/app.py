@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from auth.authenticator import Authenticator
 from auth.caller import Caller, named
@@ -58,6 +58,7 @@ from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
 from resolvers.lifecycle.expiring import expiring
+from resolvers.live import Live
 from resolvers.openlineage.emitting import Emitter, Receiver
 from resolvers.openlineage.telling import Narrator
 from resolvers.operation import Operation
@@ -69,9 +70,12 @@ from resolvers.webhooks.hooks import Webhooks
 from resolvers.webhooks.sending import Sender
 from resolvers.webhooks.turn import Patience
 from schema.budget import Budget
+from schema.context import Context
 from schema.documents import Documents
 from schema.documents import load as load_documents
 from schema.sdl import build_schema
+from schema.sockets import SocketRules, Sockets
+from schema.streaming import Streams
 from schema.view import create_graphql_app
 from serving.targets import load as load_targets
 from storage.connectors.config import load
@@ -314,13 +318,15 @@ def create_app(
     )
 
     base, memo = settings.base, Memo()
+    live = Live(graph, most=settings.max_subscriptions)
+    telemetry.followers.set_function(lambda: live.followers)
 
-    def operation(request: Request, caller: Caller | None = None) -> Operation:
-        return Operation(
+    def operation_for(caller: Caller, request: str, address: str) -> Operation:
+        op = Operation(
             graph,
-            caller=caller or request.state.caller,
-            request=request.state.request_id,
-            address=address(request.scope),
+            caller=caller,
+            request=request,
+            address=address,
             walk_limit=settings.max_walk,
             recorder=recorder,
             bytes=bytes_,
@@ -330,6 +336,11 @@ def create_app(
             webhooks=webhooks,
             memo=memo,
         )
+        op.on_refresh(live.wake)
+        return op
+
+    def operation(request: Request, caller: Caller | None = None) -> Operation:
+        return operation_for(caller or request.state.caller, request.state.request_id, address(request.scope))
 
     async def healthz(_request: Request) -> Response:
         return _json({"status": "ok"})
@@ -370,9 +381,22 @@ def create_app(
                 yield
 
     handles = Keyring(settings.keys).secret(HANDLE)
+    schema = build_schema(settings.limits, open_schema=settings.introspection == "open")
     budget = Budget(settings.budget_per_minute) if settings.budget_per_minute else None
+    documents = Documents(
+        load_documents(settings.documents), only=settings.documents_only, taught=settings.documents_taught
+    )
+    streams = Streams(
+        schema,
+        live,
+        operation_for,
+        lambda op: Context(op, settings.limits, key=handles, budget=budget),
+        on_operation=telemetry.on_operation,
+        document=lambda asked: documents.text(asked)[0],
+    )
+    rules = SocketRules((*settings.cors_origins, settings.base), per_connection=settings.max_operations_per_connection)
     rest = create_rest(
-        build_schema(settings.limits, open_schema=settings.introspection == "open"),
+        schema,
         operation,
         resource=resource,
         on_operation=telemetry.on_operation,
@@ -387,19 +411,20 @@ def create_app(
         key=handles,
         open_schema=settings.introspection == "open",
         resource=resource,
+        streams=streams,
+        sockets=Sockets(streams, rules),
         origins=settings.cors_origins,
         budget=budget,
-        documents=Documents(
-            load_documents(settings.documents), only=settings.documents_only, taught=settings.documents_taught
-        ),
+        documents=documents,
     )
-    return Starlette(
+    app = Starlette(
         routes=[
             # Clients of MLflow ask the most, and each path before theirs is one more to compare.
             MlflowWebhooksRoute(operation, resource=resource, seconds=settings.limits.seconds),
             MlflowArtifactsRoute(operation, resource=resource),
             MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
             Route("/graphql", view),
+            WebSocketRoute("/graphql", view),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
@@ -433,6 +458,8 @@ def create_app(
         exception_handlers={HTTPException: refused},
         lifespan=lifespan,
     )
+    app.state.live = live
+    return app
 
 
 @asynccontextmanager

@@ -58,6 +58,9 @@ class Observed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -84,9 +87,24 @@ class Observed:
             self._note(scope, status, self.clock() - started)
             logging.request_id.reset(token)
 
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket, and log that it was there."""
+        id = logging.accept_request_id(Headers(scope=scope).get(REQUEST_ID))
+        scope.setdefault("state", {})["request_id"] = id
+        token = logging.request_id.set(id)
+        started = self.clock()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            client = (scope.get("client") or ("",))[0]
+            _log.info("socket", path=scope["path"], seconds=round(self.clock() - started, 6), client=client)
+            logging.request_id.reset(token)
+
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self.paths else OTHER
-        self.telemetry.on_request(scope["method"], path, status, seconds)
+        # How long somebody listened says nothing about how long answers take.
+        streamed = scope.get("state", {}).get("streamed", False)
+        self.telemetry.on_request(scope["method"], path, status, None if streamed else seconds)
         client = (scope.get("client") or ("",))[0]
         told = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": round(seconds, 6)}
         _lines.info("request", extra={**told, "client": client})

@@ -15,6 +15,7 @@ from lineal.errors import Unavailable
 from lineal.issuers import described
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
+from resolvers.live import Live
 
 BACKLOG = 2_048
 
@@ -38,16 +39,21 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
             # is to close the store, so that second one must end nothing.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, _already_stopping)
-            server = uvicorn.Server(
+            app = create_app(settings, graph, telemetry, authenticator)
+            server = _Server(
                 uvicorn.Config(
-                    create_app(settings, graph, telemetry, authenticator),
+                    app,
                     log_config=None,
+                    # What it tells of WebSockets has the whole URL, whatever may be in that.
+                    log_level="warning",
                     access_log=False,
                     server_header=False,
                     lifespan="on",
                     timeout_graceful_shutdown=settings.stop_seconds,
+                    ws_max_size=settings.max_body_bytes,
                 )
             )
+            server.live = app.state.live
             url = address(listener)
             _log.info("listening", url=url, graph=settings.graph, issuers=described(settings.issuers) or "its own")
             announcement = asyncio.create_task(_announce(server, ready, url)) if ready else None
@@ -55,6 +61,17 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
             if announcement:
                 announcement.cancel()
             _log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which lets what stays open end when it stops; else it would wait for that."""
+
+    live: Live
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        self.live.end()
+        await super().shutdown(sockets)
 
 
 def listening(settings: Settings) -> socket.socket:

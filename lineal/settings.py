@@ -250,7 +250,9 @@ class Settings(BaseSettings):
         "scope", description="Who may read the schema by introspection: holders of schema:read, or all."
     )
     cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
-        (), description="Origins of pages of other sites that may ask here from a browser: https://app.example.org."
+        (),
+        description="Origins of pages of other sites that may ask here from a browser, by WebSocket too: "
+        "https://app.example.org.",
     )
     documentation: str | None = Field(
         None, description="URL of a page that tells people how to get access, for OAuth's metadata."
@@ -262,6 +264,10 @@ class Settings(BaseSettings):
     scim_issuer: str | None = Field(
         None,
         description="Short name of the issuer whose people SCIM provisions. Default: the first issuer's, or local.",
+    )
+    max_subscriptions: int = Field(2_000, ge=1, description="Subscriptions that one process serves at a time.")
+    max_operations_per_connection: int = Field(
+        100, ge=1, description="Operations that one WebSocket has under way at a time, subscriptions among them."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(

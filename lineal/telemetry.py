@@ -5,7 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from graph.port import Statement
@@ -75,6 +83,9 @@ class Telemetry:
             buckets=_STORE_SECONDS,
         )
         self.errors = Counter("lineal_errors", "Errors that clients were given.", ("code",), registry=self.registry)
+        self.followers = Gauge(
+            "lineal_subscriptions", "Subscriptions that are open at the moment.", registry=self.registry
+        )
         self.sequenced = Counter(
             "lineal_changes_sequenced", "Changes given their place in the order.", registry=self.registry
         )
@@ -94,10 +105,11 @@ class Telemetry:
         for code in operated.codes:
             self.errors.labels(code).inc()
 
-    def on_request(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count an HTTP request; `path` is one of the application's own, or "other"."""
+    def on_request(self, method: str, path: str, status: int, seconds: float | None) -> None:
+        """Count an HTTP request; `path` is one of the application's own, or "other". A stream has no `seconds`."""
         self.requests.labels(method if method in METHODS else OTHER, path, str(status)).inc()
-        self.request_seconds.labels(path).observe(seconds)
+        if seconds is not None:
+            self.request_seconds.labels(path).observe(seconds)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

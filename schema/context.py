@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 import strawberry
 from graphql import DocumentNode, FragmentSpreadNode, SelectionNode
 
 from lineal.errors import LimitExceeded, LinealError
+from resolvers.live import Live
 from resolvers.operation import Operation
 from schema.budget import Budget, Spent
 from schema.costs import HEAVY
@@ -28,7 +29,7 @@ class Context:
     `operation` is the name and type of what runs, `document` it itself, once it was read and found right, and
     `verdict` what of it the caller is denied. `refusal` is why the whole operation is refused, by a limit that it
     went over while it ran, or before: then the answer is that error and nothing else. `budget` is what clients may ask
-    for within a minute, and `requested` what the operation may cost at most.
+    for within a minute, and `requested` what the operation may cost at most. `follow` is what a subscription reads by.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Context:
         self.document: DocumentNode | None = None
         self.verdict = NOTHING_DENIED
         self.refusal: LinealError | None = None
+        self.follow: tuple[Live, Callable[[], Operation]] | None = None
         self.budget = budget
         self.requested = 0
         self._aside = 0

@@ -189,7 +189,7 @@ async def run(
             # Also where whoever asked has gone meanwhile.
             context.settle()
     try:
-        await _audit(schema, context, variables or {}, result)
+        await audit(schema, context, variables or {}, result)
     except LinealError as error:
         result = _presented(_refused(error))
     if on_operation is not None:
@@ -202,7 +202,7 @@ async def run(
 AUDITED: Final = (Forbidden.code, Unauthenticated.code)
 
 
-async def _audit(schema: LinealSchema, context: Context, variables: Mapping[str, Any], result: ExecutionResult) -> None:
+async def audit(schema: LinealSchema, context: Context, variables: Mapping[str, Any], result: ExecutionResult) -> None:
     """Put refusals, and what an admin read, into the audit, in the chains of what was asked for. Raises Unavailable."""
     op, caller = context.op, context.caller
     refused = {code: found for code in AUDITED if (found := _of(result, code))}

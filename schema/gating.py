@@ -153,7 +153,7 @@ class Plan:
                 else:
                     needed &= _Inputs(self._gates).needed(argument.value, type_)
         self.scopes |= needed.scopes
-        whole = parent is self._schema.mutation_type or name in INTROSPECTION
+        whole = parent in {self._schema.mutation_type, self._schema.subscription_type} or name in INTROSPECTION
         many = isinstance(get_nullable_type(definition.type), GraphQLList)
         return _Field(node, needed, given, whole, many), get_named_type(definition.type)
 

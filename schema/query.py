@@ -30,6 +30,7 @@ from schema.node import Change, Node
 from schema.people import Principal, Team
 from schema.pipeline import Pipeline
 from schema.run import Run
+from schema.subscription import sequence
 from schema.upload import Upload
 from schema.verdict import GateVerdict, verdict
 from schema.viewer import Viewer, viewer
@@ -178,6 +179,7 @@ class Query:
     teams: Connection[Team] = listing("Teams.")
     viewer: Viewer = viewer()
     activity: Page[Change] | None = activity()
+    sequence: str | None = sequence()
     notifications: Page[Notification] | None = notifications()
     audit: Page[AuditEntry] | None = audit()
     webhooks: Connection[Webhook] = listing("Webhooks.")

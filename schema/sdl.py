@@ -16,6 +16,7 @@ from schema.limits import Limits
 from schema.mutations import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
+from schema.subscription import Subscription
 
 COMMITTED: Final = Path(__file__).with_name("lineal.graphql")
 """The SDL as it is committed; `lineal schema` prints it anew."""
@@ -36,6 +37,7 @@ def _build(limits: Limits, open_schema: bool) -> LinealSchema:
         open_schema=open_schema,
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         types=(*TYPES, RequiresScopes, Cost, ListSize),
         config=StrawberryConfig(
             scalar_map={**SCALARS, Scope: SCOPE, Representation: REPRESENTATION}, disable_field_suggestions=True

@@ -1,13 +1,14 @@
 """GraphQL over HTTP: strict about what comes in, JSON whatever goes out.
 
-See https://graphql.github.io/graphql-over-http/draft/. There is no page for people here, no batching,
-no uploads and no WebSocket.
+See https://graphql.github.io/graphql-over-http/draft/. There is no page for people here, no batching
+and no uploads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, TypeAlias
 
 import orjson
@@ -29,12 +30,15 @@ from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource
 from graph.port import Graph
 from lineal.errors import Forbidden, Unauthenticated
 from resolvers.operation import Operation
+from schema import sse
 from schema.budget import Budget
 from schema.context import Context
 from schema.documents import Documents
 from schema.executing import LinealSchema, OnOperation, run
 from schema.limits import Limits
 from schema.sdl import build_schema
+from schema.sockets import PROTOCOL, Sockets
+from schema.streaming import Asked, Streams, Who
 from schema.transport import (
     GRAPHQL_TYPE,
     JSON_TYPE,
@@ -45,6 +49,8 @@ from schema.transport import (
     refusal,
     tagged,
 )
+
+LIVE = f"a subscription is answered by WebSocket ({PROTOCOL}), or with Accept: {sse.MEDIA_TYPE}"
 
 NewOperation: TypeAlias = Callable[[Request], Operation]
 
@@ -70,8 +76,12 @@ class View(GraphQL[Context, None]):
         origins: Collection[str] = (),
         budget: Budget | None = None,
         documents: Documents | None = None,
+        streams: Streams | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=(), multipart_uploads_enabled=False)
+        self._streams = streams
+        self._sockets = sockets
         self._schema = schema
         self._limits = schema.limits
         self._new_operation = new_operation
@@ -83,18 +93,40 @@ class View(GraphQL[Context, None]):
         self._documents = documents or Documents()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; a WebSocket is refused before its handshake."""
+        """Answer one request, or serve one WebSocket; without `sockets` those are refused before their handshake."""
         if scope["type"] == "websocket":
-            await WebSocket(scope, receive=receive, send=send).close()
+            if self._sockets is None:
+                await WebSocket(scope, receive=receive, send=send).close()
+            else:
+                await self._sockets(scope, receive, send)
             return
         request = Request(scope, bounded(receive, self._limits.body, self._limits.seconds))
         try:
             if request.method == "GET":
                 check_site(request.headers, self._origins)
-            response = await self.run(request)
+            response = await (self._stream(request) if self._is_stream(request) else self.run(request))
         except HTTPException as error:
             response = refusal(error, media_type(request.headers.get("accept")))
         await compressed(response, request.headers.get("accept-encoding"))(scope, receive, send)
+
+    def _is_stream(self, request: Request) -> bool:
+        return self._streams is not None and sse.is_wanted(request.headers.get("accept", ""))
+
+    async def _stream(self, request: Request) -> Response:
+        """The answer as server-sent events. Raises HTTPException: there is nothing to run."""
+        assert self._streams is not None
+        adapter = self.request_adapter_class(request)
+        if not self.is_request_allowed(adapter):
+            raise HTTPException(405, "GraphQL only supports GET and POST requests.")
+        try:
+            data = await self.parse_http_body(adapter)
+        except JSONDecodeError as error:
+            raise HTTPException(400, "Unable to parse request body as JSON") from error
+        op = self._new_operation(request)
+        who = Who(op.caller, op.request, op.address)
+        asked = Asked(data.query, data.variables, data.operation_name)
+        allowed = tuple(OperationType.from_http(adapter.method) - {OperationType.SUBSCRIPTION})
+        return sse.EventStream(self._streams, asked, who, allowed)
 
     def should_render_graphql_ide(self, request: Any) -> bool:
         """Never: a browser that asks without a query gets an error like everyone else."""
@@ -145,7 +177,7 @@ class View(GraphQL[Context, None]):
         request_data: GraphQLRequestData,
     ) -> ExecutionResult:
         """Run the document and release the snapshot. Raises HTTPException where there is no operation to run."""
-        allowed = OperationType.from_http(request_adapter.method)
+        allowed = OperationType.from_http(request_adapter.method) - {OperationType.SUBSCRIPTION}
         try:
             result = await run(
                 self._schema,
@@ -161,6 +193,8 @@ class View(GraphQL[Context, None]):
         except CannotGetOperationTypeError as error:
             raise HTTPException(400, error.as_http_error_reason()) from None
         except InvalidOperationTypeError as error:
+            if error.operation_type is OperationType.SUBSCRIPTION:
+                raise HTTPException(400, LIVE) from None
             raise HTTPException(405, error.as_http_error_reason(request_adapter.method)) from None
         if refused := _refused(result, context):
             sub_response.status_code = refused.status
@@ -239,6 +273,8 @@ def create_graphql_app(
     origins: Collection[str] = (),
     budget: Budget | None = None,
     documents: Documents | None = None,
+    streams: Streams | None = None,
+    sockets: Sockets | None = None,
 ) -> View:
     """GraphQL over HTTP on a graph.
 
@@ -247,7 +283,7 @@ def create_graphql_app(
     in the ASGI scope's `state.request_id`. `key` is the secret that handles of hidden nodes are made with.
     `open_schema` lets anybody read the schema by introspection. `resource` is what challenges speak of. `origins` are
     the other sites whose pages may ask by GET without a preflight. `budget` is what clients may ask for in a minute,
-    `documents` are those that are known by name.
+    `documents` are those that are known by name. `streams` and `sockets` serve what stays open.
     """
 
     def local(request: Request) -> Operation:
@@ -264,4 +300,6 @@ def create_graphql_app(
         origins=origins,
         budget=budget,
         documents=documents,
+        streams=streams,
+        sockets=sockets,
     )

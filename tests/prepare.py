@@ -29,6 +29,7 @@ from tests import (
     torchserve,
 )
 from tests.federation import servers
+from tests.live import serving
 from tests.openlineage import clients
 from tests.schema import graphql_js
 from tests.ui import building
@@ -50,6 +51,7 @@ PARTS: Final[Mapping[str, Callable[[], Path]]] = {
     "Apollo's gateway": servers.apollo_modules,
     "Hive Gateway": servers.hive_modules,
     "OpenLineage's client": clients.openlineage_python,
+    "the clients of GraphQL": serving.node_modules,
     "Ray": ray.ray_python,
     "TensorFlow Serving's API": tensorflow_api.tensorflow_api_python,
     "TorchServe": torchserve.torchserve_python,

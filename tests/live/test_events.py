@@ -1,0 +1,414 @@
+"""Subscriptions: what happens, once and in order, from any place on, and as far as whoever asks may see it then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from auth.caller import ADMIN, Caller
+from auth.recorder import Recorder
+from graph.open import open_graph
+from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Update
+from lineal.errors import Unavailable
+from resolvers import live as reading
+from resolvers import streaming
+from resolvers.events import events_of, position
+from resolvers.operation import Operation
+from resolvers.streaming import Stream, Wanted
+from schema.limits import Limits
+from tests import building as b
+from tests.live.following import ALL, Following, reached, subjects
+
+FILTERED = """subscription ($after: String, $about: [ID!], $downstreamOf: [ID!], $kinds: [NodeKind!],
+    $actions: [EventAction!], $workspaces: [String!], $changed: [String!]) {
+    events(after: $after, about: $about, downstreamOf: $downstreamOf, kinds: $kinds, actions: $actions,
+        workspaces: $workspaces, changed: $changed) { sequence subject action node { name } } }"""
+
+
+@pytest.fixture
+async def live(graph: Graph) -> AsyncIterator[Following]:
+    """A process on either store."""
+    async with Following(graph) as following:
+        yield following
+
+
+async def _only(live: Following, start: str, **filters: Any) -> list[tuple[str, str]]:
+    """What a filter lets through of all that happened since `start`: subjects and actions."""
+    end = position(await live.now())
+    async with Operation(live.graph) as op:
+        stream = await Stream.opened(op, live.live, lambda: Operation(live.graph), Wanted(**filters), position(start))
+    found: list[tuple[str, str]] = []
+
+    async def take() -> None:
+        async for round in stream:
+            async with round as (_, events):
+                found.extend((event.subject, event.action) for event in events)
+
+    with live.live.following():
+        taking = asyncio.create_task(take())
+        await reached(lambda: stream.at >= end)
+        taking.cancel()
+        await asyncio.wait([taking])
+    return found
+
+
+async def test_who_goes_on_after_a_sequence_misses_nothing_and_sees_nothing_twice(live: Following) -> None:
+    for name in "abc":
+        await b.model(live.graph, name, versions=2)
+    await live.now()
+    whole = await live.follow(after="0").take(9)
+    assert [e["sequence"] for e in whole] == sorted({e["sequence"] for e in whole})
+    assert {e["action"] for e in whole} == {"CREATED"}
+    for n, event in enumerate(whole[:-1]):
+        assert await live.follow(after=event["sequence"]).take(len(whole) - n - 1) == whole[n + 1 :]
+
+
+async def test_what_happens_is_told_when_it_happens_and_what_was_before_is_not(live: Following) -> None:
+    await b.model(live.graph, "before")
+    await live.now()
+    follower = live.follow()
+    coming = asyncio.create_task(follower.event())
+    await reached(lambda: live.live.tip >= 0)
+    for n in range(3):
+        model, _ = await b.model(live.graph, f"later-{n}")
+        assert (await coming)["subject"] == model.id
+        coming = asyncio.create_task(follower.event())
+    coming.cancel()
+    await asyncio.wait([coming])
+
+
+async def test_an_event_says_what_who_when_and_gives_the_thing_with_all_that_hangs_on_it(live: Following) -> None:
+    start = await live.now()
+    model, (version,) = await b.model(live.graph, "bert", versions=1, task="retrieval")
+    follower = live.follow(
+        """subscription ($after: String) { events(after: $after) {
+            id sequence type action kind subject name address workspace at by cause request change
+            node { id name ... on Model { task versions { nodes { name } } } } } }""",
+        after=start,
+    )
+    event, other = await follower.take(2)
+    assert event == {
+        "id": event["id"],
+        "sequence": event["sequence"],
+        "type": "lineal.model.created",
+        "action": "CREATED",
+        "kind": "MODEL",
+        "subject": model.id,
+        "name": "bert",
+        "address": "models:/bert",
+        "workspace": "default",
+        "at": event["at"],
+        "by": b.BY,
+        "cause": "whole",
+        "request": None,
+        "change": {"created": {"task": "retrieval"}},
+        "node": {"id": model.id, "name": "bert", "task": "retrieval", "versions": {"nodes": [{"name": "1"}]}},
+    }
+    assert other["subject"] == version.id
+    assert other["change"]["linked"][0][:3] == [version.id, "VERSION_OF", model.id]
+
+
+async def test_filters_by_kind_action_workspace_and_property_must_all_hold(live: Following) -> None:
+    await b.workspace(live.graph, "vision")
+    start = await live.now()
+    model, (version,) = await b.model(live.graph, "bert", versions=1)
+    seen, _ = await b.model(live.graph, "resnet", workspace="vision")
+    (deployment,) = await b.create(live.graph, NewNode("Deployment", "search", "default", props={"phase": "PENDING"}))
+    await b.update(live.graph, Update(deployment.id, {"phase": "READY"}))
+    await b.update(live.graph, Update(deployment.id, {"message": "fine"}))
+    await b.tag(live.graph, model.id, team="search")
+    created, updated = "CREATED", "UPDATED"
+    assert await _only(live, start, kinds=["ModelVersion"]) == [(version.id, created)]
+    assert await _only(live, start, actions=["TAGS_CHANGED"]) == [(model.id, "TAGS_CHANGED")]
+    assert await _only(live, start, workspaces=["vision"]) == [(seen.id, created)]
+    states = [(deployment.id, created), (deployment.id, updated)]
+    assert await _only(live, start, kinds=["Deployment"], changed=["phase"]) == states
+    assert await _only(live, start, changed=["tags.team"]) == [(model.id, "TAGS_CHANGED")]
+    assert await _only(live, start, kinds=["Deployment"], actions=[created], workspaces=["vision"]) == []
+
+
+async def test_a_model_stands_for_its_versions_also_for_those_that_are_gone(live: Following) -> None:
+    model, (first, second) = await b.model(live.graph, "bert", versions=2)
+    _, (other,) = await b.model(live.graph, "other", versions=1)
+    start = await live.now()
+    await b.update(live.graph, Update(first.id, {"description": "x"}), Update(other.id, {"description": "x"}))
+    await b.link(live.graph, NewEdge("ALIAS", model.id, first.id, "champion"))
+    await b.remove(live.graph, second.id)
+    await b.remove(live.graph, other.id)
+    told = await _only(live, start, about=["models:/bert"])
+    assert told == [(first.id, "UPDATED"), (model.id, "ALIAS_CHANGED"), (second.id, "DELETED")]
+
+
+async def test_downstream_of_a_data_set_grows_and_shrinks_as_lineage_does(live: Following) -> None:
+    _, (v1,) = await b.dataset(live.graph, "nq", "v1")
+    model, (old, unrelated) = await b.model(live.graph, "bert", versions=2)
+    (deployment,) = await b.create(live.graph, NewNode("Deployment", "search", "default"))
+    await b.link(live.graph, NewEdge("TRAINED_ON", old.id, v1.id, "train"))
+    await live.now()
+    follower = live.follow(FILTERED, downstreamOf=["datasets:/nq"], after=await live.now())
+    told: list[tuple[str, str]] = []
+
+    async def until(subject: str) -> None:
+        told.extend((event["subject"], event["action"]) for event in await follower.until(subject))
+
+    await b.update(live.graph, Update(unrelated.id, {"description": "x"}))
+    await b.update(live.graph, Update(old.id, {"description": "x"}))
+    await until(old.id)
+    # It is served from now on, and a version comes of it that did not exist; another data-set version is learned from.
+    await b.link(live.graph, NewEdge("SERVES", deployment.id, old.id, props={"weight": 1.0}))
+    await until(deployment.id)
+    await b.link(live.graph, NewEdge("DERIVED_FROM", unrelated.id, old.id, "finetune"))
+    await until(unrelated.id)
+    await b.update(live.graph, Update(unrelated.id, {"description": "y"}))
+    await until(unrelated.id)
+    await b.link(live.graph, NewEdge("ALIAS", model.id, unrelated.id, "champion"))
+    await until(model.id)
+    # What does not come of it any more is told of for the last time when that ends.
+    await b.unlink(live.graph, EdgeMatch("DERIVED_FROM", unrelated.id, old.id))
+    await until(unrelated.id)
+    await b.update(live.graph, Update(unrelated.id, {"description": "z"}))
+    await b.update(live.graph, Update(v1.id, {"description": "z"}))
+    await until(v1.id)
+    assert told == [
+        (old.id, "UPDATED"),
+        (deployment.id, "SERVING_CHANGED"),
+        (unrelated.id, "LINKED"),
+        (unrelated.id, "UPDATED"),
+        (model.id, "ALIAS_CHANGED"),
+        (unrelated.id, "UNLINKED"),
+        (v1.id, "UPDATED"),
+    ]
+
+
+async def test_what_is_hidden_is_not_told_by_any_filter(live: Following) -> None:
+    await b.create(live.graph, NewNode("Workspace", "secret", "", props={"visibility": "PRIVATE"}))
+    _, (v1,) = await b.dataset(live.graph, "nq", "v1")
+    hidden, (inner,) = await b.model(live.graph, "hidden", versions=1, workspace="secret")
+    mine, (version,) = await b.model(live.graph, "mine", versions=1)
+    ann = Caller("corp:ann", ALL, workspaces=frozenset({"default"}))
+    start = await live.now()
+    await b.link(live.graph, NewEdge("TRAINED_ON", inner.id, v1.id, "train"))
+    await b.link(live.graph, NewEdge("DERIVED_FROM", version.id, inner.id, "finetune"))
+    await b.update(live.graph, Update(hidden.id, {"description": "x"}), Update(mine.id, {"description": "x"}))
+    await b.update(live.graph, Update(version.id, {"description": "x"}))
+    events = [
+        await live.follow(FILTERED, ann, after=start, **chosen).until(version.id)
+        for chosen in ({}, {"workspaces": ["secret", "default"]}, {"downstreamOf": ["datasets:/nq"]})
+    ]
+    assert [subjects(each) for each in events] == [[mine.id, version.id]] * 2 + [[version.id]]
+    refused = await live.follow(FILTERED, ann, about=["models:/secret:hidden"]).refused()
+    absent = await live.follow(FILTERED, ann, about=["models:/secret:absent"]).refused()
+    assert refused["message"].replace("hidden", "absent") == absent["message"]
+    assert refused["code"] == "NOT_FOUND"
+
+
+async def test_a_role_that_is_taken_away_ends_what_it_showed_and_nothing_is_told_late(live: Following) -> None:
+    (place,) = await b.create(live.graph, NewNode("Workspace", "vision", "", props={"visibility": "PRIVATE"}))
+    (ann,) = await b.create(live.graph, NewNode("Principal", "corp:ann", ""))
+    await b.link(live.graph, NewEdge("GRANTS", place.id, ann.id, "VIEWER"))
+    follower = live.follow(caller=Caller("corp:ann", ALL, workspaces=frozenset()), after=await live.now())
+    first, _ = await b.model(live.graph, "first", workspace="vision")
+    assert await follower.until(first.id)
+    await b.unlink(live.graph, EdgeMatch("GRANTS", place.id, ann.id))
+    await b.model(live.graph, "second", workspace="vision")
+    await live.now()
+    (team,) = await b.create(live.graph, NewNode("Team", "public", ""))
+    assert subjects(await follower.until(team.id))[-1:] == [team.id]
+    await b.link(live.graph, NewEdge("GRANTS", place.id, ann.id, "VIEWER"))
+    third, _ = await b.model(live.graph, "third", workspace="vision")
+    assert third.id in subjects(await follower.until(third.id))
+
+
+async def test_whoever_is_deactivated_is_told_that_and_nothing_more(live: Following) -> None:
+    (ann,) = await b.create(live.graph, NewNode("Principal", "corp:ann", ""))
+    follower = live.follow(caller=Caller("corp:ann", ALL, workspaces=None), after=await live.now())
+    model, _ = await b.model(live.graph, "first")
+    assert await follower.until(model.id)
+    await b.update(live.graph, Update(ann.id, {"active": False}))
+    assert (await follower.refused())["code"] == "UNAUTHENTICATED"
+    assert (await live.follow(caller=Caller("corp:ann", ALL, workspaces=None)).refused())["code"] == "UNAUTHENTICATED"
+
+
+async def test_a_slow_reader_reads_on_from_the_store_and_nothing_waits_for_it_in_memory(
+    live: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_KEPT", 5)
+    monkeypatch.setattr(reading, "BATCH", 10)
+    monkeypatch.setattr(streaming, "BATCH", 10)
+    monkeypatch.setattr(streaming, "ROUND", 3)
+    start = await live.now()
+    slow, quick = live.follow(after=start), live.follow(after=start)
+    made = []
+    for n in range(30):
+        model, _ = await b.model(live.graph, f"m{n}")
+        made.append(model.id)
+        if n % 7 == 0:
+            assert await quick.until(model.id)
+    assert await slow.event()
+    assert len(live.live._kept) <= 5
+    assert subjects(await slow.take(29)) == made[1:]
+
+
+async def test_one_large_change_is_told_in_pieces(live: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "ROUND", 4)
+    monkeypatch.setattr(reading, "MAX_KEPT_SUBJECTS", 3)
+    start = await live.now()
+    made = await b.create(live.graph, *(NewNode("Model", f"m{n}", "default") for n in range(10)))
+    assert subjects(await live.follow(after=start).take(10)) == [node.id for node in made]
+
+
+async def test_a_store_that_is_away_for_a_while_makes_nobody_miss_anything(
+    live: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schema.streaming.BACK_OFF_SECONDS", 0.01)
+    start = await live.now()
+    follower = live.follow(after=start)
+    first, _ = await b.model(live.graph, "first")
+    assert await follower.until(first.id)
+    away = 2
+
+    async def failing(*args: Any) -> Any:
+        nonlocal away
+        if away:
+            away -= 1
+            raise Unavailable("away")
+        return await events_of(*args)
+
+    monkeypatch.setattr(streaming, "events_of", failing)
+    second, _ = await b.model(live.graph, "second")
+    assert subjects(await follower.take(1)) == [second.id]
+    assert away == 0
+
+
+async def test_processes_that_share_a_store_tell_alike(store_url: str) -> None:
+    async with open_graph(store_url) as one, open_graph(store_url) as other:
+        await one.migrate()
+        async with Following(one) as here, Following(other) as there:
+            start = await here.now()
+            followers = [here.follow(after=start), there.follow(after=start)]
+            made = []
+            for n in range(6):
+                model, _ = await b.model(one if n % 2 else other, f"m{n}")
+                made.append(model.id)
+            told = [await follower.take(6) for follower in followers]
+            assert told[0] == told[1]
+            assert subjects(told[0]) == made
+            assert await there.follow(after=told[0][2]["sequence"]).take(3) == told[0][3:], "who changes servers"
+
+
+async def test_the_reader_goes_on_after_trouble(live: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BACK_OFF_SECONDS", 0.01)
+    follower = live.follow(after=await live.now())
+    first, _ = await b.model(live.graph, "first")
+    assert await follower.until(first.id)
+    troubles, look = [Unavailable("away"), RuntimeError("a defect")], live.live._look
+
+    async def troubled() -> None:
+        if troubles:
+            raise troubles.pop()
+        await look()
+
+    monkeypatch.setattr(live.live, "_look", troubled)
+    second, _ = await b.model(live.graph, "second")
+    assert subjects([await follower.event()]) == [second.id]
+    assert not troubles
+
+
+async def test_what_only_the_audit_has_leaves_a_gap_that_holds_nothing_up(live: Following) -> None:
+    follower = live.follow(after=await live.now())
+    made = []
+    async with Recorder(live.graph) as recorder:
+        for n in range(3):
+            await recorder.read(Caller("corp:root", frozenset({ADMIN})), action="adminRead", data={})
+            model, _ = await b.model(live.graph, f"m{n}")
+            made.append(model.id)
+            assert subjects([await follower.event()]) == [model.id]
+    places = [event["sequence"].split(".")[0] for event in await live.follow(after="0").take(3)]
+    assert len(made) == 3
+    assert int(places[2]) - int(places[0]) >= 4, "there are gaps"
+
+
+async def test_nothing_is_read_while_nobody_follows(live: Following) -> None:
+    follower = live.follow(after=await live.now())
+    model, _ = await b.model(live.graph, "bert")
+    assert await follower.until(model.id)
+    assert live.live.followers == 1
+    await follower.results.aclose()
+    assert (live.live.followers, live.live.tip, live.live._reader) == (0, -1, None)
+
+
+async def test_each_event_has_the_limits_of_an_operation_and_one_that_is_over_them_ends_nothing(
+    sqlite_graph: Graph,
+) -> None:
+    query = """subscription ($after: String) { events(after: $after) {
+        subject node { ... on Model { versions { nodes { name } } } } } }"""
+    async with Following(sqlite_graph, Limits(items=3)) as live:
+        follower = live.follow(query, after=await live.now())
+        await b.model(live.graph, "large", versions=4)
+        result = await follower.result()
+        assert (result.data, [e.extensions["limit"] for e in result.errors or () if e.extensions]) == (None, ["items"])
+        assert len(await follower.take(4)) == 4
+        live.streams.schema.limits = replace(live.limits, seconds=0.0)
+        await b.model(live.graph, "small", versions=1)
+        result = await follower.result()
+        assert (result.data, [e.extensions["limit"] for e in result.errors or () if e.extensions]) == (
+            None,
+            ["seconds"],
+        )
+        assert (await live.follow(query).refused())["limit"] == "seconds", "nor is there more time to open one"
+        live.streams.schema.limits = live.limits
+
+
+async def test_what_cannot_be_audited_is_not_told(sqlite_graph: Graph) -> None:
+    class Away(Recorder):
+        async def read(self, *_: Any, **__: Any) -> None:
+            raise Unavailable("the audit is away")
+
+    async with Following(sqlite_graph, recorder=Away(sqlite_graph)) as live:
+        admin = Caller("corp:root", frozenset({ADMIN}), workspaces=None)
+        assert (await live.follow(caller=admin).refused())["code"] == "UNAVAILABLE"
+
+
+async def test_a_defect_is_masked_and_ends_the_subscription(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def defective(*_: Any) -> Any:
+        raise RuntimeError("bolt://user:password@host")
+
+    async with Following(sqlite_graph) as live:
+        follower = live.follow(after=await live.now())
+        model, _ = await b.model(live.graph, "bert")
+        assert await follower.until(model.id)
+        monkeypatch.setattr(streaming, "events_of", defective)
+        await b.model(live.graph, "other")
+        refused = await follower.refused()
+        assert (refused["code"], refused["message"]) == ("INTERNAL", "internal error")
+        assert [each.codes for each in live.operated if each.type == "subscription"] == [["INTERNAL"]]
+
+
+async def test_more_than_can_be_looked_after_cannot_be_followed_downstream(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "MAX_LINEAGE", 3)
+    _, (v1,) = await b.dataset(sqlite_graph, "nq", "v1")
+    _, versions = await b.model(sqlite_graph, "bert", versions=3)
+    await b.link(sqlite_graph, *(NewEdge("TRAINED_ON", version.id, v1.id, "train") for version in versions))
+    async with Following(sqlite_graph) as live:
+        refused = await live.follow(FILTERED, downstreamOf=["datasets:/nq"]).refused()
+    assert (refused["code"], refused["field"]) == ("LIMIT_EXCEEDED", "downstreamOf")
+
+
+@pytest.mark.parametrize(
+    ("filters", "field"),
+    [({"kinds": []}, "kinds"), ({"changed": ["x"] * 101}, "changed"), ({"actions": []}, "actions")],
+)
+async def test_a_filter_that_says_nothing_or_too_much_is_refused(
+    sqlite_graph: Graph, filters: dict[str, Any], field: str
+) -> None:
+    async with Following(sqlite_graph) as live:
+        refused = await live.follow(FILTERED, **filters).refused()
+    assert (refused["code"], refused["field"]) == ("INVALID_ARGUMENT", field)

@@ -1,0 +1,123 @@
+"""GraphQL over server-sent events: each operation a stream of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from schema import sse
+from tests import building as b
+from tests.live.connecting import HOST, Site, site
+from tests.live.following import SEQUENCES, reached
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    """An application on SQLite."""
+    async with site(tmp_path, max_subscriptions=2) as here:
+        yield here
+
+
+async def test_events_come_as_they_happen_until_whoever_listens_leaves(here: Site) -> None:
+    async with here.events(SEQUENCES, after="0") as source:
+        assert await source.status() == 200
+        assert source.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert source.headers["cache-control"] == "no-store"
+        assert "content-length" not in source.headers
+        name, first = await source.event()
+        assert name == "next"
+        model, _ = await b.model(here.graph, "bert")
+        assert (await source.event())[1]["data"]["events"]["subject"] == model.id
+    await reached(lambda: here.followers == 0)
+    async with here.events(SEQUENCES, after=first["data"]["events"]["sequence"]) as again:
+        await again.status()
+        assert (await again.event())[1]["data"]["events"]["subject"] == model.id
+
+
+async def test_a_query_and_a_mutation_are_one_result_and_the_end(here: Site) -> None:
+    async with here.events("{ models { nodes { name } } }") as source:
+        await source.status()
+        assert await source.event() == ("next", {"data": {"models": {"nodes": []}}})
+        assert await source.event() == ("complete", None)
+        assert await source.event() == ("", None)
+    async with here.events("{ __typename }", method="GET") as source:
+        await source.status()
+        assert await source.event() == ("next", {"data": {"__typename": "Query"}})
+    async with here.events('mutation { registerModel(input: {name: "m"}) { model { name } } }') as source:
+        await source.status()
+        assert (await source.event())[1]["data"]["registerModel"]["model"] == {"name": "m"}
+
+
+async def test_what_cannot_be_run_is_said_in_the_stream_and_what_is_no_request_by_its_status(here: Site) -> None:
+    for query, code in (
+        ("{ nope }", "GRAPHQL_VALIDATION_FAILED"),
+        ("subscription { events { nope } }", "GRAPHQL_VALIDATION_FAILED"),
+        ('subscription { events(after: "x") { id } }', "INVALID_ARGUMENT"),
+    ):
+        async with here.events(query) as source:
+            assert await source.status() == 200
+            name, data = await source.event()
+            assert (name, [e["extensions"]["code"] for e in data["errors"]], "data" in data) == ("next", [code], False)
+            assert await source.event() == ("complete", None)
+    async with here.events('mutation { registerModel(input: {name: "x"}) { model { id } } }', method="GET") as source:
+        await source.status()
+        assert (await source.event())[1]["errors"][0]["extensions"]["code"] == "INVALID_ARGUMENT"
+    for body, status in ((b"{", 400), (b"[]", 400), (b'{"query": "' + b"x" * 5_000_000 + b'"}', 413)):
+        async with here.events(body) as source:
+            assert await source.status() == status
+            assert (await source.body())["errors"]
+    async with here.events("{ __typename }", token=None) as source:
+        assert await source.status() == 401
+    async with here.events("{ __typename }", method="PUT") as source:
+        assert await source.status() == 405
+
+
+async def test_a_stream_whose_token_expires_says_so_and_ends(here: Site) -> None:
+    async with here.events(SEQUENCES, token=here.bearer(expires_in=2)) as source:
+        assert await source.status() == 200
+        name, data = await source.event()
+        assert (name, data["errors"][0]["extensions"]["code"]) == ("next", "UNAUTHENTICATED")
+        assert await source.event() == ("complete", None)
+        assert await source.event() == ("", None)
+    assert here.followers == 0
+
+
+async def test_a_server_that_stops_breaks_streams_off_so_that_clients_come_again(here: Site) -> None:
+    async with here.events(SEQUENCES) as source:
+        await source.status()
+        await reached(lambda: here.followers == 1)
+        here.live.end()
+        assert await source.event() == ("", None), "there is no complete"
+
+
+async def test_silence_is_broken_so_that_nothing_in_between_closes_the_stream(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "SILENT_SECONDS", 0.01)
+    async with here.events(SEQUENCES) as source:
+        await source.status()
+        for _ in range(3):
+            assert (await source.came())["body"] == b":\n\n"
+        model, _ = await b.model(here.graph, "bert")
+        assert (await source.event())[1]["data"]["events"]["subject"] == model.id
+
+
+async def test_more_than_the_process_serves_are_refused(here: Site) -> None:
+    async with here.events(SEQUENCES) as one, here.events(SEQUENCES) as two:
+        await asyncio.gather(one.status(), two.status())
+        await reached(lambda: here.followers == 2)
+        async with here.events(SEQUENCES) as three:
+            await three.status()
+            assert (await three.event())[1]["errors"][0]["extensions"]["limit"] == "subscriptions"
+
+
+async def test_a_subscription_that_nobody_can_stream_to_is_refused(here: Site) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(here.app), base_url=f"http://{HOST}") as client:
+        headers = {"authorization": here.bearer()}
+        answer = await client.post("/graphql", json={"query": SEQUENCES}, headers=headers)
+    assert answer.status_code == 400
+    assert "text/event-stream" in answer.json()["errors"][0]["message"]
