@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import random
 import subprocess
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from graph.open import open_graph
+from graph.port import Graph
 from resolvers.events import Position
 from resolvers.feed import feed
 from resolvers.operation import Operation
@@ -72,14 +72,16 @@ async def test_clients_of_a_server_that_is_killed_over_and_over_get_every_change
         try:
             async with asyncio.timeout(SECONDS):
                 assert (await following.stdout.readline()).strip() == b"following"
-                killing = asyncio.create_task(_kill(server))
-                for n in range(CHANGES):
-                    await b.model(graph, f"m{n}")
-                    if killing.done():
-                        continue
-                    # The kills are to fall among the changes, however fast either is.
-                    await asyncio.sleep(0.002 if n % 2 else 0.02)
-                await killing
+                names = (f"m{n}" for n in range(CHANGES))
+                for _ in range(KILLS):
+                    await _change(graph, names)
+                    server.kill()
+                    await _change(graph, names)
+                    starting = asyncio.create_task(asyncio.to_thread(server.start))
+                    await _change(graph, names)
+                    await starting
+                for name in names:
+                    await b.model(graph, name)
                 expected = await _sequences(graph)
                 following.stdin.write(f"{expected[-1]}\n".encode())
                 await following.stdin.drain()
@@ -101,16 +103,13 @@ async def test_clients_of_a_server_that_is_killed_over_and_over_get_every_change
     assert said["connections"] > CLIENTS, "they came again"
 
 
-async def _kill(server: LiveServer) -> None:
-    """End the server without warning and start it again, over and over."""
-    chance = random.Random(7)
-    for _ in range(KILLS):
-        await asyncio.sleep(chance.uniform(0.2, 1.5))
-        server.kill()
-        await asyncio.to_thread(server.start)
+async def _change(graph: Graph, names: Iterator[str]) -> None:
+    """Make a third of the changes that there are for each kill."""
+    for name in islice(names, CHANGES // (3 * KILLS)):
+        await b.model(graph, name)
 
 
-async def _sequences(graph: Any) -> list[str]:
+async def _sequences(graph: Graph) -> list[str]:
     """The sequences of all events there are."""
     found: list[str] = []
     at, more = Position(0), True
