@@ -9,10 +9,11 @@ from typing import Any, Final
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from auth.local import UNBOUNDED
 from auth.scopes import MLFLOW, OPEN, ROUTES, SCOPES, Requirement, needs
+from gateway.inbound import PATHS as HOOKS
 from gateway.mlflow import webhooks
 from gateway.mlflow.artifacts import MlflowArtifactsRoute
 from gateway.mlflow.routes import ENDPOINTS, MlflowRoute
@@ -22,6 +23,7 @@ from gateway.openlineage.view import WITHIN
 from gateway.rest.app import DOCS, OPENAPI, Rest
 from gateway.rest.beside import BESIDE
 from gateway.rest.routes import PATH
+from gateway.ui.pages import CONFIG, FILES, GRAPHIQL, LINEAGE, NAMES, START
 from graph.port import Graph, NewNode
 from lineal.app import create_app, opened
 from lineal.settings import Settings
@@ -38,11 +40,14 @@ ANYBODY: Final = {
     "GET /.well-known/oauth-protected-resource",
     "GET /.well-known/oauth-protected-resource/graphql",
     *(f"GET {path}" for path in FACETS),
+    *(f"GET {path}" for path in (GRAPHIQL, LINEAGE, CONFIG, f"{FILES}{{name}}", START)),
 }
-"""For whoever asks."""
+"""For whoever asks: a browser that opens a page has no token yet."""
 
 ELSEWHERE: Final = {
     "* /graphql": "each field by itself: tests/schema/test_scope_matrix.py",
+    "WS /graphql": "each field by itself, as whoever the first message says: tests/live",
+    **{f"POST {path}": "the secret that its hub has: tests/gateway/test_inbound.py" for path in HOOKS},
     "GET /bytes/{sha256}": "the address is signed, and opens one thing: tests/gateway/test_bytes.py",
     "PUT /bytes/{sha256}": "the address is signed, and opens one thing: tests/gateway/test_bytes.py",
 }
@@ -97,6 +102,8 @@ def listed(routes: Iterable[BaseRoute], before: str = "") -> Iterator[tuple[str,
             yield from listed(route.routes, before + route.path)
         elif isinstance(route, (MlflowRoute, MlflowArtifactsRoute, MlflowWebhooksRoute)):
             mlflow.add(type(route))
+        elif isinstance(route, WebSocketRoute):
+            yield _plain(f"WS {before}{route.path}")
         else:
             assert isinstance(route, Route), f"{route}: say what opens it"
             for method in sorted((route.methods or {"*"}) - {"HEAD"}):
@@ -137,6 +144,7 @@ async def asked(http: httpx.AsyncClient, name: str, headers: dict[str, str], wor
     """The answer of a route to a request with nothing in it that it could use."""
     method, path = name.split(" ", 1)
     path = path.replace("{workspace}", workspace).replace("{rest:path}", "x")
+    path = path.replace(f"{FILES}{{name}}", f"{FILES}{min(NAMES)}")
     while "{" in path:
         path = f"{path[: path.index('{')]}x{path[path.index('}') + 1 :]}"
     body: dict[str, Any] = {} if method in {"GET", "DELETE"} else {"json": {}}
@@ -155,9 +163,13 @@ async def test_without_a_token_nothing_is_open_but_what_is_for_anybody(
     app: tuple[Starlette, Graph], http: httpx.AsyncClient
 ) -> None:
     for name, _ in listed(app[0].routes):
+        if name.startswith("WS "):
+            continue
         answer = await asked(http, name, {})
         if name in ANYBODY or name == f"GET {PATH}{DOCS}":
-            assert answer.status_code == 200, name
+            assert answer.status_code in {200, 307}, name
+        elif name.removeprefix("POST ") in HOOKS:
+            assert answer.status_code == 404, "no hub has a secret here"
         elif name.partition(" ")[2].startswith("/bytes/"):
             assert answer.status_code == 403, name
         else:
