@@ -8,6 +8,7 @@ from urllib.parse import quote
 from graph import ontology
 from graph.ids import new_id
 from graph.port import Node
+from resolvers.events import position
 from tests.tenancy.generating import ALIASES, CONDITIONS, ROLES, TEXT
 from tests.tenancy.happening import PAGE, Happenings
 from tests.tenancy.listing import Lists
@@ -70,6 +71,7 @@ class Asker(Lists, Walks, Happenings):
             (self.notified, 3),
             (self.audited, 4),
             (self.viewer, 1),
+            (self.latest, 1),
             (self.moved, 1),
             (self.marked, 1),
         )
@@ -201,6 +203,14 @@ class Asker(Lists, Walks, Happenings):
             ("dataset:read",),
             check=check,
         )
+
+    def latest(self) -> Question:
+        """Where everybody's events end: a place, and nothing of what is there."""
+
+        def check(it: Any) -> None:
+            assert str(position(it)) == it
+
+        return Question("{ it: sequence }", ("activity:read",), check=check)
 
     def viewer(self) -> Question:
         """Who the caller is."""
