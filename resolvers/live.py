@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from graph.port import EVERYTHING, Change, Graph
@@ -65,8 +65,8 @@ class Live:
         """The newest change that is known of, with all before it; -1 while none was looked for."""
         return self._tip
 
-    @contextmanager
-    def following(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
         """Follow; the first one begins the reading, and the last one ends it.
 
         Raises LimitExceeded: too many follow already.
@@ -82,9 +82,11 @@ class Live:
         finally:
             self._count -= 1
             if not self._count and self._reader is not None:
-                self._reader.cancel()
-                self._reader = None
+                reader, self._reader = self._reader, None
                 self._forget()
+                reader.cancel()
+                # Until it has ended it holds a connection of the store, which may be closed next.
+                await asyncio.wait([reader])
 
     def wake(self) -> None:
         """Say that something was written here, so that nobody waits for the next look."""

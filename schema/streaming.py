@@ -130,7 +130,7 @@ class Streams:
         context.follow = (self.live, lambda: self._new(who))
         statements, codes = 0, list[str]()
         try:
-            with self.live.following():
+            async with self.live.following():
                 opened = await self._opened(context, asked)
                 statements += context.op.statements
                 if isinstance(opened, PreExecutionError):
