@@ -342,25 +342,6 @@ def create_app(
     def operation(request: Request, caller: Caller | None = None) -> Operation:
         return operation_for(caller or request.state.caller, request.state.request_id, address(request.scope))
 
-    async def healthz(_request: Request) -> Response:
-        return _json({"status": "ok"})
-
-    async def readyz(_request: Request) -> Response:
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await graph.check_version()
-        except TimeoutError:
-            return problem_of(Unavailable(f"the store did not answer within {READY_SECONDS:g} seconds"))
-        except LinealError as error:
-            return problem_of(Unavailable(error.message))
-        if missing := [keys.issuer.name for keys in authenticator.keys if not keys.usable]:
-            return problem_of(Unavailable(f"the keys of the issuer {', '.join(missing)} cannot be had"))
-        away = [keys.issuer.name for keys in authenticator.keys if keys.problem]
-        return _json({"status": "ready", **({"unreachable": away} if away else {})})
-
-    async def metrics(_request: Request) -> Response:
-        return Response(telemetry.exposition(), headers={"content-type": CONTENT_TYPE})
-
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with authenticator, recorder, storage, bytes_, targets, trackers, webhooks.sender, sender:
@@ -425,9 +406,7 @@ def create_app(
             MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
             Route("/graphql", view),
             WebSocketRoute("/graphql", view),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
+            *_probes(graph, authenticator, telemetry),
             *metadata_routes(resource),
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
             *create_openlineage_routes(operation, resource=resource),
@@ -460,6 +439,31 @@ def create_app(
     )
     app.state.live = live
     return app
+
+
+def _probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry) -> list[Route]:
+    """What those ask who watch the process."""
+
+    async def healthz(_request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await graph.check_version()
+        except TimeoutError:
+            return problem_of(Unavailable(f"the store did not answer within {READY_SECONDS:g} seconds"))
+        except LinealError as error:
+            return problem_of(Unavailable(error.message))
+        if missing := [keys.issuer.name for keys in authenticator.keys if not keys.usable]:
+            return problem_of(Unavailable(f"the keys of the issuer {', '.join(missing)} cannot be had"))
+        away = [keys.issuer.name for keys in authenticator.keys if keys.problem]
+        return _json({"status": "ready", **({"unreachable": away} if away else {})})
+
+    async def metrics(_request: Request) -> Response:
+        return Response(telemetry.exposition(), headers={"content-type": CONTENT_TYPE})
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
 @asynccontextmanager

@@ -97,14 +97,9 @@ def _receiver(url: str) -> str:
 
 
 def _framing(origin: str) -> str:
-    """An origin as browsers know it."""
-    parts = urlsplit(origin)
-    if (
-        parts.scheme not in {"http", "https"}
-        or f"{parts.scheme}://{parts.netloc}" != origin
-        or not _HOST.fullmatch(parts.netloc)
-    ):
-        msg = f"{origin!r:.200} is no origin; it looks like https://wiki.example.org"
+    """A site that may stand in a policy, where other characters would say something else."""
+    if not _HOST.fullmatch(urlsplit(_origin(origin)).netloc):
+        msg = f"{origin!r:.200} is no origin of a page; it looks like https://wiki.example.org"
         raise ValueError(msg)
     return origin
 

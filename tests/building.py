@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from graph import ontology
@@ -176,3 +178,20 @@ async def node(graph: Graph, id: str) -> Node | None:
     """A node as it is now, or None."""
     async with graph.snapshot() as snapshot:
         return (await snapshot.nodes([id])).get(id)
+
+
+@asynccontextmanager
+async def sequencing(graph: Graph) -> AsyncIterator[None]:
+    """Give changes their order meanwhile."""
+
+    async def sequence() -> None:
+        while True:
+            await graph.sequence()
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(sequence())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

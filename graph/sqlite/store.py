@@ -7,7 +7,6 @@ take turns on one more. Threads do not make reads faster here, they keep the eve
 from __future__ import annotations
 
 import asyncio
-import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
@@ -61,7 +60,7 @@ from graph.sqlite import auditing, keeping, migrations, seeing, walking
 from graph.sqlite.auditing import Auditing
 from graph.sqlite.reading import Reader
 from graph.sqlite.running import Direct, Thread, TooLong, carried_out
-from graph.sqlite.together import PATIENCE_SECONDS, Together, to_its_end
+from graph.sqlite.together import Together, begin, patiently, to_its_end
 from graph.sqlite.writing import Writer
 from graph.writing import Writing
 from lineal.errors import Unavailable
@@ -431,22 +430,16 @@ class SqliteGraph(Graph):
     async def _begin(self, run: Thread, writer: Writer) -> int:
         """Wait for other processes to finish their writes; the time of this one. Raises Unavailable: 30 seconds."""
 
-        def begin() -> int:
-            writer.db.execute("BEGIN IMMEDIATE")
+        def begun() -> int | None:
+            if not begin(writer.db):
+                return None
             try:
                 return writer.now(time.time_ns() // 1000)
             except BaseException:
                 _rollback(writer.db)
                 raise
 
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return await run(begin)
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+        return await patiently(lambda: run(begun))
 
     async def claim(self, name: str, holder: str, seconds: float) -> Lease | None:
         def take(writer: Writer, now: int) -> Lease | None:

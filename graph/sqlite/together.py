@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from graph.sqlite.running import Thread
 from lineal.errors import Unavailable
@@ -62,7 +62,9 @@ class Together:
     async def _carry_out(self, db: sqlite3.Connection, run: Thread) -> None:
         batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
         try:
-            await _written(db, run, batch)
+            # One alone is interrupted when it is cancelled; others have no part in that.
+            alone = len(batch) == 1
+            await patiently(lambda: run(_all, db, batch) if alone else to_its_end(run(_all, db, batch)))
         except asyncio.CancelledError:
             self._waiting[:0] = [each for each in batch[1:] if not each.done]
             raise
@@ -71,22 +73,29 @@ class Together:
                 each.done, each.error = True, each.error or error
 
 
-async def _written(db: sqlite3.Connection, run: Thread, batch: list[Waiting]) -> None:
-    """Carry these out as soon as no other process writes. Raises Unavailable: it went on for 30 seconds."""
+async def patiently(write: Callable[[], Awaitable[T | None]]) -> T:
+    """What a write comes to that is tried again while it could not begin: None. Raises Unavailable: for 30 seconds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    # One alone is interrupted when it is cancelled; others have no part in that.
-    while not await (run(_all, db, batch) if len(batch) == 1 else to_its_end(run(_all, db, batch))):
+    while (result := await write()) is None:
         if time.monotonic() > deadline:
             raise Unavailable("the store is busy or away: no write could begin for 30 seconds")
         await asyncio.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+    return result
 
 
-def _all(db: sqlite3.Connection, batch: list[Waiting]) -> bool:
-    """Carry out all of these in one transaction. False: it cannot begin, most likely for another process writes."""
+def begin(db: sqlite3.Connection) -> bool:
+    """Begin a transaction that writes. False: it cannot, most likely for another process writes."""
     try:
         db.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError:
         return False
+    return True
+
+
+def _all(db: sqlite3.Connection, batch: list[Waiting]) -> Literal[True] | None:
+    """Carry out all of these in one transaction. None: it could not begin."""
+    if not begin(db):
+        return None
     try:
         for each in batch:
             if not each.given_up:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from lineal.errors import Unavailable
 from storage.connectors.addresses import Resolve, system
 from storage.tracking.answers import Answer
 from storage.tracking.kubeflow_config import KubeflowConfig
@@ -94,18 +93,7 @@ class KubeflowServer(Server):
     # Calls ────────────────────────────────────────────────────────────────────────────────────────
 
     def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Answer]:
-        token = ""
-        for _ in range(MAX_PAGES):
-            answer = self._get(path, {**params, **({"page_token": token} if token else {})})
-            if answer is None:
-                return
-            yield answer
-            before, token = token, answer.text("next_page_token")
-            if not token:
-                return
-            if token == before:
-                break
-        raise Unavailable(f"{self.place(path)}: the list has no end")
+        return self.paged(path, lambda page: self._get(path, {**params, **page}), MAX_PAGES)
 
     def _get(self, path: str, params: Mapping[str, Any] | None = None) -> Answer | None:
         """An answer, or None where the server says that there is no such thing."""

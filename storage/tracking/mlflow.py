@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from lineal.errors import InvalidArgument, Unavailable
+from lineal.errors import InvalidArgument
 from storage.connectors.addresses import Resolve, system
 from storage.tracking.answers import Answer
 from storage.tracking.config import TrackerConfig
@@ -118,18 +118,7 @@ class MlflowServer(Server):
     # Calls ────────────────────────────────────────────────────────────────────────────────────────
 
     def _pages(self, path: str, **params: Any) -> Iterator[Answer]:
-        token = ""
-        for _ in range(MAX_PAGES):
-            answer = self._get(path, {**params, **({"page_token": token} if token else {})})
-            if answer is None:
-                return
-            yield answer
-            before, token = token, answer.text("next_page_token")
-            if not token:
-                return
-            if token == before:
-                break
-        raise Unavailable(f"{self.place(path)}: the list has no end")
+        return self.paged(path, lambda page: self._get(path, {**params, **page}), MAX_PAGES)
 
     def _get(self, path: str, params: Mapping[str, Any], *, old: bool = False) -> Answer | None:
         """An answer, or None where the server says that there is no such thing; of `old` servers there may be no such

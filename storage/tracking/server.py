@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import httpx
@@ -16,6 +16,7 @@ import orjson
 
 from lineal.errors import Unavailable
 from storage.connectors.addresses import Resolve, checked_transport, system
+from storage.tracking.answers import Answer
 
 MAX_ANSWER: Final = 32 * 2**20
 """Bytes of one answer."""
@@ -81,6 +82,21 @@ class Server:
         if status == 200 and value is None:
             raise Unavailable(f"{self.place(path)}: the answer is not JSON")
         return status, value
+
+    def paged(self, path: str, ask: Callable[[Mapping[str, Any]], Answer | None], most: int) -> Iterator[Answer]:
+        """The pages of a list; `ask` gets one by what names it. Raises Unavailable: there are more than `most`."""
+        token = ""
+        for _ in range(most):
+            answer = ask({"page_token": token} if token else {})
+            if answer is None:
+                return
+            yield answer
+            before, token = token, answer.text("next_page_token")
+            if not token:
+                return
+            if token == before:
+                break
+        raise Unavailable(f"{self.place(path)}: the list has no end")
 
     def place(self, path: str) -> str:
         """What messages say of where something was asked."""

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import copy
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.listening import Handler, Listening
 
 EPOCH = "1970-01-01T00:00:00Z"
 TOKEN = "a token of the cluster"
 
 
-class Kubeflow:
+class Kubeflow(Listening):
     """The server. `runs`, `tasks`, `pipelines`, `versions` and `experiments` are what it has, by id.
 
     `status` is what it answers with instead, where it is set; `asked` are the paths that it was asked for.
@@ -36,32 +35,10 @@ class Kubeflow:
         self.token = ""
         self.body: bytes | None = None
         self.asked: list[str] = []
-        kubeflow = self
+        super().__init__(_Handler)
+        self.url = f"http://127.0.0.1:{self.port}"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                path = parts.path.removeprefix("/apis/v2beta1/")
-                kubeflow.asked.append(path)
-                query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-                token = self.headers.get("authorization", "").removeprefix("Bearer ")
-                status, body = kubeflow.answer(path, query, token)
-                content = kubeflow.body if kubeflow.body is not None else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Nothing is logged."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def answer(self, path: str, query: dict[str, str], token: str) -> tuple[int, Any]:
+    def told(self, path: str, query: dict[str, str], token: str) -> tuple[int, Any]:
         """The status and the body."""
         if self.status:
             return self.status, {"code": 14, "message": "unavailable"}
@@ -101,15 +78,21 @@ class Kubeflow:
     def _shown(self, run: dict[str, Any]) -> dict[str, Any]:
         return {"finished_at": EPOCH, **copy.deepcopy(run)}
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+class _Handler(Handler):
+    owner: Kubeflow
+
+    def _handle(self) -> None:
+        kubeflow, parts = self.owner, urlsplit(self.path)
+        path = parts.path.removeprefix("/apis/v2beta1/")
+        kubeflow.asked.append(path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        token = self.headers.get("authorization", "").removeprefix("Bearer ")
+        status, body = kubeflow.told(path, query, token)
+        content = kubeflow.body if kubeflow.body is not None else json.dumps(body).encode()
+        self.answer(status, content, {"content-type": "application/json"})
+
+    do_GET = _handle  # noqa: N815 - as the library wants it
 
 
 # ── What it has ───────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from schema.executing import Operated
 from schema.limits import Limits
 from schema.sdl import build_schema
 from schema.streaming import Asked, Streams, Who
+from tests.building import sequencing
 
 ALL = frozenset(SCOPES) - {ADMIN}
 SECONDS = 60
@@ -91,19 +92,14 @@ class Following:
             on_operation=self.operated.append,
         )
         self._followers: list[Follower] = []
-        self._sequencing = asyncio.create_task(self._sequence())
+        self._sequencing = sequencing(self.graph)
+        await self._sequencing.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for follower in self._followers:
             await follower.results.aclose()
-        self._sequencing.cancel()
-        await asyncio.wait([self._sequencing])
-
-    async def _sequence(self) -> None:
-        while True:
-            await self.graph.sequence()
-            await asyncio.sleep(0.02)
+        await self._sequencing.__aexit__(None, None, None)
 
     def _operation(self, caller: Caller, request: str, address: str) -> Operation:
         op = Operation(self.graph, caller=caller, request=request, address=address, recorder=self.recorder)

@@ -19,7 +19,8 @@ from resolvers.feed import feed
 from resolvers.operation import Operation
 from tests import building as b
 from tests.conftest import count
-from tests.live.serving import LiveServer, need_websockets, script
+from tests.gateway.mlflow.serving import LinealProcess
+from tests.live.serving import script
 
 KILLS = count(2, 20)
 CHANGES = count(60, 5_000)
@@ -28,17 +29,15 @@ SECONDS = count(400, 3_000)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LiveServer]:
+def server(tmp_path: Path) -> Iterator[LinealProcess]:
     """A server on SQLite."""
-    with LiveServer(tmp_path / "lineal") as server:
+    with LinealProcess(tmp_path / "lineal", f"sqlite:///{tmp_path / 'lineal' / 'lineal.db'}") as server:
         yield server
 
 
 @pytest.mark.parametrize("transport", ["ws", "sse"])
-def test_the_script_of_queries_subscriptions_errors_and_reconnects(server: LiveServer, transport: str) -> None:
-    if transport == "ws":
-        need_websockets()
-    command = [*script("clients.mjs", server.home), transport, server.url, server.token]
+def test_the_script_of_queries_subscriptions_errors_and_reconnects(server: LinealProcess, transport: str) -> None:
+    command = [*script("clients.mjs", server.home), transport, f"{server.url}/graphql", server.token]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -56,14 +55,13 @@ def test_the_script_of_queries_subscriptions_errors_and_reconnects(server: LiveS
 
 @pytest.mark.soak
 async def test_clients_of_a_server_that_is_killed_over_and_over_get_every_change_once_and_in_order(
-    server: LiveServer,
+    server: LinealProcess,
 ) -> None:
-    need_websockets()
     command = script("following.mjs", server.home)
-    async with open_graph(server.graph) as graph:
+    async with open_graph(server.store) as graph:
         await b.model(graph, "first")
         start = str(Position(0))
-        arguments = [server.url, server.token, str(CLIENTS), start, "ws,sse"]
+        arguments = [f"{server.url}/graphql", server.token, str(CLIENTS), start, "ws,sse"]
         following = await asyncio.create_subprocess_exec(
             *command, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )

@@ -31,8 +31,9 @@ from resolvers.writing.datasets import register_fields
 from resolvers.writing.deployments import record_deployment
 from resolvers.writing.runs import record_run, update_run
 from resolvers.writing.versions import create_model_version
+from tests.building import sequencing
 from tests.openlineage.inventing import at, data, event, job, run_id
-from tests.webhooks.conftest import awaited, sequencing
+from tests.webhooks.conftest import awaited
 from tests.webhooks.receiver import Answer, Got
 from tests.webhooks.receiver import Receiver as Listening
 

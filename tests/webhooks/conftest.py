@@ -21,6 +21,7 @@ from resolvers.webhooks.delivering import Deliverer
 from resolvers.webhooks.hooks import Webhooks
 from resolvers.webhooks.sending import Sender
 from resolvers.webhooks.turn import Patience
+from tests.building import sequencing
 from tests.webhooks.receiver import Receiver
 
 BASE = "https://lineal.example.org"
@@ -80,23 +81,6 @@ async def awaited(condition: Callable[[], Any], why: Callable[[], object] = lamb
             return
         assert time.monotonic() < end, why()
         await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def sequencing(graph: Graph) -> AsyncIterator[None]:
-    """Give changes their order meanwhile."""
-
-    async def sequence() -> None:
-        while True:
-            await graph.sequence()
-            await asyncio.sleep(0.02)
-
-    task = asyncio.create_task(sequence())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 @asynccontextmanager

@@ -42,7 +42,7 @@ async def embedded(sqlite_graph: Graph, serve: Serve) -> Mlflow:
 
 
 async def ask(mlflow: Mlflow, step: str, who: str = "ann", folder: str = "models/m", **values: Any) -> httpx.Response:
-    body = {"path": "/home/ann/model.bin", **values}
+    body = {"path": "of-ann/model.bin", **values}
     return await mlflow.http.post(f"{MPU}/{step}/{folder}", json=body, headers={"who": who})
 
 
