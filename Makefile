@@ -58,6 +58,10 @@ docs: $(DEV_STAMP) ## Write again what is generated: schema/*.graphql, schema/op
 	$(BIN)/lineal openapi > schema/openapi.json.new && mv schema/openapi.json.new schema/openapi.json
 	$(BIN)/python -m docs.generate
 
+.PHONY: promise
+promise: ## Promise clients the schema as it is: part of each release, after which the CHANGELOG begins anew
+	cp schema/lineal.graphql schema/released.graphql
+
 .PHONY: ui
 ui: ## Build the pages anew from ui/ (needs Node 20.19 or newer)
 	cd ui && npm ci --ignore-scripts && node build.mjs

@@ -18,6 +18,7 @@ from schema.costs import HEAVY
 from schema.gating import NOTHING_DENIED
 from schema.limits import Limits
 from schema.loaders import Loaders
+from schema.parts import Parts
 
 _PROCESS_KEY = secrets.token_bytes(32)
 
@@ -29,7 +30,8 @@ class Context:
     `operation` is the name and type of what runs, `document` it itself, once it was read and found right, and
     `verdict` what of it the caller is denied. `refusal` is why the whole operation is refused, by a limit that it
     went over while it ran, or before: then the answer is that error and nothing else. `budget` is what clients may ask
-    for within a minute, and `requested` what the operation may cost at most. `follow` is what a subscription reads by.
+    for within a minute, and `requested` what the operation may cost at most. `follow` is what a subscription reads by,
+    and `parts` what sends the answer where it may come in parts.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Context:
         self.verdict = NOTHING_DENIED
         self.refusal: LinealError | None = None
         self.follow: tuple[Live, Callable[[], Operation]] | None = None
+        self.parts: Parts | None = None
         self.budget = budget
         self.requested = 0
         self._aside = 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 import orjson
 import strawberry
+from graphql import ExperimentalIncrementalExecutionResults as Incremental
 from graphql import (
     FieldNode,
     GraphQLError,
@@ -38,9 +39,10 @@ from schema.checking import checks
 from schema.context import Context
 from schema.costs import Costs
 from schema.directives import apply
+from schema.executors import executor
 from schema.failures import present
 from schema.gates import Gates
-from schema.gating import GatedExecutor, root_fields
+from schema.gating import root_fields
 from schema.limits import Limits
 
 
@@ -101,7 +103,11 @@ class LinealSchema(strawberry.Schema):
         try:
             async with asyncio.timeout(self.limits.seconds) as time_limit:
                 await _admit(context)
-                result = await super().execute(*args, **kwargs)
+                # strawberry gives graphql-core's own where parts are to follow, which its types do not say.
+                executed: ExecutionResult | Incremental = await super().execute(*args, **kwargs)
+                if isinstance(executed, Incremental):
+                    return await _deliver(self, context, kwargs.get("variable_values") or {}, executed)
+                result = executed
         except TimeoutError:
             if not time_limit.expired():
                 raise
@@ -111,23 +117,41 @@ class LinealSchema(strawberry.Schema):
             context.refusal = error
         if context.refusal is not None:
             result = _refused(context.refusal)
-        executed = not isinstance(result, PreExecutionError)
-        errors = [present(error, executed=executed) for error in result.errors or ()]
-        if executed and result.data is not None:
+        ran = not isinstance(result, PreExecutionError)
+        errors = [present(error, executed=ran) for error in result.errors or ()]
+        if ran and result.data is not None:
             errors += (present(error, executed=True) for error in context.verdict.errors)
         result.errors = errors or None
+        if context.parts is not None:
+            await context.parts.break_off(errors)
         return result
 
     async def _execute_operation(self, *args: Any) -> Any:
         # strawberry has one class of executors for a schema; what is denied is different for each request.
         execution, runner, middleware, run, custom = args
-        if execution.context.verdict.denied:
-            run = partial(_gated, run)
-        return await super()._execute_operation(execution, runner, middleware, run, custom)
+        class_ = executor(execution.context)
+
+        def running(*args: Any, **kwargs: Any) -> Any:
+            return run(*args, **{**kwargs, "executor_class": class_})
+
+        return await super()._execute_operation(execution, runner, middleware, running, custom)
 
 
-def _gated(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    return run(*args, **{**kwargs, "executor_class": GatedExecutor})
+async def _deliver(
+    schema: LinealSchema,
+    context: Context,
+    variables: Mapping[str, Any],
+    results: Incremental,
+) -> ExecutionResult:
+    """Send the answer in parts; all errors of it. Raises LinealError: it cannot be put into the audit first."""
+    assert context.parts is not None
+    shown = partial(present, executed=True)
+    async with aclosing(results.subsequent_results):
+        first = results.initial_result
+        first.errors = [shown(error) for error in (*(first.errors or ()), *context.verdict.errors)] or None
+        await audit(schema, context, variables, ExecutionResult(first.data, first.errors))
+        await context.parts.deliver(results, shown)
+        return ExecutionResult(None, [*(first.errors or ()), *context.parts.later])
 
 
 async def _admit(context: Context) -> None:
@@ -188,8 +212,15 @@ async def run(
         finally:
             # Also where whoever asked has gone meanwhile.
             context.settle()
+    parts = context.parts
     try:
-        await audit(schema, context, variables or {}, result)
+        # Of what is sent in parts the first is in the audit already.
+        await audit(
+            schema,
+            context,
+            variables or {},
+            ExecutionResult(None, parts.later) if parts is not None and parts.begun else result,
+        )
     except LinealError as error:
         result = _presented(_refused(error))
     if on_operation is not None:

@@ -38,7 +38,6 @@ from graphql import (
     get_nullable_type,
     is_composite_type,
 )
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from auth.caller import Caller
 from auth.scopes import OPEN, Requirement, every
@@ -391,16 +390,3 @@ def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> l
             spread.add(node.name.value)
             stack += reversed(fragments[node.name.value].selection_set.selections)
     return fields
-
-
-class GatedExecutor(StrawberryGraphQLCoreExecutionContext):
-    """Runs a document of which something is denied: that is null, and its resolvers are never called."""
-
-    def execute_field(
-        self, parent_type: Any, source: Any, field_details_list: Any, path: Any, position_context: Any
-    ) -> Any:
-        """The field's value, or None where it is denied."""
-        denied = self.context_value.verdict.denied
-        if any(id(details.node) in denied for details in field_details_list):
-            return None
-        return super().execute_field(parent_type, source, field_details_list, path, position_context)

@@ -20,6 +20,8 @@ from schema.subscription import Subscription
 
 COMMITTED: Final = Path(__file__).with_name("lineal.graphql")
 """The SDL as it is committed; `lineal schema` prints it anew."""
+RELEASED: Final = Path(__file__).with_name("released.graphql")
+"""The SDL that clients were last promised: what breaks them since then is in the CHANGELOG."""
 
 
 def build_schema(limits: Limits = Limits(), *, open_schema: bool = False) -> LinealSchema:
@@ -40,7 +42,9 @@ def _build(limits: Limits, open_schema: bool) -> LinealSchema:
         subscription=Subscription,
         types=(*TYPES, RequiresScopes, Cost, ListSize),
         config=StrawberryConfig(
-            scalar_map={**SCALARS, Scope: SCOPE, Representation: REPRESENTATION}, disable_field_suggestions=True
+            scalar_map={**SCALARS, Scope: SCOPE, Representation: REPRESENTATION},
+            disable_field_suggestions=True,
+            enable_experimental_incremental_execution=True,
         ),
     )
 

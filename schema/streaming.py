@@ -33,8 +33,8 @@ from resolvers.operation import Operation
 from resolvers.streaming import Stream
 from schema.context import Context
 from schema.executing import LinealSchema, OnOperation, Operated, audit, run
+from schema.executors import executor
 from schema.failures import present
-from schema.gating import GatedExecutor
 
 SUBSCRIPTION: Final = (OperationType.SUBSCRIPTION,)
 ANSWERED: Final = (OperationType.QUERY, OperationType.MUTATION)
@@ -195,8 +195,7 @@ class Streams:
         if refused is not None:
             return PreExecutionError(None, [present(error, executed=False) for error in refused.errors or ()])
         assert execution.graphql_document is not None
-        class_ = GatedExecutor if context.verdict.denied else schema.execution_context_class
-        built = class_.build(
+        built = executor(context).build(
             schema._schema,
             execution.graphql_document,
             context_value=context,

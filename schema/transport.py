@@ -24,6 +24,7 @@ GRAPHQL_TYPE: Final = "application/graphql-response+json"
 COMPRESSED_FROM: Final = 1_024
 """Bytes from which on an answer is worth compressing."""
 _LEVEL: Final = 5
+VARY: Final = "Accept, Accept-Encoding, Authorization"
 
 PREFLIGHT: Final = "graphql-require-preflight"
 """A header that a browser sends to another site only when that site said yes before."""
@@ -93,7 +94,7 @@ def check_site(headers: Headers, origins: Collection[str]) -> None:
 
 def compressed(response: Response, header: str | None) -> Response:
     """The answer, compressed where its reader can read that and it is worth it."""
-    response.headers["vary"] = "Accept, Accept-Encoding, Authorization"
+    response.headers["vary"] = VARY
     if len(response.body) >= COMPRESSED_FROM and dict(accepted(header or "")).get("gzip"):
         response.body = gzip.compress(response.body, _LEVEL, mtime=0)
         response.headers["content-encoding"] = "gzip"

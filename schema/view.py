@@ -30,7 +30,7 @@ from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource
 from graph.port import Graph
 from lineal.errors import Forbidden, Unauthenticated
 from resolvers.operation import Operation
-from schema import sse
+from schema import parts, sse
 from schema.budget import Budget
 from schema.context import Context
 from schema.documents import Documents
@@ -104,7 +104,11 @@ class View(GraphQL[Context, None]):
         try:
             if request.method == "GET":
                 check_site(request.headers, self._origins)
+            request.state.parts = parts.Parts(send) if parts.are_wanted(request.headers.get("accept", "")) else None
             response = await (self._stream(request) if self._is_stream(request) else self.run(request))
+            if request.state.parts and request.state.parts.begun:
+                await request.state.parts.end()
+                return
         except HTTPException as error:
             response = refusal(error, media_type(request.headers.get("accept")))
         await compressed(response, request.headers.get("accept-encoding"))(scope, receive, send)
@@ -143,7 +147,9 @@ class View(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Any) -> Context:
         """A context with an operation that has read nothing yet."""
         assert isinstance(request, Request)
-        return Context(self._new_operation(request), self._limits, key=self._key, budget=self._budget)
+        context = Context(self._new_operation(request), self._limits, key=self._key, budget=self._budget)
+        context.parts = request.state.parts
+        return context
 
     async def get_sub_response(self, request: Request | WebSocket) -> Response:
         """What collects the answer's status and type."""

@@ -113,8 +113,12 @@ class Following:
         return follower
 
     async def answer(self, query: str, caller: Caller = LOCAL, **variables: Any) -> ExecutionResult:
-        """The one result of a query or a mutation."""
-        return await self.follow(query, caller, **variables).result()
+        """The one result of a query or a mutation, or the first of a subscription."""
+        follower = self.follow(query, caller, **variables)
+        try:
+            return await follower.result()
+        finally:
+            await follower.results.aclose()
 
     async def now(self) -> str:
         """The sequence of the latest event."""

@@ -26,6 +26,7 @@ from graphql import (
     is_required_argument,
     is_required_input_field,
 )
+from strawberry.types import ExecutionResult
 
 from auth.caller import ADMIN, Caller
 from auth.scopes import FIELDS, INPUTS, SCOPES, Requirement
@@ -34,6 +35,7 @@ from graph.port import Graph
 from schema.executing import execute
 from schema.limits import Limits
 from schema.sdl import build_schema
+from tests.live.following import Following
 from tests.schema.conftest import Story
 
 LIMITS: Final = Limits(tokens=20_000, aliases=500, root_fields=100)
@@ -175,10 +177,19 @@ def _expected(path: tuple[Step, ...], leaves: list[Step], scopes: frozenset[str]
 async def _denied(graph: Graph, text: str, scopes: frozenset[str], **variables: Any) -> set[int]:
     caller = Caller("ann", scopes, workspaces=None)
     result = await execute(SCHEMA, graph, text, variables, caller=caller)
+    return _lines(result)
+
+
+def _lines(result: ExecutionResult) -> set[int]:
+    """The lines of what is denied."""
     denied = [e for e in result.errors or () if "requiredScopes" in (e.extensions or {})]
     assert all((e.extensions or {})["code"] == "FORBIDDEN" for e in denied)
-    assert not any((e.extensions or {})["code"].startswith("GRAPHQL") for e in result.errors or ()), result.errors
+    assert not any(code.startswith("GRAPHQL") for code in _codes(result)), result.errors
     return {location.line for e in denied for location in e.locations or ()}
+
+
+def _codes(result: ExecutionResult) -> list[str]:
+    return [str((e.extensions or {})["code"]) for e in result.errors or ()]
 
 
 async def _matches(graph: Graph, path: tuple[Step, ...], leaves: list[Step]) -> int:
@@ -288,6 +299,35 @@ async def test_every_field_of_what_a_mutation_gives_needs_what_the_table_says(
             for scopes in {way | PLAIN - {one} for way in _ways("Mutation", name) for one in SCOPES}:
                 denied = await _denied(sqlite_graph, text, scopes)
                 assert denied == (set() if _open(ways, scopes) else {3}), (text, sorted(scopes))
+
+
+async def test_every_field_and_argument_of_a_subscription_needs_what_the_table_says(
+    sqlite_graph: Graph, story: Story
+) -> None:
+    (events, field), *others = TYPES["Subscription"].fields.items()
+    assert not others
+    given = {name: _literal(get_nullable_type(argument.type)) for name, argument in field.args.items()}
+    given |= {"after": '"0"', "workspaces": '["default"]', "changed": '["name"]', "kinds": "[MODEL]"}
+    leaves = [f"{name}{_below(inner)}" for name, inner in TYPES["Event"].fields.items()]
+    open_ = _ways("Subscription", events)
+    async with Following(sqlite_graph, LIMITS) as process:
+        # What happens to a model is told to those who may read models.
+        readers = {s | {"model:read"} if _open(open_, s) else s for s in _callers(frozenset().union(*open_))}
+        for scopes in readers:
+            caller = Caller("ann", scopes, workspaces=None)
+            path = (Step(_call(events, field, after='"0"'), open_),)
+            steps = [Step(text, _ways("Event", text.partition(" ")[0])) for text in leaves]
+            result = await process.answer(f"subscription {_document(path, steps)}", caller)
+            assert _lines(result) == _expected(path, steps, scopes), sorted(scopes)
+            for name, literal in given.items():
+                needed = _both(open_, frozenset({frozenset({"lineage:read"})})) if name == "downstreamOf" else open_
+                if _open(needed, scopes):
+                    continue
+                call = _call(events, field, **{"after": given["after"], name: literal})
+                text = f"subscription {{ {call} {{ id }} }}"
+                refused = await process.answer(text, caller)
+                assert refused.data is None
+                assert _codes(refused) == ["FORBIDDEN"], (text, sorted(scopes))
 
 
 def test_what_is_gated_can_be_null() -> None:
