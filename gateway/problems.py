@@ -31,6 +31,9 @@ from lineal.errors import (
 
 MEDIA_TYPE: Final = "application/problem+json"
 
+RETRY_SECONDS: Final = "1"
+"""What is away or too busy may be back after so many seconds."""
+
 STATUSES: Final[Mapping[str, int]] = {
     error.code: error.status
     for error in (
@@ -74,7 +77,8 @@ class Problem(Exception):
         details = dict(error.details)
         if "scopes" in details:
             details["requiredScopes"] = details.pop("scopes")
-        return cls(error.status, error.message, error.code, error.field, details)
+        headers = (("retry-after", RETRY_SECONDS),) if isinstance(error, Unavailable) else ()
+        return cls(error.status, error.message, error.code, error.field, details, headers=headers)
 
     def response(self, request: str | None) -> Response:
         """The answer to the request of this id."""

@@ -954,8 +954,16 @@ class Graph(ABC):
         await self.close()
 
     @abstractmethod
-    def snapshot(self, view: View = EVERYTHING) -> AbstractAsyncContextManager[Snapshot]:
-        """One moment to read from. The moment is that of the first read."""
+    def snapshot(self, view: View = EVERYTHING, *, after: str = "") -> AbstractAsyncContextManager[Snapshot]:
+        """One moment to read from. The moment is that of the first read.
+
+        `after` is a `bookmark`: what that stands for is there. The first read raises InvalidArgument where it is none
+        of this store, and Unavailable where what it stands for does not arrive within the time limit.
+        """
+
+    async def bookmark(self) -> str:
+        """What stands for all that was written through here: "" where every process sees that anyway."""
+        return ""
 
     @abstractmethod
     async def write(

@@ -42,6 +42,7 @@ from graph.port import Graph, Lease, Node, Observer
 from lineal import logging
 from lineal.access import Access, address, metadata_paths, metadata_routes
 from lineal.auditing import checkpointer
+from lineal.balancing import Balanced, Load
 from lineal.errors import LinealError, Unavailable
 from lineal.http import LoopbackHost, Observed, cors, problem_of, refused
 from lineal.hubs import hubs_of, poller
@@ -317,7 +318,7 @@ def create_app(
         documentation=settings.documentation or "",
     )
 
-    base, memo = settings.base, Memo()
+    base, memo, load = settings.base, Memo(), Load(settings.max_requests)
     live = Live(graph, most=settings.max_subscriptions)
     telemetry.followers.set_function(lambda: live.followers)
 
@@ -340,7 +341,9 @@ def create_app(
         return op
 
     def operation(request: Request, caller: Caller | None = None) -> Operation:
-        return operation_for(caller or request.state.caller, request.state.request_id, address(request.scope))
+        op = operation_for(caller or request.state.caller, request.state.request_id, address(request.scope))
+        op.after = getattr(request.state, "bookmark", "")
+        return op
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -406,7 +409,7 @@ def create_app(
             MlflowRoute(operation, resource=resource, max_body=settings.limits.body, seconds=settings.limits.seconds),
             Route("/graphql", view),
             WebSocketRoute("/graphql", view),
-            *_probes(graph, authenticator, telemetry),
+            *_probes(graph, authenticator, telemetry, load),
             *metadata_routes(resource),
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
             *create_openlineage_routes(operation, resource=resource),
@@ -419,6 +422,7 @@ def create_app(
         ],
         middleware=[
             Middleware(Observed, telemetry=telemetry, paths=(*PATHS, *metadata_paths(resource))),
+            Middleware(Balanced, load=load, bookmark=graph.bookmark, always=PROBES),
             # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
             *([] if settings.issuers else [Middleware(LoopbackHost, recorder=recorder)]),
             # Before it asks, a browser asks whether it may: without a token.
@@ -438,16 +442,22 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.live = live
+    app.state.load = load
     return app
 
 
-def _probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry) -> list[Route]:
+PROBES: Final = ("/healthz", "/readyz", "/metrics")
+
+
+def _probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry, load: Load) -> list[Route]:
     """What those ask who watch the process."""
 
     async def healthz(_request: Request) -> Response:
         return _json({"status": "ok"})
 
     async def readyz(_request: Request) -> Response:
+        if load.draining:
+            return problem_of(Unavailable("this process is about to end"))
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await graph.check_version()
@@ -463,7 +473,7 @@ def _probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry) ->
     async def metrics(_request: Request) -> Response:
         return Response(telemetry.exposition(), headers={"content-type": CONTENT_TYPE})
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return [Route(path, answer) for path, answer in zip(PROBES, (healthz, readyz, metrics), strict=True)]
 
 
 @asynccontextmanager

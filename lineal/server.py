@@ -11,6 +11,7 @@ import uvicorn
 
 from lineal import logging
 from lineal.app import authenticator_of, create_app, opened
+from lineal.balancing import Load
 from lineal.errors import Unavailable
 from lineal.issuers import described
 from lineal.settings import Settings
@@ -53,7 +54,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
                     ws_max_size=settings.max_body_bytes,
                 )
             )
-            server.live = app.state.live
+            server.live, server.load, server.drain = app.state.live, app.state.load, settings.drain_seconds
             url = address(listener)
             _log.info("listening", url=url, graph=settings.graph, issuers=described(settings.issuers) or "its own")
             announcement = asyncio.create_task(_announce(server, ready, url)) if ready else None
@@ -64,12 +65,18 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which lets what stays open end when it stops; else it would wait for that."""
+    """uvicorn's, which says that it is about to end, then lets what stays open end; else it would wait for that."""
 
     live: Live
+    load: Load
+    drain: float
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop."""
+        """Stop, at once where it is told so twice."""
+        self.load.draining = True
+        end = asyncio.get_running_loop().time() + self.drain
+        while not self.force_exit and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - uvicorn has a flag
+            await asyncio.sleep(0.05)
         self.live.end()
         await super().shutdown(sockets)
 

@@ -298,6 +298,15 @@ class Settings(BaseSettings):
     )
     max_walk: int = Field(MAX_WALK, ge=1, description="Nodes that one walk through lineage may visit.")
     query_seconds: float = Field(_LIMITS.seconds, gt=0, description="Seconds that one operation may take.")
+    max_requests: int = Field(
+        1_000, ge=1, description="Requests that one process answers at a time; more get 503 with Retry-After."
+    )
+    drain_seconds: float = Field(
+        0,
+        ge=0,
+        description="Seconds for which /readyz says 503 while all is still answered, once Lineal is told to stop: as "
+        "long as a balancer takes to notice.",
+    )
     stop_seconds: int = Field(10, ge=0, description="Seconds that open requests get to end when Lineal is stopped.")
 
     @model_validator(mode="after")

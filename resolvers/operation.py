@@ -40,7 +40,8 @@ class Operation:
     that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
     audited although it changes nothing, `bytes` is where artifacts are kept, `targets` are the serving targets that
     Lineal acts on, `trackers` the tracking servers that it asks, `base` is the address of this server, as the
-    caller knows it, `webhooks` what this process knows about webhooks, and `memo` what it has read before.
+    caller knows it, `webhooks` what this process knows about webhooks, `memo` what it has read before, and `after` the
+    store's bookmark of what is to be there when it reads.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Operation:
         base: str = "",
         webhooks: Webhooks | None = None,
         memo: Memo | None = None,
+        after: str = "",
     ) -> None:
         self.graph = graph
         self.caller = caller
@@ -71,6 +73,8 @@ class Operation:
         self.base = base
         self.webhooks = webhooks
         self.memo = memo
+        self.after = after
+        self.wrote = False
         self.statements = 0
         self.access = Access()
         self.view: View = EVERYTHING if caller.trusted else NOTHING
@@ -157,7 +161,7 @@ class Operation:
                 memo.keep((self.caller, key), state, (self.access, self.view, result))
             return result
 
-        opened = await self._stack.enter_async_context(self.graph.snapshot(self.view))
+        opened = await self._stack.enter_async_context(self.graph.snapshot(self.view, after=self.after))
         try:
             return await opened.together(all_of_it, quick=quick)
         finally:
@@ -199,9 +203,14 @@ class Operation:
             origin=self.caller.origin(self.address),
             in_one_go=in_one_go,
         )
+        self.wrote = True
         for listener in self._listeners:
             listener()
         return result
+
+    async def bookmark(self) -> str:
+        """The store's bookmark, where this wrote anything and processes need one; else ""."""
+        return await self.graph.bookmark() if self.wrote else ""
 
     async def close(self) -> None:
         """Let go of the snapshot; a later read opens another."""

@@ -6,7 +6,7 @@ and no uploads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any, TypeAlias
@@ -184,6 +184,7 @@ class View(GraphQL[Context, None]):
     ) -> ExecutionResult:
         """Run the document and release the snapshot. Raises HTTPException where there is no operation to run."""
         allowed = OperationType.from_http(request_adapter.method) - {OperationType.SUBSCRIPTION}
+        context.op.after = _bookmark(request_data.extensions) or context.op.after
         try:
             result = await run(
                 self._schema,
@@ -215,6 +216,8 @@ class View(GraphQL[Context, None]):
             sub_response.headers["etag"] = request.headers.get("if-none-match", "")
         elif isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
             sub_response.status_code = 400
+        if bookmark := await context.op.bookmark():
+            result.extensions = {**(result.extensions or {}), "bookmark": bookmark}
         if self._budget is not None or (request_data.extensions or {}).get("cost") is True:
             result.extensions = {**(result.extensions or {}), "cost": context.cost()}
         return result
@@ -241,6 +244,14 @@ class View(GraphQL[Context, None]):
         if "etag" in sub_response.headers and isinstance(response_data, dict):
             return tagged(response, response_data.get("data"), sub_response.headers["etag"])
         return response
+
+
+def _bookmark(extensions: Mapping[str, Any] | None) -> str:
+    """What a request's extensions ask to be there. Raises HTTPException: it is no text."""
+    bookmark = (extensions or {}).get("bookmark") or ""
+    if not isinstance(bookmark, str):
+        raise HTTPException(400, "extensions.bookmark: must be the text that extensions of an answer had")
+    return bookmark
 
 
 def _wait(result: ExecutionResult) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
+from gateway.problems import RETRY_SECONDS
 from lineal.errors import InvalidArgument, LinealError
 
 STATUSES: Final[Mapping[str, int]] = {
@@ -27,8 +28,6 @@ STATUSES: Final[Mapping[str, int]] = {
     "INTERNAL_ERROR": 500,
 }
 """The HTTP status of each error code that is given out."""
-
-RETRY_SECONDS: Final = 1
 
 
 class NoEndpoint(InvalidArgument):
@@ -50,7 +49,7 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 def refused(code: str, message: str) -> Response:
     """An error by its code."""
-    headers = {"retry-after": str(RETRY_SECONDS)} if code == "TEMPORARILY_UNAVAILABLE" else {}
+    headers = {"retry-after": RETRY_SECONDS} if code == "TEMPORARILY_UNAVAILABLE" else {}
     return answer({"error_code": code, "message": message}, STATUSES[code], headers)
 
 

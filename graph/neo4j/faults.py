@@ -58,6 +58,8 @@ def as_lineal(error: BaseException) -> LinealError:
             return Unavailable(f"the store refuses Lineal's user or password: {error.message or error}")
         case ConfigurationError():
             return InvalidArgument(f"graph: the store's address or TLS settings cannot be used: {error}", field="graph")
+        case Neo4jError() if "Bookmark" in error.code and not error.is_retryable():
+            return InvalidArgument(f"bookmark: the store does not know it: {error.message}", field="bookmark")
         case Neo4jError() if "too large to index" in (error.message or ""):
             return InvalidArgument(
                 "a text is too long for the store's index: filtered ones have at most 8,000 characters"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncTransaction, TrustCustomCAs
+from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncTransaction, Bookmarks, TrustCustomCAs
 from neo4j.exceptions import ConstraintError
 
 from graph.ids import new_id
@@ -47,6 +48,20 @@ WRITE_SECONDS = 300.0
 """How long one try of a write may take, at most: an import is large, and others may hold what it needs."""
 MAX_CLASHES = 5
 """How often a write is run again because somebody made the same thing at the same moment."""
+
+
+_SEPARATOR: Final = ","
+_BOOKMARK: Final = re.compile(r"[\w:+/=.-]{1,256}(,[\w:+/=.-]{1,256}){0,31}")
+
+
+def _read_bookmark(text: str) -> Bookmarks | None:
+    """The driver's bookmarks that a bookmark of ours is made of. Raises InvalidArgument."""
+    if not text:
+        return None
+    if not _BOOKMARK.fullmatch(text):
+        msg = f"bookmark: {text!r:.80} is none; send what an answer had in its header lineal-bookmark"
+        raise InvalidArgument(msg, field="bookmark")
+    return Bookmarks.from_raw_values(text.split(_SEPARATOR))
 
 
 class Neo4jGraph(Graph):
@@ -137,13 +152,17 @@ class Neo4jGraph(Graph):
             await driver.close()
 
     @asynccontextmanager
-    async def _runner(self, access: Literal["READ", "WRITE"]) -> AsyncIterator[Runner]:
+    async def _runner(self, access: Literal["READ", "WRITE"], after: str = "") -> AsyncIterator[Runner]:
         """A connection whose transaction begins with its first statement, and is undone unless it was committed."""
+        bookmarks = _read_bookmark(after)
         if self._driver is None:
             msg = "the store is not open"
             raise Unavailable(msg)
         session = self._driver.session(
-            database=self._database, default_access_mode=access, bookmark_manager=self._bookmarks
+            database=self._database,
+            default_access_mode=access,
+            bookmarks=bookmarks,
+            bookmark_manager=self._bookmarks,
         )
 
         async def begin() -> AsyncTransaction:
@@ -159,9 +178,12 @@ class Neo4jGraph(Graph):
             raise
 
     @asynccontextmanager
-    async def snapshot(self, view: View = EVERYTHING) -> AsyncIterator[Snapshot]:
-        async with self._runner("READ") as runner:
+    async def snapshot(self, view: View = EVERYTHING, *, after: str = "") -> AsyncIterator[Snapshot]:
+        async with self._runner("READ", after) as runner:
             yield Reading(runner, view)
+
+    async def bookmark(self) -> str:
+        return _SEPARATOR.join(sorted(await self._bookmarks.get_bookmarks()))
 
     async def write(
         self,

@@ -348,7 +348,12 @@ class SqliteGraph(Graph):
         return self._pool, self._writer
 
     @asynccontextmanager
-    async def snapshot(self, view: View = EVERYTHING) -> AsyncIterator[Snapshot]:
+    async def snapshot(
+        self,
+        view: View = EVERYTHING,
+        *,
+        after: str = "",  # noqa: ARG002 - all processes read the one file
+    ) -> AsyncIterator[Snapshot]:
         async with self._reading() as (db, run):
             yield SqliteSnapshot(Reader(db, view, self._observer), run)
 

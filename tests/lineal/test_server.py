@@ -103,6 +103,25 @@ def test_an_open_request_gets_no_more_time_than_the_setting_says(
         assert process.wait(60) == 0
 
 
+def test_a_process_that_is_told_to_stop_says_so_to_its_balancer_and_goes_on_answering_for_a_while(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINEAL_DRAIN_SECONDS", "600")
+    process = start("serve", "--port", "0", "--graph", f"sqlite:///{tmp_path / 'lineal.db'}")
+    url = log_line(process, "listening")["url"]
+    assert httpx.get(f"{url}/readyz").status_code == 200
+    process.send_signal(signal.SIGTERM)
+    while (ready := httpx.get(f"{url}/readyz")).status_code == 200:
+        pass
+    assert (ready.status_code, ready.json()["detail"]) == (503, "this process is about to end")
+    assert ready.headers["retry-after"] == "1"
+    answer = httpx.post(f"{url}/graphql", json={"query": "{models{nodes{name}}}"}, headers=bearer())
+    assert answer.json() == {"data": {"models": {"nodes": []}}}
+    process.send_signal(signal.SIGINT)
+    log_line(process, "stopped")
+    assert process.wait(60) == 0
+
+
 def test_a_port_that_is_taken_is_named_and_what_to_do(start: Start, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

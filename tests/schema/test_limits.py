@@ -164,9 +164,9 @@ async def test_an_operation_that_takes_too_long_is_stopped(
             running -= 1
 
     @asynccontextmanager
-    async def slow(view: View) -> AsyncIterator[Snapshot]:
+    async def slow(view: View, **kwargs: Any) -> AsyncIterator[Snapshot]:
         nonlocal held
-        async with original(view) as snapshot:
+        async with original(view, **kwargs) as snapshot:
             monkeypatch.setattr(snapshot, "find", find)
             held += 1
             try:

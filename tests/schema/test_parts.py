@@ -139,8 +139,8 @@ async def test_the_store_is_read_in_one_moment_and_given_back_after_the_last_par
     original = sqlite_graph.snapshot
 
     @asynccontextmanager
-    async def noticed(view: View) -> AsyncIterator[Snapshot]:
-        async with original(view) as snapshot:
+    async def noticed(view: View, **kwargs: Any) -> AsyncIterator[Snapshot]:
+        async with original(view, **kwargs) as snapshot:
             held.append("opened")
             yield snapshot
             held.append("closed")
@@ -205,8 +205,8 @@ async def test_parts_that_take_too_long_are_broken_off_and_it_is_said(sqlite_gra
     original = sqlite_graph.snapshot
 
     @asynccontextmanager
-    async def slow(view: View) -> AsyncIterator[Snapshot]:
-        async with original(view) as snapshot:
+    async def slow(view: View, **kwargs: Any) -> AsyncIterator[Snapshot]:
+        async with original(view, **kwargs) as snapshot:
             find = snapshot.neighbours
 
             async def late(*args: Any, **kwargs: Any) -> Any:

@@ -152,9 +152,9 @@ async def test_the_snapshot_is_given_back_before_the_answer_is_sent(sqlite_graph
     original = sqlite_graph.snapshot
 
     @asynccontextmanager
-    async def counting(view: View) -> AsyncIterator[Snapshot]:
+    async def counting(view: View, **kwargs: Any) -> AsyncIterator[Snapshot]:
         nonlocal held
-        async with original(view) as snapshot:
+        async with original(view, **kwargs) as snapshot:
             held += 1
             yield snapshot
             held -= 1

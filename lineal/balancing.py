@@ -1,0 +1,78 @@
+"""What one of several processes owes its neighbours: it says when it is full or about to end, and what it wrote.
+
+A bookmark (Neo4j's word) stands for all that was written through a process. Answers to what may write have it in the
+header `lineal-bookmark`; whoever sends it to another process reads nothing older there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.problems import Problem
+from lineal import logging
+from lineal.errors import Unavailable
+
+BOOKMARK: Final = "lineal-bookmark"
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Load:
+    """What a process has under way, and whether it takes more: not once it is `draining`."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.requests = 0
+        self.draining = False
+
+
+class Balanced:
+    """Refuses requests that would wait behind too many others, and passes bookmarks on.
+
+    `always` are the paths that are answered however full it is. What is open without end, a stream of events or a
+    WebSocket, has a limit of its own and is not counted here.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, load: Load, bookmark: Callable[[], Awaitable[str]], always: Collection[str]
+    ) -> None:
+        self.app = app
+        self._load = load
+        self._bookmark = bookmark
+        self._always = frozenset(always)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it with 503 and Retry-After."""
+        if scope["type"] != "http" or scope["path"] in self._always:
+            await self.app(scope, receive, send)
+            return
+        load = self._load
+        if load.requests >= load.most:
+            error = Unavailable(f"{load.most} requests are under way here, and no more are taken; come again")
+            await Problem.of(error).response(logging.request_id.get())(scope, receive, send)
+            return
+        if bookmark := Headers(scope=scope).get(BOOKMARK):
+            scope.setdefault("state", {})["bookmark"] = bookmark
+        counted = True
+        load.requests += 1
+
+        def done() -> None:
+            nonlocal counted
+            load.requests -= counted
+            counted = False
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if scope.get("state", {}).get("streamed"):
+                    done()
+                if scope["method"] not in READS and (written := await self._bookmark()):
+                    MutableHeaders(scope=message)[BOOKMARK] = written
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sent)
+        finally:
+            done()
