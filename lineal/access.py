@@ -1,7 +1,7 @@
 """Who gets in: everything but health, metadata and signed addresses needs a caller.
 
-The client's address is that of the connection. Where a proxy stands in front, uvicorn takes it from
-`X-Forwarded-For` if it is told to trust that proxy (FORWARDED_ALLOW_IPS); nothing here reads such headers.
+The client's address is that of the connection. Where a proxy stands in front that the settings trust, uvicorn takes it
+from `X-Forwarded-For`; nothing here reads such headers.
 """
 
 from __future__ import annotations

@@ -96,6 +96,16 @@ def _receiver(url: str) -> str:
     return url
 
 
+def _network(text: str) -> str:
+    """An address, or a network with a prefix."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        msg = f"{text!r:.100} is no address and no network; they look like 10.0.0.7 and 10.0.0.0/8: {error}"
+        raise ValueError(msg) from None
+    return text
+
+
 def _framing(origin: str) -> str:
     """A site that may stand in a policy, where other characters would say something else."""
     if not _HOST.fullmatch(urlsplit(_origin(origin)).netloc):
@@ -298,6 +308,11 @@ class Settings(BaseSettings):
     )
     max_walk: int = Field(MAX_WALK, ge=1, description="Nodes that one walk through lineage may visit.")
     query_seconds: float = Field(_LIMITS.seconds, gt=0, description="Seconds that one operation may take.")
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        (),
+        description="Addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. "
+        "Without any, the address in the audit is that of the connection.",
+    )
     max_requests: int = Field(
         1_000, ge=1, description="Requests that one process answers at a time; more get 503 with Retry-After."
     )

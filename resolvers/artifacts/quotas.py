@@ -76,13 +76,9 @@ async def admit(graph: Graph, storage: Storage, upload: Node, manifest: Manifest
     mine = blobs_of(manifest)
     there = await storage.present(workspace, mine)
     new = sum(blob.size for blob in mine if blob.sha256 not in there)
-    if not new or await _surely_fits(graph, storage, workspace, quota):
+    if not new or await _surely_left(graph, storage, workspace, quota) >= 0:
         return new
-    # In this order nothing that comes in meanwhile is left out.
-    promised, unknown = await _promised(graph, storage, workspace, _last_to_be_sent())
-    there = await storage.present(workspace, list(promised))
-    lacking = sum(blob.size for blob in promised if blob.sha256 not in there) + unknown
-    used = (await usage(storage, workspace, fresh=True)).size
+    used, lacking = await _taken(graph, storage, workspace)
     if used + lacking > quota:
         others = f" beside {lacking - new:,} that other uploads have announced" if lacking > new else ""
         msg = (
@@ -98,7 +94,7 @@ async def check_kept(graph: Graph, storage: Storage, upload: Node) -> None:
     quota = await _quota(graph, upload.workspace)
     if quota is None or upload.props.get("newBytes") == 0:
         return
-    if await _surely_fits(graph, storage, upload.workspace, quota):
+    if await _surely_left(graph, storage, upload.workspace, quota) >= 0:
         return
     used = (await usage(storage, upload.workspace, fresh=True)).size
     if used > quota:
@@ -112,11 +108,33 @@ async def _quota(graph: Graph, workspace: str) -> int | None:
         return quota
 
 
-async def _surely_fits(graph: Graph, storage: Storage, workspace: str, quota: int) -> bool:
-    """Whether there is room for all that was announced, even if none of it was there when usage was measured last."""
+async def room(graph: Graph, storage: Storage, workspace: str, needed: int) -> int | None:
+    """How many bytes more a workspace may keep, beside all that was announced; None where it has no quota.
+
+    Usage is measured anew where what was measured last leaves less than `needed`. It may be less than 0.
+    """
+    quota = await _quota(graph, workspace)
+    if quota is None:
+        return None
+    if (left := await _surely_left(graph, storage, workspace, quota)) >= needed:
+        return left
+    return quota - sum(await _taken(graph, storage, workspace))
+
+
+async def _surely_left(graph: Graph, storage: Storage, workspace: str, quota: int) -> int:
+    """What is left beside all that was announced, even if none of it was there when usage was measured last."""
     known = await usage(storage, workspace)
     promised, unknown = await _promised(graph, storage, workspace, min(known.at - SLACK, _last_to_be_sent()))
-    return known.size + sum(blob.size for blob in promised) + unknown <= quota
+    return quota - known.size - sum(blob.size for blob in promised) - unknown
+
+
+async def _taken(graph: Graph, storage: Storage, workspace: str) -> tuple[int, int]:
+    """The bytes that are there, measured anew, and those that were announced and are not there yet."""
+    # In this order nothing that comes in meanwhile is left out.
+    promised, unknown = await _promised(graph, storage, workspace, _last_to_be_sent())
+    there = await storage.present(workspace, list(promised))
+    lacking = sum(blob.size for blob in promised if blob.sha256 not in there) + unknown
+    return (await usage(storage, workspace, fresh=True)).size, lacking
 
 
 def _last_to_be_sent() -> int:

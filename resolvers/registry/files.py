@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from auth.roles import Role, rights_of
 from graph.address import Address
+from graph.ids import new_id
 from graph.ontology import GLOBAL, MODEL_VERSION, WORKSPACE
 from graph.port import EVERYTHING, Hop, Node, Note, Snapshot, Transaction
-from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, NotFound
-from resolvers.artifacts.common import SEND_SECONDS, load_manifest, verified_name, workspace_property
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, NotFound, Unavailable
+from resolvers.artifacts.common import SEND_SECONDS, load_manifest, verified_name
 from resolvers.artifacts.paths import entry_name, file_name, files, folder_name
-from resolvers.artifacts.quotas import added, usage
+from resolvers.artifacts.quotas import added, room
 from resolvers.artifacts.sweeping import no_sweep
 from resolvers.artifacts.uploads import DEFAULT_NAME, UploadFile, abort_upload, begin_upload, complete_upload
+from resolvers.leasing import holding
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.registry.changing import At, Origin, register
@@ -30,6 +35,8 @@ from storage.port import MAX_PARTS, Arriving, Blob, Storage, Unnamed
 VERSIONS: Final = "versions"
 """The folder that has the files of versions, by id: what Lineal keeps of them, to be read alone."""
 ROUTE: Final = "/api/2.0/mlflow-artifacts/artifacts/"
+TURN_SECONDS: Final = 30.0
+"""How long a file waits for those that come with it into a workspace with a quota."""
 MAX_LISTED: Final = 10_000
 """Files in one folder, with those in its folders."""
 
@@ -76,19 +83,57 @@ async def put_file(op: Operation, workspace: str, path: str, chunks: AsyncIterat
     Raises InvalidArgument (the path), LimitExceeded (the workspace's quota), NotFound, Forbidden, Unavailable.
     """
     await _check_place(op, workspace, path)
+    size, left = 0, await room(op.graph, op.storage, workspace, 0)
     async with op.storage.incoming(workspace) as incoming:
         async for chunk in chunks:
+            size += len(chunk)
+            if left is not None and size > left:
+                left = await room(op.graph, op.storage, workspace, size)
+                if left is not None and size > left:
+                    raise _full(workspace, left)
             await incoming.write(chunk)
         return await _keep(op, workspace, path, incoming)
 
 
 async def _keep(op: Operation, workspace: str, path: str, arriving: Arriving) -> Blob:
     """Keep what has come as the file at this path. Raises LimitExceeded, and what `finish` raises."""
-    storage = op.storage
     blob = await arriving.finish()
-    bounded = await _check_quota(op, workspace, blob)
+    if await op.storage.present(workspace, [blob]) or await room(op.graph, op.storage, workspace, blob.size) is None:
+        return await _put(op, workspace, path, arriving, blob)
+    # Of files that come at once each counts what came before it.
+    async with _turn(op, workspace):
+        left = await room(op.graph, op.storage, workspace, blob.size)
+        if left is not None and left < blob.size:
+            raise _full(workspace, left)
+        kept = await _put(op, workspace, path, arriving, blob)
+        await added(op.storage, workspace, blob)
+        return kept
+
+
+@asynccontextmanager
+async def _turn(op: Operation, workspace: str) -> AsyncIterator[None]:
+    """One at a time of all that keep something in a workspace with a quota. Raises Unavailable: it took too long."""
+    end = time.monotonic() + TURN_SECONDS
+    while True:
+        async with holding(op.graph, f"quota of {workspace}", new_id("tu")) as held:
+            if held is not None:
+                yield
+                return
+        if time.monotonic() > end:
+            raise Unavailable(f"the workspace {workspace!r}: too many files come at once; send this one again")
+        await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - it spreads tries, it hides nothing
+
+
+def _full(workspace: str, left: int) -> LimitExceeded:
+    msg = f"the quota of the workspace {workspace!r} leaves {max(left, 0):,} bytes, and more was sent"
+    return LimitExceeded(msg, limit="quotaBytes", left=max(left, 0))
+
+
+async def _put(op: Operation, workspace: str, path: str, arriving: Arriving, blob: Blob) -> Blob:
+    storage = op.storage
     before = [name async for name in storage.documents(workspace, file_name(path))]
     name = entry_name(path, blob)
+    await _note(op, workspace, "storeFile", path, sha256=blob.sha256, size=blob.size)
     await storage.put(workspace, name, b"")
     try:
         await no_sweep(storage, workspace)
@@ -96,11 +141,8 @@ async def _keep(op: Operation, workspace: str, path: str, arriving: Arriving) ->
     except BaseException:
         await storage.discard(workspace, name)
         raise
-    if bounded:
-        await added(storage, workspace, blob)
     if blob.part_count > 1:
         await storage.put(workspace, verified_name(blob.sha256), b"")
-    await _note(op, workspace, "storeFile", path, sha256=blob.sha256, size=blob.size)
     for old in before:
         await storage.discard(workspace, old)
     return blob
@@ -123,6 +165,9 @@ async def begin_parts(op: Operation, to: Unnamed, workspace: str, path: str, cou
     if not 1 <= count <= MAX_PARTS:
         msg = f"num_parts: must be a number from 1 to {MAX_PARTS}, not {count}"
         raise InvalidArgument(msg, field="num_parts")
+    left = await room(op.graph, op.storage, workspace, 1)
+    if left is not None and left <= 0:
+        raise _full(workspace, left)
     return await to.begin(workspace, count, seconds=SEND_SECONDS)
 
 
@@ -142,20 +187,6 @@ async def abort_parts(op: Operation, to: Unnamed, workspace: str, path: str, upl
     """Let go of what was sent in parts. Raises NotFound, Forbidden, InvalidArgument, Unavailable."""
     await _check_place(op, workspace, path)
     await to.drop(workspace, upload)
-
-
-async def _check_quota(op: Operation, workspace: str, blob: Blob) -> bool:
-    """Whether a quota lets these bytes in, which are new. Raises LimitExceeded."""
-    async with op.graph.snapshot(EVERYTHING) as snapshot:
-        quota = await workspace_property(snapshot, workspace, "quotaBytes")
-    if quota is None or await op.storage.present(workspace, [blob]):
-        return False
-    for fresh in (False, True):
-        used = (await usage(op.storage, workspace, fresh=fresh)).size
-        if used + blob.size <= quota:
-            return True
-    msg = f"the workspace {workspace!r} may keep {quota:,} bytes; it keeps {used:,}, and {blob.size:,} more do not fit"
-    raise LimitExceeded(msg, limit="quotaBytes", maximum=quota, used=used, needed=blob.size)
 
 
 async def open_file(op: Operation, workspace: str, path: str) -> tuple[Blob, AsyncIterator[bytes]]:

@@ -122,6 +122,19 @@ def test_a_process_that_is_told_to_stop_says_so_to_its_balancer_and_goes_on_answ
     assert process.wait(60) == 0
 
 
+@pytest.mark.parametrize(("trusted", "address"), [("[]", "127.0.0.1"), ('["127.0.0.0/8"]', "203.0.113.7")])
+def test_who_asks_says_where_from_only_through_a_proxy_that_is_trusted(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: str, address: str
+) -> None:
+    monkeypatch.setenv("LINEAL_TRUSTED_PROXIES", trusted)
+    # What uvicorn would believe by itself.
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    process = start("serve", "--port", "0", "--graph", f"sqlite:///{tmp_path / 'lineal.db'}")
+    url = log_line(process, "listening")["url"]
+    httpx.get(f"{url}/healthz", headers={"x-forwarded-for": "203.0.113.7"})
+    assert log_line(process, "request")["client"] == address
+
+
 def test_a_port_that_is_taken_is_named_and_what_to_do(start: Start, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from graph.ids import DEFAULT_WORKSPACE_ID
 from graph.port import EntryFilter, Hop, Update
+from lineal.errors import Unavailable
 from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.common import load_manifest
 from resolvers.operation import Operation
@@ -160,7 +163,40 @@ async def test_a_quota_bounds_what_is_sent(embedded: Mlflow) -> None:
     assert await put(embedded, "a", b"x" * 8) == 200
     answer = await embedded.http.put(f"{ROOT}/b", content=b"y" * 8, headers={"who": "ann"})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "REQUEST_LIMIT_EXCEEDED")
-    assert await put(embedded, "again", b"x" * 8) == 200
+
+
+async def test_of_files_that_come_at_once_no_more_are_kept_than_the_quota_lets_in(embedded: Mlflow) -> None:
+    await building.update(embedded.graph, Update(DEFAULT_WORKSPACE_ID, {"quotaBytes": 20}))
+    async with asyncio.TaskGroup() as tasks:
+        sending = [tasks.create_task(put(embedded, f"f{n}", bytes([n]) * 8)) for n in range(6)]
+    assert sorted(each.result() for each in sending) == [200, 200, 400, 400, 400, 400]
+    assert sum([blob.size async for blob in embedded.storage.blobs("default")]) == 16
+
+
+async def test_what_does_not_fit_is_not_read_to_its_end(embedded: Mlflow) -> None:
+    await building.update(embedded.graph, Update(DEFAULT_WORKSPACE_ID, {"quotaBytes": 100}))
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 64
+            yield b"x" * 64
+
+    answer = await embedded.http.put(f"{ROOT}/a", content=endless(), headers={"who": "ann"})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "REQUEST_LIMIT_EXCEEDED")
+    assert "leaves 100 bytes" in answer.json()["message"]
+    assert read < 4 * 2**20
+
+
+async def test_a_file_that_the_audit_cannot_have_is_not_kept(embedded: Mlflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(_notes: object) -> None:
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(embedded.graph, "note", away)
+    assert await put(embedded, "a", b"x") == 503
+    monkeypatch.undo()
+    assert await listed(embedded, "") == []
 
 
 async def test_what_is_done_to_files_is_in_the_audit(embedded: Mlflow) -> None:
