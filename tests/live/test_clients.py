@@ -54,6 +54,7 @@ def test_the_script_of_queries_subscriptions_errors_and_reconnects(server: Linea
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(SECONDS + 200)
 async def test_clients_of_a_server_that_is_killed_over_and_over_get_every_change_once_and_in_order(
     server: LinealProcess,
 ) -> None:
