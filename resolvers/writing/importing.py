@@ -88,8 +88,18 @@ ImportedEdge = TypedDict(
 
 def _needed(*, nodes: Sequence[ImportedNode] = (), edges: Sequence[ImportedEdge] = (), **_: Any) -> Role:
     """Whoever puts a version into a stage approves it; which stages there are is for owners to say."""
-    role = max((role_for(node.get("properties") or {}) for node in nodes), default=Role.CONTRIBUTOR)
+    given = (_properties(node, f"nodes[{i}]") for i, node in enumerate(nodes))
+    role = max(map(role_for, given), default=Role.CONTRIBUTOR)
     return max(role, Role.APPROVER) if any(edge["kind"] == "STAGE" for edge in edges) else role
+
+
+def _properties(item: ImportedNode | ImportedEdge, at: str) -> Mapping[str, Any]:
+    """The properties of an item. Raises InvalidArgument: they are JSON of another kind."""
+    given: Any = item.get("properties") or {}
+    if not isinstance(given, Mapping):
+        msg = f"{at}.properties: must be an object of properties by name, not {given!r:.40}"
+        raise InvalidArgument(msg, field=f"{at}.properties")
+    return given
 
 
 async def record(
@@ -173,7 +183,7 @@ def _named(draft: Draft, item: ImportedNode, at: str) -> Reference:
         msg = f"{field}: {item['address']!r} is an alias; a version is written by its number, as models:/name/3"
         raise InvalidArgument(msg, field=field)
     kind = NODE_KINDS[address.kind]
-    props = properties(kind, item.get("properties") or {}, f"{at}.properties")
+    props = properties(kind, _properties(item, at), f"{at}.properties")
     if (external := item.get("external")) is not None:
         props["external"] = external
     for rows_of, has in (("params", kind.has_params), ("metrics", kind.has_metrics)):
@@ -200,7 +210,7 @@ def _joined(draft: Draft, item: ImportedEdge, at: str) -> _Moving | None:
     if until is not None and not (now if since is None else since) <= until <= now:
         msg = f"{at}.until: must not be before `since` (now, unless given), nor in the future"
         raise InvalidArgument(msg, field=f"{at}.until")
-    given = present(item.get("properties") or {})
+    given = present(_properties(item, at))
     props = validation.properties(kind, given, internal=False, field=f"{at}.properties")
     if kind in MOVING and until is None:
         field = f"{at}.discriminator"

@@ -108,6 +108,8 @@ async def test_what_is_there_gets_what_is_given_and_keeps_the_rest(desk: Desk, o
         ({"nodes": [{"address": "models:/ok"}, {"address": "models:/ok"}]}, "nodes[1].address"),
         ({"nodes": [{"address": "models:/x", "properties": {"colour": 1}}]}, "nodes[0].properties.colour"),
         ({"nodes": [{"address": "models:/x", "properties": {"task": 1}}]}, "nodes[0].properties.task"),
+        ({"nodes": [{"address": "models:/x", "properties": 7}]}, "nodes[0].properties"),
+        ({"nodes": [{"address": "models:/x", "properties": ["task"]}]}, "nodes[0].properties"),
         ({"nodes": [{"address": "models:/x", "params": named(("a", "b"))}]}, "nodes[0].params"),
         ({"nodes": [{"address": "models:/x", "tags": named(("a", "b"), ("a", "c"))}]}, "nodes[0].tags[1].name"),
         ({"edges": [{"from": "models:/x/1", "kind": "LOVES", "to": "models:/y/1"}]}, "edges[0].kind"),
@@ -137,6 +139,7 @@ async def test_a_refusal_names_the_place_and_leaves_nothing_behind(
         ({"since": 2**62}, "edges[1].since"),
         ({"since": 5, "until": 4}, "edges[1].until"),
         ({"properties": {"weight": 1}}, "edges[1].properties.weight"),
+        ({"properties": True}, "edges[1].properties"),
         ({"kind": "VERSION_OF", "to": "datasets:/nq"}, "edges[1].kind"),
     ],
 )

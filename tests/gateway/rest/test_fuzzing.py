@@ -173,6 +173,8 @@ def serving(url: str, home: Path) -> Iterator[tuple[str, list[str]]]:
         finally:
             process.terminate()
             watching.join()
+            # Where a request failed this says why; the test that asked says only which.
+            print(*defects[:10], sep="\n")
 
 
 @pytest.mark.soak
