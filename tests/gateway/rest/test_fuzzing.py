@@ -174,7 +174,7 @@ def serving(url: str, home: Path) -> Iterator[tuple[str, list[str]]]:
             process.terminate()
             watching.join()
             # Where a request failed this says why; the test that asked says only which.
-            print(*defects[:10], sep="\n")
+            sys.stderr.write("\n".join(defects[:10]))
 
 
 @pytest.mark.soak
