@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -45,6 +46,18 @@ def name(text: Any, *, field: str = "name") -> str:
         msg = f"{field}: {text!r} has control characters; names are printable text"
         raise InvalidArgument(msg, field=field)
     return str(text)
+
+
+def plain_name(text: Any, *, field: str = "name") -> str:
+    """A name that can be told from all others by looking at it. Raises InvalidArgument: `name`'s, or what is unseen."""
+    plain = name(text, field=field)
+    if (
+        any(unicodedata.category(c) in {"Cf", "Zl", "Zp"} or (c.isspace() and c != " ") for c in plain)
+        or plain != plain.strip()
+    ):
+        msg = f"{field}: {plain!r} has characters that do not show, and could be taken for another name"
+        raise InvalidArgument(msg, field=field)
+    return plain
 
 
 _WORKSPACE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")

@@ -50,6 +50,10 @@ class Budget:
         account.left = min(account.left + aside - took, float(self.minutely))
         return math.floor(account.left)
 
+    def owed(self, client: str) -> float:
+        """Seconds until a client owes nothing; 0 where it does not owe."""
+        return max(0.0, -self._account(client).left * 60 / self.minutely)
+
     def _account(self, client: str) -> _Account:
         now = self._clock()
         account = self._accounts.setdefault(client, _Account(self.minutely, now))

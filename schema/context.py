@@ -96,10 +96,18 @@ class Context:
         """What the operation cost so far: what its lists hold, its statements, and its walks."""
         return self._items + self.op.statements + HEAVY * self._walks
 
-    def settle(self) -> None:
-        """Pay what the operation took; what had to wait pays nothing."""
+    def settle(self, *, statements: bool = True) -> None:
+        """Pay what the operation took, without what others pay of its `statements`; what had to wait pays nothing."""
         if self.budget is not None and not self.caller.trusted and not self._spent:
-            self._left = self.budget.settle(self.client, self._aside, self.took)
+            took = self.took - (0 if statements else self.op.statements)
+            self._left = self.budget.settle(self.client, self._aside, took)
+
+    @property
+    def owed(self) -> float:
+        """Seconds until the caller has paid what they owe."""
+        if self.budget is None or self.caller.trusted:
+            return 0.0
+        return self.budget.owed(self.client)
 
     def cost(self) -> dict[str, int]:
         """What is told of what the operation cost."""

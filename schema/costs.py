@@ -7,6 +7,7 @@ in the schema's text, by the names that https://ibm.github.io/graphql-specs/cost
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -216,12 +217,15 @@ def _length(item: _Item, variables: Mapping[str, Any]) -> int:
         said = said.values
     if item.size.counted and said is not None:
         return len(said) if isinstance(said, (list, tuple)) else 1
-    return max(said, 0) if isinstance(said, int) else item.size.assumed
+    # A variable may be 500.0, which GraphQL takes for 500.
+    return max(int(said), 0) if isinstance(said, (int, float)) and math.isfinite(said) else item.size.assumed
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for each in operation.variable_definitions or ():
         if isinstance(each.default_value, IntValueNode):
             found[each.variable.name.value] = int(each.default_value.value)
+        elif isinstance(each.default_value, ListValueNode):
+            found[each.variable.name.value] = each.default_value.values
     return found

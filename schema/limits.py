@@ -7,7 +7,7 @@ each spread, so that 778 bytes keep them busy for seconds; they are not used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -17,6 +17,7 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    InlineFragmentNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
@@ -33,7 +34,9 @@ class Limits:
     """What one operation may ask for.
 
     `tokens`, `depth`, `fields`, `aliases`, `directives`, `root_fields`, `introspections` are of a
-    document with all fragments spread; what is under __schema and __type is not counted. `walks` are
+    document with all fragments spread; what is under __schema and __type is not counted. `overlaps` bound what the
+    standard rule must compare that fields of one name in one selection can be merged: of each such field the fields
+    below it, as often as there are others. `walks` are
     `upstream` and `downstream` fields run, `items` what all lists of an answer hold together, `cost` what it may cost
     at most by schema.costs, before it runs,
     `seconds` the time to answer, `body` bytes of a request.
@@ -46,6 +49,7 @@ class Limits:
     directives: int = 50
     root_fields: int = 50
     introspections: int = 3
+    overlaps: int = 10_000
     walks: int = 100
     items: int = 200_000
     cost: int = 100_000_000_000
@@ -63,23 +67,72 @@ class Measure:
     directives: int = 0
     root_fields: int = 0
     introspections: int = 0
+    overlaps: int = 0
 
 
-def measure(document: DocumentNode) -> tuple[list[tuple[OperationDefinitionNode, Measure]], int]:
-    """The figures of each operation, and how many selections were visited to know them."""
+Definition = OperationDefinitionNode | FragmentDefinitionNode
+
+
+def measure(document: DocumentNode) -> tuple[list[tuple[Definition, Measure]], int]:
+    """The figures of each operation, then of each fragment, and how many selections were visited to know them.
+
+    The standard rules look at what is spread nowhere, too.
+    """
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     known: dict[str, Measure] = {}
+    merged: dict[str, _Merged] = {}
     visits = 0
-    for name in spread_first(fragments):
-        known[name], count = _measure(fragments[name], known)
+    result: list[tuple[Definition, Measure]] = []
+    operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+    definitions: list[Definition] = [*(fragments[name] for name in spread_first(fragments)), *operations]
+    for definition in definitions:
+        one = _merged(definition.selection_set, merged)
+        measured, count = _measure(definition, known, _compared(one))
         visits += count
-    result = []
-    for definition in document.definitions:
-        if isinstance(definition, OperationDefinitionNode):
-            measured, count = _measure(definition, known)
-            visits += count
-            result.append((definition, measured))
-    return result, visits
+        result.append((definition, measured))
+        if isinstance(definition, FragmentDefinitionNode):
+            known[definition.name.value], merged[definition.name.value] = measured, one
+    return result[len(fragments) :] + result[: len(fragments)], visits
+
+
+@dataclass(slots=True)
+class _Merged:
+    """A selection: how many fields it has by name, with how many below them, and what there is to compare in it."""
+
+    names: dict[str, tuple[int, int]]
+    size: int = 0
+    overlaps: int = 0
+
+
+def _merged(selections: SelectionSetNode, known: Mapping[str, _Merged]) -> _Merged:
+    """A selection with its fragments spread, each of them once: so the standard rule compares them."""
+    all_ = _Merged({})
+    spread: set[str] = set()
+
+    def take(each: _Merged) -> None:
+        for name, (count, size) in each.names.items():
+            before = all_.names.get(name, (0, 0))
+            all_.names[name] = (before[0] + count, min(before[1] + size, _MANY))
+        all_.size, all_.overlaps = all_.size + each.size, all_.overlaps + each.overlaps
+
+    for node in selections.selections:
+        if isinstance(node, FragmentSpreadNode):
+            if node.name.value in known and node.name.value not in spread:
+                spread.add(node.name.value)
+                take(known[node.name.value])
+        elif isinstance(node, FieldNode):
+            below = _merged(node.selection_set, known) if node.selection_set else _Merged({})
+            name = (node.alias or node.name).value
+            take(_Merged({name: (1, below.size + 1)}, below.size + 1, _compared(below)))
+        elif isinstance(node, InlineFragmentNode):
+            take(_merged(node.selection_set, known))
+    return _Merged(all_.names, min(all_.size, _MANY), min(all_.overlaps, _MANY))
+
+
+def _compared(selection: _Merged) -> int:
+    """What there is to compare in a selection and below it."""
+    here = sum((count - 1) * size for count, size in selection.names.values())
+    return min(selection.overlaps + here, _MANY)
 
 
 def spread_first(fragments: dict[str, FragmentDefinitionNode]) -> Iterator[str]:
@@ -110,12 +163,11 @@ def _spreads(selections: SelectionSetNode) -> Iterator[str]:
             stack.extend(nested.selections)
 
 
-def _measure(
-    definition: OperationDefinitionNode | FragmentDefinitionNode, known: dict[str, Measure]
-) -> tuple[Measure, int]:
+def _measure(definition: Definition, known: dict[str, Measure], overlaps: int) -> tuple[Measure, int]:
     """The figures of one definition, given those of the fragments it spreads, and the selections visited."""
     depth = fields = aliases = introspections = root_fields = visits = 0
-    directives = len(definition.directives or ())
+    variables = getattr(definition, "variable_definitions", None) or ()
+    directives = sum(len(each.directives or ()) for each in (definition, *variables))
     stack: list[tuple[SelectionNode, int]] = [(node, 1) for node in definition.selection_set.selections]
     while stack:
         node, level = stack.pop()
@@ -138,20 +190,21 @@ def _measure(
                 continue
         if nested := getattr(node, "selection_set", None):
             stack.extend((child, below) for child in nested.selections)
-    figures = (depth, fields, aliases, directives, root_fields, introspections)
+    figures = (depth, fields, aliases, directives, root_fields, introspections, overlaps)
     return Measure(*(min(figure, _MANY) for figure in figures)), visits
 
 
 def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
-    """One error for each figure of each operation that is above its limit."""
+    """One error for each figure of each operation, and of each fragment, that is above its limit."""
     errors = []
-    for operation, measured in measure(document)[0]:
+    for definition, measured in measure(document)[0]:
+        sort = "operation" if isinstance(definition, OperationDefinitionNode) else "fragment"
         for figure in fields(measured):
             value, most = getattr(measured, figure.name), getattr(limits, figure.name)
-            if value > most:
+            if value > most and (sort == "operation" or figure.name != "root_fields"):
                 what = figure.name.replace("_", " ")
                 shown = f"{value}" if value < _MANY else f"{_MANY} or more"
-                msg = f"the operation's {what}: {shown}, at most {most} allowed (with all fragments spread)"
+                msg = f"the {sort}'s {what}: {shown}, at most {most} allowed (with all fragments spread)"
                 error = LimitExceeded(msg, limit=figure.name, maximum=most)
-                errors.append(GraphQLError(msg, nodes=[operation], original_error=error))
+                errors.append(GraphQLError(msg, nodes=[definition], original_error=error))
     return errors

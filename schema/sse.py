@@ -22,6 +22,7 @@ from lineal.errors import Unauthenticated
 from resolvers.live import Ended
 from schema.failures import present
 from schema.streaming import Asked, Streams, Who, payload
+from schema.transport import accepted
 
 MEDIA_TYPE: Final = "text/event-stream"
 SILENT_SECONDS: Final = 12.0
@@ -30,7 +31,7 @@ SILENT_SECONDS: Final = 12.0
 
 def is_wanted(accept: str) -> bool:
     """Whether a request's Accept header asks for events."""
-    return any(part.partition(";")[0].strip().lower() == MEDIA_TYPE for part in accept.split(","))
+    return dict(accepted(accept)).get(MEDIA_TYPE, 0.0) > 0
 
 
 class EventStream(Response):

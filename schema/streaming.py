@@ -141,14 +141,18 @@ class Streams:
                 async for round in stream:
                     try:
                         async with round as (op, events):
-                            results = [await self._told(executor, context, op, event) for event in events]
+                            told = [await self._told(executor, context, op, event) for event in events]
                     except Unavailable:
                         # What was not told yet is told once the store is back.
                         await asyncio.sleep(BACK_OFF_SECONDS)
                         continue
                     statements += op.statements
-                    for result in results:
+                    for n, (each, _) in enumerate(told):
+                        each.settle(statements=n == 0)
+                    for _, result in told:
                         yield result
+                    # Who has spent more than they have is told the rest when that is paid.
+                    await asyncio.sleep(context.owed)
         except Ended:
             raise
         except Exception as error:  # noqa: BLE001 - what is not of the tree is masked, and logged, as it is presented
@@ -211,8 +215,10 @@ class Streams:
             return PreExecutionError(None, [present(error, executed=True) for error in source.errors or ()])
         return built, source
 
-    async def _told(self, executor: Executor[Any], opened: Context, op: Operation, event: Event) -> ExecutionResult:
-        """The document's answer for one event."""
+    async def _told(
+        self, executor: Executor[Any], opened: Context, op: Operation, event: Event
+    ) -> tuple[Context, ExecutionResult]:
+        """The document's answer for one event, and the context that it took to come to it."""
         context = self._context(op)
         context.operation, context.document, context.verdict = opened.operation, opened.document, opened.verdict
         single = executor.build_per_event_executor(event)
@@ -224,11 +230,10 @@ class Streams:
         except TimeoutError:
             msg = f"an event took longer than the {seconds:g} seconds allowed"
             context.refusal = LimitExceeded(msg, limit="seconds", maximum=seconds)
-        context.settle()
         if context.refusal is not None:
-            return ExecutionResult(None, list(_refused(context.refusal).errors or ()))
+            return context, ExecutionResult(None, list(_refused(context.refusal).errors or ()))
         errors = [present(error, executed=True) for error in (*(result.errors or ()), *opened.verdict.errors)]
-        return ExecutionResult(result.data, errors or None)
+        return context, ExecutionResult(result.data, errors or None)
 
     async def _audited(self, context: Context, asked: Asked, result: ExecutionResult) -> ExecutionResult:
         """The result, once it is in the audit where it has to be; else why it could not be put there."""

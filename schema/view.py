@@ -214,7 +214,7 @@ class View(GraphQL[Context, None]):
             sub_response.headers["retry-after"] = str(wait)
         elif getattr(request_data, "trusted", False) and request.method == "GET" and not result.errors:
             sub_response.headers["etag"] = request.headers.get("if-none-match", "")
-        elif isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
+        elif not _began(result, context) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
             sub_response.status_code = 400
         if bookmark := await context.op.bookmark():
             result.extensions = {**(result.extensions or {}), "bookmark": bookmark}
@@ -244,6 +244,13 @@ class View(GraphQL[Context, None]):
         if "etag" in sub_response.headers and isinstance(response_data, dict):
             return tagged(response, response_data.get("data"), sub_response.headers["etag"])
         return response
+
+
+def _began(result: ExecutionResult, context: Context) -> bool:
+    """Whether the document began to run: what was wrong with its variables is a request error, too."""
+    if isinstance(result, PreExecutionError):
+        return False
+    return result.data is not None or context.refusal is not None or any(error.path for error in result.errors or ())
 
 
 def _bookmark(extensions: Mapping[str, Any] | None) -> str:

@@ -130,11 +130,12 @@ def rollback(
         ),
     ] = None,
     reason: Reason = None,
+    override: Override = None,
     wait: Wait = True,
     format: Output = Format.TEXT,
 ) -> None:
     """Have served again what was served before."""
-    _do(ROLL_BACK, deployment, {"to": to, "reason": reason}, wait=wait, format=format)
+    _do(ROLL_BACK, deployment, {"to": to, "reason": reason, "override": override}, wait=wait, format=format)
 
 
 def stop(deployment: Name, reason: Reason = None, wait: Wait = True, format: Output = Format.TEXT) -> None:

@@ -167,11 +167,14 @@ async def promote(
 
 
 @deploying("rollBack")
-async def roll_back(call: Call, *, address: str, to: int | None = None, reason: str | None = None) -> str:
+async def roll_back(
+    call: Call, *, address: str, to: int | None = None, reason: str | None = None, override: str | None = None
+) -> str:
     """Have served again what was: the last revision before this that was seen to be served as told, or the one named.
 
-    A canary is gone back to only where it is named. No gate is asked: it was let through before, and an incident does
-    not wait. Raises NotFound, PreconditionFailed (there is none, or a version of it was retired), InvalidArgument.
+    A canary is gone back to only where it is named. Gates are asked about marks on its data alone: it was let through
+    before, and an incident does not wait. Raises NotFound, PreconditionFailed (there is none, a version of it was
+    retired, or came from what was marked since), InvalidArgument.
     """
     draft = Draft(call.tx)
     deployment = draft.want(address, "deployment", DEPLOYMENT.name)
@@ -190,6 +193,7 @@ async def roll_back(call: Call, *, address: str, to: int | None = None, reason: 
             revision.props.get("settings", {}),
             canary=revision.props.get("canary"),
             restores=int(revision.props["number"]),
+            override=override,
         ),
         before,
     )

@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from graph import ontology
+from graph import ontology, validation
 from graph.address import Address
 from graph.ontology import DEPLOYMENT, DEPLOYMENT_EVENT, DEPLOYMENT_REVISION
-from graph.port import Hop, Node, Paging, Transaction
-from lineal.errors import LimitExceeded, LinealError, PreconditionFailed
+from graph.port import EVERYTHING, Hop, Node, Paging, Transaction
+from lineal.errors import InvalidArgument, LimitExceeded, LinealError, PreconditionFailed
 from resolvers.deploying.plans import TARGET, Plan, platform_name
 from resolvers.deploying.sources import FILES, NoFiles, refuse_unfit
 from resolvers.lifecycle.findings import kept as kept_of
 from resolvers.lifecycle.gates import pass_gate
+from resolvers.lifecycle.standing import gated_environments
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.draft import Draft
@@ -54,6 +55,11 @@ async def begin(
 ) -> str:
     """Make the deployment with its first revision."""
     workspace = address.workspace
+    if environment is None and (gated := await gated_environments(call.tx.seeing(EVERYTHING), workspace)):
+        names = ", ".join(repr(name) for name in gated)
+        msg = f"environment: say which one it belongs to: in the workspace {workspace!r} there are gates before {names}"
+        raise InvalidArgument(msg, field="environment")
+    environment = None if environment is None else validation.plain_name(environment, field="environment")
     config = call.op.targets.config(target, workspace, environment)
     draft = Draft(call.tx)
     about = {"platform": config.platform, "uri": config.url, "managed": True}
@@ -191,9 +197,10 @@ async def _pass_gates(
 ) -> dict[str, Any]:
     """What the environment's gates say of the versions, to be kept with the revision. Raises what `pass_gate` raises.
 
-    What has that share of the requests already, or is restored, was let through before, and is not asked for again.
+    What has that share of the requests already was let through before, and is not asked for again; of what is restored
+    only marks on its data are, which may have come since.
     """
-    if environment is None or told.cause == "ROLL_BACK":
+    if environment is None:
         return {}
     kept: dict[str, Any] = {}
     verified = before is not None and before.revision.props.get("state") == "VERIFIED"
@@ -208,6 +215,7 @@ async def _pass_gates(
             workspace=node.workspace,
             override=told.override,
             field=f"serves[{i}].version",
+            again=told.cause == "ROLL_BACK",
         )
         for name, value in kept_of(verdict).items():
             if name == "verdict":

@@ -12,6 +12,7 @@ from graph.port import EVERY_RIGHT, EVERYTHING, Node, Snapshot, Transaction, Upd
 from lineal.errors import Conflict, Forbidden, InvalidArgument, PreconditionFailed
 from resolvers.lifecycle import conditions, standing
 from resolvers.lifecycle.case import Case
+from resolvers.lifecycle.conditions import CleanData
 from resolvers.lifecycle.findings import METRICS, Found, Told, Verdict, tell
 from resolvers.lifecycle.judging import Judge
 from resolvers.lifecycle.schemes import Schemes
@@ -70,13 +71,15 @@ async def pass_gate(
     workspace: str | None = None,
     override: str | None = None,
     field: str | None = None,
+    again: bool = False,
 ) -> Verdict:
     """Let a version come to a stage, an alias or an environment, or not: whoever may do that asks here first.
 
     The gates are those of the version's workspace, and of `workspace`, that of the environment, where it is another.
     Everything is judged with everything in view; what the caller may not see is named nowhere. Approvals that it
     rests on are used up by this. `override` is why it shall pass even so, and needs the scope lifecycle:override; if
-    it is made use of, the change of the transaction says so by its action. `field` is what a refusal names.
+    it is made use of, the change of the transaction says so by its action. `field` is what a refusal names. With
+    `again` it was let through before, and only marks on its data are looked at, which may have come since.
 
     Raises PreconditionFailed (`unmet` in its details has what is not met), Forbidden (the scope), InvalidArgument (an
     override without a reason), Conflict (an approval was used for something else at the same moment).
@@ -85,7 +88,7 @@ async def pass_gate(
     check_override(tx, override)
     target = await spelled(tx, version, target)
     case = Case(tx, version, target, tx.now)
-    verdict = await judge(case, workspace, override)
+    verdict = await judge(case, workspace, override, (CleanData,) if again else None)
     if not verdict.met and not verdict.overridden:
         told = await tell(case.whole, verdict.found, tx.view, figures=tx.rights.holds(METRICS))
         raise _refusal(target, [each for each in told if not each.met], field or target.sort)
@@ -95,8 +98,10 @@ async def pass_gate(
     return verdict
 
 
-async def judge(case: Case, workspace: str | None = None, override: str | None = None) -> Verdict:
-    """What the gates say."""
+async def judge(
+    case: Case, workspace: str | None = None, override: str | None = None, only: tuple[type, ...] | None = None
+) -> Verdict:
+    """What the gates say, or their conditions of these types."""
     gates = await standing.gates_of(
         case.whole, case.target, case.version.workspace, workspace or case.version.workspace
     )
@@ -105,6 +110,8 @@ async def judge(case: Case, workspace: str | None = None, override: str | None =
         given = gate.props["conditions"]["conditions"]
         judging = Judge(case, gates, gate.props["conditions"].get("datasets", {}), approvals)
         for said, condition in zip(given, conditions.read(given), strict=True):
+            if only is not None and not isinstance(condition, only):
+                continue
             found.append(Found(gate, said, await judging(condition)))
     return Verdict(case.target, found, list(approvals.values()), override)
 

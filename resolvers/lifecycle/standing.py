@@ -30,6 +30,12 @@ async def gates_of(whole: Snapshot, target: Target, *workspaces: str) -> list[No
     return gates
 
 
+async def gated_environments(whole: Snapshot, workspace: str) -> list[str]:
+    """The environments of a workspace that a gate guards, by name."""
+    there = all_found(whole, "Gate", Prop("workspace", "eq", workspace))
+    return sorted({gate.props["environment"] async for gate in there if "environment" in gate.props})
+
+
 async def basis_of(case: Case, gates: Sequence[Node]) -> str:
     """What an approval is given for, as a digest: what the gates ask for, and the files of the version.
 

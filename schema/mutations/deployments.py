@@ -111,6 +111,7 @@ class RollBackInput:
         "as told and was no canary."
     )
     reason: str | None = may(_REASON)
+    override: str | None = may(_OVERRIDE)
     idempotency_key: str | None = key()
 
 
@@ -137,7 +138,8 @@ class DeploymentMutations:
     roll_back = does(
         deploying.roll_back,
         RollBackInput,
-        "Has served again what was, as a new revision. No gate is asked: it was let through before.",
+        "Has served again what was, as a new revision. It was let through before: gates are asked about marks on its "
+        "data alone.",
         DEPLOYMENT.answer,
     )
     stop_deployment = does(

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from graph.port import Hop, Node, Update
+from graph.port import Hop, NewEdge, Node, Update
 from lineal.errors import (
     Conflict,
     InvalidArgument,
@@ -27,6 +27,8 @@ from resolvers.deploying.deploying import canary, deploy, promote, roll_back, st
 from resolvers.deploying.sources import ArtifactSource
 from resolvers.deploying.targets import Targets
 from resolvers.leasing import Held
+from resolvers.lifecycle.declaring import declare_gate
+from resolvers.lifecycle.marking import mark_dataset
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.deployments import delete_deployment, update_deployment
@@ -591,6 +593,50 @@ async def test_a_deployment_stays_where_it_is_and_what_is_only_recorded_is_left_
     await refused(shop, roll_back, PreconditionFailed, "deployment", address=SEARCH)
     await refused(shop, roll_back, NotFound, "to", address=SEARCH, to=9)
     await refused(shop, canary, InvalidArgument, "version", address=SEARCH, version=version.id)
+
+
+async def gate(shop: Shop, *conditions: dict[str, Any]) -> None:
+    """Guard the environment production."""
+    async with shop.operation() as op:
+        await declare_gate.once(op, None, name="clean", environment="production", conditions=list(conditions))
+
+
+async def test_a_deployment_goes_back_past_no_mark_that_came_since_but_past_all_else(shop: Shop) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    _, (data,) = await building.dataset(shop.registry.graph, "flats", "v1")
+    await building.link(shop.registry.graph, NewEdge("TRAINED_ON", one.id, data.id, "train"))
+    async with shop.looking_after():
+        for number, version in enumerate((one, two), 1):
+            await shop.deploy(version, environment="production")
+            await shop.comes_to("READY", number)
+        await gate(shop, {"type": "cleanData"}, {"type": "approved"})
+        await shop.do(roll_back, address=SEARCH)
+        await shop.comes_to("READY", 3)
+        await shop.do(roll_back, address=SEARCH, to=2)
+        await shop.comes_to("READY", 4)
+        async with shop.operation() as op:
+            await mark_dataset.once(op, None, address=data.id, reason="those of another city")
+        told = await refused(shop, roll_back, PreconditionFailed, "deployment", address=SEARCH, to=1)
+        assert "datasets:/flats" in told.message
+        assert [each["type"] for each in told.details["unmet"]] == ["cleanData"]
+        assert await shop.predict() == 2
+        await shop.do(roll_back, address=SEARCH, to=1, override="nothing else is left")
+        await shop.comes_to("READY", 5)
+    changes = await building.sequenced(shop.registry.graph)
+    assert [change.action for change in changes if change.action in {"rollBack", "overrideGate"}] == [
+        *("rollBack", "rollBack", "overrideGate"),
+    ]
+
+
+async def test_no_environment_is_left_out_where_one_is_guarded_nor_named_like_another(shop: Shop) -> None:
+    version = await shop.version("1")
+    await gate(shop, {"type": "approved"})
+    given = {"name": "search", "target": "farm", "serves": [{"version": version.id}]}
+    told = await refused(shop, deploy, InvalidArgument, "environment", **given)
+    assert "'production'" in told.message
+    for name in ("prod\u200buction", "production\u00a0", " production", "prod\u202euction"):
+        await refused(shop, deploy, InvalidArgument, "environment", **given, environment=name)
+    await shop.deploy(version, environment="staging")
 
 
 async def test_what_lineal_brings_about_is_not_recorded_otherwise_nor_deleted_while_it_serves(shop: Shop) -> None:

@@ -15,6 +15,7 @@ from auth.scopes import SCOPES
 from graph.port import Graph
 from resolvers.live import Live
 from resolvers.operation import Operation
+from schema.budget import Budget
 from schema.context import Context
 from schema.executing import Operated
 from schema.limits import Limits
@@ -78,6 +79,7 @@ class Following:
     limits: Limits = field(default_factory=Limits)
     most: int = 100
     recorder: Recorder | None = None
+    budget: Budget | None = None
     operated: list[Operated] = field(default_factory=list)
     opened: list[Operation] = field(default_factory=list)
 
@@ -88,7 +90,7 @@ class Following:
             schema,
             self.live,
             self._operation,
-            lambda op: Context(op, schema.limits),
+            lambda op: Context(op, schema.limits, budget=self.budget),
             on_operation=self.operated.append,
         )
         self._followers: list[Follower] = []

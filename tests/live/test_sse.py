@@ -22,6 +22,19 @@ async def here(tmp_path: Path) -> AsyncIterator[Site]:
         yield here
 
 
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        ("text/event-stream", True),
+        ("application/json, text/event-stream;q=0.1", True),
+        ("application/json, text/event-stream;q=0", False),
+        ("*/*", False),
+    ],
+)
+def test_events_are_for_those_who_accept_them(accept: str, wanted: bool) -> None:
+    assert sse.is_wanted(accept) is wanted
+
+
 async def test_events_come_as_they_happen_until_whoever_listens_leaves(here: Site) -> None:
     async with here.events(SEQUENCES, after="0") as source:
         assert await source.status() == 200

@@ -77,6 +77,15 @@ async def _limit(http: httpx.AsyncClient, text: str) -> set[str]:
 
 ALIASES = "{" + "".join(f" a{n}: __typename" for n in range(101)) + " }"
 DEEP = "{ models { nodes" + " { supersedes { nodes" * 13 + " { id }" + " } }" * 13 + " } }"
+OVERLAPPING = "{ models { " + "nodes { id name } " * 390 + "} }"
+NESTED = "{ models { nodes { " + "versions { nodes { id } } " * 240 + "} } }"
+UNSPREAD = f"{{ __typename }} fragment f on ModelConnection {{ {'nodes { id name } ' * 390} }}"
+SPREAD = (
+    "{ models { "
+    + " ".join(f"...f{n}" for n in range(150))
+    + " } } "
+    + " ".join(f"fragment f{n} on ModelConnection {{ nodes {{ id name }} }}" for n in range(150))
+)
 WIDE = "{ models" + "".join(f" {{ nodes {{ id }} }} m{n}: models" for n in range(60)) + " { nodes { id } } }"
 
 
@@ -88,6 +97,20 @@ WIDE = "{ models" + "".join(f" {{ nodes {{ id }} }} m{n}: models" for n in range
         pytest.param(WIDE, {"root_fields"}, id="root_fields"),
         pytest.param("{ __typename " + "@aa" * 51 + " }", {"directives"}, id="directive_overloading"),
         pytest.param(bomb(20), {"fields", "root_fields"}, id="fragment_bomb"),
+        pytest.param(OVERLAPPING, {"overlaps"}, id="overlapping fields"),
+        pytest.param(NESTED, {"overlaps"}, id="overlapping fields with lists in them"),
+        pytest.param(SPREAD, {"overlaps"}, id="overlapping fragments"),
+        pytest.param(UNSPREAD, {"overlaps"}, id="overlapping fields of a fragment that is spread nowhere"),
+        pytest.param(
+            "{ __typename } fragment f on Query { __typename" + " @aa" * 900 + " }",
+            {"directives"},
+            id="directives in a fragment that is spread nowhere",
+        ),
+        pytest.param(
+            "query($a: Int" + " @aa" * 51 + ") { models(first: $a) { totalCount } }",
+            {"directives"},
+            id="directives on a variable",
+        ),
         pytest.param(
             "{" + "".join(f' a{n}: __type(name: "Run") {{ name }}' for n in range(9)) + " }",
             {"introspections"},

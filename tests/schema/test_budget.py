@@ -18,6 +18,7 @@ from schema.budget import MOST_CLIENTS, Budget, Spent
 from schema.transport import GRAPHQL_TYPE
 from schema.view import create_graphql_app
 from tests import building as b
+from tests.live.following import Following, reached
 
 PLAIN = frozenset(SCOPES) - {"admin"}
 
@@ -58,6 +59,30 @@ def test_who_has_spent_all_waits_until_there_is_enough_again(clock: Clock) -> No
     assert budget.reserve("bob", 10) == 10
     clock.now = 4.0
     assert budget.reserve("ann", 10) == 10
+
+
+def test_who_owes_is_told_how_long_that_takes_to_pay(clock: Clock) -> None:
+    budget = Budget(600, clock)
+    assert budget.owed("ann") == 0
+    budget.settle("ann", 0, 630)
+    assert budget.owed("ann") == 3
+    clock.now = 3.0
+    assert budget.owed("ann") == 0
+
+
+async def test_what_a_subscription_reads_for_its_events_is_paid(sqlite_graph: Graph, clock: Clock) -> None:
+    budget = Budget(600, clock)
+    ann = Caller("corp:ann", PLAIN, workspaces=None)
+    text = 'subscription { events(after: "0", kinds: [MODEL]) { node { ... on Model { versions { nodes { id } } } } } }'
+    async with Following(sqlite_graph, budget=budget) as process:
+        follower = process.follow(text, ann)
+        for n in range(3):
+            await b.model(sqlite_graph, f"m{n}", versions=2)
+            await follower.event()
+        statements = sum(op.statements for op in process.opened)
+        items = 3 * 2
+        assert statements > 6
+        await reached(lambda: budget.settle(f"{ann.client}\0{ann.name}", 0, 0) <= 600 - statements - items)
 
 
 def test_a_budget_never_grows_beyond_itself(clock: Clock) -> None:

@@ -18,6 +18,16 @@ def cost(text: str, operation: str | None = None, **variables: Any) -> int:
     return Price(schema._schema, schema.costs, parse(text)).of(operation, variables)
 
 
+def test_a_length_counts_however_a_variable_says_it() -> None:
+    page = "query($n: Int) { models(first: $n) { nodes { id } } }"
+    assert cost(page, n=500) == cost(page, n=500.0) == 501
+    assert cost(page, n=float("nan")) == cost(page) == 51
+    assert cost("query($n: Int = 7) { models(first: $n) { nodes { id } } }") == 8
+    many = ", ".join(f'"{n}"' for n in range(400))
+    assert cost(f"query($i: [ID!]! = [{many}]) {{ nodes(ids: $i) {{ id }} }}") == 400
+    assert cost("query($i: [ID!]!) { nodes(ids: $i) { id } }", i=["a"] * 400) == 400
+
+
 @pytest.mark.parametrize(
     ("text", "most"),
     [

@@ -132,6 +132,19 @@ async def test_errors_of_a_document_are_200_for_the_old_media_type_and_400_for_t
     assert [operation.codes for operation in operations] == [["GRAPHQL_VALIDATION_FAILED"]] * 2
 
 
+@pytest.mark.parametrize("variables", [{"n": "x"}, {}, {"n": None}, {"n": 1.5}])
+async def test_variables_that_do_not_fit_are_400_for_the_newer_and_nothing_ran(
+    http: httpx.AsyncClient, operations: list[Operated], variables: dict[str, Any]
+) -> None:
+    body = {"query": "query($n: Int!) { models(first: $n) { nodes { id } } }", "variables": variables}
+    old = await http.post("", json=body)
+    assert (old.status_code, old.json()["data"]) == (200, None)
+    new = await http.post("", json=body, headers={"accept": NEWER})
+    assert (new.status_code, set(new.json())) == (400, {"errors"})
+    assert {code for operation in operations for code in operation.codes} == {"INVALID_ARGUMENT"}
+    assert all(operation.statements == 0 for operation in operations)
+
+
 async def test_errors_while_running_are_200_for_both(http: httpx.AsyncClient) -> None:
     body = {"query": '{ model(address: "nonsense") { id } }'}
     new = await http.post("", json=body, headers={"accept": NEWER})
