@@ -584,6 +584,32 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key: who used it, the hash of the input, the ids that it made, and when (microseconds)."""
+
+    by: str
+    key: str
+    hash: str
+    ids: Sequence[str]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What a store has beside its graph, which an export leaves behind and a backup has too.
+
+    `heads` and `anchors` are where chains end and begin; `entries` come with their changes.
+    """
+
+    entries: Sequence[Entry] = ()
+    heads: Sequence[Head] = ()
+    anchors: Sequence[Head] = ()
+    checkpoints: Sequence[Checkpoint] = ()
+    kept: Sequence[Kept] = ()
+    keys: Sequence[Key] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A claim on background work. `epoch` grows with each new holder, and fences the old one off."""
 
@@ -811,6 +837,14 @@ class Snapshot(ABC):
         """
 
     @abstractmethod
+    async def all_kept(self, after: tuple[str, int], limit: int) -> list[Kept]:
+        """For backup: all that is kept, by (owner, number), above `after`. The view does not apply."""
+
+    @abstractmethod
+    async def keys(self, after: tuple[str, str], limit: int) -> list[Key]:
+        """For backup: idempotency keys that did something, by (by, key), above `after`. The view does not apply."""
+
+    @abstractmethod
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         """For export: nodes by id, deleted ones too, with what they own. The view does not apply."""
 
@@ -906,12 +940,27 @@ class Transaction(Snapshot):
 
     @abstractmethod
     async def load(
-        self, records: Sequence[NodeRecord] = (), edges: Sequence[Edge] = (), chunks: Sequence[Chunk] = ()
+        self,
+        records: Sequence[NodeRecord] = (),
+        edges: Sequence[Edge] = (),
+        chunks: Sequence[Chunk] = (),
+        *,
+        quietly: bool = False,
     ) -> int:
         """For import: put these in as they are, ids, times and all; returns how many were not there before.
 
-        The same again changes nothing. Raises Conflict (another node has the id with other content),
+        The same again changes nothing. The default workspace, which every store has, becomes what is said of it where
+        nobody has changed it. `quietly` leaves no Change, for a restore, which brings the changes that there were.
+        Raises Conflict (another node has the id with other content),
         AlreadyExists (another node has the key), NotFound (an edge's end is missing), PreconditionFailed (a cycle).
+        """
+
+    @abstractmethod
+    async def put_back(self, part: Aside) -> None:
+        """For restore: put these in as they are. The same again changes nothing, and no Change tells of it.
+
+        The nodes that changes are about must be there. A store of which all was put back goes on with the order and
+        the chains of its changes where they ended.
         """
 
 
@@ -1017,8 +1066,14 @@ class Graph(ABC):
         """
 
     @abstractmethod
-    async def check_version(self) -> None:
-        """Raises PreconditionFailed (not migrated, or newer than the code), Unavailable."""
+    async def pending(self) -> list[str]:
+        """The migrations that `migrate` would apply, by name; nothing is changed. Raises as `migrate`."""
+
+    @abstractmethod
+    async def check_version(self) -> int:
+        """The store's version, which is the code's. Raises PreconditionFailed (not migrated, or newer than the code),
+        Unavailable.
+        """
 
 
 def batched(items: Iterable[T], size: int) -> Iterable[list[T]]:

@@ -240,19 +240,21 @@ class Neo4jGraph(Graph):
         return await self._patiently(attempt)
 
     async def migrate(self) -> list[str]:
-        found = await self._version() or 0
-        if found > migrations.VERSION:
-            migrations.check(found)
+        missing = await self.pending()
         await self._apply_schema()
+        found = migrations.VERSION - len(missing)
         for number, step in enumerate(migrations.STEPS[found:], found + 1):
             for part in step.parts:
                 while await self._patiently(partial(_take, part)):
                     pass
             await self._patiently(partial(_mark, number))
-        return [step.name for step in migrations.STEPS[found:]]
+        return missing
 
-    async def check_version(self) -> None:
-        migrations.check(await self._version())
+    async def pending(self) -> list[str]:
+        return migrations.pending(await self._version())
+
+    async def check_version(self) -> int:
+        return migrations.check(await self._version())
 
     async def _version(self) -> int | None:
         async with self._runner("READ") as runner:

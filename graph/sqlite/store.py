@@ -24,6 +24,7 @@ from graph.port import (
     NO_NOTES,
     NOWHERE,
     Access,
+    Aside,
     Change,
     Checkpoint,
     Chunk,
@@ -34,6 +35,7 @@ from graph.port import (
     Head,
     Hop,
     Kept,
+    Key,
     Lease,
     Link,
     Metric,
@@ -56,7 +58,7 @@ from graph.port import (
     lost,
 )
 from graph.recording import ChangeLog, EdgeEnds, Series, Stored
-from graph.sqlite import auditing, keeping, migrations, seeing, walking
+from graph.sqlite import auditing, keeping, migrations, restoring, seeing, walking
 from graph.sqlite.auditing import Auditing
 from graph.sqlite.reading import Reader
 from graph.sqlite.running import Direct, Thread, TooLong, carried_out
@@ -188,6 +190,12 @@ class SqliteSnapshot(Auditing):
     ) -> dict[str, list[Kept]]:
         return await self._run(keeping.kept, self._reader, owners, states, after, descending, limit)
 
+    async def all_kept(self, after: tuple[str, int], limit: int) -> list[Kept]:
+        return await self._run(restoring.all_kept, self._reader, after, limit)
+
+    async def keys(self, after: tuple[str, str], limit: int) -> list[Key]:
+        return await self._run(restoring.keys, self._reader, after, limit)
+
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         return await self._run(self._reader.records, after, limit)
 
@@ -296,6 +304,9 @@ class SqliteTransaction(SqliteSnapshot, Writing):
 
     async def _insert_chunks(self, chunks: Sequence[Chunk]) -> int:
         return await self._run(self._reader.insert_chunks, chunks)
+
+    async def put_back(self, part: Aside) -> None:
+        await self._run(restoring.put_back, self._reader, part)
 
     async def _insert_change(self, change: Change, log: ChangeLog) -> None:
         await self._run(auditing.insert_change, self._reader, change, log)
@@ -475,9 +486,13 @@ class SqliteGraph(Graph):
         async with self._turn:
             return await Thread(pool, db)(migrations.migrate, db)
 
-    async def check_version(self) -> None:
+    async def pending(self) -> list[str]:
         async with self._reading() as (db, run):
-            await run(migrations.check, db)
+            return await run(migrations.pending, db)
+
+    async def check_version(self) -> int:
+        async with self._reading() as (db, run):
+            return await run(migrations.check, db)
 
 
 def _rollback(db: sqlite3.Connection) -> None:
