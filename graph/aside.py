@@ -39,6 +39,8 @@ from lineal.errors import InvalidArgument
 
 PAGE: Final = 500
 BATCH_BYTES: Final = 8 * 2**20
+RESTORING: Final = "restore"
+"""Whose what is kept says that a restore goes on, or broke off: no backup has it."""
 FIRST: Final = -(2**63)
 """Below every number of what is kept."""
 
@@ -65,7 +67,8 @@ async def aside_lines(snapshot: Snapshot) -> AsyncIterator[bytes]:
     kept_after = ("", FIRST)
     while kept := await snapshot.all_kept(kept_after, PAGE):
         for each in kept:
-            yield _line("kept", asdict(each))
+            if each.owner != RESTORING:
+                yield _line("kept", asdict(each))
             kept_after = each.owner, each.number
     key_after = ("", "")
     while keys := await snapshot.keys(key_after, PAGE):

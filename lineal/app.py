@@ -54,6 +54,7 @@ from resolvers.artifacts.keeping import Check, Keeper
 from resolvers.artifacts.references import verify_referenced
 from resolvers.artifacts.signatures import judge_again
 from resolvers.artifacts.verifying import verify_managed
+from resolvers.backup.restoring import refuse_unfinished
 from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
@@ -125,8 +126,8 @@ def storage_of(settings: Settings) -> Storage:
 async def opened(settings: Settings, observer: Observer | None = None, *, create: bool = True) -> AsyncIterator[Graph]:
     """The store, open and at this code's version. An embedded one is brought there.
 
-    Without `create` an embedded one must be there. Raises Unavailable, PreconditionFailed (not migrated, or
-    newer than the code).
+    Without `create` an embedded one must be there. Raises Unavailable, PreconditionFailed (not migrated, newer than
+    the code, or restored by half).
     """
     if not create and is_embedded(settings.graph) and not (path := sqlite_path(settings.graph)).exists():
         raise Unavailable(f"there is no store at {path}; name yours with --graph, or make one with lineal serve")
@@ -135,6 +136,7 @@ async def opened(settings: Settings, observer: Observer | None = None, *, create
             for name in await graph.migrate():
                 _log.debug("migrated", migration=name)
         await graph.check_version()
+        await refuse_unfinished(graph)
         yield graph
 
 

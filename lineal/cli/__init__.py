@@ -14,6 +14,7 @@ from lineal.cli import (
     artifacts,
     asking,
     audit,
+    backing,
     deploying,
     ending,
     enriching,
@@ -44,6 +45,8 @@ app.command()(serving.serve)
 app.command()(serving.demo)
 app.command()(moving.migrate)
 app.command("export")(moving.export)
+app.command()(backing.backup)
+app.command()(backing.restore)
 app.command()(asking.lineage)
 app.command()(asking.paths)
 app.command()(asking.search)
