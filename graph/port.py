@@ -610,6 +610,14 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True)
+class Strays:
+    """What does not belong into a store: `counts` by what it is can be dropped, `damage` cannot be mended."""
+
+    counts: Mapping[str, int]
+    damage: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A claim on background work. `epoch` grows with each new holder, and fences the old one off."""
 
@@ -1057,6 +1065,14 @@ class Graph(ABC):
 
         Returns how many. Stores that sequence in the write itself return 0.
         """
+
+    @abstractmethod
+    async def strays(self) -> Strays:
+        """What leads to nothing, which no write leaves behind: somebody else wrote, or the disk is not sound."""
+
+    @abstractmethod
+    async def drop_strays(self) -> None:
+        """Drop what `strays` counts. No Change tells of it: whoever does so notes it."""
 
     @abstractmethod
     async def migrate(self) -> list[str]:

@@ -15,7 +15,7 @@ from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncTransaction, TrustCustom
 from neo4j.exceptions import ConstraintError
 
 from graph.ids import new_id
-from graph.neo4j import auditing, migrations, sequencing
+from graph.neo4j import auditing, checking, migrations, sequencing
 from graph.neo4j.faults import DRIVER_ERRORS, Again, as_lineal, is_transient, translated
 from graph.neo4j.reading import Reading
 from graph.neo4j.running import Runner
@@ -32,6 +32,7 @@ from graph.port import (
     Observer,
     Origin,
     Snapshot,
+    Strays,
     View,
     Work,
 )
@@ -54,9 +55,9 @@ class Neo4jGraph(Graph):
 
     The scheme of `url` says how to connect: neo4j:// routes in a cluster, bolt:// does not; +s asks for
     TLS with a certificate of a known authority, or of that in the file `authority` where given, +ssc for
-    TLS with any certificate. `timeout` bounds a read in seconds, and so a connection or a wait for one;
-    `patience` how long a write is tried again. With `notifications` the server's hints about statements
-    become Python warnings, for tests.
+    TLS with any certificate. `timeout` bounds a connection, or a wait for one, in seconds, and `longest` a snapshot
+    (as `timeout` unless given); `patience` how long a write is tried again. With `notifications` the server's hints
+    about statements become Python warnings, for tests.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Neo4jGraph(Graph):
         database: str = "neo4j",
         observer: Observer | None = None,
         timeout: float = 30.0,
+        longest: float | None = None,
         patience: float = 30.0,
         connections: int = 100,
         authority: str | Path | None = None,
@@ -78,6 +80,7 @@ class Neo4jGraph(Graph):
         self._database = database
         self._observer = observer
         self._timeout = timeout
+        self._longest = longest or timeout
         self._patience = patience
         self._connections = connections
         self._authority = authority
@@ -147,7 +150,7 @@ class Neo4jGraph(Graph):
         )
 
         async def begin() -> AsyncTransaction:
-            longest = self._timeout if access == "READ" else max(self._timeout, WRITE_SECONDS)
+            longest = self._longest if access == "READ" else max(self._timeout, WRITE_SECONDS)
             return await session.begin_transaction(timeout=longest)
 
         try:
@@ -238,6 +241,15 @@ class Neo4jGraph(Graph):
             return count
 
         return await self._patiently(attempt)
+
+    async def strays(self) -> Strays:
+        async with self._runner("READ") as runner:
+            with translated():
+                return await checking.strays(runner)
+
+    async def drop_strays(self) -> None:
+        while await self._patiently(partial(_take, checking.drop_strays)):
+            pass
 
     async def migrate(self) -> list[str]:
         missing = await self.pending()

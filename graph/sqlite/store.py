@@ -50,6 +50,7 @@ from graph.port import (
     Paths,
     Remembered,
     Snapshot,
+    Strays,
     Transaction,
     View,
     Walk,
@@ -58,7 +59,7 @@ from graph.port import (
     lost,
 )
 from graph.recording import ChangeLog, EdgeEnds, Series, Stored
-from graph.sqlite import auditing, keeping, migrations, restoring, seeing, walking
+from graph.sqlite import auditing, checking, keeping, migrations, restoring, seeing, walking
 from graph.sqlite.auditing import Auditing
 from graph.sqlite.reading import Reader
 from graph.sqlite.running import Direct, Thread, TooLong, carried_out
@@ -480,6 +481,14 @@ class SqliteGraph(Graph):
 
     async def sequence(self, lease: Lease | None = None) -> int:  # noqa: ARG002 - nothing waits here
         return 0
+
+    async def strays(self) -> Strays:
+        async with self._reading() as (db, run):
+            return await run(checking.strays, Reader(db, EVERYTHING, self._observer))
+
+    async def drop_strays(self) -> None:
+        async with self._transaction("") as tx:
+            await tx._run(checking.drop_strays, tx._reader)
 
     async def migrate(self) -> list[str]:
         pool, db = self._opened()

@@ -1,8 +1,9 @@
-"""Commands about backups: backup, restore."""
+"""Commands about keeping: backup, restore, check."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,10 @@ import typer
 
 from auth.caller import LOCAL
 from lineal import __version__
-from lineal.cli import options, output
+from lineal.cli import audit, options, output
 from lineal.cli.output import Format
 from lineal.errors import InvalidArgument
+from resolvers.backup.checking import Check, Finding
 from resolvers.backup.folder import Backup, backup_of, backups
 from resolvers.backup.restoring import problems
 from resolvers.backup.restoring import restore as bring_back
@@ -54,12 +56,12 @@ def backup(
         return
     if moment is not None:
         raise InvalidArgument("--moment: goes with --verify; a backup is of the present", field="moment")
-    from lineal.app import opened, storage_of
+    from lineal.app import LONG, opened, storage_of
 
     settings = options.settings(graph)
 
     async def run() -> Taken:
-        async with opened(settings, create=False) as store, storage_of(settings) as storage:
+        async with opened(settings, create=False, seconds=LONG) as store, storage_of(settings) as storage:
             told = {"lineal": __version__, "graph": settings.graph, "storage": storage.name}
             return await take(store, storage, directory, told=told, keep=keep)
 
@@ -112,14 +114,14 @@ def restore(
     All of it is checked first, and compared afterwards. A restore that broke off is gone on with by the same command;
     until it is finished nothing else opens the store.
     """
-    from lineal.app import storage_of, store
+    from lineal.app import LONG, storage_of, store
 
     settings = options.settings(graph, storage=storage)
     chosen = backup_of(directory, moment)
 
     async def run() -> list[str]:
         with output.progress() as advance:
-            async with store(settings) as opened, storage_of(settings) as files:
+            async with store(settings, seconds=LONG) as opened, storage_of(settings) as files:
                 await opened.migrate()
                 return await bring_back(opened, files, directory, chosen, by=LOCAL.name, progress=advance)
 
@@ -128,3 +130,51 @@ def restore(
         output.as_json({"backup": chosen.name, "graph": settings.graph, "undone": undone})
     else:
         output.lines([*undone, f"{settings.graph} is as it was at {chosen.name}"])
+
+
+def check(
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte, too; else sizes are looked at.")] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Mend what can be mended, and say so in the audit; the rest is only named."),
+    ] = False,
+    checkpoints: audit.CheckpointsOption = None,
+    key: audit.KeyOption = None,
+    format: Output = Format.TEXT,
+    graph: options.GraphUrl = None,
+) -> None:
+    """Hold graph, storage and audit against each other, and name what does not fit.
+
+    Exits with 1 where anything is wrong. What waits to be cleared away is named, and is no fault. Artifacts that are
+    only referred to are looked at by lineal artifacts verify.
+    """
+    from auth.verifying import Verification
+    from lineal.app import LONG, opened, storage_of
+
+    settings = options.settings(graph)
+    keys, file = audit.keys_of(settings, key), audit.file_of(settings, checkpoints)
+    findings: list[Finding] = []
+
+    async def run() -> Check:
+        async with (
+            opened(settings, create=False, seconds=LONG) as store,
+            storage_of(settings) as storage,
+            store.snapshot() as at,
+        ):
+            grace = settings.artifact_grace_hours * 3_600
+            done = Check(store, storage, by=LOCAL.name, grace=grace, deep=deep, repair=repair)
+            async for finding in done.findings(Verification(at, keys, file)):
+                findings.append(finding)
+                if format is Format.TEXT:
+                    mended = "mended: " if finding.mended else ""
+                    output.lines([f"{mended}{finding.kind}: {finding.message}"])
+            return done
+
+    done = asyncio.run(run())
+    wrong = sum(finding.wrong for finding in findings)
+    if format is Format.JSON:
+        output.as_json({"findings": [asdict(each) for each in findings], "wrong": wrong, "artifacts": done.artifacts})
+    else:
+        output.lines([f"checked {done.artifacts:,} artifacts, the audit and the store: {wrong:,} wrong"])
+    if wrong:
+        raise typer.Exit(1)

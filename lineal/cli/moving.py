@@ -47,13 +47,13 @@ def export(
     graph: options.GraphUrl = None,
 ) -> None:
     """Write the whole graph as canonical JSON lines; `lineal import` reads them into any store."""
-    from lineal.app import opened
+    from lineal.app import LONG, opened
 
     settings = options.settings(graph)
 
     async def run(target: IO[bytes]) -> int:
         count = 0
-        async with opened(settings, create=False) as store, store.snapshot() as snapshot:
+        async with opened(settings, create=False, seconds=LONG) as store, store.snapshot() as snapshot:
             async for line in export_lines(snapshot):
                 target.write(line)
                 count += 1
