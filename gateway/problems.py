@@ -74,7 +74,8 @@ class Problem(Exception):
         details = dict(error.details)
         if "scopes" in details:
             details["requiredScopes"] = details.pop("scopes")
-        return cls(error.status, error.message, error.code, error.field, details)
+        headers = [("retry-after", str(details["retryAfter"]))] if "retryAfter" in details else []
+        return cls(error.status, error.message, error.code, error.field, details, headers=headers)
 
     def response(self, request: str | None) -> Response:
         """The answer to the request of this id."""

@@ -16,7 +16,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from graph.address import Address
-from lineal.errors import Conflict
+from lineal.errors import Conflict, Unavailable
 
 T = TypeVar("T")
 
@@ -27,6 +27,12 @@ MAX_LINEAGE: Final = 20_000
 MAX_WALK: Final = 200_000
 CHUNK: Final = 1_000
 """Points of a metric in one stored chunk."""
+WRITES: Final = "writes"
+"""While somebody holds this lease nobody writes to a store that `holds_writes`."""
+MOVED: Final = "moved"
+"""As WRITES, but for good: the holder is where the store is now."""
+RETRY_SECONDS: Final = 10
+"""After how many seconds a write may be tried again that was held."""
 MAX_ENUMERATED: Final = 1_000
 """Paths in one answer."""
 NO_DROPS: Final[Mapping[str, Sequence[int] | None]] = MappingProxyType({})
@@ -627,6 +633,12 @@ class Lease:
     until: int
 
 
+def held(holder: str) -> Unavailable:
+    """What whoever writes gets while somebody holds all writes."""
+    msg = f"the store is read-only: it is being moved, or was moved, to {holder}; reads go on"
+    return Unavailable(msg, retry=True, retryAfter=RETRY_SECONDS)
+
+
 def lost(lease: Lease) -> Conflict:
     """What whoever writes under a lease gets that is not theirs any more."""
     return Conflict(f"the lease {lease.name} of {lease.holder} (epoch {lease.epoch}) does not hold any more")
@@ -992,6 +1004,9 @@ NO_NOTES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 class Graph(ABC):
     """A store. Open it with `async with`, or call `open` and `close`."""
+
+    holds_writes: bool = False
+    """Whether it refuses every write, as Unavailable, while somebody holds WRITES or MOVED. Leases go on."""
 
     @abstractmethod
     async def open(self) -> None:

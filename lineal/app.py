@@ -125,6 +125,12 @@ def storage_of(settings: Settings) -> Storage:
     return LocalStorage(Path(where).expanduser(), Keyring(settings.keys).secret(BYTES))
 
 
+def must_exist(settings: Settings) -> None:
+    """Raises Unavailable: the store is an embedded one that is not there."""
+    if is_embedded(settings.graph) and not (path := sqlite_path(settings.graph)).exists():
+        raise Unavailable(f"there is no store at {path}; name yours with --graph, or make one with lineal serve")
+
+
 @asynccontextmanager
 async def opened(
     settings: Settings, observer: Observer | None = None, *, create: bool = True, seconds: float = READ_SECONDS
@@ -134,8 +140,8 @@ async def opened(
     Without `create` an embedded one must be there. `seconds` is as in `store`. Raises Unavailable,
     PreconditionFailed (not migrated, newer than the code, or restored by half).
     """
-    if not create and is_embedded(settings.graph) and not (path := sqlite_path(settings.graph)).exists():
-        raise Unavailable(f"there is no store at {path}; name yours with --graph, or make one with lineal serve")
+    if not create:
+        must_exist(settings)
     async with store(settings, observer, seconds=seconds) as graph:
         if is_embedded(settings.graph):
             for name in await graph.migrate():

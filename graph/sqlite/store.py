@@ -316,6 +316,8 @@ class SqliteTransaction(SqliteSnapshot, Writing):
 class SqliteGraph(Graph):
     """A graph in one file. `observer` hears of every statement."""
 
+    holds_writes = True
+
     def __init__(self, path: str | Path, *, observer: Observer | None = None) -> None:
         self.path = Path(path)
         self._observer = observer
@@ -425,28 +427,31 @@ class SqliteGraph(Graph):
             return await tx._run(auditing.prune, tx._reader, ends, by, notes, tx.now)
 
     @asynccontextmanager
-    async def _transaction(self, by: str) -> AsyncIterator[SqliteTransaction]:
+    async def _transaction(self, by: str, *, always: bool = False) -> AsyncIterator[SqliteTransaction]:
         pool, db = self._opened()
         async with self._turn:
             run = Thread(pool, db)
             try:
                 # Within: whoever is cancelled while it begins may have begun.
                 writer = Writer(db, EVERYTHING, self._observer)
-                now = await self._begin(run, writer)
+                now = await self._begin(run, writer, always=always)
                 yield SqliteTransaction(writer, run, by=by, now=now)
                 await run(db.execute, "COMMIT")
             finally:
                 if db.in_transaction or not run.idle:
                     await to_its_end(run(_rollback, db))
 
-    async def _begin(self, run: Thread, writer: Writer) -> int:
-        """Wait for other processes to finish their writes; the time of this one. Raises Unavailable: 30 seconds."""
+    async def _begin(self, run: Thread, writer: Writer, *, always: bool) -> int:
+        """Wait for other processes to finish their writes; the time of this one.
+
+        Raises Unavailable: for 30 seconds, or as Writer.now.
+        """
 
         def begun() -> int | None:
             if not begin(writer.db):
                 return None
             try:
-                return writer.now(time.time_ns() // 1000)
+                return writer.now(time.time_ns() // 1000, always=always)
             except BaseException:
                 _rollback(writer.db)
                 raise
@@ -467,11 +472,11 @@ class SqliteGraph(Graph):
             )
             return lease
 
-        async with self._transaction(holder) as tx:
+        async with self._transaction(holder, always=True) as tx:
             return await tx._run(take, tx._reader, tx.now)
 
     async def release(self, lease: Lease) -> None:
-        async with self._transaction(lease.holder) as tx:
+        async with self._transaction(lease.holder, always=True) as tx:
             await tx._run(
                 tx._reader.many,
                 "release",

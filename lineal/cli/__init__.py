@@ -44,6 +44,7 @@ app = typer.Typer(
 app.command()(serving.serve)
 app.command()(serving.demo)
 app.command()(moving.migrate)
+app.command()(moving.move)
 app.command("export")(moving.export)
 app.command()(backing.backup)
 app.command()(backing.restore)

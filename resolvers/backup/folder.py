@@ -126,8 +126,8 @@ class Writing:
         for path in directory.glob(f"{PARTIAL}*"):
             shutil.rmtree(path)
         self._directory = directory
-        self._path = directory / f"{PARTIAL}{secrets.token_hex(8)}"
-        self._path.mkdir(mode=0o700)
+        self.path = directory / f"{PARTIAL}{secrets.token_hex(8)}"
+        self.path.mkdir(mode=0o700)
         self.parts: dict[str, dict[str, Any]] = {}
         """What was written: for each file its `bytes`, `lines`, `sha256`, and how many lines there are `of` a sort."""
 
@@ -135,7 +135,7 @@ class Writing:
         """Write a file."""
         digest, size, count = hashlib.sha256(), 0, 0
         of: dict[str, int] = {}
-        with (self._path / part).open("wb") as file:
+        with (self.path / part).open("wb") as file:
             async for line in lines:
                 file.write(line)
                 digest.update(line)
@@ -149,18 +149,18 @@ class Writing:
     def finish(self, moment: int, told: Mapping[str, Any]) -> Backup:
         """Have all of it on the disk, and then under its name."""
         whole = {"format": FORMAT, "moment": moment, **told, "parts": self.parts}
-        with (self._path / MANIFEST).open("wb") as file:
+        with (self.path / MANIFEST).open("wb") as file:
             file.write(orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
             file.flush()
             os.fsync(file.fileno())
-        to_disk(self._path)
-        done = self._path.rename(self._directory / name_of(moment))
+        to_disk(self.path)
+        done = self.path.rename(self._directory / name_of(moment))
         to_disk(self._directory)
         return Backup(done, whole)
 
     def drop(self) -> None:
         """Remove what was not finished."""
-        shutil.rmtree(self._path, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def wrong_parts(backup: Backup) -> Iterator[str]:

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,15 +85,12 @@ async def restore(
         raise PreconditionFailed(
             f"the backup {backup.name} is not whole: {wrong[0]}", problems=wrong[:MAX_PROBLEMS], count=len(wrong)
         )
-    await _begin(graph, backup)
+    mark = {"backup": backup.name, "sha256": backup.digest}
+    await begin(graph, mark)
     async with files_of(directory) as files:
         undone = await _bring_files(files, storage, backup)
-    await import_file(graph, backup.path / GRAPH, by=by, progress=progress, quietly=True)
-    await put_back(graph, backup.path / ASIDE, by=by)
-    await _compare(graph, backup)
-    await graph.write(lambda tx: tx.keep((), drop={RESTORING: None}), by=by, action="restore")
-    told = {"backup": backup.name, "sha256": backup.digest, "moment": backup.told["moment"]}
-    await graph.note([Note(by, "restoreBackup", told)])
+    await bring_graph(graph, backup.path, backup.told["parts"], by=by, progress=progress)
+    await end(graph, Note(by, "restoreBackup", {**mark, "moment": backup.told["moment"]}))
     return undone
 
 
@@ -113,9 +110,8 @@ async def _unfinished(graph: Graph) -> Kept | None:
     return found[RESTORING][0] if found else None
 
 
-async def _begin(graph: Graph, backup: Backup) -> None:
-    """Note that the restore goes on. Raises PreconditionFailed: it may not."""
-    told = {"backup": backup.name, "sha256": backup.digest}
+async def begin(graph: Graph, told: Mapping[str, str]) -> None:
+    """Note that a restore goes on. Raises PreconditionFailed: the store is not empty, or another restore goes on."""
     before = await _unfinished(graph)
     if before is not None and before.data != told:
         raise PreconditionFailed(f"a restore of another backup, {before.data['backup']}, into this store is unfinished")
@@ -124,10 +120,34 @@ async def _begin(graph: Graph, backup: Backup) -> None:
     async with graph.snapshot(EVERYTHING) as snapshot:
         records = await snapshot.records("", 2)
         if await snapshot.heads() or any(record.node.id != DEFAULT_WORKSPACE_ID for record in records):
-            msg = "the store has something in it already: a backup is restored into an empty one; name another --graph"
+            msg = "the store has something in it already: what is brought in needs an empty one; name another one"
             raise PreconditionFailed(msg)
     mark = Kept(RESTORING, 0, _UNFINISHED, told)
     await graph.write(lambda tx: tx.keep([mark]), by="", action="restore")
+
+
+async def bring_graph(
+    graph: Graph, folder: Path, parts: Mapping[str, Any], *, by: str, progress: Progress | None = None
+) -> None:
+    """Bring a graph, and what it has beside it, from the files of a folder into the store that was begun with.
+
+    What is in the store then, written once more, must be what the `parts` are told to be, byte by byte. Raises
+    Internal: it is not.
+    """
+    await import_file(graph, folder / GRAPH, by=by, progress=progress, quietly=True)
+    await put_back(graph, folder / ASIDE, by=by)
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        for part, lines in ((GRAPH, export_lines(snapshot)), (ASIDE, aside_lines(snapshot))):
+            found, told = await _digest(lines), parts[part]["sha256"]
+            if found != told:
+                msg = f"what was restored is not what {part} has: its digest is {found} and not {told}"
+                raise Internal(msg)
+
+
+async def end(graph: Graph, note: Note) -> None:
+    """The store may be used from now on; the audit has this note of it."""
+    await graph.write(lambda tx: tx.keep((), drop={RESTORING: None}), by="", action="restore")
+    await graph.note([note])
 
 
 async def _bring_files(files: LocalStorage, storage: Storage, backup: Backup) -> list[str]:
@@ -159,16 +179,6 @@ async def _bring_blob(files: LocalStorage, storage: Storage, workspace: str, blo
         raise PreconditionFailed(f"the backup is not whole: the blob {blob.sha256} {wrong}")
     if blob.part_count > 1 and (there := await storage.find(workspace, blob.sha256)) is not None:
         await note_verified(storage, workspace, there)
-
-
-async def _compare(graph: Graph, backup: Backup) -> None:
-    """What is in the store now, written once more, must be what the backup has, byte by byte. Raises Internal."""
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        for part, lines in ((GRAPH, export_lines(snapshot)), (ASIDE, aside_lines(snapshot))):
-            found, told = await _digest(lines), backup.told["parts"][part]["sha256"]
-            if found != told:
-                msg = f"what was restored is not what {part} has: its digest is {found} and not {told}"
-                raise Internal(msg)
 
 
 async def _digest(lines: AsyncIterable[bytes]) -> str:
