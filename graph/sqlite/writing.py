@@ -311,7 +311,7 @@ class Writer(Reader):
         self.many("remember", "DELETE FROM idempotency WHERE at <= ?", [(now - KEEP_KEYS,)])
         self.many(
             "remember",
-            "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO idempotency (principal, key, hash, ids, at) VALUES (?, ?, ?, ?, ?)",
             [(principal, key, hash, _json(list(ids)), now)],
         )
 
