@@ -468,7 +468,9 @@ class SqliteGraph(Graph):
                 name, holder, epoch if current == holder and until > now else epoch + 1, now + int(seconds * 1e6)
             )
             writer.many(
-                "claim", "INSERT OR REPLACE INTO lease (name, holder, epoch, until) VALUES (?, ?, ?, ?)", [(name, holder, lease.epoch, lease.until)]
+                "claim",
+                "INSERT OR REPLACE INTO lease (name, holder, epoch, until) VALUES (?, ?, ?, ?)",
+                [(name, holder, lease.epoch, lease.until)],
             )
             return lease
 
