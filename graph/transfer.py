@@ -11,6 +11,7 @@ cycles in the store.
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -47,7 +48,7 @@ MAX_LINE = 64 * 2**20
 """Bytes in one line; the largest node that Lineal accepts stays below."""
 
 Progress = Callable[[str, int, int], None]
-"""Hears what is being done ("checking", "loading"), how much of it is done, and how much there is."""
+"""Hears what is being done ("checking", "loading"), how much of it is done, and how much there is; in any thread."""
 
 _SECTIONS = ("lineal", "node", "edge", "points", "end")
 
@@ -144,7 +145,8 @@ async def import_file(
         except ValueError:
             raise InvalidArgument('line 1: the file is empty; an export begins with {"lineal":{"format":1}}') from None
         with content:
-            plan = _Check(content, report).run()
+            # It takes as long as the file is large, and leases have to be renewed meanwhile.
+            plan = await asyncio.to_thread(_Check(content, report).run)
             return await _load(graph, content, plan, by, report, quietly=quietly)
 
 

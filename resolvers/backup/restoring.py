@@ -120,7 +120,7 @@ async def begin(graph: Graph, told: Mapping[str, str]) -> None:
     async with graph.snapshot(EVERYTHING) as snapshot:
         records = await snapshot.records("", 2)
         if await snapshot.heads() or any(record.node.id != DEFAULT_WORKSPACE_ID for record in records):
-            msg = "the store has something in it already: what is brought in needs an empty one; name another one"
+            msg = "the store has something in it already: what is brought in needs an empty one; name another"
             raise PreconditionFailed(msg)
     mark = Kept(RESTORING, 0, _UNFINISHED, told)
     await graph.write(lambda tx: tx.keep([mark]), by="", action="restore")

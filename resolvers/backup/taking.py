@@ -10,7 +10,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import orjson
 
 from graph.aside import aside_lines
 from graph.ontology import ARTIFACT, UPLOAD, WORKSPACE
-from graph.port import EVERYTHING, All, Graph, Node, Order, Snapshot, batched
+from graph.port import EVERYTHING, All, Graph, Order, Snapshot, batched
 from graph.transfer import export_lines
 from lineal.errors import Internal
 from resolvers.artifacts.common import blobs_of, find_manifest, made_since, manifest_name, opened_since, pages
@@ -49,13 +49,17 @@ class Taken:
     lost: Sequence[str] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Kept:
-    """What of the graph's moment is kept in a workspace's storage: what Lineal keeps, and uploads that are OPEN."""
+    """What is kept in storage of the graph's moment: an artifact, or an upload that is OPEN."""
 
+    id: str
     workspace: str
-    artifacts: list[Node] = field(default_factory=list)
-    uploads: list[Node] = field(default_factory=list)
+    digest: str
+    retain_until: int
+    is_upload: bool
+    was_lost: bool
+    """Whether that was known."""
 
 
 async def take(
@@ -86,7 +90,7 @@ async def _taken(
         workspaces = await workspaces_of(snapshot)
     async with holding_back(storage, workspaces):
         async with graph.snapshot(EVERYTHING) as snapshot:
-            kept = [await _kept(snapshot, name) for name in await workspaces_of(snapshot)]
+            kept = {name: await _kept(snapshot, name) for name in await workspaces_of(snapshot)}
             moment = time.time_ns() // 1_000
             await writing.write(GRAPH, export_lines(snapshot))
             # What was done up to this moment must be in the chains; where a write gives no place, this does.
@@ -107,13 +111,15 @@ async def workspaces_of(snapshot: Snapshot) -> list[str]:
     return [node.name async for page in found for node in page]
 
 
-async def _kept(snapshot: Snapshot, workspace: str) -> _Kept:
-    kept, order = _Kept(workspace), Order("createdAt")
-    async for page in pages(snapshot, ARTIFACT.name, made_since(workspace, 0), order):
-        kept.artifacts += page
-    async for page in pages(snapshot, UPLOAD.name, opened_since(workspace, 0), order):
-        kept.uploads += page
-    return kept
+async def _kept(snapshot: Snapshot, workspace: str) -> list[_Kept]:
+    found = []
+    for kind, where in ((ARTIFACT, made_since(workspace, 0)), (UPLOAD, opened_since(workspace, 0))):
+        async for page in pages(snapshot, kind.name, where, Order("createdAt")):
+            for node in page:
+                props, is_upload = node.props, node.kind == UPLOAD.name
+                retained, lost = props.get("retainUntil") or 0, props.get("verification") == FAILED
+                found.append(_Kept(node.id, workspace, props["digest"], retained, is_upload, lost))
+    return found
 
 
 # ── Bytes ─────────────────────────────────────────────────────────────────────────────────────────
@@ -130,54 +136,53 @@ class _Copying:
         """Digests of the workspace's blobs that were gone through, and what is wrong with those of them that are."""
         self._wrong = dict[str, str]()
 
-    async def lines(self, kept: Sequence[_Kept]) -> AsyncIterator[bytes]:
+    async def lines(self, kept: Mapping[str, Sequence[_Kept]]) -> AsyncIterator[bytes]:
         """Everything, workspace by workspace: documents after what they name."""
-        for each in kept:
+        for workspace, artifacts in kept.items():
             self._seen, self._wrong = set(), {}
-            await self._target.abandon(each.workspace, time.time_ns() // 1_000)
-            async for line in self._artifacts(each):
+            await self._target.abandon(workspace, time.time_ns() // 1_000)
+            async for line in self._artifacts(artifacts):
                 yield line
-            async for line in self._sent_by_path(each.workspace):
+            async for line in self._sent_by_path(workspace):
                 yield line
-            async for line in self._documents(each.workspace):
+            async for line in self._documents(workspace):
                 yield line
 
-    async def _artifacts(self, kept: _Kept) -> AsyncIterator[bytes]:
-        for node in (*kept.artifacts, *kept.uploads):
-            manifest = await self._manifest(node)
+    async def _artifacts(self, kept: Sequence[_Kept]) -> AsyncIterator[bytes]:
+        for each in kept:
+            manifest = await self._manifest(each)
             if manifest is None:
                 continue
-            body = {"workspace": kept.workspace, "digest": manifest.digest}
-            yield _line("manifest", {**body, "retainUntil": node.props.get("retainUntil") or 0})
-            if node.kind == UPLOAD.name:
+            body = {"workspace": each.workspace, "digest": manifest.digest, "retainUntil": each.retain_until}
+            yield _line("manifest", body)
+            if each.is_upload:
                 continue  # its client sends what is missing once more
             blobs = blobs_of(manifest)
-            async for blob in self._copied(kept.workspace, blobs):
-                yield _blob_line(kept.workspace, blob)
+            async for blob in self._copied(each.workspace, blobs):
+                yield _blob_line(each.workspace, blob)
             for blob in blobs:
                 if problem := self._wrong.get(blob.sha256):
-                    self._lose(node, f"{blob.sha256} {problem}")
+                    self._lose(each, f"{blob.sha256} {problem}")
 
-    async def _manifest(self, node: Node) -> Manifest | None:
-        """The manifest of an artifact or an upload, in the backup; None where it is lost, or not there yet."""
+    async def _manifest(self, kept: _Kept) -> Manifest | None:
+        """A manifest, in the backup now; None where it is lost, or not there yet."""
         try:
-            manifest = await find_manifest(self._storage, node.workspace, node.props["digest"])
+            manifest = await find_manifest(self._storage, kept.workspace, kept.digest)
         except Internal as error:
-            self._lose(node, error.message)
+            self._lose(kept, error.message)
             return None
         if manifest is None:
-            if node.kind == ARTIFACT.name:
-                self._lose(node, f"its manifest {MISSING}")
+            self._lose(kept, f"its manifest {MISSING}")
             return None
         name = manifest_name(manifest.digest)
-        if await self._target.get(node.workspace, name) is None:
-            await self._target.put(node.workspace, name, manifest.canonical)
+        if await self._target.get(kept.workspace, name) is None:
+            await self._target.put(kept.workspace, name, manifest.canonical)
         return manifest
 
-    def _lose(self, artifact: Node, what: str) -> None:
-        """Note what is lost, unless it was known to be."""
-        if artifact.props.get("verification") != FAILED:
-            self.lost.add(f"{artifact.id}: {what}")
+    def _lose(self, kept: _Kept, what: str) -> None:
+        """Note what is lost, unless it was known to be, or is still on its way."""
+        if not kept.was_lost and not kept.is_upload:
+            self.lost.add(f"{kept.id}: {what}")
 
     async def _sent_by_path(self, workspace: str) -> AsyncIterator[bytes]:
         """What MLflow's clients sent; bytes that are on their way at this moment are not there yet."""

@@ -211,7 +211,7 @@ async def test_a_store_with_something_in_it_is_left_alone(whole: Backup, folder:
     async with empty(tmp_path / "other") as other:
         await building.create(other.graph, NewNode("Model", "mine", "default"))
         before = await content(other.graph)
-        with pytest.raises(PreconditionFailed, match="into an empty one"):
+        with pytest.raises(PreconditionFailed, match="needs an empty one"):
             await restore(other.graph, other.storage, folder, whole, by="ann")
         assert await content(other.graph) == before
 
