@@ -40,9 +40,16 @@ PARTIAL: Final = ".partial-"
 _BLOCK: Final = 2**20
 
 
-def files_of(directory: Path) -> LocalStorage:
+class _Readable(LocalStorage):
+    """A folder that may be on a medium that cannot be written."""
+
+    async def open(self) -> None:
+        """Nothing is written, so nothing has to be tried."""
+
+
+def files_of(directory: Path, *, write: bool = False) -> LocalStorage:
     """Where the bytes of all backups of a folder are, not yet open."""
-    return LocalStorage(directory / "files", secrets.token_bytes(32))
+    return (LocalStorage if write else _Readable)(directory / "files", secrets.token_bytes(32))
 
 
 def name_of(moment: int) -> str:

@@ -70,7 +70,7 @@ async def take(
     `told` goes into its backup.json. Raises Conflict (another one is being taken there), InvalidArgument, Unavailable.
     """
     with alone_in(directory):
-        async with files_of(directory) as target:
+        async with files_of(directory, write=True) as target:
             writing = Writing(directory)
             try:
                 taken = await _taken(graph, storage, target, writing, told)

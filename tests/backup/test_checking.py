@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import neo4j
 import pytest
 
 from auth.verifying import Verification
-from graph.port import EntryFilter
+from graph.port import EntryFilter, Graph, Strays
 from graph.sqlite.store import SqliteGraph
 from resolvers.artifacts.common import manifest_name
 from resolvers.backup.checking import Check, Finding, Kind
 from tests.artifacts.conftest import Registry
+from tests.backup.conftest import content
 from tests.graph.test_transfer import rich_graph
+from tests.services import Neo4jServer
 from tests.storage.storing import blob_of
 
 FILES = {"a.bin": b"first", "deep/b.bin": b"second"}
@@ -120,6 +123,30 @@ async def test_rows_of_nothing_are_dropped_and_damage_is_named(small: Registry, 
     async with small.graph.snapshot() as snapshot:
         (entry,) = await snapshot.entries(EntryFilter(action="repairStore"))
     assert sum(entry.change.data["noted"]["dropped"].values()) == 3
+
+
+async def test_what_leads_to_nothing_in_neo4j_is_dropped_and_all_else_stays(
+    neo4j_graph: Graph, neo4j_server: Neo4jServer
+) -> None:
+    await rich_graph(neo4j_graph)
+    before = await content(neo4j_graph)
+    with neo4j.GraphDatabase.driver(neo4j_server.url) as driver:
+        driver.execute_query("""CREATE (:Tag {owner: 'gone', name: 'a', value: 'b'})
+            CREATE (:Param {owner: 'gone', name: 'a', value: 'b'}) CREATE (:Metric {owner: 'gone', name: 'a'})
+            CREATE (:Chunk {owner: 'gone', name: 'b', number: 0}) CREATE (:Former {key: 'x', id: 'gone'})""")
+        assert (await neo4j_graph.strays()).counts == {
+            "tags of nothing": 1,
+            "parameters of nothing": 1,
+            "metrics of nothing": 1,
+            "points of nothing": 1,
+            "former names of nothing": 1,
+        }
+        await neo4j_graph.drop_strays()
+        assert await neo4j_graph.strays() == Strays({}, [])
+        assert await content(neo4j_graph) == before
+        driver.execute_query("MATCH (n:Model) WITH n LIMIT 1 SET n.container = 'nowhere'")
+    (damage,) = (await neo4j_graph.strays()).damage
+    assert damage.endswith("belongs to nowhere, which is not there")
 
 
 async def test_an_audit_that_was_tampered_with_is_named_and_not_mended(

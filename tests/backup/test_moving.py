@@ -84,6 +84,24 @@ async def test_a_move_into_a_store_with_something_in_it_moves_nothing(sqlite_gra
     await building.create(sqlite_graph, NEW)
 
 
+async def test_a_move_that_broke_off_moved_nothing_and_can_be_gone_on_with(sqlite_graph: Graph, other: Graph) -> None:
+    await rich_graph(sqlite_graph)
+    before = await content(sqlite_graph)
+
+    def broken(what: str, done: int, _total: int) -> None:
+        if what == "loading" and done:
+            raise Unavailable("the new store is away")
+
+    with pytest.raises(Unavailable, match="away"):
+        await move(sqlite_graph, other, "other", by="ann", progress=broken)
+    with pytest.raises(PreconditionFailed, match="not finished"):
+        await refuse_unfinished(other)
+    await sqlite_graph.note([Note("ann", "read", {})])
+    await move(sqlite_graph, other, "other", by="ann")
+    await refuse_unfinished(other)
+    assert (await content(other))[0] == before[0]
+
+
 async def test_only_one_moves_a_store_at_a_time(sqlite_graph: Graph, other: Graph) -> None:
     async with holding(sqlite_graph, WRITES, "elsewhere"):
         with pytest.raises(Conflict, match="somebody else"):
