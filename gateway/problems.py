@@ -77,7 +77,8 @@ class Problem(Exception):
         details = dict(error.details)
         if "scopes" in details:
             details["requiredScopes"] = details.pop("scopes")
-        headers = (("retry-after", RETRY_SECONDS),) if isinstance(error, Unavailable) else ()
+        wait = details.get("retryAfter", RETRY_SECONDS if isinstance(error, Unavailable) else None)
+        headers = [] if wait is None else [("retry-after", str(wait))]
         return cls(error.status, error.message, error.code, error.field, details, headers=headers)
 
     def response(self, request: str | None) -> Response:

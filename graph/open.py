@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from graph.port import Graph, Observer
 from lineal.errors import InvalidArgument
 
+READ_SECONDS: Final = 30.0
 NEO4J_SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
 
@@ -21,21 +22,22 @@ def open_graph(
     database: str = "neo4j",
     ca: Path | None = None,
     observer: Observer | None = None,
+    seconds: float = READ_SECONDS,
 ) -> Graph:
     """The store at this URL; open it before use.
 
     `sqlite:///name.db` is a file in the working directory, `sqlite:////var/lib/lineal.db` one at that
     place, `sqlite:///~/lineal.db` one in the home directory; the folder is made where it is missing.
     `neo4j://host:7687` and `bolt://host:7687` are servers (with `+s` over TLS); `user`, `password`,
-    `database` and `ca` (a file of trusted certificates) are for those alone. Raises InvalidArgument.
+    `database`, `ca` (a file of trusted certificates) and `seconds` (how long a snapshot may last) are for those alone.
+    Raises InvalidArgument.
     """
     scheme, separator, _ = url.partition("://")
     if separator and scheme == "sqlite":
         return _sqlite(sqlite_path(url), observer)
     if separator and scheme in NEO4J_SCHEMES:
-        return _neo4j(
-            url, {"user": user, "password": password, "database": database, "authority": ca, "observer": observer}
-        )
+        options = {"user": user, "password": password, "database": database, "authority": ca, "observer": observer}
+        return _neo4j(url, {**options, "longest": seconds})
     msg = (
         f"graph: {url!r} is no URL of a store; it looks like sqlite:///lineal.db, sqlite:////var/lib/lineal.db, "
         "neo4j://host:7687 or neo4j+s://host:7687"

@@ -16,7 +16,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from graph.address import Address
-from lineal.errors import Conflict
+from lineal.errors import Conflict, Unavailable
 
 T = TypeVar("T")
 
@@ -27,6 +27,12 @@ MAX_LINEAGE: Final = 20_000
 MAX_WALK: Final = 200_000
 CHUNK: Final = 1_000
 """Points of a metric in one stored chunk."""
+WRITES: Final = "writes"
+"""While somebody holds this lease nobody writes to a store that `holds_writes`."""
+MOVED: Final = "moved"
+"""As WRITES, but for good: the holder is where the store is now."""
+RETRY_SECONDS: Final = 10
+"""After how many seconds a write may be tried again that was held."""
 MAX_ENUMERATED: Final = 1_000
 """Paths in one answer."""
 NO_DROPS: Final[Mapping[str, Sequence[int] | None]] = MappingProxyType({})
@@ -584,6 +590,40 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key: who used it, the hash of the input, the ids that it made, and when (microseconds)."""
+
+    by: str
+    key: str
+    hash: str
+    ids: Sequence[str]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What a store has beside its graph, which an export leaves behind and a backup has too.
+
+    `heads` and `anchors` are where chains end and begin; `entries` come with their changes.
+    """
+
+    entries: Sequence[Entry] = ()
+    heads: Sequence[Head] = ()
+    anchors: Sequence[Head] = ()
+    checkpoints: Sequence[Checkpoint] = ()
+    kept: Sequence[Kept] = ()
+    keys: Sequence[Key] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Strays:
+    """What does not belong into a store: `counts` by what it is can be dropped, `damage` cannot be mended."""
+
+    counts: Mapping[str, int]
+    damage: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A claim on background work. `epoch` grows with each new holder, and fences the old one off."""
 
@@ -591,6 +631,12 @@ class Lease:
     holder: str
     epoch: int
     until: int
+
+
+def held(holder: str) -> Unavailable:
+    """What whoever writes gets while somebody holds all writes."""
+    msg = f"the store is read-only: it is being moved, or was moved, to {holder}; reads go on"
+    return Unavailable(msg, retry=True, retryAfter=RETRY_SECONDS)
 
 
 def lost(lease: Lease) -> Conflict:
@@ -811,6 +857,14 @@ class Snapshot(ABC):
         """
 
     @abstractmethod
+    async def all_kept(self, after: tuple[str, int], limit: int) -> list[Kept]:
+        """For backup: all that is kept, by (owner, number), above `after`. The view does not apply."""
+
+    @abstractmethod
+    async def keys(self, after: tuple[str, str], limit: int) -> list[Key]:
+        """For backup: idempotency keys that did something, by (by, key), above `after`. The view does not apply."""
+
+    @abstractmethod
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         """For export: nodes by id, deleted ones too, with what they own. The view does not apply."""
 
@@ -906,12 +960,27 @@ class Transaction(Snapshot):
 
     @abstractmethod
     async def load(
-        self, records: Sequence[NodeRecord] = (), edges: Sequence[Edge] = (), chunks: Sequence[Chunk] = ()
+        self,
+        records: Sequence[NodeRecord] = (),
+        edges: Sequence[Edge] = (),
+        chunks: Sequence[Chunk] = (),
+        *,
+        quietly: bool = False,
     ) -> int:
         """For import: put these in as they are, ids, times and all; returns how many were not there before.
 
-        The same again changes nothing. Raises Conflict (another node has the id with other content),
+        The same again changes nothing. The default workspace, which every store has, becomes what is said of it where
+        nobody has changed it. `quietly` leaves no Change, for a restore, which brings the changes that there were.
+        Raises Conflict (another node has the id with other content),
         AlreadyExists (another node has the key), NotFound (an edge's end is missing), PreconditionFailed (a cycle).
+        """
+
+    @abstractmethod
+    async def put_back(self, part: Aside) -> None:
+        """For restore: put these in as they are. The same again changes nothing, and no Change tells of it.
+
+        The nodes that changes are about must be there. A store of which all was put back goes on with the order and
+        the chains of its changes where they ended.
         """
 
 
@@ -935,6 +1004,9 @@ NO_NOTES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 class Graph(ABC):
     """A store. Open it with `async with`, or call `open` and `close`."""
+
+    holds_writes: bool = False
+    """Whether it refuses every write, as Unavailable, while somebody holds WRITES or MOVED. Leases go on."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -1018,6 +1090,14 @@ class Graph(ABC):
         """
 
     @abstractmethod
+    async def strays(self) -> Strays:
+        """What leads to nothing, which no write leaves behind: somebody else wrote, or the disk is not sound."""
+
+    @abstractmethod
+    async def drop_strays(self) -> None:
+        """Drop what `strays` counts. No Change tells of it: whoever does so notes it."""
+
+    @abstractmethod
     async def migrate(self) -> list[str]:
         """Bring the store to the code's version; returns the migrations applied.
 
@@ -1025,8 +1105,14 @@ class Graph(ABC):
         """
 
     @abstractmethod
-    async def check_version(self) -> None:
-        """Raises PreconditionFailed (not migrated, or newer than the code), Unavailable."""
+    async def pending(self) -> list[str]:
+        """The migrations that `migrate` would apply, by name; nothing is changed. Raises as `migrate`."""
+
+    @abstractmethod
+    async def check_version(self) -> int:
+        """The store's version, which is the code's. Raises PreconditionFailed (not migrated, or newer than the code),
+        Unavailable.
+        """
 
 
 def batched(items: Iterable[T], size: int) -> Iterable[list[T]]:

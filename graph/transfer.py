@@ -11,6 +11,7 @@ cycles in the store.
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from pathlib import Path
 from graph import ontology, validation
 from graph.editing import ends_of
 from graph.ids import DEFAULT_WORKSPACE_ID
-from graph.port import CHUNK, Chunk, Edge, Graph, NodeRecord, Snapshot, Transaction
+from graph.port import CHUNK, Chunk, Edge, Graph, NodeRecord, Snapshot
 from graph.records import (
     chunk_line,
     edge_line,
@@ -47,7 +48,7 @@ MAX_LINE = 64 * 2**20
 """Bytes in one line; the largest node that Lineal accepts stays below."""
 
 Progress = Callable[[str, int, int], None]
-"""Hears what is being done ("checking", "loading"), how much of it is done, and how much there is."""
+"""Hears what is being done ("checking", "loading"), how much of it is done, and how much there is; in any thread."""
 
 _SECTIONS = ("lineal", "node", "edge", "points", "end")
 
@@ -125,11 +126,14 @@ class Imported:
     new: int
 
 
-async def import_file(graph: Graph, path: Path, *, by: str, progress: Progress | None = None) -> Imported:
+async def import_file(
+    graph: Graph, path: Path, *, by: str, progress: Progress | None = None, quietly: bool = False
+) -> Imported:
     """Check every line of an export, then load all of them; what is there already stays as it is.
 
     The file must be whole: nodes before the edges and series that name them. Ids and times are kept.
-    Batches are committed one by one, so an import that broke off is finished by running it again.
+    Batches are committed one by one, so an import that broke off is finished by running it again. `quietly` is as in
+    Transaction.load.
     Raises InvalidArgument (each message with its line number; `details["problems"]` has the first 20),
     Conflict (a node is there with other content), AlreadyExists (another node has its name),
     PreconditionFailed (with what is there already it makes a cycle).
@@ -141,8 +145,9 @@ async def import_file(graph: Graph, path: Path, *, by: str, progress: Progress |
         except ValueError:
             raise InvalidArgument('line 1: the file is empty; an export begins with {"lineal":{"format":1}}') from None
         with content:
-            plan = _Check(content, report).run()
-            return await _load(graph, content, plan, by, report)
+            # It takes as long as the file is large, and leases have to be renewed meanwhile.
+            plan = await asyncio.to_thread(_Check(content, report).run)
+            return await _load(graph, content, plan, by, report, quietly=quietly)
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
@@ -332,18 +337,22 @@ class _Check:
             self._problem(min(lines), f"lineage cannot have a cycle: the nodes of lines {shown} came from each other")
 
 
-async def _load(graph: Graph, content: mmap.mmap, plan: _Plan, by: str, report: Progress) -> Imported:
+async def _load(graph: Graph, content: mmap.mmap, plan: _Plan, by: str, report: Progress, *, quietly: bool) -> Imported:
     """The second reading."""
+
+    async def write(records: Sequence[NodeRecord], edges: Sequence[Edge], chunks: Sequence[Chunk]) -> int:
+        return await graph.write(lambda tx: tx.load(records, edges, chunks, quietly=quietly), by=by, action="import")
+
     total = len(plan.starts) - 3  # the header, the last line, and where it ends
     done = new = 0
     for nodes, edges in _batches(plan):
         records = [read_node(read_line(plan.line(content, n))[1]) for n in nodes]
-        new += await _write(graph, by, records, [read_edge(read_line(plan.line(content, n))[1]) for n in edges], ())
+        new += await write(records, [read_edge(read_line(plan.line(content, n))[1]) for n in edges], ())
         done += len(nodes) + len(edges)
         report("loading", done, total)
     for start in range(0, len(plan.chunks), SERIES):
         lines = plan.chunks[start : start + SERIES]
-        new += await _write(graph, by, (), (), [read_chunk(read_line(plan.line(content, n))[1]) for n in lines])
+        new += await write((), (), [read_chunk(read_line(plan.line(content, n))[1]) for n in lines])
         done += len(lines)
         report("loading", done, total)
     edge_count = sum(map(len, plan.own.values())) + len(plan.other)
@@ -366,12 +375,3 @@ def _batches(plan: _Plan) -> Iterator[tuple[list[int], list[int]]]:
         yield nodes, edges
     for start in range(0, len(plan.other), BATCH):
         yield [], plan.other[start : start + BATCH]
-
-
-async def _write(
-    graph: Graph, by: str, records: Sequence[NodeRecord], edges: Sequence[Edge], chunks: Sequence[Chunk]
-) -> int:
-    async def work(tx: Transaction) -> int:
-        return await tx.load(records, edges, chunks)
-
-    return await graph.write(work, by=by, action="import")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from graph import ontology, validation
 from graph.editing import Editing, ends_of
+from graph.ids import DEFAULT_WORKSPACE_ID
 from graph.port import Change, Chunk, Edge, NodeRecord, Origin
 from graph.recording import Stored, search_text
 from graph.records import edge_line, node_line
@@ -20,14 +21,19 @@ class Writing(Editing):
     """All verbs of a Transaction, over a store's primitives."""
 
     async def load(
-        self, records: Sequence[NodeRecord] = (), edges: Sequence[Edge] = (), chunks: Sequence[Chunk] = ()
+        self,
+        records: Sequence[NodeRecord] = (),
+        edges: Sequence[Edge] = (),
+        chunks: Sequence[Chunk] = (),
+        *,
+        quietly: bool = False,
     ) -> int:
         self._permit_everything()
         new = await self._load_records(records) + await self._load_edges(edges)
         if chunks:
             await self._learn_all_kinds(c.owner for c in chunks)
             new += await self._insert_chunks(chunks)
-        if new:
+        if new and not quietly:
             for name, items in (("nodes", records), ("edges", edges), ("chunks", chunks)):
                 if items:
                     self.log.loaded[name] = self.log.loaded.get(name, 0) + len(items)
@@ -41,7 +47,7 @@ class Writing(Editing):
         there = await self._records_of([r.node.id for r in records])
         new = []
         for record in records:
-            if (old := there.get(record.node.id)) is None:
+            if (old := there.get(record.node.id)) is None or _is_untouched(old):
                 new.append(record)
             elif node_line(old) != node_line(record):
                 msg = f"id: {record.node.kind} {record.node.id} is here already, with other content"
@@ -49,8 +55,11 @@ class Writing(Editing):
         stored = [_stored(r) for r in new]
         keys = {s.key: s for s in stored if s.key}
         for key, holder in (await self._holders(list(keys))).items():
+            if holder == keys[key].node.id:
+                continue
             raise await self._taken(keys[key], holder)
-        await self._insert_nodes(stored)
+        await self._insert_nodes([s for s in stored if s.node.id not in there])
+        await self._rewrite_nodes([s for s in stored if s.node.id in there])
         if former := [(key, r.node.id) for r in new for key in r.former]:
             await self._insert_former(former)
         self._born.update(r.node.id for r in new)
@@ -60,7 +69,7 @@ class Writing(Editing):
                 await self._write_rows(table, rows)
         if metrics := [(r.node.id, m) for r in new for m in r.metrics]:
             await self._insert_metrics(metrics)
-        return len(new)
+        return sum(r.node.id not in there or node_line(there[r.node.id]) != node_line(r) for r in new)
 
     async def _load_edges(self, edges: Sequence[Edge]) -> int:
         if not edges:
@@ -97,6 +106,12 @@ class Writing(Editing):
         if data := self.log.data():
             change = Change(id, self.now, self.by, self.action or action, request, data, origin)
             await self._insert_change(change, self.log)
+
+
+def _is_untouched(record: NodeRecord) -> bool:
+    """Whether this is the default workspace as migrations make it."""
+    node = record.node
+    return node.id == DEFAULT_WORKSPACE_ID and node.revision == 1 and not node.props and not record.tags
 
 
 def _stored(record: NodeRecord) -> Stored:

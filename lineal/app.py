@@ -37,7 +37,7 @@ from gateway.openlineage.published import create_schema_routes
 from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
 from gateway.scim import create_scim_app
 from gateway.ui.pages import GRAPHIQL, LINEAGE, START, Pages, SignIn, create_ui_routes
-from graph.open import is_embedded, open_graph, sqlite_path
+from graph.open import READ_SECONDS, is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Lease, Node, Observer
 from lineal import logging
 from lineal.access import Access, address, metadata_paths, metadata_routes
@@ -55,6 +55,7 @@ from resolvers.artifacts.keeping import Check, Keeper
 from resolvers.artifacts.references import verify_referenced
 from resolvers.artifacts.signatures import judge_again
 from resolvers.artifacts.verifying import verify_managed
+from resolvers.backup.restoring import refuse_unfinished
 from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
 from resolvers.deploying.targets import Targets
@@ -91,6 +92,8 @@ LEASE_SECONDS: Final = 10.0
 SEQUENCE_EVERY: Final = 0.05
 BACK_OFF: Final = 1.0
 READY_SECONDS: Final = 5.0
+LONG: Final = 24 * 3_600.0
+"""Seconds that a command may read for which goes through all that there is."""
 
 PAGES: Final = (GRAPHIQL, LINEAGE)
 PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", *PAGES, EVENTS_PATH, PATH, BATCH, *INBOUND_PATHS)
@@ -98,8 +101,8 @@ PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", *PAGES, EVENTS_PA
 _log = logging.get("lineal.app")
 
 
-def store(settings: Settings, observer: Observer | None = None) -> Graph:
-    """The store of these settings, not yet open. Raises InvalidArgument."""
+def store(settings: Settings, observer: Observer | None = None, *, seconds: float = READ_SECONDS) -> Graph:
+    """The store of these settings, not yet open; no snapshot of it may last longer. Raises InvalidArgument."""
     password = settings.graph_password
     return open_graph(
         settings.graph,
@@ -108,6 +111,7 @@ def store(settings: Settings, observer: Observer | None = None) -> Graph:
         database=settings.graph_database,
         ca=settings.graph_ca,
         observer=observer,
+        seconds=seconds,
     )
 
 
@@ -122,20 +126,29 @@ def storage_of(settings: Settings) -> Storage:
     return LocalStorage(Path(where).expanduser(), Keyring(settings.keys).secret(BYTES))
 
 
+def must_exist(settings: Settings) -> None:
+    """Raises Unavailable: the store is an embedded one that is not there."""
+    if is_embedded(settings.graph) and not (path := sqlite_path(settings.graph)).exists():
+        raise Unavailable(f"there is no store at {path}; name yours with --graph, or make one with lineal serve")
+
+
 @asynccontextmanager
-async def opened(settings: Settings, observer: Observer | None = None, *, create: bool = True) -> AsyncIterator[Graph]:
+async def opened(
+    settings: Settings, observer: Observer | None = None, *, create: bool = True, seconds: float = READ_SECONDS
+) -> AsyncIterator[Graph]:
     """The store, open and at this code's version. An embedded one is brought there.
 
-    Without `create` an embedded one must be there. Raises Unavailable, PreconditionFailed (not migrated, or
-    newer than the code).
+    Without `create` an embedded one must be there. `seconds` is as in `store`. Raises Unavailable,
+    PreconditionFailed (not migrated, newer than the code, or restored by half).
     """
-    if not create and is_embedded(settings.graph) and not (path := sqlite_path(settings.graph)).exists():
-        raise Unavailable(f"there is no store at {path}; name yours with --graph, or make one with lineal serve")
-    async with store(settings, observer) as graph:
+    if not create:
+        must_exist(settings)
+    async with store(settings, observer, seconds=seconds) as graph:
         if is_embedded(settings.graph):
             for name in await graph.migrate():
                 _log.debug("migrated", migration=name)
         await graph.check_version()
+        await refuse_unfinished(graph)
         yield graph
 
 

@@ -28,7 +28,7 @@ from strawberry.types.graphql import OperationType
 
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
 from graph.port import Graph
-from lineal.errors import Forbidden, Unauthenticated
+from lineal.errors import Forbidden, LimitExceeded, Unauthenticated, Unavailable
 from resolvers.operation import Operation
 from schema import parts, sse
 from schema.budget import Budget
@@ -209,8 +209,10 @@ class View(GraphQL[Context, None]):
             scope = _enough(context) if refused.code != INVALID_TOKEN else ""
             for challenge in self._challenges(refused, scope):
                 sub_response.headers.append("www-authenticate", challenge)
-        elif wait := _wait(result):
+        elif wait := _wait(result, LimitExceeded.code):
             sub_response.status_code = 429
+            sub_response.headers["retry-after"] = str(wait)
+        elif wait := _wait(result, Unavailable.code):
             sub_response.headers["retry-after"] = str(wait)
         elif getattr(request_data, "trusted", False) and request.method == "GET" and not result.errors:
             sub_response.headers["etag"] = request.headers.get("if-none-match", "")
@@ -261,9 +263,10 @@ def _bookmark(extensions: Mapping[str, Any] | None) -> str:
     return bookmark
 
 
-def _wait(result: ExecutionResult) -> int:
-    """Seconds that the caller has to wait whose budget is spent; 0 otherwise."""
-    return next((int(wait) for each in result.errors or () if (wait := (each.extensions or {}).get("retryAfter"))), 0)
+def _wait(result: ExecutionResult, code: str) -> int:
+    """Seconds that the caller has to wait for an error of this code, whose budget is spent say; 0 otherwise."""
+    told = [each.extensions or {} for each in result.errors or ()]
+    return next((int(each["retryAfter"]) for each in told if each.get("code") == code and "retryAfter" in each), 0)
 
 
 def _refused(result: ExecutionResult, context: Context) -> Refusal | None:

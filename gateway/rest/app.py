@@ -27,7 +27,15 @@ from gateway.rest.plans import INPUT, KEY, REVISION, Plan
 from gateway.rest.router import Found, Router
 from gateway.rest.routes import CREATED, NOUNS, PATH, routes
 from gateway.rest.selecting import Needs, Selection, Selector, selection, unqualified
-from lineal.errors import Conflict, Forbidden, InvalidArgument, LinealError, NotFound, Unauthenticated
+from lineal.errors import (
+    Conflict,
+    Forbidden,
+    InvalidArgument,
+    LimitExceeded,
+    LinealError,
+    NotFound,
+    Unauthenticated,
+)
 
 JSON: Final = "application/json"
 OPENAPI: Final = "/openapi.json"
@@ -200,7 +208,8 @@ class Rest:
             status = 412
         headers = []
         if "retryAfter" in details:
-            status, headers = 429, [("retry-after", str(details["retryAfter"]))]
+            status = 429 if code == LimitExceeded.code else status
+            headers = [("retry-after", str(details["retryAfter"]))]
         return Problem(
             status, message, code if code in STATUSES else InvalidArgument.code, shown, details, headers=headers
         )

@@ -18,7 +18,7 @@ from graph.ids import new_id
 from graph.neo4j.codec import CHANGE, change_of, change_props, checkpoint_of, head_of
 from graph.neo4j.running import Runner, locked, store_time
 from graph.neo4j.where import Compiler
-from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Kept, Note, Snapshot, View
+from graph.port import Change, Checkpoint, Entry, EntryFilter, Head, Kept, Key, Note, Snapshot, View
 from graph.recording import noted, pruned
 from lineal.errors import Conflict
 
@@ -170,6 +170,23 @@ class Auditing(Snapshot):
             for owner, found in await self._ask("kept", body, params)
             if found
         }
+
+    async def all_kept(self, after: tuple[str, int], limit: int) -> list[Kept]:
+        body = """
+            MATCH (k:Kept) WHERE k.owner >= $owner AND (k.owner > $owner OR k.number > $number)
+            WITH k ORDER BY k.owner, k.number LIMIT $limit
+            RETURN collect([k.owner, k.number, k.state, k.data]) AS result"""
+        rows = await self._ask("kept", body, {"owner": after[0], "number": after[1], "limit": limit})
+        return [Kept(owner, number, state, orjson.loads(data)) for owner, number, state, data in sorted(rows)]
+
+    async def keys(self, after: tuple[str, str], limit: int) -> list[Key]:
+        body = """
+            MATCH (i:Idempotency) WHERE i.principal >= $by AND (i.principal > $by OR i.key > $key)
+                AND i.hash IS NOT NULL
+            WITH i ORDER BY i.principal, i.key LIMIT $limit
+            RETURN collect([i.principal, i.key, i.hash, i.ids, i.at]) AS result"""
+        rows = await self._ask("recall", body, {"by": after[0], "key": after[1], "limit": limit})
+        return [Key(*row) for row in sorted(rows)]
 
 
 def _tests(q: Compiler, where: EntryFilter, after: tuple[int, str] | None) -> list[str]:

@@ -88,17 +88,23 @@ INDEXED: Final = (
 )  # fmt: skip
 
 
-def check(found: int | None) -> None:
-    """Raises PreconditionFailed: the store is not migrated, or newer than the code."""
+def pending(found: int | None) -> list[str]:
+    """The names of the steps that are missing. Raises PreconditionFailed: the store is newer than the code."""
     if (found or 0) > VERSION:
         msg = (
             f"the store is at version {found}, this Lineal knows {VERSION}: "
             "it was written by a newer Lineal; upgrade this one"
         )
         raise PreconditionFailed(msg, store=found, code=VERSION)
-    if (found or 0) < VERSION:
+    return [step.name for step in STEPS[found or 0 :]]
+
+
+def check(found: int | None) -> int:
+    """The version of the store. Raises PreconditionFailed: it is not migrated, or newer than the code."""
+    if pending(found):
         msg = f"the store is at version {found or 0}, this Lineal needs {VERSION}: run `lineal migrate`"
         raise PreconditionFailed(msg, store=found or 0, code=VERSION)
+    return VERSION
 
 
 def schema() -> Iterator[str]:

@@ -16,7 +16,7 @@ from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncTransaction, Bookmarks, 
 from neo4j.exceptions import ConstraintError
 
 from graph.ids import new_id
-from graph.neo4j import auditing, migrations, sequencing
+from graph.neo4j import auditing, checking, migrations, sequencing
 from graph.neo4j.faults import DRIVER_ERRORS, Again, as_lineal, is_transient, translated
 from graph.neo4j.reading import Reading
 from graph.neo4j.running import Runner
@@ -33,6 +33,7 @@ from graph.port import (
     Observer,
     Origin,
     Snapshot,
+    Strays,
     View,
     Work,
 )
@@ -69,9 +70,9 @@ class Neo4jGraph(Graph):
 
     The scheme of `url` says how to connect: neo4j:// routes in a cluster, bolt:// does not; +s asks for
     TLS with a certificate of a known authority, or of that in the file `authority` where given, +ssc for
-    TLS with any certificate. `timeout` bounds a read in seconds, and so a connection or a wait for one;
-    `patience` how long a write is tried again. With `notifications` the server's hints about statements
-    become Python warnings, for tests.
+    TLS with any certificate. `timeout` bounds a connection, or a wait for one, in seconds, and `longest` a snapshot
+    (as `timeout` unless given); `patience` how long a write is tried again. With `notifications` the server's hints
+    about statements become Python warnings, for tests.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Neo4jGraph(Graph):
         database: str = "neo4j",
         observer: Observer | None = None,
         timeout: float = 30.0,
+        longest: float | None = None,
         patience: float = 30.0,
         connections: int = 100,
         authority: str | Path | None = None,
@@ -93,6 +95,7 @@ class Neo4jGraph(Graph):
         self._database = database
         self._observer = observer
         self._timeout = timeout
+        self._longest = longest or timeout
         self._patience = patience
         self._connections = connections
         self._authority = authority
@@ -166,7 +169,7 @@ class Neo4jGraph(Graph):
         )
 
         async def begin() -> AsyncTransaction:
-            longest = self._timeout if access == "READ" else max(self._timeout, WRITE_SECONDS)
+            longest = self._longest if access == "READ" else max(self._timeout, WRITE_SECONDS)
             return await session.begin_transaction(timeout=longest)
 
         try:
@@ -261,20 +264,31 @@ class Neo4jGraph(Graph):
 
         return await self._patiently(attempt)
 
+    async def strays(self) -> Strays:
+        async with self._runner("READ") as runner:
+            with translated():
+                return await checking.strays(runner)
+
+    async def drop_strays(self) -> None:
+        while await self._patiently(partial(_take, checking.drop_strays)):
+            pass
+
     async def migrate(self) -> list[str]:
-        found = await self._version() or 0
-        if found > migrations.VERSION:
-            migrations.check(found)
+        missing = await self.pending()
         await self._apply_schema()
+        found = migrations.VERSION - len(missing)
         for number, step in enumerate(migrations.STEPS[found:], found + 1):
             for part in step.parts:
                 while await self._patiently(partial(_take, part)):
                     pass
             await self._patiently(partial(_mark, number))
-        return [step.name for step in migrations.STEPS[found:]]
+        return missing
 
-    async def check_version(self) -> None:
-        migrations.check(await self._version())
+    async def pending(self) -> list[str]:
+        return migrations.pending(await self._version())
+
+    async def check_version(self) -> int:
+        return migrations.check(await self._version())
 
     async def _version(self) -> int | None:
         async with self._runner("READ") as runner:

@@ -9,7 +9,7 @@ import orjson
 
 from graph import ontology
 from graph.neo4j import edges as edge_texts
-from graph.neo4j import seeing
+from graph.neo4j import restoring, seeing
 from graph.neo4j.codec import (
     HEAD,
     OPEN,
@@ -31,6 +31,7 @@ from graph.port import (
     CHUNK,
     EVERYTHING,
     NO_DROPS,
+    Aside,
     Change,
     Chunk,
     Edge,
@@ -159,6 +160,10 @@ class Neo4jTransaction(Writing, Reading):
             some=[[owner, number] for owner, numbers in drop.items() for number in numbers or ()],
             put=[[k.owner, k.number, k.state, orjson.dumps(dict(k.data)).decode()] for k in put],
         )
+
+    async def put_back(self, part: Aside) -> None:
+        await restoring.put_back(self._runner, part)
+        await self.keep(part.kept)
 
     async def fence(self, lease: Lease) -> None:
         holds = await self._run(

@@ -154,8 +154,8 @@ def version_of(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def check(db: sqlite3.Connection) -> None:
-    """Raises PreconditionFailed: the file is older or newer than the code."""
+def pending(db: sqlite3.Connection) -> list[str]:
+    """The names of the steps that are missing. Raises PreconditionFailed: the file is newer than the code."""
     found = version_of(db)
     if found > VERSION:
         msg = (
@@ -163,19 +163,24 @@ def check(db: sqlite3.Connection) -> None:
             "upgrade this one"
         )
         raise PreconditionFailed(msg, store=found, code=VERSION)
+    return [name for name, _ in STEPS[found:]]
+
+
+def check(db: sqlite3.Connection) -> int:
+    """The version of the file. Raises PreconditionFailed: it is older or newer than the code."""
+    found = VERSION - len(pending(db))
     if found < VERSION:
         msg = f"the store is at version {found}, this Lineal needs {VERSION}: run `lineal migrate`"
         raise PreconditionFailed(msg, store=found, code=VERSION)
+    return found
 
 
 def migrate(db: sqlite3.Connection) -> list[str]:
     """Take the steps that are missing, in one transaction; returns their names. Raises PreconditionFailed (newer)."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        found = version_of(db)
-        if found > VERSION:
-            check(db)
-        for _, statements in STEPS[found:]:
+        missing = pending(db)
+        for _, statements in STEPS[VERSION - len(missing) :]:
             for statement in statements:
                 if isinstance(statement, str):
                     db.execute(statement)
@@ -188,7 +193,7 @@ def migrate(db: sqlite3.Connection) -> list[str]:
         db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
-    return [name for name, _ in STEPS[found:]]
+    return missing
 
 
 def _derived_indexes() -> Iterator[str]:

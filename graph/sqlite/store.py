@@ -24,6 +24,7 @@ from graph.port import (
     NO_NOTES,
     NOWHERE,
     Access,
+    Aside,
     Change,
     Checkpoint,
     Chunk,
@@ -34,6 +35,7 @@ from graph.port import (
     Head,
     Hop,
     Kept,
+    Key,
     Lease,
     Link,
     Metric,
@@ -48,6 +50,7 @@ from graph.port import (
     Paths,
     Remembered,
     Snapshot,
+    Strays,
     Transaction,
     View,
     Walk,
@@ -56,7 +59,7 @@ from graph.port import (
     lost,
 )
 from graph.recording import ChangeLog, EdgeEnds, Series, Stored
-from graph.sqlite import auditing, keeping, migrations, seeing, walking
+from graph.sqlite import auditing, checking, keeping, migrations, restoring, seeing, walking
 from graph.sqlite.auditing import Auditing
 from graph.sqlite.reading import Reader
 from graph.sqlite.running import Direct, Thread, TooLong, carried_out
@@ -188,6 +191,12 @@ class SqliteSnapshot(Auditing):
     ) -> dict[str, list[Kept]]:
         return await self._run(keeping.kept, self._reader, owners, states, after, descending, limit)
 
+    async def all_kept(self, after: tuple[str, int], limit: int) -> list[Kept]:
+        return await self._run(restoring.all_kept, self._reader, after, limit)
+
+    async def keys(self, after: tuple[str, str], limit: int) -> list[Key]:
+        return await self._run(restoring.keys, self._reader, after, limit)
+
     async def records(self, after: str, limit: int) -> list[NodeRecord]:
         return await self._run(self._reader.records, after, limit)
 
@@ -297,12 +306,17 @@ class SqliteTransaction(SqliteSnapshot, Writing):
     async def _insert_chunks(self, chunks: Sequence[Chunk]) -> int:
         return await self._run(self._reader.insert_chunks, chunks)
 
+    async def put_back(self, part: Aside) -> None:
+        await self._run(restoring.put_back, self._reader, part)
+
     async def _insert_change(self, change: Change, log: ChangeLog) -> None:
         await self._run(auditing.insert_change, self._reader, change, log)
 
 
 class SqliteGraph(Graph):
     """A graph in one file. `observer` hears of every statement."""
+
+    holds_writes = True
 
     def __init__(self, path: str | Path, *, observer: Observer | None = None) -> None:
         self.path = Path(path)
@@ -418,28 +432,31 @@ class SqliteGraph(Graph):
             return await tx._run(auditing.prune, tx._reader, ends, by, notes, tx.now)
 
     @asynccontextmanager
-    async def _transaction(self, by: str) -> AsyncIterator[SqliteTransaction]:
+    async def _transaction(self, by: str, *, always: bool = False) -> AsyncIterator[SqliteTransaction]:
         pool, db = self._opened()
         async with self._turn:
             run = Thread(pool, db)
             try:
                 # Within: whoever is cancelled while it begins may have begun.
                 writer = Writer(db, EVERYTHING, self._observer)
-                now = await self._begin(run, writer)
+                now = await self._begin(run, writer, always=always)
                 yield SqliteTransaction(writer, run, by=by, now=now)
                 await run(db.execute, "COMMIT")
             finally:
                 if db.in_transaction or not run.idle:
                     await to_its_end(run(_rollback, db))
 
-    async def _begin(self, run: Thread, writer: Writer) -> int:
-        """Wait for other processes to finish their writes; the time of this one. Raises Unavailable: 30 seconds."""
+    async def _begin(self, run: Thread, writer: Writer, *, always: bool) -> int:
+        """Wait for other processes to finish their writes; the time of this one.
+
+        Raises Unavailable: for 30 seconds, or as Writer.now.
+        """
 
         def begun() -> int | None:
             if not begin(writer.db):
                 return None
             try:
-                return writer.now(time.time_ns() // 1000)
+                return writer.now(time.time_ns() // 1000, always=always)
             except BaseException:
                 _rollback(writer.db)
                 raise
@@ -456,15 +473,17 @@ class SqliteGraph(Graph):
                 name, holder, epoch if current == holder and until > now else epoch + 1, now + int(seconds * 1e6)
             )
             writer.many(
-                "claim", "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)", [(name, holder, lease.epoch, lease.until)]
+                "claim",
+                "INSERT OR REPLACE INTO lease (name, holder, epoch, until) VALUES (?, ?, ?, ?)",
+                [(name, holder, lease.epoch, lease.until)],
             )
             return lease
 
-        async with self._transaction(holder) as tx:
+        async with self._transaction(holder, always=True) as tx:
             return await tx._run(take, tx._reader, tx.now)
 
     async def release(self, lease: Lease) -> None:
-        async with self._transaction(lease.holder) as tx:
+        async with self._transaction(lease.holder, always=True) as tx:
             await tx._run(
                 tx._reader.many,
                 "release",
@@ -475,14 +494,26 @@ class SqliteGraph(Graph):
     async def sequence(self, lease: Lease | None = None) -> int:  # noqa: ARG002 - nothing waits here
         return 0
 
+    async def strays(self) -> Strays:
+        async with self._reading() as (db, run):
+            return await run(checking.strays, Reader(db, EVERYTHING, self._observer))
+
+    async def drop_strays(self) -> None:
+        async with self._transaction("") as tx:
+            await tx._run(checking.drop_strays, tx._reader)
+
     async def migrate(self) -> list[str]:
         pool, db = self._opened()
         async with self._turn:
             return await Thread(pool, db)(migrations.migrate, db)
 
-    async def check_version(self) -> None:
+    async def pending(self) -> list[str]:
         async with self._reading() as (db, run):
-            await run(migrations.check, db)
+            return await run(migrations.pending, db)
+
+    async def check_version(self) -> int:
+        async with self._reading() as (db, run):
+            return await run(migrations.check, db)
 
 
 def _rollback(db: sqlite3.Connection) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from graph import ontology
-from graph.port import CHUNK, Chunk, Edge, EdgeMatch, Metric, Remembered
+from graph.port import CHUNK, MOVED, WRITES, Chunk, Edge, EdgeMatch, Metric, Remembered, held
 from graph.recording import EdgeEnds, Series, Stored
 from graph.sqlite.migrations import OPEN
 from graph.sqlite.reading import EDGE, Reader, edge_of
@@ -26,10 +26,17 @@ WALKABLE = ", ".join(f"'{name}'" for name in ontology.WALKABLE_EDGES)
 class Writer(Reader):
     """Writes to one connection, inside a transaction that somebody else begins and ends."""
 
-    def now(self, clock: int) -> int:
-        """The time of this transaction: the clock's, but always after the last one's."""
-        rows = self.all("begin", "SELECT at FROM change ORDER BY seq DESC LIMIT 1")
-        return max(clock, rows[0][0] + 1) if rows else clock
+    def now(self, clock: int, *, always: bool = False) -> int:
+        """The time of this transaction: the clock's, but always after the last one's.
+
+        Raises Unavailable: somebody holds all writes, unless it goes on `always`.
+        """
+        text = """SELECT (SELECT at FROM change ORDER BY seq DESC LIMIT 1),
+            (SELECT holder FROM lease WHERE name IN (?, ?) AND until > ? LIMIT 1)"""
+        ((last, holder),) = self.all("begin", text, (WRITES, MOVED, clock))
+        if holder is not None and not always:
+            raise held(holder)
+        return clock if last is None else max(clock, last + 1)
 
     def keys(self, ids: Iterable[str]) -> dict[str, int]:
         """The integer keys of nodes."""
@@ -304,7 +311,7 @@ class Writer(Reader):
         self.many("remember", "DELETE FROM idempotency WHERE at <= ?", [(now - KEEP_KEYS,)])
         self.many(
             "remember",
-            "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO idempotency (principal, key, hash, ids, at) VALUES (?, ?, ?, ?, ?)",
             [(principal, key, hash, _json(list(ids)), now)],
         )
 

@@ -14,6 +14,7 @@ from lineal.cli import (
     artifacts,
     asking,
     audit,
+    backing,
     deploying,
     ending,
     enriching,
@@ -43,7 +44,11 @@ app = typer.Typer(
 app.command()(serving.serve)
 app.command()(serving.demo)
 app.command()(moving.migrate)
+app.command()(moving.move)
 app.command("export")(moving.export)
+app.command()(backing.backup)
+app.command()(backing.restore)
+app.command()(backing.check)
 app.command()(asking.lineage)
 app.command()(asking.paths)
 app.command()(asking.search)

@@ -66,14 +66,14 @@ def verify(
     It also says what no checkpoint covers yet. Exits with 1 when something is wrong.
     """
     from auth.verifying import Verification
-    from lineal.app import opened
+    from lineal.app import LONG, opened
 
     settings = options.settings(graph)
-    keys, file = _keys(settings, key), _file(settings, checkpoints)
+    keys, file = keys_of(settings, key), file_of(settings, checkpoints)
     findings: list[Finding] = []
 
     async def run() -> Verification:
-        async with opened(settings, create=False) as store, store.snapshot() as snapshot:
+        async with opened(settings, create=False, seconds=LONG) as store, store.snapshot() as snapshot:
             verification = Verification(snapshot, keys, file)
             async for finding in verification.findings():
                 findings.append(finding)
@@ -122,14 +122,14 @@ def export(
     graph: options.GraphUrl = None,
 ) -> None:
     """Write the entries of the audit as canonical JSON lines, chain by chain, with all that their hashes cover."""
-    from lineal.app import opened
+    from lineal.app import LONG, opened
 
     settings = options.settings(graph)
     first, last = options.moment(since, "--since"), options.moment(until, "--until")
 
     async def run(target: IO[bytes]) -> int:
         count = 0
-        async with opened(settings, create=False) as store, store.snapshot() as snapshot:
+        async with opened(settings, create=False, seconds=LONG) as store, store.snapshot() as snapshot:
             async for previous, entry in _entries(snapshot, workspace):
                 if (first is None or entry.change.at >= first) and (last is None or entry.change.at < last):
                     target.write(canonical(_exported(previous, entry)) + b"\n")
@@ -193,7 +193,7 @@ def prune(
     end = options.moment(before, "--before")
     assert end is not None
     own = Keyring(settings.keys).ed25519(AUDIT)
-    keys, file = _keys(settings, key), _file(settings, checkpoints)
+    keys, file = keys_of(settings, key), file_of(settings, checkpoints)
 
     async def run() -> int:
         async with opened(settings, create=False) as store:
@@ -206,7 +206,7 @@ def prune(
         output.lines([f"took off {taken:,} {'entry' if taken == 1 else 'entries'}"])
 
 
-def _keys(settings: Settings, given: Sequence[Path] | None) -> list[OKPKey]:
+def keys_of(settings: Settings, given: Sequence[Path] | None) -> list[OKPKey]:
     """The keys that checkpoints may be signed with. Raises InvalidArgument, PreconditionFailed."""
     own = Keyring(settings.keys).public(AUDIT)
     paths = given if given is not None else [own] if own.exists() else []
@@ -216,7 +216,7 @@ def _keys(settings: Settings, given: Sequence[Path] | None) -> list[OKPKey]:
     return [read_key(path, path.read_bytes()) for path in paths]
 
 
-def _file(settings: Settings, given: Path | None) -> CheckpointFile | None:
+def file_of(settings: Settings, given: Path | None) -> CheckpointFile | None:
     """The checkpoints that are held elsewhere. Raises InvalidArgument."""
     if given is not None and not given.is_file():
         raise InvalidArgument(f"--checkpoints: there is no file {given}", field="checkpoints")

@@ -1,4 +1,4 @@
-"""Commands that move graphs: migrate, export, import."""
+"""Commands that move graphs: migrate, move, export, import."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import IO, Annotated, Any
 
 import typer
 
+from auth.caller import LOCAL
 from graph.transfer import Imported, export_lines, import_file
 from lineal.cli import options, output
 from lineal.cli.output import Format
@@ -23,23 +24,68 @@ STANDARD = "-"
 
 
 def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     format: Annotated[Format, typer.Option(help="Text for people, or one JSON object.")] = Format.TEXT,
     graph: options.GraphUrl = None,
 ) -> None:
     """Bring the store to this version of Lineal. A store that is newer is left alone, and says so."""
-    from lineal.app import store
+    from lineal.app import must_exist, store
 
     settings = options.settings(graph)
 
     async def run() -> list[str]:
         async with store(settings) as opened:
-            return await opened.migrate()
+            return await (opened.pending() if dry_run else opened.migrate())
 
-    applied = asyncio.run(run())
+    if dry_run:
+        must_exist(settings)
+    steps = asyncio.run(run())
     if format is Format.JSON:
-        output.as_json({"graph": settings.graph, "applied": applied})
+        output.as_json({"graph": settings.graph, "pending" if dry_run else "applied": steps})
+    elif dry_run:
+        end = "nothing was changed" if steps else f"{settings.graph} is up to date"
+        output.lines([*(f"would apply {name}" for name in steps), end])
     else:
-        output.lines([*(f"applied {name}" for name in applied), f"{settings.graph} is up to date"])
+        output.lines([*(f"applied {name}" for name in steps), f"{settings.graph} is up to date"])
+
+
+def move(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL", help="The store to move to: neo4j://host:7687, or another file.", show_default=False
+        ),
+    ],
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Move nothing: let the store be written to again that was moved there.")
+    ] = False,
+    graph: options.GraphUrl = None,
+) -> None:
+    """Move the embedded store into an empty one, with its audit, while reads of it go on.
+
+    Whoever writes meanwhile is told to try again later; when all has moved the old store stays read-only. Files stay
+    where they are: give the new server the same storage.
+    """
+    from lineal.app import LONG, opened, store
+    from resolvers.backup.moving import move as bring_over
+    from resolvers.backup.moving import stay
+
+    settings = options.settings(graph)
+    to = options.settings(target)
+
+    async def run() -> None:
+        async with opened(settings, create=False, seconds=LONG) as source:
+            if undo:
+                await stay(source, to.graph)
+                return
+            with output.progress() as advance:
+                async with store(to, seconds=LONG) as new:
+                    await new.migrate()
+                    await bring_over(source, new, to.graph, by=LOCAL.name, progress=advance)
+
+    asyncio.run(run())
+    moved = f"{settings.graph} is read-only now, and {to.graph} has all of it"
+    output.lines([f"{settings.graph} can be written to" if undo else moved])
 
 
 def export(
@@ -47,13 +93,13 @@ def export(
     graph: options.GraphUrl = None,
 ) -> None:
     """Write the whole graph as canonical JSON lines; `lineal import` reads them into any store."""
-    from lineal.app import opened
+    from lineal.app import LONG, opened
 
     settings = options.settings(graph)
 
     async def run(target: IO[bytes]) -> int:
         count = 0
-        async with opened(settings, create=False) as store, store.snapshot() as snapshot:
+        async with opened(settings, create=False, seconds=LONG) as store, store.snapshot() as snapshot:
             async for line in export_lines(snapshot):
                 target.write(line)
                 count += 1

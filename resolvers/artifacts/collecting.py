@@ -30,7 +30,7 @@ from lineal.errors import Internal, PreconditionFailed
 from resolvers.artifacts.common import BATCH, SHA256, SLACK, find_manifest, made_since, opened_since, pages
 from resolvers.artifacts.paths import needed as sent_by_path
 from resolvers.artifacts.quotas import usage
-from resolvers.artifacts.sweeping import sweeping
+from resolvers.artifacts.sweeping import clearing
 from resolvers.reading import all_links
 from storage.port import Storage
 
@@ -168,7 +168,7 @@ async def collect(
     if not dry_run:
         await _move(storage, workspace, storage.chill, cold)
         await _move(storage, workspace, storage.warm, warm)
-        async with sweeping(storage, workspace):
+        async with clearing(storage, workspace):
             late = await _mark(graph, storage, workspace, began - SLACK)
             blobs = needed.blobs | late.blobs
             done.parts = await storage.abandon(workspace, before, lambda sha256: bytes.fromhex(sha256) in blobs)
@@ -251,7 +251,7 @@ async def _sweep(
     """Remove those of some old blobs that nothing needs by now either."""
     if not blobs:
         return
-    async with sweeping(storage, workspace) as until:
+    async with clearing(storage, workspace) as until:
         # What changed since the first look is looked at again.
         late = await _mark(graph, storage, workspace, began - SLACK)
         going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
@@ -267,7 +267,7 @@ async def _move(storage: Storage, workspace: str, move: Callable[..., Awaitable[
     for batch in batched(digests, BATCH):
         # Copies may take long, and take nothing away.
         await move(workspace, batch, until=0.0)
-        async with sweeping(storage, workspace) as until:
+        async with clearing(storage, workspace) as until:
             await move(workspace, batch, until=until)
 
 
@@ -277,7 +277,7 @@ async def _sweep_documents(graph: Graph, storage: Storage, workspace: str, neede
     for prefix in ("manifests/", "signatures/", "verified/", "inventories/", "uploads/"):
         names = [name async for name in storage.documents(workspace, prefix)]
         for batch in batched(names, BATCH):
-            async with sweeping(storage, workspace) as until:
+            async with clearing(storage, workspace) as until:
                 late = await _mark(graph, storage, workspace, began - SLACK)
                 if prefix == "verified/":
                     blobs = needed.blobs | late.blobs

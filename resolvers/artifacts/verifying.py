@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import Final
 
 from graph.ontology import ARTIFACT
 from graph.port import EVERYTHING, Graph, Node, Transaction, Update
-from lineal.errors import NotFound, PreconditionFailed
+from lineal.errors import PreconditionFailed
 from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, load_manifest, note_verified
 from resolvers.artifacts.losing import FAILED, having, lift, tell
 from resolvers.artifacts.sweeping import sweeping
 from resolvers.writing.command import command
 from resolvers.writing.nodes import find
-from storage.port import Blob, Storage
+from storage.copying import problem
+from storage.port import Storage
 
 ACTION: Final = "verifyArtifact"
 VERIFIED: Final = "VERIFIED"
@@ -47,8 +47,8 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
     blobs = blobs_of(manifest)
     for blob in blobs:
         there = await storage.find(workspace, blob.sha256)
-        if problem := await _problem(storage, workspace, blob):
-            wrong[blob.sha256] = problem
+        if found_wrong := await problem(storage, workspace, blob):
+            wrong[blob.sha256] = found_wrong
         elif blob.part_count > 1 and there is not None:
             await note_verified(storage, workspace, there)
     if not wrong:
@@ -60,23 +60,6 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
         await graph.write(lambda tx: tell(tx, workspace, wrong, found), by=by, action=ACTION)
         await storage.remove(workspace, sorted(wrong), until=until)
     return FAILED
-
-
-MISSING: Final = "is not there"
-
-
-async def _problem(storage: Storage, workspace: str, blob: Blob) -> str:
-    """What is wrong with a blob, or nothing."""
-    digest, size = hashlib.sha256(), 0
-    try:
-        async for chunk in storage.read(workspace, blob.sha256):
-            digest.update(chunk)
-            size += len(chunk)
-    except NotFound:
-        return MISSING
-    if size != blob.size:
-        return f"has {size:,} bytes instead of {blob.size:,}"
-    return "" if digest.hexdigest() == blob.sha256 else f"has the digest {digest.hexdigest()}"
 
 
 async def _tell_right(graph: Graph, artifact: Node, by: str) -> str:

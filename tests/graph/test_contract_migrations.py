@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import neo4j
 import pytest
 
 from graph.open import open_graph
-from graph.port import Graph
+from graph.port import Checkpoint, Graph, Kept, Transaction
+from graph.transfer import export_lines
 from lineal.errors import PreconditionFailed, Unavailable
 from tests import building
+from tests.auditing import found
+from tests.graph.test_transfer import rich_graph
 from tests.services import Neo4jServer, free_port
 
 
@@ -84,3 +88,61 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LinealError):
         async with open_graph(f"sqlite:///{path}") as graph:
             await graph.check_version()
+
+
+async def test_what_a_migration_would_do_is_told_and_not_done(tmp_path: Path) -> None:
+    async with open_graph(f"sqlite:///{tmp_path / 'new.db'}") as graph:
+        pending = await graph.pending()
+        with pytest.raises(PreconditionFailed, match="lineal migrate"):
+            await graph.check_version()
+        assert await graph.pending() == pending
+        assert await graph.migrate() == pending
+        assert await graph.pending() == []
+
+
+async def test_what_a_migration_of_neo4j_would_do_is_told_and_not_done(
+    neo4j_graph: Graph, neo4j_server: Neo4jServer
+) -> None:
+    assert await neo4j_graph.pending() == []
+    with neo4j.GraphDatabase.driver(neo4j_server.url) as driver:
+        driver.execute_query("MATCH (n) DETACH DELETE n")
+        pending = await neo4j_graph.pending()
+        assert pending
+        assert driver.execute_query("MATCH (n) RETURN n").records == []
+    assert await neo4j_graph.migrate() == pending
+
+
+async def test_an_older_process_goes_on_beside_a_store_that_has_more_of_everything(tmp_path: Path) -> None:
+    """Steps expand first: this is what a newer one may add while processes of this code still run."""
+    path = tmp_path / "lineal.db"
+    async with open_graph(f"sqlite:///{path}") as graph:
+        await graph.migrate()
+        model, _ = await building.model(graph, "before")
+        with closing(sqlite3.connect(path)) as db, db:
+            tables = [name for (name,) in db.execute("SELECT name FROM pragma_table_list WHERE type = 'table'")]
+            for table in tables:
+                if not table.startswith(("sqlite_", "search")):
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN newer TEXT NOT NULL DEFAULT 'x'")
+            db.execute("CREATE TABLE newer (k INTEGER PRIMARY KEY) STRICT")
+            db.execute("PRAGMA user_version = 9999")
+        with pytest.raises(PreconditionFailed, match="newer"):
+            await graph.check_version()
+        await rich_graph(graph)
+        lease = await graph.claim("work", "me", 60)
+        assert lease is not None
+
+        async def work(tx: Transaction) -> None:
+            await tx.fence(lease)
+            await tx.recall("key")
+            await tx.remember("key", "hash", [model.id])
+            await tx.keep([Kept("x", 1, "WAITING", {})])
+
+        await graph.write(work, by="ann", action="test")
+        await graph.put_checkpoint(Checkpoint(1, "{}", "key", "signature"))
+        await graph.release(lease)
+        assert await building.node(graph, model.id) == model
+        async with graph.snapshot() as snapshot:
+            assert [line async for line in export_lines(snapshot)]
+            assert await snapshot.kept(["x"], ["WAITING"]) == {"x": [Kept("x", 1, "WAITING", {})]}
+            assert [key.key for key in await snapshot.keys(("", ""), 10)] == ["key"]
+        assert [finding.kind for finding in await found(graph, [])] == ["unsigned"]

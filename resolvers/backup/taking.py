@@ -1,0 +1,251 @@
+"""Taking a backup: graph and audit of one moment, and every byte that the graph of that moment refers to.
+
+Writers go on meanwhile. No sweep removes anything while it is taken (resolvers.artifacts.sweeping), so what the graph
+of the moment has is there until it is copied. What a killed one has copied the next one finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from graph.aside import aside_lines
+from graph.ontology import ARTIFACT, UPLOAD, WORKSPACE
+from graph.port import EVERYTHING, All, Graph, Order, Snapshot, batched
+from graph.transfer import export_lines
+from lineal.errors import Internal
+from resolvers.artifacts.common import blobs_of, find_manifest, made_since, manifest_name, opened_since, pages
+from resolvers.artifacts.losing import FAILED
+from resolvers.artifacts.paths import files
+from resolvers.artifacts.sweeping import BACKUPS, SWEEPS, holding_back
+from resolvers.backup.folder import ASIDE, FILES, GRAPH, Backup, Writing, alone_in, backups, files_of, remove
+from storage.copying import MISSING, copy
+from storage.local import LocalStorage
+from storage.manifest import Manifest
+from storage.port import Blob, Storage
+
+AT_ONCE: Final = 8
+"""Blobs that are copied at a time."""
+MAX_LOST: Final = 100
+"""Lost files that are named, at most."""
+_OWN: Final = ("manifests/", "verified/", SWEEPS, BACKUPS)
+"""Documents that are copied in another way, or that mean nothing elsewhere."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """A backup, how many blobs and bytes it had to copy, and what the graph refers to and storage does not have."""
+
+    backup: Backup
+    copied: int = 0
+    bytes_copied: int = 0
+    lost: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept in storage of the graph's moment: an artifact, or an upload that is OPEN."""
+
+    id: str
+    workspace: str
+    digest: str
+    retain_until: int
+    is_upload: bool
+    was_lost: bool
+    """Whether that was known."""
+
+
+async def take(
+    graph: Graph, storage: Storage, directory: Path, *, told: Mapping[str, Any], keep: int | None = None
+) -> Taken:
+    """Take a backup into a folder, beside those that are there; with `keep` only so many latest ones stay.
+
+    `told` goes into its backup.json. Raises Conflict (another one is being taken there), InvalidArgument, Unavailable.
+    """
+    with alone_in(directory):
+        async with files_of(directory, write=True) as target:
+            writing = Writing(directory)
+            try:
+                taken = await _taken(graph, storage, target, writing, told)
+            except BaseException:
+                writing.drop()
+                raise
+            if keep is not None:
+                await _prune(directory, target, keep)
+    return taken
+
+
+async def _taken(
+    graph: Graph, storage: Storage, target: LocalStorage, writing: Writing, told: Mapping[str, Any]
+) -> Taken:
+    version = await graph.check_version()
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        workspaces = await workspaces_of(snapshot)
+    async with holding_back(storage, workspaces):
+        async with graph.snapshot(EVERYTHING) as snapshot:
+            kept = {name: await _kept(snapshot, name) for name in await workspaces_of(snapshot)}
+            moment = time.time_ns() // 1_000
+            await writing.write(GRAPH, export_lines(snapshot))
+            # What was done up to this moment must be in the chains; where a write gives no place, this does.
+            while await graph.sequence():
+                pass
+            await writing.write(ASIDE, aside_lines(snapshot))
+        copying = _Copying(storage, target)
+        await writing.write(FILES, copying.lines(kept))
+    lost = sorted(copying.lost)
+    whole = {**told, "version": version, "blobs": copying.blobs, "bytes": copying.bytes}
+    done = writing.finish(moment, {**whole, "lost": lost[:MAX_LOST], "lostCount": len(lost)})
+    return Taken(done, copying.copied, copying.bytes_copied, lost)
+
+
+async def workspaces_of(snapshot: Snapshot) -> list[str]:
+    """The names of all workspaces."""
+    found = pages(snapshot, WORKSPACE.name, All(), Order("createdAt"))
+    return [node.name async for page in found for node in page]
+
+
+async def _kept(snapshot: Snapshot, workspace: str) -> list[_Kept]:
+    found = []
+    for kind, where in ((ARTIFACT, made_since(workspace, 0)), (UPLOAD, opened_since(workspace, 0))):
+        async for page in pages(snapshot, kind.name, where, Order("createdAt")):
+            for node in page:
+                props, is_upload = node.props, node.kind == UPLOAD.name
+                retained, lost = props.get("retainUntil") or 0, props.get("verification") == FAILED
+                found.append(_Kept(node.id, workspace, props["digest"], retained, is_upload, lost))
+    return found
+
+
+# ── Bytes ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Copying:
+    """Copies what is kept in storage, and tells of it, line by line."""
+
+    def __init__(self, storage: Storage, target: LocalStorage) -> None:
+        self.blobs = self.bytes = self.copied = self.bytes_copied = 0
+        self.lost: set[str] = set()
+        self._storage, self._target = storage, target
+        self._seen = set[bytes]()
+        """Digests of the workspace's blobs that were gone through, and what is wrong with those of them that are."""
+        self._wrong = dict[str, str]()
+
+    async def lines(self, kept: Mapping[str, Sequence[_Kept]]) -> AsyncIterator[bytes]:
+        """Everything, workspace by workspace: documents after what they name."""
+        for workspace, artifacts in kept.items():
+            self._seen, self._wrong = set(), {}
+            await self._target.abandon(workspace, time.time_ns() // 1_000)
+            async for line in self._artifacts(artifacts):
+                yield line
+            async for line in self._sent_by_path(workspace):
+                yield line
+            async for line in self._documents(workspace):
+                yield line
+
+    async def _artifacts(self, kept: Sequence[_Kept]) -> AsyncIterator[bytes]:
+        for each in kept:
+            manifest = await self._manifest(each)
+            if manifest is None:
+                continue
+            body = {"workspace": each.workspace, "digest": manifest.digest, "retainUntil": each.retain_until}
+            yield _line("manifest", body)
+            if each.is_upload:
+                continue  # its client sends what is missing once more
+            blobs = blobs_of(manifest)
+            async for blob in self._copied(each.workspace, blobs):
+                yield _blob_line(each.workspace, blob)
+            for blob in blobs:
+                if problem := self._wrong.get(blob.sha256):
+                    self._lose(each, f"{blob.sha256} {problem}")
+
+    async def _manifest(self, kept: _Kept) -> Manifest | None:
+        """A manifest, in the backup now; None where it is lost, or not there yet."""
+        try:
+            manifest = await find_manifest(self._storage, kept.workspace, kept.digest)
+        except Internal as error:
+            self._lose(kept, error.message)
+            return None
+        if manifest is None:
+            self._lose(kept, f"its manifest {MISSING}")
+            return None
+        name = manifest_name(manifest.digest)
+        if await self._target.get(kept.workspace, name) is None:
+            await self._target.put(kept.workspace, name, manifest.canonical)
+        return manifest
+
+    def _lose(self, kept: _Kept, what: str) -> None:
+        """Note what is lost, unless it was known to be, or is still on its way."""
+        if not kept.was_lost and not kept.is_upload:
+            self.lost.add(f"{kept.id}: {what}")
+
+    async def _sent_by_path(self, workspace: str) -> AsyncIterator[bytes]:
+        """What MLflow's clients sent; bytes that are on their way at this moment are not there yet."""
+        found = {blob async for _, blob, _ in files(self._storage, workspace)}
+        async for blob in self._copied(workspace, sorted(found, key=lambda blob: blob.sha256)):
+            yield _blob_line(workspace, blob)
+
+    async def _documents(self, workspace: str) -> AsyncIterator[bytes]:
+        async for name in self._storage.documents(workspace, ""):
+            if name.startswith(_OWN):
+                continue
+            data = await self._storage.get(workspace, name)
+            if data is not None:
+                encoded = base64.b64encode(data).decode()
+                yield _line("document", {"workspace": workspace, "name": name, "data": encoded})
+
+    async def _copied(self, workspace: str, blobs: Iterable[Blob]) -> AsyncIterator[Blob]:
+        """Those that are in the backup now, and were not told before."""
+        new = [blob for blob in blobs if bytes.fromhex(blob.sha256) not in self._seen]
+        for batch in batched(new, AT_ONCE):
+            self._seen.update(bytes.fromhex(blob.sha256) for blob in batch)
+            there = await self._target.present(workspace, batch)
+            missing = [blob for blob in batch if blob.sha256 not in there]
+            done = await asyncio.gather(*(copy(self._storage, self._target, workspace, blob) for blob in missing))
+            wrong = {blob.sha256: problem for blob, problem in zip(missing, done, strict=True) if problem}
+            self._wrong |= wrong
+            for blob in batch:
+                if blob.sha256 in wrong:
+                    continue
+                self.blobs, self.bytes = self.blobs + 1, self.bytes + blob.size
+                if blob.sha256 not in there:
+                    self.copied, self.bytes_copied = self.copied + 1, self.bytes_copied + blob.size
+                yield blob
+
+
+def _blob_line(workspace: str, blob: Blob) -> bytes:
+    return _line("blob", {"workspace": workspace, "sha256": blob.sha256, "size": blob.size})
+
+
+def _line(what: str, body: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({what: body}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+# ── What is not kept any longer ───────────────────────────────────────────────────────────────────
+
+
+async def _prune(directory: Path, target: LocalStorage, keep: int) -> None:
+    """Remove all but the latest backups, and the bytes and manifests that only those had."""
+    found = backups(directory)
+    workspaces = {body["workspace"] for backup in found for _, body in backup.lines(FILES)}
+    remove(found[:-keep])
+    blobs: dict[str, set[bytes]] = {}
+    manifests: set[tuple[str, str]] = set()
+    for backup in found[-keep:]:
+        for what, body in backup.lines(FILES):
+            if what == "blob":
+                blobs.setdefault(body["workspace"], set()).add(bytes.fromhex(body["sha256"]))
+            elif what == "manifest":
+                manifests.add((body["workspace"], manifest_name(body["digest"])))
+    for workspace in workspaces:
+        kept = blobs.get(workspace, set())
+        gone = [blob.sha256 async for blob in target.blobs(workspace) if bytes.fromhex(blob.sha256) not in kept]
+        await target.remove(workspace, gone)
+        for name in [name async for name in target.documents(workspace, "manifests/")]:
+            if (workspace, name) not in manifests:
+                await target.discard(workspace, name)

@@ -1,0 +1,42 @@
+"""Bytes from one store into another, read and checked on the way."""
+
+from __future__ import annotations
+
+import hashlib
+
+from lineal.errors import NotFound
+from storage.port import Blob, Storage
+
+MISSING = "is not there"
+
+
+async def problem(storage: Storage, workspace: str, blob: Blob) -> str:
+    """What is wrong with a blob, all of whose bytes are read; nothing where it is right."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        async for chunk in storage.read(workspace, blob.sha256):
+            digest.update(chunk)
+            size += len(chunk)
+    except NotFound:
+        return MISSING
+    return _difference(Blob(digest.hexdigest(), size), blob)
+
+
+async def copy(source: Storage, target: Storage, workspace: str, blob: Blob) -> str:
+    """Put a blob of one store into another; what is wrong with it at its source, and then nothing is put there."""
+    async with target.incoming(workspace) as incoming:
+        try:
+            async for chunk in source.read(workspace, blob.sha256):
+                await incoming.write(chunk)
+        except NotFound:
+            return MISSING
+        came = await incoming.finish()
+        if came == blob:
+            await incoming.keep(came)
+    return _difference(came, blob)
+
+
+def _difference(found: Blob, told: Blob) -> str:
+    if found.size != told.size:
+        return f"has {found.size:,} bytes instead of {told.size:,}"
+    return "" if found.sha256 == told.sha256 else f"has the digest {found.sha256}"
