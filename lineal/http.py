@@ -29,6 +29,8 @@ from lineal.telemetry import METHODS, OTHER, Telemetry
 from schema.transport import PREFLIGHT
 
 REQUEST_ID: Final = "x-request-id"
+SIGNED: Final = "/bytes/"
+"""What the paths of signed addresses begin with."""
 
 _log = logging.get("lineal.http")
 _lines = standard_logging.getLogger("lineal.http")
@@ -85,7 +87,7 @@ class Observed:
             try:
                 await self.app(scope, receive, sent)
             except Exception:
-                _log.exception("request failed", method=scope["method"], path=scope["path"])
+                _log.exception("request failed", method=scope["method"], path=_shown(scope["path"]))
                 if status:
                     raise
                 await problem(500, f"internal error; quote {id}", Internal.code)(scope, receive, sent)
@@ -147,8 +149,18 @@ class Observed:
             method = scope["method"] if scope["method"] in METHODS else OTHER
             self.telemetry.on_answered(face, method, took, watched)
         client = (scope.get("client") or ("",))[0]
-        told = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": round(seconds, 6)}
+        told = {
+            "method": scope["method"],
+            "path": _shown(scope["path"]),
+            "status": status,
+            "seconds": round(seconds, 6),
+        }
         _lines.info("request", extra={**told, "client": client})
+
+
+def _shown(path: str) -> str:
+    """A path as logs have it: what a signed address opens is for nobody who reads them."""
+    return f"{SIGNED}…" if path.startswith(SIGNED) else path
 
 
 class LoopbackHost:

@@ -17,6 +17,7 @@ from lineal.cli import (
     deploying,
     ending,
     enriching,
+    examining,
     gating,
     importing,
     moving,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(serving.serve)
 app.command()(serving.demo)
+app.command()(examining.doctor)
 app.command()(moving.migrate)
 app.command("export")(moving.export)
 app.command()(asking.lineage)
