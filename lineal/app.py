@@ -113,6 +113,11 @@ def store(settings: Settings, observer: Observer | None = None) -> Graph:
     )
 
 
+def store_file(settings: Settings) -> Path | None:
+    """The file of an embedded store; None where it is a server. Raises InvalidArgument: the URL is wrong."""
+    return sqlite_path(settings.graph) if is_embedded(settings.graph) else None
+
+
 def storage_of(settings: Settings) -> Storage:
     """Where these settings keep artifacts, not yet open. Raises InvalidArgument."""
     where = settings.storage

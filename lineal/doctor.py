@@ -9,7 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,13 +21,13 @@ from cryptography.x509 import load_pem_x509_certificates
 
 from auth.jwks import Keys
 from auth.keyring import AUDIT, BYTES, HANDLE, WEBHOOK, Keyring
-from graph.open import is_embedded, sqlite_path
 from graph.port import Graph
 from lineal import tracing
 from lineal.app import (
     connectors_of,
     storage_of,
     store,
+    store_file,
     targets_of,
     trackers_of,
 )
@@ -168,8 +168,9 @@ async def _disk(patient: Patient) -> None:
     """There is room where Lineal writes."""
     settings = patient.settings
     places = {"keys": settings.keys}
-    if is_embedded(settings.graph):
-        places["graph"] = sqlite_path(settings.graph)
+    with suppress(LinealError):
+        if (file := store_file(settings)) is not None:
+            places["graph"] = file
     for name, path in places.items():
         there = next(each for each in (path, *path.absolute().parents) if each.exists())
         free = shutil.disk_usage(there).free
@@ -187,8 +188,7 @@ async def _store(patient: Patient) -> None:
     """The store answers, is of this version, and has the same time."""
     settings = patient.settings
     with patient.trying("graph", "write the setting graph as sqlite:///file.db or neo4j://host:7687"):
-        if is_embedded(settings.graph):
-            path = sqlite_path(settings.graph)
+        if (path := store_file(settings)) is not None:
             if system := networked(path.absolute(), MOUNTS.read_text() if MOUNTS.exists() else ""):
                 mend = "keep the file on a disk of this host, and use Neo4j where several hosts serve"
                 patient.wrong("graph", f"{path} is on a network file system ({system}), where locks may not hold", mend)
@@ -198,7 +198,7 @@ async def _store(patient: Patient) -> None:
         graph = store(settings)
         mend = (
             "see that the file is one of Lineal's, and that this user may write it and its folder"
-            if is_embedded(settings.graph)
+            if path is not None
             else "see that the server runs, and that graph, graph_user, graph_password and graph_ca are right"
         )
         with patient.trying("graph", mend):
@@ -216,7 +216,7 @@ def _new_store(patient: Patient, path: Path) -> None:
 
 
 async def _opened(patient: Patient, graph: Graph) -> None:
-    url, embedded = patient.settings.graph, is_embedded(patient.settings.graph)
+    url, embedded = patient.settings.graph, store_file(patient.settings) is not None
     try:
         await graph.check_version()
     except PreconditionFailed as error:

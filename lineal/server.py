@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 import uvicorn
 
-from graph.open import is_embedded
 from lineal import logging
-from lineal.app import authenticator_of, create_app, opened
+from lineal.app import authenticator_of, create_app, opened, store_file
 from lineal.errors import Unavailable
 from lineal.issuers import described
 from lineal.settings import Settings
@@ -33,7 +32,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     Raises Unavailable (the port is taken, the store is away, the keys of an issuer cannot be had),
     PreconditionFailed (the store's version, a key that cannot be used).
     """
-    telemetry = Telemetry("sqlite" if is_embedded(settings.graph) else "neo4j")
+    telemetry = Telemetry("neo4j" if store_file(settings) is None else "sqlite")
     with listening(settings) as listener, traced(settings):
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         async with opened(settings, telemetry.on_statement) as graph, authenticator_of(settings) as authenticator:
