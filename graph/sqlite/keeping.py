@@ -55,7 +55,9 @@ def explain(db: sqlite3.Connection, text: str) -> list[str]:
     """How SQLite goes about a statement (EXPLAIN QUERY PLAN), a step a line."""
     depths = {0: 0}
     lines = []
-    for id, parent, _, detail in db.execute(f"EXPLAIN QUERY PLAN {text}", _Nulls()):
+    # Values are parameters, so that no text of Lineal's has a question mark but these.
+    nulls = (None,) * text.count("?") or _Nulls()
+    for id, parent, _, detail in db.execute(f"EXPLAIN QUERY PLAN {text}", nulls):
         depths[id] = depths.get(parent, 0) + 1
         lines.append(f"{' ' * (depths[id] - 1)}{detail}")
     return lines
