@@ -24,6 +24,7 @@ from auth.issuer import Issuer
 from auth.jwks import Keys
 from auth.local import LocalIssuer
 from lineal.errors import Unavailable
+from lineal.observing import METER, propagate_async
 
 KEPT_SECONDS: Final = 60.0
 """How long a verified token is believed without being looked at again: so long may a withdrawn one still count."""
@@ -67,7 +68,7 @@ class Authenticator:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.issuers = issuers
-        self._client = client or httpx.AsyncClient()
+        self._client = client or httpx.AsyncClient(event_hooks={"request": [propagate_async]})
         self._patient = patient
         self._clock = clock
         self.keys = [Keys(issuer, self._client, clock=monotonic) for issuer in issuers]
@@ -130,9 +131,15 @@ class Authenticator:
         known = self._known.get(digest)
         if known is not None and now < known.until:
             self._known.move_to_end(digest)
+            METER.get().add("lineal_token_lookups", 1, "hit")
             return known
         self._known.pop(digest, None)
-        found = await self._verify(token, f"sha256:{digest.hex()[:32]}", now)
+        try:
+            found = await self._verify(token, f"sha256:{digest.hex()[:32]}", now)
+        except Refusal:
+            METER.get().add("lineal_token_lookups", 1, "refused")
+            raise
+        METER.get().add("lineal_token_lookups", 1, "miss")
         if now < found.until:
             self._known[digest] = found
             if len(self._known) > KEPT:

@@ -51,6 +51,8 @@ class Keys:
         self._one_at_a_time = asyncio.Lock()
         self._meanwhile: asyncio.Task[None] | None = None
         self.problem = ""
+        self.fetched = 0.0
+        """When the keys came, in Unix time."""
 
     @property
     def usable(self) -> bool:
@@ -133,6 +135,7 @@ class Keys:
         if not keys:
             raise FetchError(f"{url} has no key that can verify a signature")
         self._keys, self._expires = keys, self._clock() + _seconds(found.max_age)
+        self.fetched = time.time()
 
     async def _discover(self) -> Fetched:
         """Either metadata, if it is the issuer's own. Raises FetchError."""

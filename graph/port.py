@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType, TracebackType
@@ -989,17 +990,51 @@ Work = Callable[[Transaction], Awaitable[T]]
 
 @dataclass(slots=True)
 class Statement:
-    """One statement that was sent, for those who watch: `verb` is the port's, `seconds` how long it took."""
+    """One statement that was sent, for those who watch: `verb` is the port's, `seconds` how long it took.
+
+    `text` is what was sent without its parameters: all values are among these.
+    """
 
     verb: str
     seconds: float
     failed: bool = False
+    text: str = ""
 
 
 Observer = Callable[[Statement], None]
 
 
+@dataclass(slots=True)
+class Watched:
+    """What one operation or request asked of the store: how many statements, and the slowest of them.
+
+    `fault` says that it failed, and that whoever asked is not to blame.
+    """
+
+    statements: int = 0
+    slowest: Statement | None = None
+    fault: bool = False
+
+    def saw(self, statement: Statement) -> None:
+        """Take a statement into account."""
+        self.statements += 1
+        if self.slowest is None or statement.seconds > self.slowest.seconds:
+            self.slowest = statement
+
+
+WATCHED: ContextVar[Watched | None] = ContextVar("watched", default=None)
+"""What notes the statements of what is being answered."""
+
+
 NO_NOTES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a store is, as this process uses it: connections in use, and what waits for one."""
+
+    connections: int
+    waiting: int
 
 
 class Graph(ABC):
@@ -1007,6 +1042,15 @@ class Graph(ABC):
 
     holds_writes: bool = False
     """Whether it refuses every write, as Unavailable, while somebody holds WRITES or MOVED. Leases go on."""
+
+    @property
+    @abstractmethod
+    def load(self) -> Load:
+        """How busy it is at this moment."""
+
+    @abstractmethod
+    async def explain(self, text: str) -> list[str]:
+        """How the store goes about a statement of its own, a step a line. It is not run. Raises Unavailable."""
 
     @abstractmethod
     async def open(self) -> None:

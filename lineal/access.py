@@ -32,12 +32,10 @@ from gateway.rest import pages as rest
 from gateway.scim_errors import ScimError
 from gateway.ui import pages as ui
 from lineal.errors import Forbidden, InvalidArgument, LinealError, Unauthenticated, Unavailable
-from lineal.http import problem
+from lineal.http import SIGNED, problem
 from schema.failures import body
 
 OPEN: Final = ("/healthz", "/readyz")
-SIGNED: Final = "/bytes/"
-"""What is under here is opened by the signature in the address itself (gateway.bytes), and by no token."""
 METRICS: Final = "/metrics"
 METRICS_SCOPE: Final = "monitor:read"
 GRAPHQL_PATH: Final = "/graphql"

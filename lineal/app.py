@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,10 +47,12 @@ from lineal.balancing import Balanced, Load
 from lineal.errors import LinealError, Unavailable
 from lineal.http import LoopbackHost, Observed, cors, problem_of, refused
 from lineal.hubs import hubs_of, poller
+from lineal.observing import METER, working
 from lineal.rest import create_rest
 from lineal.settings import Settings, data_home, is_loopback
+from lineal.slow import SlowLog
 from lineal.storages import S3_SCHEME
-from lineal.telemetry import CONTENT_TYPE, Telemetry
+from lineal.telemetry import Telemetry
 from resolvers.artifacts.common import REFERENCED
 from resolvers.artifacts.keeping import Check, Keeper
 from resolvers.artifacts.references import verify_referenced
@@ -115,6 +118,11 @@ def store(settings: Settings, observer: Observer | None = None, *, seconds: floa
     )
 
 
+def store_file(settings: Settings) -> Path | None:
+    """The file of an embedded store; None where it is a server. Raises InvalidArgument: the URL is wrong."""
+    return sqlite_path(settings.graph) if is_embedded(settings.graph) else None
+
+
 def storage_of(settings: Settings) -> Storage:
     """Where these settings keep artifacts, not yet open. Raises InvalidArgument."""
     where = settings.storage
@@ -167,7 +175,8 @@ class Sequencer:
         try:
             while True:
                 try:
-                    await self._step()
+                    with working("sequencer"):
+                        await self._step()
                 except LinealError as error:
                     _log.warning("changes wait for their order", reason=error.message)
                     self._lease = None
@@ -186,7 +195,7 @@ class Sequencer:
             self._lease = await self._graph.claim(LEASE, self._holder, LEASE_SECONDS)
             self._renewed = now
         if self._lease is not None:
-            self._telemetry.sequenced.inc(await self._graph.sequence(self._lease))
+            self._telemetry.add("lineal_changes_sequenced", await self._graph.sequence(self._lease))
 
 
 def connectors_of(settings: Settings) -> Connectors:
@@ -333,7 +342,12 @@ def create_app(
 
     base, memo, load = settings.base, Memo(), Load(settings.max_requests)
     live = Live(graph, most=settings.max_subscriptions)
-    telemetry.followers.set_function(lambda: live.followers)
+    telemetry.slow = SlowLog(graph, settings.slow_seconds) if settings.slow_seconds else None
+    telemetry.ask("lineal_subscriptions", lambda: live.followers)
+    telemetry.ask("lineal_store_connections", lambda: graph.load.connections)
+    for keys in authenticator.keys:
+        telemetry.ask("lineal_issuer_keys_timestamp_seconds", partial(getattr, keys, "fetched"), keys.issuer.name)
+    telemetry.ask("lineal_store_waiting", lambda: graph.load.waiting)
 
     def operation_for(caller: Caller, request: str, address: str) -> Operation:
         op = Operation(
@@ -360,6 +374,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        METER.set(telemetry)
         async with authenticator, recorder, storage, bytes_, targets, trackers, webhooks.sender, sender:
             background = [
                 checkpointer(settings, graph, logging.accept_request_id(None)).run(),
@@ -376,6 +391,8 @@ def create_app(
                 background.append(Sequencer(graph, telemetry, logging.accept_request_id(None)).run())
             async with _meanwhile(background):
                 yield
+            if telemetry.slow is not None:
+                await telemetry.slow.close()
 
     handles = Keyring(settings.keys).secret(HANDLE)
     schema = build_schema(settings.limits, open_schema=settings.introspection == "open")
@@ -483,8 +500,9 @@ def _probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry, lo
         away = [keys.issuer.name for keys in authenticator.keys if keys.problem]
         return _json({"status": "ready", **({"unreachable": away} if away else {})})
 
-    async def metrics(_request: Request) -> Response:
-        return Response(telemetry.exposition(), headers={"content-type": CONTENT_TYPE})
+    async def metrics(request: Request) -> Response:
+        content, media_type = telemetry.negotiated(request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": media_type})
 
     return [Route(path, answer) for path, answer in zip(PROBES, (healthz, readyz, metrics), strict=True)]
 

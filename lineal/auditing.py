@@ -15,6 +15,7 @@ from auth.keyring import AUDIT, Keyring
 from graph.port import Checkpoint, Graph, Head, Lease
 from lineal import logging
 from lineal.errors import Conflict, LinealError
+from lineal.observing import METER, working
 from lineal.settings import Settings
 
 LEASE: Final = "checkpoints"
@@ -48,9 +49,10 @@ class Checkpointer:
         try:
             while True:
                 try:
-                    self._lease = await self._graph.claim(LEASE, self._holder, 2 * self._seconds + CLOSING_SECONDS)
-                    if self._lease is not None:
-                        await self.checkpoint()
+                    with working("checkpointer"):
+                        self._lease = await self._graph.claim(LEASE, self._holder, 2 * self._seconds + CLOSING_SECONDS)
+                        if self._lease is not None:
+                            await self.checkpoint()
                 except LinealError as error:
                     _log.warning("the audit waits for its checkpoint", reason=error.message)
                 await asyncio.sleep(self._seconds)
@@ -76,12 +78,16 @@ class Checkpointer:
             last = await last_checkpoint(snapshot, self._last)
             heads = await snapshot.heads()
         self._last = last.number if last else 1
+        if last is not None:
+            with suppress(ValueError):
+                METER.get().set("lineal_checkpoint_timestamp_seconds", statement(last).at / 1_000_000)
         if {head.workspace: head for head in heads} == _sealed(last):
             return False
         try:
             await self._graph.put_checkpoint(sign(self._key, heads, at=time.time_ns() // 1_000, last=last))
         except Conflict:
             return False  # another process made it, between losing its lease and noticing that
+        METER.get().set("lineal_checkpoint_timestamp_seconds", time.time())
         return True
 
     async def _send(self, file: CheckpointFile) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging as standard_logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
 from typing import Final
 
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -17,13 +19,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.recorder import Recorder
 from gateway.problems import Problem
+from graph.port import WATCHED, Watched
 from lineal import logging
 from lineal.errors import Internal, LinealError
+from lineal.faces import face_of
+from lineal.observing import METER, span, tracing
 from lineal.settings import is_loopback
-from lineal.telemetry import OTHER, Telemetry
+from lineal.telemetry import METHODS, OTHER, Telemetry
 from schema.transport import PREFLIGHT
 
 REQUEST_ID: Final = "x-request-id"
+SIGNED: Final = "/bytes/"
+"""What the paths of signed addresses begin with."""
 
 _log = logging.get("lineal.http")
 _lines = standard_logging.getLogger("lineal.http")
@@ -66,8 +73,8 @@ class Observed:
             return
         id = logging.accept_request_id(Headers(scope=scope).get(REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = id
-        token = logging.request_id.set(id)
-        started, status = self.clock(), 0
+        started, status, face = self.clock(), 0, face_of(scope["path"])
+        path = scope["path"] if scope["path"] in self.paths else OTHER
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -76,38 +83,84 @@ class Observed:
                 MutableHeaders(scope=message)[REQUEST_ID] = id
             await send(message)
 
+        async def answered() -> None:
+            try:
+                await self.app(scope, receive, sent)
+            except Exception:
+                _log.exception("request failed", method=scope["method"], path=_shown(scope["path"]))
+                if status:
+                    raise
+                await problem(500, f"internal error; quote {id}", Internal.code)(scope, receive, sent)
+
+        watched = Watched()
+        with self._around(id, watched), self._span(scope, path, face) as answering:
+            try:
+                await answered()
+            finally:
+                if status:
+                    answering.set_attribute("http.response.status_code", status)
+                if status >= 500:
+                    answering.set_status(StatusCode.ERROR)
+                self._note(scope, path, face, status, self.clock() - started, watched=watched)
+
+    @contextmanager
+    def _around(self, id: str, watched: Watched | None) -> Iterator[None]:
+        """What is said meanwhile is said of this request."""
+        tokens = (logging.request_id.set(id), METER.set(self.telemetry), WATCHED.set(watched))
         try:
-            await self.app(scope, receive, sent)
-        except Exception:
-            _log.exception("request failed", method=scope["method"], path=scope["path"])
-            if status:
-                raise
-            await problem(500, f"internal error; quote {id}", Internal.code)(scope, receive, sent)
+            yield
         finally:
-            self._note(scope, status, self.clock() - started)
-            logging.request_id.reset(token)
+            logging.request_id.reset(tokens[0])
+            METER.reset(tokens[1])
+            WATCHED.reset(tokens[2])
+
+    @staticmethod
+    def _span(scope: Scope, path: str, face: str) -> AbstractContextManager[Span]:
+        """The request's span: below the client's, where it says so. A path that is not fixed may hold names."""
+        if tracing() is None:
+            return span("")
+        method = scope["method"] if scope["method"] in METHODS else "_OTHER"
+        route = path if path != OTHER else face
+        told: dict[str, str | int | float] = {
+            "http.request.method": method,
+            "http.route": route,
+            "url.scheme": scope.get("scheme", "http"),
+        }
+        return span(f"{method} {route}", told, kind=SpanKind.SERVER, headers=dict(Headers(scope=scope)))
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket, and log that it was there."""
         id = logging.accept_request_id(Headers(scope=scope).get(REQUEST_ID))
         scope.setdefault("state", {})["request_id"] = id
-        token = logging.request_id.set(id)
         started = self.clock()
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            client = (scope.get("client") or ("",))[0]
-            _log.info("socket", path=scope["path"], seconds=round(self.clock() - started, 6), client=client)
-            logging.request_id.reset(token)
+        with self._around(id, None):
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                client = (scope.get("client") or ("",))[0]
+                _log.info("socket", path=scope["path"], seconds=round(self.clock() - started, 6), client=client)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        path = scope["path"] if scope["path"] in self.paths else OTHER
+    def _note(self, scope: Scope, path: str, face: str, status: int, seconds: float, *, watched: Watched) -> None:
         # How long somebody listened says nothing about how long answers take.
         streamed = scope.get("state", {}).get("streamed", False)
-        self.telemetry.on_request(scope["method"], path, status, None if streamed else seconds)
+        took = None if streamed else seconds
+        self.telemetry.on_request(scope["method"], path, status, took, face=face, fault=watched.fault)
+        if took is not None:
+            method = scope["method"] if scope["method"] in METHODS else OTHER
+            self.telemetry.on_answered(face, method, took, watched)
         client = (scope.get("client") or ("",))[0]
-        told = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": round(seconds, 6)}
+        told = {
+            "method": scope["method"],
+            "path": _shown(scope["path"]),
+            "status": status,
+            "seconds": round(seconds, 6),
+        }
         _lines.info("request", extra={**told, "client": client})
+
+
+def _shown(path: str) -> str:
+    """A path as logs have it: what a signed address opens is for nobody who reads them."""
+    return f"{SIGNED}…" if path.startswith(SIGNED) else path
 
 
 class LoopbackHost:

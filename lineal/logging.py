@@ -12,6 +12,8 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 from ulid import ULID
 
+from lineal.observing import trace_ids
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered; empty outside of one."""
 
@@ -82,4 +84,6 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
 def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     if id := request_id.get():
         event["request"] = id
+    if ids := trace_ids():
+        event["trace_id"], event["span_id"] = ids
     return event

@@ -10,12 +10,13 @@ from collections.abc import Callable
 import uvicorn
 
 from lineal import logging
-from lineal.app import authenticator_of, create_app, opened
+from lineal.app import authenticator_of, create_app, opened, store_file
 from lineal.balancing import Load
 from lineal.errors import Unavailable
 from lineal.issuers import described
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
+from lineal.tracing import traced
 from resolvers.live import Live
 
 BACKLOG = 2_048
@@ -32,8 +33,8 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     Raises Unavailable (the port is taken, the store is away, the keys of an issuer cannot be had),
     PreconditionFailed (the store's version, a key that cannot be used).
     """
-    telemetry = Telemetry()
-    with listening(settings) as listener:
+    telemetry = Telemetry("neo4j" if store_file(settings) is None else "sqlite")
+    with listening(settings) as listener, traced(settings):
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         async with opened(settings, telemetry.on_statement) as graph, authenticator_of(settings) as authenticator:
             # uvicorn raises the signal that stopped it once more when it is done; what is left to do then

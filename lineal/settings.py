@@ -278,6 +278,14 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="JSON lines, or text for people; auto is text on a terminal and JSON elsewhere."
     )
+    otlp_endpoint: Annotated[str, AfterValidator(_receiver)] | None = Field(
+        None,
+        description="URL of an OTLP/HTTP receiver that traces are sent to, such as http://127.0.0.1:4318; without it "
+        "OpenTelemetry's own OTEL_* variables count, and nothing is traced unless one of these names an endpoint.",
+    )
+    slow_seconds: float = Field(
+        1.0, ge=0, description="Seconds from which on an operation is told in the log as slow; 0 tells none."
+    )
     documents: tuple[Path, ...] = Field(
         (),
         description="Manifests of trusted documents, which clients ask for by documentId: what graphql-codegen or the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +11,7 @@ from typing import Final
 
 from graph.port import Graph, Lease
 from lineal.errors import Conflict, LinealError, Unavailable
+from lineal.observing import METER
 
 LEASE_SECONDS: Final = 10.0
 MARGIN_SECONDS: Final = 2.0
@@ -42,6 +44,10 @@ async def holding(graph: Graph, name: str, holder: str, seconds: float = LEASE_S
         yield None
         return
     held = Held(lease, began + seconds)
+    # Names of leases end with what they are for.
+    what = re.split(r"[ :]", name, maxsplit=1)[0]
+    meter = METER.get()
+    meter.add("lineal_leases_held", 1, what)
 
     async def renew() -> None:
         while not held.lost:
@@ -61,5 +67,6 @@ async def holding(graph: Graph, name: str, holder: str, seconds: float = LEASE_S
         renewing.cancel()
         await asyncio.wait([renewing])
         held.lost = True
+        meter.add("lineal_leases_held", -1, what)
         with suppress(LinealError):
             await graph.release(held.lease)

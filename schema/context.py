@@ -11,6 +11,7 @@ import strawberry
 from graphql import DocumentNode, FragmentSpreadNode, SelectionNode
 
 from lineal.errors import LimitExceeded, LinealError
+from lineal.observing import METER
 from resolvers.live import Live
 from resolvers.operation import Operation
 from schema.budget import Budget, Spent
@@ -83,6 +84,7 @@ class Context:
                 self._aside = self.budget.reserve(self.client, cost)
             except Spent as spent:
                 self._spent = True
+                METER.get().add("lineal_budget_refusals")
                 msg = (
                     f"the budget of {self.budget.minutely} a minute is spent; wait for {spent.seconds} seconds, "
                     "then ask again"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import isawaitable
 from typing import Any, Final
 
 import orjson
@@ -24,13 +25,15 @@ from graphql import (
     get_operation_ast,
     get_variable_values,
 )
+from opentelemetry.trace import Span, SpanKind
 from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
 from auth.caller import LOCAL, Caller
-from graph.port import Graph
+from graph.port import WATCHED, Graph, Statement, Watched
 from lineal.errors import Forbidden, LimitExceeded, LinealError, Unauthenticated
+from lineal.observing import span, tracing
 from resolvers.auditing import concerned
 from resolvers.nesting import nests_deeper
 from resolvers.operation import Operation
@@ -51,7 +54,8 @@ class Operated:
     """What is worth knowing of an operation that ended: for metrics and logs.
 
     `name` and `type` (query, mutation) are None where no operation could be made out, `seconds` is how
-    long it took, `statements` how many were sent to the store, `codes` those of its errors.
+    long it took, `statements` how many were sent to the store, `codes` those of its errors. `document` is its text,
+    for a hash of it, and `slowest` the statement that took longest.
     """
 
     name: str | None
@@ -59,12 +63,16 @@ class Operated:
     seconds: float
     statements: int
     codes: list[str] = field(default_factory=list)
+    document: str | None = None
+    slowest: Statement | None = None
 
 
 OnOperation = Callable[[Operated], None]
 
 MAX_LEVELS: Final = 64
 """How many objects and lists a variable may have in each other."""
+MAX_NAME: Final = 200
+"""Characters of an operation's name that spans have."""
 MAX_MESSAGE: Final = 1_000
 """Characters of the reasons that one entry of the audit has."""
 
@@ -85,6 +93,7 @@ class LinealSchema(strawberry.Schema):
         check(self._schema, problems=self.gates.problems)
         self.costs = Costs(self._schema)
         apply(self._schema, self.gates, self.costs)
+        _trace_roots(self._schema)
 
     def _get_custom_context_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         # Suggestions ("did you mean …") name what a caller may not know to exist.
@@ -169,6 +178,28 @@ def _presented(result: ExecutionResult) -> ExecutionResult:
     return result
 
 
+def _trace_roots(schema: GraphQLSchema) -> None:
+    """Have a span around each root field of queries and mutations, where spans are made at all."""
+    for root in (schema.query_type, schema.mutation_type):
+        if root is None:
+            continue
+        for name, root_field in root.fields.items():
+            if root_field.resolve is not None:
+                root_field.resolve = _traced(f"{root.name}.{name}", root_field.resolve)
+
+
+def _traced(name: str, resolve: Callable[..., Any]) -> Callable[..., Any]:
+    async def within(*args: Any, **kwargs: Any) -> Any:
+        with span(name, {"graphql.selection.name": name}):
+            found = resolve(*args, **kwargs)
+            return await found if isawaitable(found) else found
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        return resolve(*args, **kwargs) if tracing() is None else within(*args, **kwargs)
+
+    return traced
+
+
 def _drop_null_defaults(schema: GraphQLSchema) -> None:
     """Leave out null as the default of what may be left out: it says nothing, and clutters every signature."""
     for type_ in schema.type_map.values():
@@ -194,22 +225,26 @@ async def run(
     What was refused, and what an admin read, is in the audit before the answer is given: where that cannot be,
     the answer is the reason.
     """
-    started = time.perf_counter()
+    started, watched = time.perf_counter(), Watched()
     if nests_deeper(dict(variables or {}), MAX_LEVELS + 1):
         msg = f"variables: nest deeper than the {MAX_LEVELS} levels allowed"
         context.refusal = LimitExceeded(msg, limit="levels", maximum=MAX_LEVELS)
         result = _presented(_refused(context.refusal))
     else:
+        watching = WATCHED.set(watched)
         try:
-            async with context.op:
-                result = await schema.execute(
-                    query,
-                    variable_values=None if variables is None else dict(variables),
-                    context_value=context,
-                    operation_name=operation_name,
-                    **kwargs,
-                )
+            with span("graphql", kind=SpanKind.INTERNAL) as operating:
+                async with context.op:
+                    result = await schema.execute(
+                        query,
+                        variable_values=None if variables is None else dict(variables),
+                        context_value=context,
+                        operation_name=operation_name,
+                        **kwargs,
+                    )
+                _name(operating, context)
         finally:
+            WATCHED.reset(watching)
             # Also where whoever asked has gone meanwhile.
             context.settle()
     parts = context.parts
@@ -226,8 +261,17 @@ async def run(
     if on_operation is not None:
         seconds = time.perf_counter() - started
         codes = [str((error.extensions or {}).get("code")) for error in result.errors or ()]
-        on_operation(Operated(*context.operation, seconds, context.op.statements, codes))
+        on_operation(Operated(*context.operation, seconds, context.op.statements, codes, query, watched.slowest))
     return result
+
+
+def _name(operating: Span, context: Context) -> None:
+    """Name an operation's span, as OpenTelemetry's conventions for GraphQL do; its text has values, and is not told."""
+    if operating.is_recording():
+        name, type = context.operation
+        operating.update_name(type or "graphql")
+        told = {"graphql.operation.name": name, "graphql.operation.type": type}
+        operating.set_attributes({key: value[:MAX_NAME] for key, value in told.items() if value})
 
 
 AUDITED: Final = (Forbidden.code, Unauthenticated.code)

@@ -203,6 +203,22 @@ class View(GraphQL[Context, None]):
             if error.operation_type is OperationType.SUBSCRIPTION:
                 raise HTTPException(400, LIVE) from None
             raise HTTPException(405, error.as_http_error_reason(request_adapter.method)) from None
+        self._head(request, request_data, sub_response, result, context)
+        if bookmark := await context.op.bookmark():
+            result.extensions = {**(result.extensions or {}), "bookmark": bookmark}
+        if self._budget is not None or (request_data.extensions or {}).get("cost") is True:
+            result.extensions = {**(result.extensions or {}), "cost": context.cost()}
+        return result
+
+    def _head(
+        self,
+        request: Request,
+        request_data: GraphQLRequestData,
+        sub_response: Response,
+        result: ExecutionResult,
+        context: Context,
+    ) -> None:
+        """Say by the answer's status and headers what the result is."""
         if refused := _refused(result, context):
             sub_response.status_code = refused.status
             refused.scheme = used(request.headers.get("authorization"))
@@ -218,11 +234,6 @@ class View(GraphQL[Context, None]):
             sub_response.headers["etag"] = request.headers.get("if-none-match", "")
         elif not _began(result, context) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
             sub_response.status_code = 400
-        if bookmark := await context.op.bookmark():
-            result.extensions = {**(result.extensions or {}), "bookmark": bookmark}
-        if self._budget is not None or (request_data.extensions or {}).get("cost") is True:
-            result.extensions = {**(result.extensions or {}), "cost": context.cost()}
-        return result
 
     def _challenges(self, refusal: Refusal, scope: str) -> list[str]:
         if self._resource is not None:

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import orjson
+from opentelemetry.trace import SpanKind
 
 from lineal.errors import PreconditionFailed, Unavailable
+from lineal.observing import propagate_async, span
 from serving.port import GUARD
 from serving.targets import TargetConfig
 from storage.configuration import wrong
@@ -68,6 +70,7 @@ class Http:
             verify=_context(config),
             timeout=config.timeout,
             follow_redirects=False,
+            event_hooks={"request": [propagate_async]},
             headers={"User-Agent": "lineal", "Accept": "application/json"},
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=8),
         )
@@ -107,8 +110,10 @@ class Http:
             timeout=seconds,
         )
         try:
-            async with asyncio.timeout(seconds):
-                answer = await self._send(request)
+            with span(method, {"http.request.method": method}, kind=SpanKind.CLIENT) as calling:
+                async with asyncio.timeout(seconds):
+                    answer = await self._send(request)
+                calling.set_attribute("http.response.status_code", answer.status)
         except (TimeoutError, httpx.TimeoutException):
             raise Unavailable(f"{self._what} did not answer {method} within {seconds:g} s") from None
         except (httpx.TransportError, httpx.DecodingError) as error:

@@ -16,6 +16,7 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self
 
+from lineal.observing import measured_calls
 from storage.configuration import Kind
 
 if TYPE_CHECKING:
@@ -189,6 +190,11 @@ class Adapter(ABC):
     """The secrets of such a target."""
     addressed: ClassVar[bool] = True
     """Whether such a target has a `url`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if platform := getattr(cls, "platform", None):
+            measured_calls(cls, "serving", platform)
 
     @abstractmethod
     def __init__(self, config: TargetConfig) -> None:

@@ -11,9 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from lineal.errors import InvalidArgument
+from lineal.observing import measured_calls
 from storage.naming import check_digest
 
 WHOLE: Final = 256 * 2**20
@@ -163,6 +164,10 @@ class Storage(ABC):
     """What it is, for people, without secrets: `file:///var/lib/lineal`, `s3://bucket/prefix`."""
     unnamed: Unnamed | None = None
     """What takes parts of unknown digest; None where only this server can take those bytes."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        measured_calls(cls, "storage")
 
     @abstractmethod
     async def open(self) -> None:

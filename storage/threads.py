@@ -6,6 +6,8 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Final, TypeVar
 
 PAGE: Final = 1_000
@@ -22,7 +24,7 @@ class Threads:
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """What the function gives. Who is cancelled waits for its end, for what it uses must not go away meanwhile."""
-        call = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        call = asyncio.get_running_loop().run_in_executor(self._pool, partial(copy_context().run, function, *arguments))
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from neo4j import AsyncTransaction
@@ -99,7 +99,7 @@ class Runner:
             return record.values()
         finally:
             if self._observer:
-                self._observer(Statement(verb, time.perf_counter() - started, failed))
+                self._observer(Statement(verb, time.perf_counter() - started, failed, text))
 
     async def execute(self, verb: str, text: str) -> None:
         """Run a statement that returns nothing, as those about constraints and indexes. Raises the driver's errors."""
@@ -112,9 +112,23 @@ class Runner:
             failed = False
         finally:
             if self._observer:
-                self._observer(Statement(verb, time.perf_counter() - started, failed))
+                self._observer(Statement(verb, time.perf_counter() - started, failed, text))
+
+    async def explain(self, text: str) -> list[str]:
+        """The operators of a statement's plan, the last one first, indented by depth. Raises the driver's errors."""
+        self._tx = self._tx or await self._begin()
+        summary = await (await self._tx.run(f"EXPLAIN {text}")).consume()
+        return list(_operators(summary.plan or {}))
 
     async def commit(self) -> None:
         """End the transaction for good. Raises the driver's errors."""
         if self._tx is not None:
             await self._tx.commit()
+
+
+def _operators(plan: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """The operators of a plan as the driver gives it."""
+    if name := plan.get("operatorType"):
+        yield f"{' ' * depth}{name} {plan.get('args', {}).get('Details', '')}".rstrip()
+    for child in plan.get("children", ()):
+        yield from _operators(child, depth + 1)

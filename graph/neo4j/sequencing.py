@@ -11,6 +11,7 @@ from graph.neo4j.running import Runner, locked, store_time
 from graph.neo4j.writing import KEEP_KEYS
 from graph.port import Change, Head, Lease
 from graph.recording import place
+from lineal.observing import METER
 
 BATCH = 2_000
 
@@ -25,7 +26,7 @@ HEADS: Final = """
 
 async def sequence(runner: Runner, lease: Lease | None) -> int:
     """Give waiting changes their `seq` and entries, while the lease holds. Forgets old idempotency keys besides."""
-    seq, holds, rows, heads = await runner.run(
+    seq, holds, now, rows, heads = await runner.run(
         "sequence",
         f"""
         MATCH (m:Meta {{name: 'changes'}}) {locked("m")}
@@ -41,16 +42,19 @@ async def sequence(runner: Runner, lease: Lease | None) -> int:
             RETURN collect({CHANGE}) AS rows
         }}
         {HEADS}
-        RETURN m.seq, holds, rows, heads""",
+        RETURN m.seq, holds, now, rows, heads""",
         {
             "lease": lease and {"name": lease.name, "holder": lease.holder, "epoch": lease.epoch},
             "keep": KEEP_KEYS,
             "batch": BATCH,
         },
     )
+    METER.get().set("lineal_changes_unsequenced", len(rows))
+    METER.get().set("lineal_sequencer_lag_seconds", 0.0)
     if not holds or not rows:
         return 0
     waiting = sorted(map(change_of, rows), key=lambda c: (c.at, c.id))
+    METER.get().set("lineal_sequencer_lag_seconds", max(0.0, (now - waiting[0].at) / 1_000_000))
     changes = [replace(change, seq=number) for number, change in enumerate(waiting, seq + 1)]
     await _append(runner, changes, heads)
     return len(changes)

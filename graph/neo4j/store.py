@@ -29,6 +29,7 @@ from graph.port import (
     Graph,
     Head,
     Lease,
+    Load,
     Note,
     Observer,
     Origin,
@@ -102,6 +103,11 @@ class Neo4jGraph(Graph):
         self._notifications = notifications
         self._bookmarks = AsyncGraphDatabase.bookmark_manager()
         self._driver: AsyncDriver | None = None
+        self._sessions = 0
+
+    @property
+    def load(self) -> Load:
+        return Load(min(self._sessions, self._connections), max(0, self._sessions - self._connections))
 
     def _connect(self) -> AsyncDriver:
         url, trust = self.url, dict[str, Any]()
@@ -172,6 +178,7 @@ class Neo4jGraph(Graph):
             longest = self._longest if access == "READ" else max(self._timeout, WRITE_SECONDS)
             return await session.begin_transaction(timeout=longest)
 
+        self._sessions += 1
         try:
             async with session:
                 yield Runner(begin, self._observer, tries=FIRST_TRIES if access == "READ" else 1)
@@ -179,6 +186,8 @@ class Neo4jGraph(Graph):
             # The driver leaves a session open that is cancelled while it closes.
             await session.__aexit__(type(error), error, None)  # type: ignore[no-untyped-call]
             raise
+        finally:
+            self._sessions -= 1
 
     @asynccontextmanager
     async def snapshot(self, view: View = EVERYTHING, *, after: str = "") -> AsyncIterator[Snapshot]:
@@ -289,6 +298,11 @@ class Neo4jGraph(Graph):
 
     async def check_version(self) -> int:
         return migrations.check(await self._version())
+
+    async def explain(self, text: str) -> list[str]:
+        async with self._runner("READ") as runner:
+            with translated():
+                return await runner.explain(text)
 
     async def _version(self) -> int | None:
         async with self._runner("READ") as runner:

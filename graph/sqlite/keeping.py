@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 
 import orjson
@@ -48,3 +49,22 @@ def keep(writer: Reader, put: Sequence[Kept], drop: Mapping[str, Sequence[int] |
             "INSERT OR REPLACE INTO kept (owner, number, state, data) VALUES (?, ?, ?, ?)",
             [(each.owner, each.number, each.state, orjson.dumps(dict(each.data)).decode()) for each in put],
         )
+
+
+def explain(db: sqlite3.Connection, text: str) -> list[str]:
+    """How SQLite goes about a statement (EXPLAIN QUERY PLAN), a step a line."""
+    depths = {0: 0}
+    lines = []
+    # Values are parameters, so that no text of Lineal's has a question mark but these.
+    nulls = (None,) * text.count("?") or _Nulls()
+    for id, parent, _, detail in db.execute(f"EXPLAIN QUERY PLAN {text}", nulls):
+        depths[id] = depths.get(parent, 0) + 1
+        lines.append(f"{' ' * (depths[id] - 1)}{detail}")
+    return lines
+
+
+class _Nulls(dict[str, None]):
+    """Parameters of any names: a plan does not depend on their values."""
+
+    def __missing__(self, name: str) -> None:
+        return None

@@ -79,7 +79,7 @@ class Reader:
             return rows
         finally:
             if self._observer:
-                self._observer(Statement(verb, time.perf_counter() - started, failed))
+                self._observer(Statement(verb, time.perf_counter() - started, failed, sql))
 
     def _undecoded(self, sql: str, params: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
         """Run a statement whose rows have what is no UTF-8: what somebody wrote there must not hide the rest."""
@@ -99,7 +99,7 @@ class Reader:
             failed = False
         finally:
             if self._observer:
-                self._observer(Statement(verb, time.perf_counter() - started, failed))
+                self._observer(Statement(verb, time.perf_counter() - started, failed, sql))
 
     def nodes(self, view: View, ids: Sequence[str]) -> dict[str, Node]:
         sql = Compiler(view)

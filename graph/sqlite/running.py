@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -71,7 +72,8 @@ class Thread:
 
     async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._turn:
-            run = partial(self._first, lambda: call(*args, **kwargs))
+            # What watches statements knows by the context whose they are.
+            run = partial(copy_context().run, self._first, lambda: call(*args, **kwargs))
             future = asyncio.get_running_loop().run_in_executor(self._pool, run)
             try:
                 return await asyncio.shield(future)

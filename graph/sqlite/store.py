@@ -12,7 +12,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -38,6 +40,7 @@ from graph.port import (
     Key,
     Lease,
     Link,
+    Load,
     Metric,
     Node,
     NodeRecord,
@@ -326,6 +329,12 @@ class SqliteGraph(Graph):
         self._turn = asyncio.Lock()
         self._together = Together(self._turn)
         self._writer: sqlite3.Connection | None = None
+        self._reading_now = 0
+
+    @property
+    def load(self) -> Load:
+        writing = self._turn.locked()
+        return Load(self._reading_now + writing, self._together.waiting)
 
     async def open(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
@@ -377,9 +386,11 @@ class SqliteGraph(Graph):
         pool, _ = self._opened()
         db = self._idle.pop() if self._idle else await asyncio.get_running_loop().run_in_executor(pool, self._connect)
         run = Thread(pool, db, "BEGIN")
+        self._reading_now += 1
         try:
             yield db, run
         finally:
+            self._reading_now -= 1
             # What was only read is let go of at once: that is not worth the way to a thread and back.
             if run.idle:
                 _rollback(db)
@@ -417,7 +428,8 @@ class SqliteGraph(Graph):
             now = writer.now(time.time_ns() // 1000)
             return carried_out(whole(SqliteTransaction(writer, DIRECT, by=by, now=now)))
 
-        return await self._together(db, Thread(pool, db), carry)
+        # Others may carry it out: it is still of this operation.
+        return await self._together(db, Thread(pool, db), partial(copy_context().run, carry))
 
     async def note(self, notes: Sequence[Note]) -> None:
         async with self._transaction("") as tx:
@@ -501,6 +513,10 @@ class SqliteGraph(Graph):
     async def drop_strays(self) -> None:
         async with self._transaction("") as tx:
             await tx._run(checking.drop_strays, tx._reader)
+
+    async def explain(self, text: str) -> list[str]:
+        async with self._reading() as (db, run):
+            return await run(keeping.explain, db, text)
 
     async def migrate(self) -> list[str]:
         pool, db = self._opened()

@@ -38,6 +38,11 @@ class Together:
         self._turn = turn
         self._waiting: list[Waiting] = []
 
+    @property
+    def waiting(self) -> int:
+        """How many writes have not begun."""
+        return len(self._waiting)
+
     async def __call__(self, db: sqlite3.Connection, run: Thread, carry: Callable[[], T]) -> T:
         """What `carry` comes to, which does its statements in one go in a worker thread, when it is on the disk.
 

@@ -18,6 +18,7 @@ from lineal.cli import (
     deploying,
     ending,
     enriching,
+    examining,
     gating,
     importing,
     moving,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command()(serving.serve)
 app.command()(serving.demo)
+app.command()(examining.doctor)
 app.command()(moving.migrate)
 app.command()(moving.move)
 app.command("export")(moving.export)

@@ -27,6 +27,7 @@ from graph.port import (
     batched,
 )
 from lineal.errors import Internal, PreconditionFailed
+from lineal.observing import METER
 from resolvers.artifacts.common import BATCH, SHA256, SLACK, find_manifest, made_since, opened_since, pages
 from resolvers.artifacts.paths import needed as sent_by_path
 from resolvers.artifacts.quotas import usage
@@ -174,6 +175,8 @@ async def collect(
             done.parts = await storage.abandon(workspace, before, lambda sha256: bytes.fromhex(sha256) in blobs)
         done.documents = await _sweep_documents(graph, storage, workspace, needed, began)
         await usage(storage, workspace, fresh=True)
+        METER.get().add("lineal_collected_blobs", done.removed)
+        METER.get().add("lineal_collected_bytes", done.bytes_removed)
     return done
 
 

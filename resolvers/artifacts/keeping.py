@@ -11,6 +11,7 @@ from typing import Final
 from graph.ontology import ARTIFACT, WORKSPACE
 from graph.port import EVERYTHING, All, Any_, Graph, Node, Not, Order, Paging, Prop, Where
 from lineal.errors import LinealError
+from lineal.observing import METER, working
 from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.common import REFERENCED
 from resolvers.leasing import holding
@@ -61,7 +62,8 @@ class Keeper:
         """Until cancelled."""
         while True:
             try:
-                busy = await self._step()
+                with working("keeper"):
+                    busy = await self._step()
             except LinealError as error:
                 _log.warning("artifacts wait: %s", error.message)
                 busy = False
@@ -119,6 +121,7 @@ class Keeper:
             for workspace in page.items:
                 await self._clear(workspace.name)
             after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        METER.get().set("lineal_collection_timestamp_seconds", time.time())
 
     async def _clear(self, workspace: str) -> None:
         try:

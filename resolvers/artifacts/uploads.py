@@ -30,6 +30,7 @@ from lineal.errors import (
     PreconditionFailed,
     Unavailable,
 )
+from lineal.observing import METER
 from resolvers.artifacts.common import (
     MANAGED,
     OPEN_TIME,
@@ -133,6 +134,7 @@ async def begin_upload(
         await op.graph.write(
             lambda tx: tx.update([Update(upload.id, {"newBytes": new})]), by=op.by, action="admitUpload"
         )
+    METER.get().add("lineal_uploads", 1, "begun")
     return upload
 
 
@@ -291,6 +293,7 @@ async def complete_upload(op: Operation, *, address: str) -> Node:
             op, upload=upload, verified=verified, contents=contents, until=until, well=[node.id for node in well]
         )
         await storage.discard(workspace, USAGE)
+        METER.get().add("lineal_uploads", 1, "completed")
         return artifact
     return await _made(await op.snapshot(), upload)
 
@@ -412,6 +415,7 @@ async def abort_upload(tx: Transaction, *, address: str) -> str:
     """Give an upload up: what was sent is cleared away later. Raises NotFound, Conflict (it is COMPLETE)."""
     id = await find(tx, address, "upload", UPLOAD.name)
     await end(tx, id, "ABORTED")
+    METER.get().add("lineal_uploads", 1, "aborted")
     return id
 
 

@@ -29,6 +29,7 @@ from graph.port import (
     Update,
 )
 from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFailed
+from lineal.observing import METER, working
 from resolvers import leasing
 from resolvers.deploying.bringing import Bringing
 from resolvers.deploying.plans import ON_TARGET, TARGET, Plan, plans_of, sources
@@ -123,7 +124,8 @@ class Reconciler:
                 full = time.monotonic() >= due
                 if full:
                     due = time.monotonic() + self._every
-                await self._round(target, adapter, held, full=full)
+                with working("reconciler"):
+                    await self._round(target, adapter, held, full=full)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, due - time.monotonic())):
                         await changed.wait()
@@ -141,6 +143,7 @@ class Reconciler:
             self._others[target] = dict(look.desired)
         else:
             self._others.setdefault(target, {}).update(look.desired)
+        _measure(target, look.plans)
         if not look.plans:
             return
         try:
@@ -166,13 +169,14 @@ class Reconciler:
         files = self._bringing[target]
         await files.begin(look.desired, [plan.deployment.id for plan in plans])
         for plan in sorted(plans, key=lambda plan: self._tried.get(plan.deployment.id, 0.0)):
-            id = plan.deployment.id
+            id, outcome = plan.deployment.id, "told"
             others = [each for other, each in self._others[target].items() if other != id and each.served]
             tried.append(plan)
             asked = False
             try:
                 if not files.there(id):
                     self._hindered[id] = plan.number, ON_THEIR_WAY
+                    outcome = "files"
                     continue
                 asked, self._tried[id] = True, time.monotonic()
                 await adapter.apply(look.desired[id], others)
@@ -181,8 +185,10 @@ class Reconciler:
             except (PreconditionFailed, InvalidArgument) as error:
                 self._hindered[id] = plan.number, error.message
                 look.refused[id] = error.message
+                outcome = "refused"
             except LinealError as error:
                 self._hindered[id] = plan.number, error.message
+                outcome = "away"
                 # Files that cannot be had take no time, and say nothing of the target.
                 away += asked
                 if away >= MAX_DELAYED:
@@ -191,6 +197,8 @@ class Reconciler:
             else:
                 self._hindered.pop(id, None)
                 told.add(id)
+            finally:
+                METER.get().add("lineal_reconciler_outcomes", 1, target, outcome)
         await self._note(tried, told, held)
 
     async def _note(self, tried: Sequence[Plan], told: set[str], held: Held) -> None:
@@ -237,6 +245,18 @@ class Reconciler:
         links = await all_links(snapshot, [node.id for node in places], ON_TARGET) if places else {}
         found = [link.node for each in links.values() for link in each if link.node.props.get("managed")]
         return places, [node for node in found if self._targets.acts_on(target, node.workspace)]
+
+
+def _measure(target: str, plans: Sequence[Plan]) -> None:
+    """Say how many deployments are not as they were told, and for how long."""
+    now = time.time_ns() // 1_000
+    since = [
+        int(plan.revision.props.get("startedAt", plan.revision.created_at))
+        for plan in plans
+        if plan.revision.props.get("state") in {"PENDING", "ROLLING_OUT"}
+    ]
+    METER.get().set("lineal_reconciler_waiting", len(since), target)
+    METER.get().set("lineal_reconciler_lag_seconds", max(0, now - min(since, default=now)) / 1_000_000, target)
 
 
 @contextmanager

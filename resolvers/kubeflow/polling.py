@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from graph.port import EVERYTHING, Graph, Kept, Transaction
 from lineal.errors import Conflict, LinealError, Unavailable
+from lineal.observing import working
 from resolvers.following import CURSOR
 from resolvers.kubeflow.telling import Telling
 from resolvers.leasing import Held, holding
@@ -108,7 +109,8 @@ class Poller:
             try:
                 async with holding(self._graph, f"{LEASE}:{server.config.name}", self._holder, LEASE_SECONDS) as held:
                     if held is not None:
-                        await self._poll(server, held)
+                        with working("poller"):
+                            await self._poll(server, held)
             except Away as error:
                 _log.warning("%s", error.message)
                 turn.due = time.monotonic() + turn.pause

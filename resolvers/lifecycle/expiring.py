@@ -10,6 +10,7 @@ from typing import Final
 from graph.ontology import APPROVAL
 from graph.port import EVERYTHING, MAX_PAGE, All, Graph, Node, Paging, Prop, Transaction, Update
 from lineal.errors import LinealError
+from lineal.observing import working
 from resolvers.lifecycle.standing import EXPIRED, UNDECIDED, expired
 
 PAUSE: Final = 60.0
@@ -23,8 +24,9 @@ async def expiring(graph: Graph, *, by: str) -> None:
     """Have them say so, until cancelled; any number of processes may. `by` is who the writes are recorded under."""
     while True:
         try:
-            while await expire(graph, by=by):
-                pass
+            with working("expiring"):
+                while await expire(graph, by=by):
+                    pass
         except LinealError as error:
             _log.warning("approvals wait to expire: %s", error.message)
         except Exception:  # noqa: BLE001 - nobody would expire any more, and nobody would hear of it

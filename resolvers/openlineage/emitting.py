@@ -17,6 +17,7 @@ import orjson
 
 from graph.port import EVERYTHING, Graph, Transaction
 from lineal.errors import LinealError
+from lineal.observing import working
 from resolvers import following
 from resolvers.leasing import LEASE_SECONDS, Held, holding
 from resolvers.openlineage.telling import Narrator
@@ -71,7 +72,9 @@ class Emitter:
             try:
                 async with holding(self._graph, OWNER, self._holder) as held:
                     while held is not None:
-                        if not await self._step(held):
+                        with working("emitter"):
+                            busy = await self._step(held)
+                        if not busy:
                             await asyncio.sleep(POLL_SECONDS)
             except LinealError as error:
                 _log.warning("OpenLineage events wait: %s", error.message)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from graph.ontology import MODEL_VERSION
 from graph.port import EVERYTHING, All, Graph, Lease, Node, Order, Paging, Prop, Transaction, Update, Where
 from lineal.errors import Conflict, LinealError, NotFound, Unavailable
+from lineal.observing import working
 from resolvers.leasing import holding
 from resolvers.tracking.queueing import DONE, FAILED, FOLLOWING, QUEUED, ended, waiting
 from resolvers.tracking.recording import recorded, versions_of, write
@@ -55,7 +56,8 @@ class Enricher:
         while True:
             busy = False
             try:
-                busy = await self.step()
+                with working("enricher"):
+                    busy = await self.step()
             except LinealError as error:
                 _log.warning("versions wait to be looked up: %s", error.message)
             except Exception:  # noqa: BLE001 - a defect met with one version must not end what is done about others

@@ -16,6 +16,7 @@ from typing import Final
 from graph.ontology import WEBHOOK
 from graph.port import EVERYTHING, MAX_PAGE, Graph, Node, Paging, Prop
 from lineal.errors import Conflict, LinealError, NotFound
+from lineal.observing import METER, working
 from resolvers import following
 from resolvers.leasing import LEASE_SECONDS, holding
 from resolvers.webhooks.deliveries import PENDING
@@ -50,7 +51,8 @@ class Deliverer:
         try:
             while True:
                 try:
-                    await self._look()
+                    with working("deliverer"):
+                        await self._look()
                 except LinealError as error:
                     _log.warning("webhooks wait: %s", error.message)
                 except Exception:  # noqa: BLE001 - a defect must not end what is done about the others
@@ -74,6 +76,9 @@ class Deliverer:
             end = await following.tip(snapshot)
             came = await following.cursors(snapshot, list(nodes))
             waiting = await snapshot.kept(list(nodes), [PENDING], limit=1)
+        behind = [end - max(came.get(id, end), self._seen.get(id, 0)) for id in nodes]
+        METER.get().set("lineal_webhooks_waiting", len(waiting))
+        METER.get().set("lineal_webhook_lag_changes", max(0, *behind))
         for id, node in nodes.items():
             if (turn := self._turns.get(id)) is not None and (turn.seq or 0) < end:
                 turn.woken.set()

@@ -18,8 +18,10 @@ from typing import Final, Self
 
 import httpcore
 import httpx
+from opentelemetry.trace import SpanKind
 
 from lineal.errors import InvalidArgument, LinealError
+from lineal.observing import propagate_async, span
 from storage.connectors.addresses import AsyncCheckedNetwork, Resolve, system
 
 MAX_BODY: Final = 4_096
@@ -83,14 +85,24 @@ class Sender:
             keepalive_expiry=30,
             network_backend=self._network,
         )
-        self._client = httpx.AsyncClient(transport=transport, trust_env=False, timeout=seconds, follow_redirects=False)
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            timeout=seconds,
+            follow_redirects=False,
+            event_hooks={"request": [propagate_async]},
+        )
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send it. Whatever is in the way is told by the answer."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._seconds):
-                return await self._post(url, body, headers, began)
+            # Of its address nothing is told: that may be a secret.
+            with span("POST", {"http.request.method": "POST"}, kind=SpanKind.CLIENT) as sending:
+                async with asyncio.timeout(self._seconds):
+                    answer = await self._post(url, body, headers, began)
+                sending.set_attribute("http.response.status_code", answer.status or 0)
+                return answer
         except (TimeoutError, httpx.TimeoutException):
             error = f"no answer within {self._seconds:g} seconds"
         except LinealError as refused:

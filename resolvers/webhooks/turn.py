@@ -17,6 +17,7 @@ from typing import Final
 
 from graph.port import EVERYTHING, Graph, Kept, Snapshot, Transaction
 from lineal.errors import LinealError, PreconditionFailed
+from lineal.observing import METER
 from resolvers import following
 from resolvers.events import Position, handful
 from resolvers.leasing import Held
@@ -25,6 +26,8 @@ from resolvers.webhooks.formats import Message, messages
 from resolvers.webhooks.hooks import ACTIVE, HEALTH, Hook, Webhooks, read
 from resolvers.webhooks.managing import pause_for, send
 from resolvers.webhooks.sending import GONE, Answer
+
+_OUTCOMES: Final = {DELIVERED: "delivered", PENDING: "again", DEAD: "dead"}
 
 AT_ONCE: Final = 4
 """Deliveries of one webhook that are under way at a time."""
@@ -229,6 +232,9 @@ class Turn:
         for task in done:
             del self._running[task]
         for each in became:
+            METER.get().add("lineal_webhook_tries", 1, _OUTCOMES[each.state])
+            if each.state == DELIVERED:
+                METER.get().observe("lineal_webhook_delivery_seconds", max(0.0, (_now() - each.taken) / 1e6))
             if each.state == PENDING:
                 self._pending[each.number] = each
             else:

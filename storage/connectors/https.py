@@ -19,6 +19,7 @@ from urllib.parse import urljoin
 import httpx
 
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
+from lineal.observing import propagate
 from storage.connectors.addresses import Resolve, checked_transport
 from storage.connectors.backend import Backend, Entry, checksum, micros, speaking_to
 from storage.connectors.config import ConnectorConfig
@@ -59,6 +60,7 @@ class HttpsBackend(Backend):
             auth=httpx.BasicAuth(config.options.get("user", ""), password) if password is not None else None,
             headers=headers,
             timeout=config.timeout,
+            event_hooks={"request": [propagate]},
         )
 
     def stat(self, place: Place) -> Entry | None:

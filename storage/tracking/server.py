@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from lineal.errors import Unavailable
+from lineal.observing import propagate
 from storage.connectors.addresses import Resolve, checked_transport, system
 from storage.tracking.answers import Answer
 
@@ -61,6 +62,7 @@ class Server:
             follow_redirects=False,
             headers={"User-Agent": "lineal", "Accept": "application/json", "Accept-Encoding": "identity"},
             timeout=config.timeout,
+            event_hooks={"request": [propagate]},
         )
 
     def close(self) -> None:

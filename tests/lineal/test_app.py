@@ -149,8 +149,8 @@ async def test_metrics_tell_of_requests_operations_statements_and_errors(client:
     answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     for line in (
-        'lineal_http_requests_total{method="POST",path="/graphql",status="200"} 3.0',
-        'lineal_http_requests_total{method="GET",path="other",status="404"} 1.0',
+        'lineal_http_requests_total{face="graphql",method="POST",path="/graphql",status="200"} 3.0',
+        'lineal_http_requests_total{face="other",method="GET",path="other",status="404"} 1.0',
         'lineal_operations_total{operation="Names",outcome="ok",type="query"} 1.0',
         'lineal_operations_total{operation="Wrong",outcome="error",type="query"} 1.0',
         'lineal_operations_total{operation="anonymous",outcome="ok",type="query"} 1.0',
@@ -171,7 +171,10 @@ def test_whatever_clients_send_metrics_have_a_bounded_number_of_labels(telemetry
     text = telemetry.exposition().decode()
     assert text.count("lineal_operations_total{") == MAX_OPERATIONS + 1
     assert 'lineal_operations_total{operation="other",outcome="ok",type="query"} 50.0' in text
-    assert f'lineal_http_requests_total{{method="other",path="other",status="405"}} {MAX_OPERATIONS + 50}.0' in text
+    assert (
+        f'lineal_http_requests_total{{face="other",method="other",path="other",status="405"}} {MAX_OPERATIONS + 50}.0'
+        in text
+    )
     assert 'lineal_statements_total{outcome="failed",verb="find"} 1.0' in text
 
 

@@ -1,0 +1,124 @@
+"""What is said through the seam: whom a trace is handed on to, and how often slow operations are told."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from graph.port import Graph, Statement
+from lineal import logging
+from lineal.observing import METER, Meter, span, trace_with
+from lineal.slow import MINUTELY, Slow, SlowLog
+from lineal.telemetry import Telemetry
+from resolvers.webhooks.sending import Sender
+from serving.http import Http
+from serving.targets import read
+from tests.lineal.conftest import logging_as_before
+from tests.listening import Handler, Listening
+
+__all__ = ["logging_as_before"]
+
+
+class Taking(Listening):
+    """Keeps the headers of what it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__(_Handler)
+        self.headers: list[dict[str, str]] = []
+        self.url = f"http://127.0.0.1:{self.port}"
+
+
+class _Handler(Handler):
+    owner: Taking
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
+        self.rfile.read(int(self.headers["content-length"]))
+        self.owner.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self.answer(200, b"{}", {})
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace_with(provider.get_tracer("test"))
+    yield exporter
+    trace_with(None)
+    provider.shutdown()
+
+
+async def test_a_trace_is_handed_on_to_webhooks_and_platforms(spans: InMemorySpanExporter) -> None:
+    with Taking() as taking:
+        (config,) = read({"targets": {"farm": {"platform": "ray-serve", "url": taking.url, "workspaces": "*"}}})
+        platform = Http(config)
+        with span("outer", headers={"baggage": "who=ann"}) as outer:
+            async with Sender(private=True) as sender:
+                assert (await sender.post(f"{taking.url}/secret", b"{}", {})).taken
+            await platform.call("POST", "/x", json={})
+        await platform.close()
+    trace = f"{outer.get_span_context().trace_id:032x}"
+    made = {f"{each.context.span_id:016x}" for each in spans.get_finished_spans() if each.context}
+    for headers in taking.headers:
+        version, of, parent, _ = headers["traceparent"].split("-")
+        assert (version, of) == ("00", trace)
+        assert parent in made
+        assert "baggage" not in headers
+    assert len(taking.headers) == 2
+    assert not [each for each in spans.get_finished_spans() if "secret" in each.to_json()]
+
+
+async def test_an_error_is_told_by_its_class_alone(spans: InMemorySpanExporter) -> None:
+    with pytest.raises(ValueError, match="ann"), span("x"):
+        raise ValueError("ann@example.org")
+    (found,) = spans.get_finished_spans()
+    assert found.attributes == {"error.type": "ValueError"}
+    assert not found.events
+    assert "ann" not in found.to_json()
+
+
+async def test_without_a_tracer_nothing_is_handed_on() -> None:
+    with Taking() as taking:
+        async with Sender(private=True) as sender:
+            await sender.post(taking.url, b"{}", {})
+    assert "traceparent" not in taking.headers[0]
+
+
+async def test_slow_operations_are_told_so_often_in_a_minute_and_then_how_many_were_not(sqlite_graph: Graph) -> None:
+    stream, now = io.StringIO(), [0.0]
+    logging.configure("info", "json", stream)
+    log = SlowLog(sqlite_graph, 1.0, clock=lambda: now[0])
+    statement = Statement("find", 2.0, text="SELECT * FROM node n WHERE n.id = :p0 AND n.kind = :p1")
+    for _ in range(MINUTELY + 5):
+        log.tell(Slow("Q", 2.5, 3, statement, "{models}"))
+    now[0] = 60.0
+    log.tell(Slow("Q", 2.5, 3, statement))
+    await log.close()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len(lines) == MINUTELY + 1
+    assert [line["left_out"] for line in lines if "left_out" in line] == [5]
+    assert lines[0]["plan"] == ["SEARCH n USING INDEX sqlite_autoindex_node_1 (id=?)"]
+    assert lines[0]["text"] == statement.text
+
+
+def test_what_nobody_measures_costs_no_name_and_what_is_measured_has_one() -> None:
+    METER.get().add("lineal_nothing_such")
+    assert isinstance(METER.get(), Meter)
+    with pytest.raises(KeyError):
+        Telemetry().add("lineal_nothing_such")
+
+
+async def test_httpx_errors_of_spans_are_no_values(spans: InMemorySpanExporter) -> None:
+    async with Sender(private=True) as sender:
+        answer = await sender.post("http://127.0.0.1:9/hunter2", b"{}", {})
+    assert answer.status is None
+    (found,) = spans.get_finished_spans()
+    assert found.attributes is not None
+    assert found.attributes["error.type"] == httpx.ConnectError.__name__
+    assert "hunter2" not in found.to_json()
