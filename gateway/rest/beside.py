@@ -260,9 +260,9 @@ def _taking(path: str, name: str, *, many: bool = False) -> Beside:
 # ── Webhooks of hubs ──────────────────────────────────────────────────────────────────────────────
 
 
-def _hook(path: str, name: str, hub: str, header: str, secret: str, example: Json) -> Beside:
+def _hook(path: str, name: str, hub: str, *, header: str, opens: str, example: Json) -> Beside:
     body: Json = {"type": "object", "description": f"What {hub} sends; what is not known of it is ignored."}
-    given = {"name": header, "in": "header", "required": True, "description": secret, "schema": {"type": "string"}}
+    given = {"name": header, "in": "header", "required": True, "description": opens, "schema": {"type": "string"}}
     said: Json = {
         # No token: the secret that the header has, or signs with, is what opens it.
         "security": [],
@@ -278,17 +278,17 @@ _WANDB: Final = _hook(
     inbound.WANDB,
     "recordWandbWebhook",
     "Weights & Biases",
-    wandb.SIGNATURE,
-    "HMAC-SHA256 of the body by the secret, in base64.",
-    {"artifact_version": "wandb-artifact://_id/one", "artifact_collection_name": "churn"},
+    header=wandb.SIGNATURE,
+    opens="HMAC-SHA256 of the body by the secret, in base64.",
+    example={"artifact_version": "wandb-artifact://_id/one", "artifact_collection_name": "churn"},
 )
 _HUGGING_FACE: Final = _hook(
     inbound.HUGGING_FACE,
     "recordHuggingFaceWebhook",
     "the Hugging Face Hub",
-    huggingface.HEADER,
-    "The secret.",
-    {"event": {"action": "create", "scope": "repo"}, "repo": {"type": "model", "name": "acme/churn"}},
+    header=huggingface.HEADER,
+    opens="The secret.",
+    example={"event": {"action": "create", "scope": "repo"}, "repo": {"type": "model", "name": "acme/churn"}},
 )
 
 BESIDE: Final[Sequence[Beside]] = (
