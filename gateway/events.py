@@ -26,6 +26,7 @@ from resolvers.feed import MAX_EVENTS, Feed, feed
 from resolvers.operation import Operation
 
 PATH: Final = "/api/v1/events"
+PARAMETERS: Final = frozenset({"after", "limit", "wait"})
 DEFAULT_LIMIT: Final = 100
 MAX_WAIT: Final = 30
 LOOK_SECONDS: Final = 0.5
@@ -42,6 +43,8 @@ def create_events_route(new_operation: NewOperation, *, resource: Resource, base
     async def endpoint(request: Request) -> Response:
         nonlocal waiting
         try:
+            for name in request.query_params.keys() - PARAMETERS:
+                raise InvalidArgument(f"{name:.80}: there is no such parameter here", field=name[:80])
             after = position(request.query_params.get("after", "0"))
             limit = _number(request, "limit", DEFAULT_LIMIT, 1, MAX_EVENTS)
             wait = _number(request, "wait", 0, 0, MAX_WAIT)

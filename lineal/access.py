@@ -26,7 +26,7 @@ from auth.directory import Directory
 from auth.recorder import Recorder
 from gateway import inbound, scim
 from gateway.mlflow import errors as mlflow_errors
-from gateway.mlflow.face import is_mlflow
+from gateway.mlflow.face import is_health, is_mlflow
 from gateway.openlineage.published import PATHS
 from gateway.rest import pages as rest
 from gateway.scim_errors import ScimError
@@ -89,7 +89,7 @@ class Access:
             else:
                 await WebSocket(scope, receive, send).close()
             return
-        if scope["type"] != "http" or scope["path"] in self.open or scope["path"].startswith(SIGNED):
+        if scope["type"] != "http" or self._is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -119,6 +119,10 @@ class Access:
                 return
         scope.setdefault("state", {})["caller"] = caller
         await self.app(scope, receive, send)
+
+    def _is_open(self, path: str) -> bool:
+        """Whether a path is answered without looking at who asks."""
+        return path in self.open or path.startswith(SIGNED) or is_health(path)
 
     async def _admit(self, scope: Scope, authorization: str | None, proof: str | None) -> Caller:
         """Who opened a WebSocket, by what the headers of these names would say. Raises Refusal."""

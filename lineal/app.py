@@ -32,7 +32,7 @@ from gateway.events import create_events_route
 from gateway.inbound import PATHS as INBOUND_PATHS
 from gateway.inbound import create_inbound_routes
 from gateway.mlflow.artifacts import MlflowArtifactsRoute
-from gateway.mlflow.routes import MlflowRoute
+from gateway.mlflow.routes import HEALTH, MlflowRoute
 from gateway.mlflow.webhooks import MlflowWebhooksRoute
 from gateway.openlineage.published import create_schema_routes
 from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
@@ -99,7 +99,18 @@ LONG: Final = 24 * 3_600.0
 """Seconds that a command may read for which goes through all that there is."""
 
 PAGES: Final = (GRAPHIQL, LINEAGE)
-PATHS: Final = ("/graphql", "/healthz", "/readyz", "/metrics", *PAGES, EVENTS_PATH, PATH, BATCH, *INBOUND_PATHS)
+PATHS: Final = (
+    "/graphql",
+    "/healthz",
+    "/health",
+    "/readyz",
+    "/metrics",
+    *PAGES,
+    EVENTS_PATH,
+    PATH,
+    BATCH,
+    *INBOUND_PATHS,
+)
 
 _log = logging.get("lineal.app")
 
@@ -440,6 +451,7 @@ def create_app(
             Route("/graphql", view),
             WebSocketRoute("/graphql", view),
             *_probes(graph, authenticator, telemetry, load),
+            *HEALTH,
             *metadata_routes(resource),
             *([create_bytes_route(storage, recorder)] if isinstance(storage, LocalStorage) else []),
             *create_openlineage_routes(operation, resource=resource),
@@ -452,7 +464,7 @@ def create_app(
         ],
         middleware=[
             Middleware(Observed, telemetry=telemetry, paths=(*PATHS, *metadata_paths(resource))),
-            Middleware(Balanced, load=load, bookmark=graph.bookmark, always=PROBES),
+            Middleware(Balanced, load=load, bookmark=graph.bookmark, always=(*PROBES, HEALTH[0].path)),
             # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
             *([] if settings.issuers else [Middleware(LoopbackHost, recorder=recorder)]),
             # Before it asks, a browser asks whether it may: without a token.

@@ -41,7 +41,8 @@ def kept(remote: Remote, address: str, name: str | None) -> tuple[str, dict[str,
     edges = [edge for edge in found["artifacts"]["edges"] if name is None or edge["discriminator"] == name]
     kept = [edge["node"] for edge in edges if edge["node"]["storage"] == "MANAGED"]
     if not edges:
-        msg = f"address: {found['address']} has no files{f' called {name!r}' if name else ''}"
+        called = f" called {name!r}" if name else ""
+        msg = f"address: {found['address']} has no files{called}, or none that you may read"
         raise NotFound(msg, field="address")
     if not kept:
         raise PreconditionFailed(f"the files of {found['address']} are not kept by Lineal, which only knows of them")

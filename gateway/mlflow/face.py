@@ -18,17 +18,20 @@ from auth.challenges import INSUFFICIENT_SCOPE, Refusal, Resource, no_credential
 from auth.scopes import Requirement
 from gateway.mlflow.errors import NoEndpoint, refusal
 from graph.ontology import DEFAULT_WORKSPACE
-from lineal.errors import Forbidden, Internal, LimitExceeded, LinealError, Unauthenticated
+from lineal.errors import Forbidden, Internal, InvalidArgument, LimitExceeded, LinealError, Unauthenticated
 from resolvers.auditing import note_refusal
 from resolvers.operation import Operation
 
 NewOperation = Callable[[Request], Operation]
 
 WORKSPACE_HEADER: Final = "x-mlflow-workspace"
+KEY: Final = "idempotency-key"
 
 _FACE: Final = re.compile(
     r"(?:/w/[^/]+)?/(?:(?:ajax-)?api/[23]\.0/mlflow(?:-artifacts)?/.*|version|model-versions/get-artifact)", re.DOTALL
 )
+
+_HEALTH: Final = re.compile(r"(?:/w/[^/]+)?/health")
 
 _log = logging.getLogger("lineal.mlflow")
 
@@ -36,6 +39,11 @@ _log = logging.getLogger("lineal.mlflow")
 def is_mlflow(path: str) -> bool:
     """Whether a path belongs to MLflow's clients, so that what is refused there is said in their words."""
     return _FACE.fullmatch(path) is not None
+
+
+def is_health(path: str) -> bool:
+    """Whether a path is that of MLflow's probe, which is open to everybody."""
+    return _HEALTH.fullmatch(path) is not None
 
 
 class Face(BaseRoute):
@@ -122,6 +130,12 @@ def check_scopes(op: Operation, needed: Requirement) -> None:
     """Raises Forbidden: the caller's scopes do not open this."""
     if not needed.opened_by(op.caller):
         raise Forbidden(f"the scope {needed} is needed", scopes=needed.lists())
+
+
+def check_keyless(request: Request) -> None:
+    """Raises InvalidArgument: a key was sent with what cannot be done once under it. Reads need none."""
+    if request.method != "GET" and KEY in request.headers:
+        raise InvalidArgument("Idempotency-Key: this endpoint keeps no keys", field="Idempotency-Key")
 
 
 def workspace_of(request: Request, match: re.Match[str]) -> str:

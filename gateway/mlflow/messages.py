@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from graph.port import Metric, Node
-from resolvers.registry.looking import Registered, Version
+from graph.port import Node
+from resolvers.registry.looking import Measured, Registered, Version
 
 STATUSES: Final[Mapping[str, str]] = {
     "PENDING": "PENDING_REGISTRATION",
@@ -59,16 +59,20 @@ def version_message(version: Version) -> dict[str, Any]:
 def _learned(version: Version) -> dict[str, Any]:
     """Parameters and metrics, where they were asked for and there are any."""
     params = [{"name": name, "value": value} for name, value in version.params.items()]
-    metrics = [_metric(metric) for metric in version.metrics]
+    logged = str(version.node.props.get("loggedModel", ""))
+    metrics = [_metric(metric, logged) for metric in version.metrics]
     return {**({"model_params": params} if params else {}), **({"model_metrics": metrics} if metrics else {})}
 
 
-def _metric(metric: Metric) -> dict[str, Any]:
-    value: float | str = metric.value
-    if not math.isfinite(metric.value):
+def _metric(found: Measured, logged: str) -> dict[str, Any]:
+    metric, value = found.metric, found.metric.value
+    shown: float | str = value
+    if not math.isfinite(value):
         # As JSON of protocol buffers has them.
-        value = "NaN" if math.isnan(metric.value) else "Infinity" if metric.value > 0 else "-Infinity"
-    return {"key": metric.name, "value": value, "timestamp": metric.time // 1_000, "step": metric.step}
+        shown = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    of = {"dataset_name": found.dataset, "dataset_digest": found.digest, "model_id": logged, "run_id": found.run}
+    told = {name: text for name, text in of.items() if text}
+    return {"key": metric.name, "value": shown, "timestamp": metric.time // 1_000, "step": metric.step, **told}
 
 
 def source_of(node: Node) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from auth.challenges import Resource
 from auth.scopes import MLFLOW, Requirement
@@ -17,7 +18,7 @@ from gateway.mlflow.asked import Asked, Handler
 from gateway.mlflow.asking import Field, Parameters, parameters
 from gateway.mlflow.checking import check_name
 from gateway.mlflow.errors import answer
-from gateway.mlflow.face import Face, NewOperation, check_scopes, no_endpoint, workspace_of
+from gateway.mlflow.face import KEY, Face, NewOperation, check_keyless, check_scopes, no_endpoint, workspace_of
 from graph.address import Address
 from lineal.errors import NotFound
 from resolvers.auditing import note_read
@@ -46,11 +47,15 @@ _PATH: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What answers one method of one path. `asks` names its line in the table of scopes."""
+    """What answers one method of one path.
+
+    `asks` names its line in the table of scopes. One that `keeps` does the same request once under an idempotency key.
+    """
 
     asks: str
     handler: Handler
     fields: Sequence[Field]
+    keeps: bool = True
 
     @property
     def needs(self) -> Requirement:
@@ -84,7 +89,7 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     f"{_M}/get": {"GET": Endpoint(f"{_M}/get", models.get, _NAME)},
     f"{_M}/update": {"PATCH": Endpoint(f"{_M}/update", models.update, _fields("name", description="string"))},
     f"{_M}/rename": {"POST": Endpoint(f"{_M}/rename", models.rename, _fields("name", "new_name"))},
-    f"{_M}/delete": {"DELETE": Endpoint(f"{_M}/delete", models.delete, _NAME)},
+    f"{_M}/delete": {"DELETE": Endpoint(f"{_M}/delete", models.delete, _NAME, keeps=False)},
     f"{_M}/search": {"GET": Endpoint(f"{_M}/search", models.search, _search(models.MAX_MODELS))},
     f"{_M}/get-latest-versions": {"GET": _LATEST, "POST": _LATEST},
     f"{_M}/set-tag": {"POST": Endpoint(f"{_M}/set-tag", models.set_tag, _fields("name", "key", value="string"))},
@@ -120,7 +125,7 @@ ENDPOINTS: Final[Mapping[str, Mapping[str, Endpoint]]] = {
             _fields("name", "version", "stage", archive_existing_versions="boolean"),
         )
     },
-    f"{_V}/delete": {"DELETE": Endpoint(f"{_V}/delete", versions.delete, _NUMBER)},
+    f"{_V}/delete": {"DELETE": Endpoint(f"{_V}/delete", versions.delete, _NUMBER, keeps=False)},
     f"{_V}/search": {"GET": Endpoint(f"{_V}/search", versions.search, _search(versions.MAX_VERSIONS))},
     f"{_V}/get-download-uri": {
         "GET": Endpoint(f"{_V}/get-download-uri", versions.get_download_uri, _fields(name="string", version="string"))
@@ -173,9 +178,11 @@ class MlflowRoute(Face):
         if found is None:
             raise no_endpoint(request)
         check_scopes(op, found.needs)
+        if not found.keeps:
+            check_keyless(request)
         given = await parameters(request, found.fields, self._max_body)
         workspace = workspace_of(request, match)
-        asked = Asked(op, workspace, given, request.headers.get("idempotency-key"))
+        asked = Asked(op, workspace, given, request.headers.get(KEY))
         try:
             body = await found.handler(asked)
         except NotFound as error:
@@ -186,6 +193,14 @@ class MlflowRoute(Face):
         if request.method == "GET":
             await note_read(op, face="mlflow", asked=found.asks, arguments=_arguments(workspace, given))
         return answer(body)
+
+
+async def _healthy(_request: Request) -> Response:
+    return PlainTextResponse("OK")
+
+
+HEALTH: Final = tuple(Route(path, _healthy) for path in ("/health", "/w/{workspace}/health"))
+"""What probes of MLflow's server ask, without a token as there: whether the process lives."""
 
 
 def _arguments(workspace: str, given: Parameters) -> list[Any]:

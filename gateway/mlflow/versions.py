@@ -22,7 +22,7 @@ from graph.port import Paging, Snapshot
 from lineal.errors import InvalidArgument
 from resolvers.registry import changing
 from resolvers.registry.files import own_address, register_version
-from resolvers.registry.looking import Version, find_models, version_numbered, versions
+from resolvers.registry.looking import Version, find_models, measured, version_numbered, versions
 from resolvers.writing.versions import delete_model_version
 
 MAX_VERSIONS: Final = 200_000
@@ -81,8 +81,8 @@ async def get(asked: Asked) -> dict[str, Any]:
         node, model = await version_numbered(snapshot, at.workspace, at.name, at.number or 0)
         (version,) = await versions(snapshot, [node], {model.id: model}, aliases=True)
         params = await snapshot.rows([node.id], "params")
-        found = await snapshot.metrics([node.id]) if metrics else {}
-        return replace(version, params=params.get(node.id, {}), metrics=found.get(node.id, ()))
+        found = await measured(snapshot, node) if metrics else []
+        return replace(version, params=params.get(node.id, {}), metrics=found)
 
     return {"model_version": version_message(await asked.op.read(reads, quick=True))}
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from auth.scopes import MLFLOW as NEEDS
 from gateway.mlflow.errors import answer
-from gateway.mlflow.face import Face, check_scopes, no_endpoint, workspace_of
+from gateway.mlflow.face import KEY, Face, check_keyless, check_scopes, no_endpoint, workspace_of
 from gateway.mlflow.searching import page_token, read_page_token
 from graph.ontology import WEBHOOK
 from graph.port import All, Node, Order, Paging, Prop
@@ -43,12 +43,16 @@ _NEWEST: Final = Order("createdAt", descending=True)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: its operation, the workspace that it is about, its parameters, and the id in its path."""
+    """One request: its operation, the workspace that it is about, its parameters, the id in its path.
+
+    `key` is what it is done once under.
+    """
 
     op: Operation
     workspace: str
     given: Mapping[str, Any]
     id: str = ""
+    key: str | None = None
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """A text, or the default where it was left out. Raises InvalidArgument."""
@@ -87,8 +91,11 @@ class MlflowWebhooksRoute(Face):
         if handler is None:
             raise no_endpoint(request)
         check_scopes(op, NEEDS[ASKS])
+        if handler is not _create:
+            check_keyless(request)
         workspace = workspace_of(request, match)
-        body = await handler(Asked(op, workspace, await _given(request), match["id"] or ""))
+        given = await _given(request)
+        body = await handler(Asked(op, workspace, given, match["id"] or "", request.headers.get(KEY)))
         if request.method == "GET":
             told = [{"workspace": workspace, **({"id": match["id"]} if match["id"] else {})}]
             await note_read(op, face="mlflow", asked=ASKS, arguments=told)
@@ -120,6 +127,7 @@ async def _create(asked: Asked) -> dict[str, Any]:
     name, url = _name(asked.required("name")), _url(asked, asked.required("url"))
     made = await managing.create_webhook(
         asked.op,
+        asked.key,
         name=name,
         url=url,
         workspace=asked.workspace,

@@ -1,6 +1,6 @@
-"""What the OpenAPI document has beside REST's own routes: the feed of events, and OpenLineage's events coming in.
+"""What the OpenAPI document has beside REST's own routes: the feed of events, OpenLineage's events and hubs' webhooks.
 
-They answer for themselves (gateway.events, gateway.openlineage.view); here is what they take and give.
+They answer for themselves (gateway.events, gateway.openlineage.view, gateway.inbound); here is what they take and give.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from auth.scopes import ROUTES, Requirement
-from gateway import events
+from auth.scopes import OPEN, ROUTES, Requirement
+from gateway import events, inbound
 from gateway.openlineage import view
 from gateway.openlineage.parsing import TYPES
 from gateway.rest.json_schemas import REF, Json
 from gateway.rest.routes import PATH
 from resolvers.cloudevents import BATCH
 from resolvers.feed import MAX_EVENTS
+from resolvers.inbound import huggingface, wandb
 
 JSON: Final = "application/json"
 
@@ -38,7 +39,9 @@ class Beside:
 
     @property
     def needed(self) -> Requirement:
-        """The scopes that open it."""
+        """The scopes that open it; none where it says itself what does."""
+        if "security" in self.said:
+            return OPEN
         return ROUTES[f"{self.method} {self.path.removeprefix(view.WITHIN)}"]
 
     @property
@@ -254,8 +257,44 @@ def _taking(path: str, name: str, *, many: bool = False) -> Beside:
     return Beside("POST", path, name, "lineage", summary, said, _REFUSED)
 
 
+# ── Webhooks of hubs ──────────────────────────────────────────────────────────────────────────────
+
+
+def _hook(path: str, name: str, hub: str, *, header: str, opens: str, example: Json) -> Beside:
+    body: Json = {"type": "object", "description": f"What {hub} sends; what is not known of it is ignored."}
+    given = {"name": header, "in": "header", "required": True, "description": opens, "schema": {"type": "string"}}
+    said: Json = {
+        # No token: the secret that the header has, or signs with, is what opens it.
+        "security": [],
+        "parameters": [given],
+        "requestBody": {"required": True, "content": {JSON: {"schema": body, "example": example}}},
+        "responses": {"204": {"description": "It was taken, also where there was nothing to record."}},
+    }
+    summary = f"Takes a webhook of {hub}, where a secret for it is configured."
+    return Beside("POST", path, name, "hooks", summary, said, (400, 401, 404, 405, 413, 500, 503))
+
+
+_WANDB: Final = _hook(
+    inbound.WANDB,
+    "recordWandbWebhook",
+    "Weights & Biases",
+    header=wandb.SIGNATURE,
+    opens="HMAC-SHA256 of the body by the secret, in base64.",
+    example={"artifact_version": "wandb-artifact://_id/one", "artifact_collection_name": "churn"},
+)
+_HUGGING_FACE: Final = _hook(
+    inbound.HUGGING_FACE,
+    "recordHuggingFaceWebhook",
+    "the Hugging Face Hub",
+    header=huggingface.HEADER,
+    opens="The secret.",
+    example={"event": {"action": "create", "scope": "repo"}, "repo": {"type": "model", "name": "acme/churn"}},
+)
+
 BESIDE: Final[Sequence[Beside]] = (
     _FEED,
+    _WANDB,
+    _HUGGING_FACE,
     _taking(view.PATH, "recordEvent"),
     _taking(view.BATCH, "recordEvents", many=True),
     _taking(view.WITHIN + view.PATH, "recordEventIn"),

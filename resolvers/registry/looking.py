@@ -38,9 +38,25 @@ LATEST: Final = "latest"
 BATCH: Final = 500
 """Models or versions that are looked at together."""
 
+EVALUATIONS: Final = 100
+"""The newest evaluations of a version whose metrics are shown with it."""
+
 _NEWEST: Final = Order("number", descending=True)
 _VERSIONS: Final = Hop("VERSION_OF", "IN", "ModelVersion")
 _IN_STAGE: Final = Linked(Hop("STAGE", "IN", "Model"))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A metric of a version, with the id of its run and what it was measured on, where they are known.
+
+    `digest` is that of the data set's version, or else its name.
+    """
+
+    metric: Metric
+    run: str = ""
+    dataset: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +69,7 @@ class Version:
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: Sequence[str] = ()
     params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Sequence[Metric] = ()
+    metrics: Sequence[Measured] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +228,32 @@ async def versions(
             for node in some
         )
     return found
+
+
+async def measured(snapshot: Snapshot, version: Node) -> list[Measured]:
+    """The metrics of a version and of its newest evaluations, as far as they may be read."""
+    hop, order = Hop("EVALUATES", "IN", "Evaluation"), Order("createdAt", descending=True)
+    page = (await snapshot.neighbours([version.id], hop, order=order, paging=Paging(EVALUATIONS)))[version.id]
+    found = await snapshot.metrics([version.id, *(link.node.id for link in page.items)])
+    if not found:
+        return []
+    runs = await all_links(snapshot, list(found), Hop("PRODUCED_BY", "OUT", "Run"))
+    evaluations = [id for id in found if id != version.id]
+    data = await all_links(snapshot, evaluations, Hop("EVALUATED_ON", "OUT", "DatasetVersion"))
+    datasets = await snapshot.nodes(sorted({link.node.container for links in data.values() for link in links}))
+    own = str(version.props.get("runId", ""))
+    return [
+        Measured(metric, next((link.node.name for link in runs.get(id, ())), own if id == version.id else ""), *on)
+        for id, metrics in sorted(found.items(), key=lambda item: (item[0] != version.id, item[0]))
+        for on in [_known_by(link.node, datasets) for link in data.get(id, ())] or [("", "")]
+        for metric in metrics
+    ]
+
+
+def _known_by(data: Node, datasets: Mapping[str, Node]) -> tuple[str, str]:
+    """The name of a data set and the digest of its version; a tracker's own digest is what it calls the version by."""
+    digest = str(data.props.get("digest") or data.name).removeprefix("mlflow:")
+    return (datasets[data.container].name if data.container in datasets else "", digest)
 
 
 async def _stages(snapshot: Snapshot, ids: Sequence[str], models: Mapping[str, Node]) -> dict[str, str]:

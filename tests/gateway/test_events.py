@@ -149,6 +149,11 @@ async def test_what_is_wrong_is_a_problem_that_names_it(feed: Feed, query: str, 
     assert (answer.json()["code"], answer.json()["field"]) == ("INVALID_ARGUMENT", field)
 
 
+async def test_a_parameter_that_there_is_not_is_refused_as_elsewhere_in_rest(feed: Feed) -> None:
+    problem = (await feed.page("?after=0&foo=1", status=400)).json()
+    assert (problem["field"], problem["detail"]) == ("foo", "foo: there is no such parameter here")
+
+
 @pytest.mark.parametrize(("who", "status"), [("reader", 403), ("nobody", 401)])
 async def test_without_the_scope_it_is_refused_and_that_is_audited(feed: Feed, who: str, status: int) -> None:
     answer = await feed.page(who=who, status=status)

@@ -65,6 +65,8 @@ def header(own: LocalIssuer, *scopes: str) -> dict[str, str]:
     [
         "/healthz",
         "/readyz",
+        "/health",
+        "/w/vision/health",
         "/metrics",
         "/.well-known/oauth-protected-resource",
         "/.well-known/oauth-protected-resource/graphql",
@@ -84,6 +86,8 @@ async def test_health_and_metadata_and_the_metrics_of_a_local_server_are_open(ow
         "/",
         "/nothing",
         "/healthz/",
+        "/health/",
+        "/w/a/b/health",
         "/healthz/x",
         "//healthz",
         "/HEALTHZ",

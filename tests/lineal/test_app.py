@@ -117,6 +117,10 @@ async def test_a_walk_visits_no_more_nodes_than_the_settings_allow(
 
 async def test_health_is_the_process_and_readiness_the_store(client: httpx.AsyncClient) -> None:
     assert (await client.get("/healthz")).json() == {"status": "ok"}
+    for path in ("/health", "/w/vision/health"):
+        healthy = await client.get(path, headers={"authorization": ""})
+        assert (healthy.status_code, healthy.text) == (200, "OK")
+        assert healthy.headers["content-type"].startswith("text/plain")
     assert (await client.get("/readyz")).json() == {"status": "ready"}
 
 

@@ -34,7 +34,7 @@ from tests.lineal.conftest import bearer
 LOCAL: Final = "http://127.0.0.1:8321"
 
 ANYBODY: Final = {
-    *("GET /healthz", "GET /readyz"),
+    *("GET /healthz", "GET /readyz", "GET /health", "GET /w/{workspace}/health"),
     # Open where only this machine can ask; tests/lineal/test_access.py has it elsewhere.
     "GET /metrics",
     "GET /.well-known/oauth-protected-resource",

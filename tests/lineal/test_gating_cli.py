@@ -58,6 +58,8 @@ def test_a_gate_is_asked_and_passed(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     ]
     assert done.stdout.splitlines()[2] == f"{version} → stage Production: 1 of 2 conditions not met"
 
+    code, problem = desk.refused("pull", version, "copy")
+    assert (code, f"{version} has no files, or none that you may read" in problem) == (1, True)
     code, problem = desk.refused("stage", version, "Production", "--reason", "better")
     assert (code, "the gate of stage 'Production' is not passed: the version has no files" in problem) == (1, True)
     staged = desk.told("stage", version, "staging", "--reason", "looks right")

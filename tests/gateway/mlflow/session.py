@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -43,7 +44,7 @@ ORIGINAL = sys.stdout
 HEADERS = {"authorization": f"Bearer {sys.argv[2]}"} if len(sys.argv) > 2 else {}
 TRANSCRIPT: list[list[Any]] = []
 LEFT_OUT = {"creation_timestamp", "creation_time", "last_updated_timestamp", "user_id", "webhook_id"}
-"""What is never the same twice, or is said to differ: who made it."""
+"""What is never the same twice, or differs everywhere: who made it, which `elsewhere` looks at."""
 
 
 def plain(value: Any) -> Any:
@@ -555,8 +556,12 @@ def wire() -> None:
 
 
 def elsewhere() -> None:
-    """Where the two are said to differ, on a model of its own."""
+    """Where the two are said to differ, on models of its own, which are gone afterwards."""
     ask("create_registered_model", "elsewhere")
+    ask("create_model_version", "elsewhere", "s3://bucket/rested on")
+    said = send("GET", "registered-models/get", query={"name": "elsewhere"})
+    record("user_id of 'elsewhere'", lambda: said["registered_model"].get("user_id") or "nobody")
+    record("tagging moves 'elsewhere'", moved)
     for source in (
         "https://host.example/models/three",
         "http://host/a/../../b",
@@ -564,14 +569,53 @@ def elsewhere() -> None:
         "/tmp/x",
     ):
         ask("create_model_version", "elsewhere", source)
-    ask("delete_registered_model", "elsewhere")
+    ask("copy_model_version", "models:/elsewhere/1", "resting")
+    ask("delete_model_version", "elsewhere", "1")
+    odd = ("elsewhere \x01", "elsewhere" + "x" * 500)
+    for name in odd:
+        ask("create_registered_model", name)
+    ask("create_registered_model", "Other case")
+    ask("search_registered_models", "name IN ('elsewhere', 'Other case')", 10, ["name ASC"])
+    send("GET", "experiments/search", query={"max_results": 1})
+    for name in ("resting", "Other case", "elsewhere"):
+        ask("delete_registered_model", name)
+    for name in odd:
+        with suppress(MlflowException):
+            CLIENT.delete_registered_model(name)
+
+
+def moved() -> bool:
+    """Whether a tag is an update of what it is set on."""
+    before = CLIENT.get_registered_model("elsewhere").last_updated_timestamp
+    CLIENT.set_registered_model_tag("elsewhere", "k", "v")
+    return bool(CLIENT.get_registered_model("elsewhere").last_updated_timestamp > before)
+
+
+def probes() -> None:
+    """What those ask who look whether a server is there, and which; health needs no token."""
+    for path, headers in (("health", {}), ("version", HEADERS)):
+        answer = requests.get(f"{ADDRESS}/{path}", headers=headers, timeout=60)
+        TRANSCRIPT.append([f"GET /{path}", {"status": answer.status_code, "text": answer.text}])
 
 
 def webhooks() -> None:
     hooking.webhooks(CLIENT, record)
 
 
-ALL = (models, model_tags, versions, version_tags, aliases, stages, searches, prompts, wire, webhooks, elsewhere)
+ALL = (
+    models,
+    model_tags,
+    versions,
+    version_tags,
+    aliases,
+    stages,
+    searches,
+    prompts,
+    wire,
+    webhooks,
+    probes,
+    elsewhere,
+)
 PARTS: dict[str, Callable[[], None]] = {part.__name__: part for part in ALL}
 
 

@@ -12,7 +12,10 @@ from graph.port import Hop
 from resolvers.lifecycle.declaring import declare_gate
 from resolvers.operation import Operation
 from resolvers.reading import resolve
+from resolvers.writing.datasets import register_dataset_version
+from resolvers.writing.evaluations import record_evaluation
 from resolvers.writing.models import register_model
+from resolvers.writing.runs import record_run
 from resolvers.writing.versions import create_model_version
 from tests.gateway.mlflow.conftest import API, Mlflow
 
@@ -195,6 +198,32 @@ async def test_a_version_shows_its_parameters_and_metrics_to_those_who_may_read_
     assert "model_metrics" not in answer.json()["model_version"]
 
 
+async def test_a_metric_says_what_measured_what_on_what(mlflow: Mlflow) -> None:
+    async with Operation(mlflow.graph) as op:
+        await record_run(op, experiment="experiments:/e", name="r1", create_experiment=True)
+        await register_dataset_version(op, dataset="datasets:/flats", name="d1", create_dataset=True)
+        version = await create_model_version(
+            op,
+            model="models:/m",
+            create_model=True,
+            run="runs:/r1",
+            metrics=[{"name": "loss", "value": 0.25, "step": 3}],
+            properties={"loggedModel": "m-1"},
+        )
+        await record_evaluation(
+            op,
+            version=version.id,
+            dataset="datasets:/flats/d1",
+            run="runs:/r1",
+            metrics=[{"name": "rmse", "value": 0.5}],
+        )
+    loss, rmse = (await mlflow.version())["model_metrics"]
+    assert (loss["key"], loss["step"], loss["model_id"], loss["run_id"]) == ("loss", 3, "m-1", "r1")
+    assert loss.keys() == {"key", "value", "timestamp", "step", "model_id", "run_id"}
+    told = {"key": "rmse", "value": 0.5, "step": 0, "model_id": "m-1", "run_id": "r1"}
+    assert rmse == {**told, "dataset_name": "flats", "dataset_digest": "d1", "timestamp": rmse["timestamp"]}
+
+
 async def test_names_that_mlflow_does_not_have_are_written_percent_encoded(mlflow: Mlflow) -> None:
     async with Operation(mlflow.graph) as op:
         await register_model(op, name="BAAI/bge:m3")
@@ -282,6 +311,18 @@ async def test_the_same_key_does_it_once(embedded: Mlflow) -> None:
             f"{API}/model-versions/create", json={"name": "m", "source": "s3://b/x"}, headers={"idempotency-key": "k"}
         )
         assert answer.json()["model_version"]["version"] == "1"
+
+
+async def test_a_key_that_cannot_be_kept_is_refused_and_reads_need_none(embedded: Mlflow) -> None:
+    await embedded.model("m", versions=1)
+    headers = {"idempotency-key": "k"}
+    for endpoint, more in (("model-versions/delete", {"version": "1"}), ("registered-models/delete", {})):
+        body = {"name": "m", **more}
+        answer = await embedded.http.request("DELETE", f"{API}/{endpoint}", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert answer.json()["message"] == "Idempotency-Key: this endpoint keeps no keys"
+    answer = await embedded.http.get(f"{API}/model-versions/get", params={"name": "m", "version": "1"}, headers=headers)
+    assert answer.status_code == 200
 
 
 async def test_a_workspace_is_named_by_the_address_or_by_a_header(mlflow: Mlflow) -> None:

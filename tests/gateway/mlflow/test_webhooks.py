@@ -187,6 +187,21 @@ async def test_a_name_is_taken_once(mlflow: Mlflow) -> None:
     assert (await mlflow.ask("POST", "", body, status=400))["error_code"] == "RESOURCE_ALREADY_EXISTS"
 
 
+async def test_a_key_makes_a_webhook_once_and_is_refused_where_none_is_kept(mlflow: Mlflow) -> None:
+    headers = {"x-who": "ann", "idempotency-key": "k"}
+    at, body = "/api/2.0/mlflow/webhooks", {"name": "ci", "url": URL, "events": [CREATED]}
+    first, again = [await mlflow.http.post(at, json=body, headers=headers) for _ in range(2)]
+    assert (first.status_code, first.json()) == (200, again.json())
+    other = await mlflow.http.post(at, json={**body, "name": "other"}, headers=headers)
+    assert (other.status_code, other.json()["error_code"]) == (409, "RESOURCE_CONFLICT")
+    one = f"{at}/{first.json()['webhook']['webhook_id']}"
+    for method, path in (("PATCH", one), ("DELETE", one), ("POST", f"{one}/test")):
+        answer = await mlflow.http.request(method, path, json={"description": "x"}, headers=headers)
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert answer.json()["message"] == "Idempotency-Key: this endpoint keeps no keys"
+    assert (await mlflow.http.get(one, headers=headers)).json() == first.json()
+
+
 async def test_what_is_no_mlflow_webhook_is_not_there(mlflow: Mlflow) -> None:
     (other,) = await building.create(mlflow.graph, NewNode("Webhook", "own", "default", props={"url": URL}))
     await mlflow.ask("GET", f"/{other.id}", status=404)
