@@ -6,7 +6,7 @@ See https://huggingface.co/docs/hub/model-cards. Base models and data sets go by
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import yaml
@@ -18,6 +18,8 @@ from resolvers.exporting.provenance import Provenance, Thing
 
 RELATIONS: Final = frozenset({"adapter", "merge", "quantized", "finetune"})
 """What `base_model_relation` may be."""
+LIBRARIES: Final = ("sentence-transformers", "peft", "diffusers", "transformers")
+"""Libraries that stand on others, which a model's frameworks name too."""
 MAX_LISTED: Final = 100
 """Rows of one list of the text."""
 
@@ -42,7 +44,7 @@ def _metadata(of: Provenance, version: Thing) -> dict[str, Any]:
     return {
         "license": known.lower() if known else ("other" if version.license else None),
         "license_name": None if known else version.license,
-        "library_name": frameworks[0].lower() if frameworks else None,
+        "library_name": _library(frameworks),
         "pipeline_tag": task,
         "base_model": bases[0] if len(bases) == 1 else bases,
         "base_model_relation": relations.pop() if len(relations) == 1 and relations <= RELATIONS else None,
@@ -50,6 +52,12 @@ def _metadata(of: Provenance, version: Thing) -> dict[str, Any]:
         "metrics": list(dict.fromkeys(m.name for each in version.evaluations for m in each.metrics)),
         "model-index": _index(version, task),
     }
+
+
+def _library(frameworks: Sequence[str]) -> str | None:
+    """The library that a reader is to load it with, as the Hub writes it: the most special one first."""
+    names = [name.lower().replace(" ", "-") for name in frameworks]
+    return next((name for name in LIBRARIES if name in names), names[0] if names else None)
 
 
 def _data(of: Provenance, version: Thing) -> list[Thing]:

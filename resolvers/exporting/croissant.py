@@ -24,6 +24,7 @@ CONTEXT: Final[Json] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -43,6 +44,7 @@ CONTEXT: Final[Json] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -66,7 +68,12 @@ _DATA_TYPES: Final = (
 def metadata(of: Provenance) -> Json:
     """The data set, as an object for JSON. Raises InvalidArgument: it is not of one version of a data set."""
     version = of.only("DatasetVersion", "Croissant")
+    files = list(_distribution(version))
+    table = next((file for file in files if file["contentUrl"].lower().endswith(_TABLES)), None)
     described = [version.description, *of.notes]
+    if version.fields and table is None:
+        # A field is nothing in Croissant without a file that it is read from.
+        described.append(f"Its columns: {', '.join(field.name for field in version.fields)}.")
     made: Json = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -80,10 +87,10 @@ def metadata(of: Provenance) -> Json:
         "creator": [{"@type": "sc:Organization", "name": owner.name} for owner in version.owners],
         "datePublished": version.time("madeAt"),
         "isBasedOn": [_based_on(other) for _, other in of.sources(version) if other.node.kind == "DatasetVersion"],
-        "distribution": list(_distribution(version)),
+        "distribution": files,
     }
-    if version.fields:
-        made["recordSet"] = [_record_set(version)]
+    if version.fields and table is not None:
+        made["recordSet"] = [_record_set(version, table)]
     return {name: value for name, value in made.items() if value}
 
 
@@ -123,16 +130,14 @@ def _object(id: str, name: str, url: str, sha256: str, size: int | None) -> Json
     return made | ({} if size is None else {"contentSize": f"{size} B"})
 
 
-def _record_set(version: Thing) -> Json:
-    table = next((n for n, filed in enumerate(version.files) if filed.file.path.lower().endswith(_TABLES)), None)
+def _record_set(version: Thing, table: Json) -> Json:
     fields = []
     for number, field in enumerate(version.fields):
         made: Json = {"@type": "cr:Field", "@id": f"records/{number}", "name": field.name}
         if text := field.props.get("description"):
             made["description"] = text
         made["dataType"] = data_type(field.props.get("type", ""))
-        if table is not None:
-            made["source"] = {"fileObject": {"@id": f"file-{table}"}, "extract": {"column": field.name}}
+        made["source"] = {"fileObject": {"@id": table["@id"]}, "extract": {"column": field.name}}
         fields.append(made)
     return {"@type": "cr:RecordSet", "@id": "records", "name": "records", "field": fields}
 

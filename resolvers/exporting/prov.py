@@ -1,7 +1,7 @@
 """Lineage as W3C PROV: PROV-JSON (w3.org/submissions/prov-json) and PROV-N (w3.org/TR/prov-n), by the library `prov`.
 
 Which PROV term a kind of node or edge has is in graph/ontology.py. What Lineal alone knows stands in attributes of
-its own namespace, so that reading the document gives the same graph again (resolvers.exporting.prov_reading).
+its own namespace, so that nothing of the graph is lost.
 """
 
 from __future__ import annotations
@@ -63,12 +63,13 @@ class _Writer:
         self._known: set[str] = set()
 
     def whole(self, of: Provenance) -> None:
-        """The lineage as a collection: what it is of, and what is not in it."""
+        """The lineage as an entity of its own: what it is of, and what is not in it."""
         facts = {"direction": of.direction.name, "complete": of.complete, "time": iso(of.moment)}
         said = [(self._lineal[name], value) for name, value in facts.items()]
         said += [(self._lineal["note"], note) for note in of.notes]
-        kind = library().PROV["Bundle"]
-        self._document.entity(self._lineal["lineage"], [("prov:type", kind), ("prov:label", of.name), *said])
+        self._document.entity(
+            self._lineal["lineage"], [("prov:type", self._lineal["Lineage"]), ("prov:label", of.name), *said]
+        )
 
     def thing(self, thing: Thing) -> None:
         """A node as entity, activity or agent, with what it is a version of and who answers for it."""
