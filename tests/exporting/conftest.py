@@ -14,7 +14,7 @@ from graph.port import Direction, Graph, NewEdge
 from resolvers.exporting.exporting import export, format_of
 from resolvers.operation import Operation
 from resolvers.reading import lineage
-from resolvers.writing.importing import record_lineage
+from resolvers.writing.importing import ImportedNode, record_lineage
 from tests import building
 
 ANN = Caller("corp:ann", frozenset(SCOPES) - {"admin"}, workspaces=frozenset({"default"}))
@@ -39,7 +39,7 @@ async def family(sqlite_graph: Graph) -> Graph:
         await record_lineage(
             op,
             nodes=[
-                *({"address": each} for each in WHOLES),
+                *[ImportedNode(address=each) for each in WHOLES],
                 {"address": "datasets:/corpus/v1", "properties": {"digest": f"sha256:{SHA256}", "sizeBytes": 12}},
                 {
                     "address": "datasets:/clicks/v2",
