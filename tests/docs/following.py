@@ -53,7 +53,7 @@ def follow(page: str, home: Path, settings: Mapping[str, str], *, seconds: float
         **settings,
     }
     done = subprocess.run(
-        ["bash", "-c", f"set -e\ntrap 'kill $(jobs -p)' EXIT\n{told}"],
+        ["bash", "-c", f"set -e\ntrap 'for job in $(jobs -p); do kill $job; done' EXIT\n{told}"],
         cwd=home,
         env=environment,
         capture_output=True,
