@@ -73,6 +73,7 @@ def _node(kind: NodeKind) -> str:
     facts = [
         f"- ids begin with `{kind.prefix}_`; addresses with `{kind.scheme}:/`; the name is unique {key}",
         f"- read scope: `{kind.scope}`",
+        f"- PROV: `prov:{kind.prov.capitalize()}`",
         f"- has {', '.join(owned)}",
         f"- lists order by {', '.join(kind.orders)}",
     ]
@@ -83,8 +84,8 @@ def _node(kind: NodeKind) -> str:
 
 def _edge(kind: EdgeKind) -> str:
     facts = [f"- {' · '.join(f'{a} → {b}' for a, b in kind.ends)}", f"- lineage: {kind.lineage.value}"]
-    if kind.prov:
-        facts.append(f"- PROV: `prov:{kind.prov}`")
+    terms = {ontology.prov_term(kind, NODE_KINDS[a], NODE_KINDS[b]): None for a, b in kind.ends}
+    facts.append(f"- PROV: {', '.join(f'`prov:{term}`' for term in terms)}")
     if kind.discriminator:
         facts.append(f"- discriminator: {kind.discriminator}")
     if kind.exclusive is not ontology.Exclusive.NO:

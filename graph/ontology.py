@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from graph.text import fold, normalize
 
@@ -69,6 +69,25 @@ class Exclusive(Enum):
     PER_PAIR = "one for each source and target"
 
 
+Prov = Literal["entity", "activity", "agent"]
+"""What a kind of node is in PROV. No thing is both an entity and an activity (PROV-CONSTRAINTS, section 5.4)."""
+
+PROV_ENDS: Final[Mapping[str, tuple[Prov, Prov]]] = {
+    "used": ("activity", "entity"),
+    "wasGeneratedBy": ("entity", "activity"),
+    "wasDerivedFrom": ("entity", "entity"),
+    "specializationOf": ("entity", "entity"),
+    "hadMember": ("entity", "entity"),
+    "wasAttributedTo": ("entity", "agent"),
+    "wasAssociatedWith": ("activity", "agent"),
+    "actedOnBehalfOf": ("agent", "agent"),
+}
+"""What the terms that edges have may join (PROV-DM, section 5)."""
+
+PROV_ANY: Final = "wasInfluencedBy"
+"""The term that may join anything (PROV-DM, section 5.3.5)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Property:
     """A property of a node or an edge.
@@ -95,7 +114,8 @@ class NodeKind:
 
     `prefix` begins its ids, `scheme` its addresses. `within` is the kind of its container when the
     natural key is unique only inside that container; otherwise the key is unique in the workspace,
-    or everywhere for `is_global`. `parts` are the kinds that it stands for as a root of lineage.
+    or everywhere for `is_global`. `parts` are the kinds that it stands for as a root of lineage. `prov` is what it is
+    in PROV.
     """
 
     name: str
@@ -110,6 +130,7 @@ class NodeKind:
     orders: tuple[str, ...] = ("name", "createdAt", "updatedAt")
     has_params: bool = False
     has_metrics: bool = False
+    prov: Prov = "entity"
     by_name: Mapping[str, Property] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -127,14 +148,15 @@ class EdgeKind:
     """A kind of edge, with the pairs of node kinds that it may join.
 
     An edge's identity is (source, kind, target, discriminator, since): recording it twice changes
-    nothing. A `blocks` edge refuses the delete of its target while it is open.
+    nothing. A `blocks` edge refuses the delete of its target while it is open. `prov` are the PROV terms that say most
+    of it, for whatever ends they may have.
     """
 
     name: str
     ends: tuple[tuple[str, str], ...]
     doc: str
     lineage: Lineage = Lineage.NO
-    prov: str = ""
+    prov: tuple[str, ...] = ()
     discriminator: str | None = None
     properties: tuple[Property, ...] = ()
     exclusive: Exclusive = Exclusive.NO
@@ -308,6 +330,7 @@ RUN = NodeKind(
     orders=("startedAt", "endedAt", "name", "createdAt", "updatedAt"),
     has_params=True,
     has_metrics=True,
+    prov="activity",
 )
 PIPELINE = NodeKind(
     "Pipeline", "pi", "pipelines", MODEL_READ,
@@ -352,6 +375,7 @@ DEPLOYMENT = NodeKind(
         _p("progressSeconds", Type.INT, "How long a rollout may take before it has failed; 600 when absent.", least=1, most=86_400),
         _p("platformName", Type.STRING, "What its platform knows it by.", internal=True),
     ),
+    prov="activity",
 )
 DEPLOYMENT_REVISION = NodeKind(
     "DeploymentRevision", "dr", "deployments", DEPLOYMENT_READ,
@@ -388,6 +412,7 @@ DEPLOYMENT_EVENT = NodeKind(
         _p("leftOut", Type.INT, "How many looks since the event before saw it in a phase that was not kept, because it came and went too often.", internal=True, least=0, most=MAX_NUMBER),
     ),
     orders=("createdAt", "name", "updatedAt"),
+    prov="activity",
 )
 ENVIRONMENT = NodeKind(
     "Environment", "en", "environments", DEPLOYMENT_READ,
@@ -446,6 +471,7 @@ UPLOAD = NodeKind(
         _p("closedAt", Type.TIME, "When it was completed, aborted or expired.", internal=True),
         _p("newBytes", Type.INT, "Bytes that storage lacked of it when the quota let it in. Absent where there was none.", internal=True, least=0),
     ),
+    prov="activity",
 )
 CODE_REVISION = NodeKind(
     "CodeRevision", "cr", "code", MODEL_READ,
@@ -470,6 +496,7 @@ PRINCIPAL = NodeKind(
         _p("inbox", Type.JSON, "Which of its notifications it has read.", internal=True),
     ),
     is_global=True,
+    prov="agent",
 )
 TEAM = NodeKind(
     "Team", "te", "teams", WORKSPACE_READ,
@@ -479,6 +506,7 @@ TEAM = NodeKind(
         _p("directory", Type.JSON, "What the directory that provisions it said of it (SCIM 2.0).", internal=True),
     ),
     is_global=True,
+    prov="agent",
 )
 NOTICE = NodeKind(
     "Notice", "no", "notices", ACTIVITY_READ,
@@ -525,6 +553,7 @@ STAGE_MOVE = NodeKind(
         _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True),
     ),
     orders=("createdAt", "name", "updatedAt"),
+    prov="activity",
 )
 APPROVAL = NodeKind(
     "Approval", "ap", "approvals", MODEL_READ,
@@ -559,6 +588,7 @@ VALIDATION = NodeKind(
         _p("message", Type.TEXT, "What the worker said in the end.", internal=True),
     ),
     orders=("createdAt", "name", "updatedAt"),
+    prov="activity",
 )
 MARK = NodeKind(
     "Mark", "mk", "marks", DATASET_READ,
@@ -613,7 +643,7 @@ _MOVE: Final = (_p("move", Type.STRING, "The move that brought it about, by id."
 
 VERSION_OF = EdgeKind(
     "VERSION_OF", (("ModelVersion", "Model"), ("DatasetVersion", "Dataset")),
-    "A version belongs to its model or data set.", prov="specializationOf", exclusive=Exclusive.PER_SOURCE,
+    "A version belongs to its model or data set.", prov=("specializationOf",), exclusive=Exclusive.PER_SOURCE,
 )
 PART_OF = EdgeKind(
     "PART_OF", (("Run", "Experiment"), ("Run", "Run"), ("Field", "Dataset")),
@@ -639,46 +669,46 @@ FACETS_OF = EdgeKind(
 )
 READ = EdgeKind(
     "READ", (("Run", "DatasetVersion"), ("Run", "ModelVersion"), ("Run", "Field")),
-    "A run read it.", Lineage.YES, "used", discriminator="role",
+    "A run read it.", Lineage.YES, ("used",), discriminator="role",
 )
 PRODUCED_BY = EdgeKind(
     "PRODUCED_BY", (("ModelVersion", "Run"), ("DatasetVersion", "Run"), ("Evaluation", "Run")),
-    "A run made it.", Lineage.YES, "wasGeneratedBy", exclusive=Exclusive.PER_SOURCE,
+    "A run made it.", Lineage.YES, ("wasGeneratedBy",), exclusive=Exclusive.PER_SOURCE,
 )
 DERIVED_FROM = EdgeKind(
     "DERIVED_FROM",
     (("ModelVersion", "ModelVersion"), ("DatasetVersion", "DatasetVersion"), ("Field", "Field")),
     "Made from another of its kind: finetune, adapter, merge, quantized, copy, …",
-    Lineage.YES, "wasDerivedFrom", discriminator="relation",
+    Lineage.YES, ("wasDerivedFrom",), discriminator="relation",
 )
 TRAINED_ON = EdgeKind(
     "TRAINED_ON", (("ModelVersion", "DatasetVersion"),),
-    "A version learned from this data, where no run is known.", Lineage.YES, "wasInfluencedBy", discriminator="split",
+    "A version learned from this data, where no run is known.", Lineage.YES, ("wasInfluencedBy",), discriminator="split",
 )
 USES = EdgeKind(
-    "USES", (("ModelVersion", "Field"),), "A version takes this feature as input.", Lineage.YES, "wasInfluencedBy",
+    "USES", (("ModelVersion", "Field"),), "A version takes this feature as input.", Lineage.YES, ("wasInfluencedBy",),
 )
 BUILT_FROM = EdgeKind(
     "BUILT_FROM", (("Run", "CodeRevision"), ("ModelVersion", "CodeRevision")),
-    "Made by this code.", Lineage.YES, "used",
+    "Made by this code.", Lineage.YES, ("used", "wasDerivedFrom"),
 )
 EVALUATES = EdgeKind(
-    "EVALUATES", (("Evaluation", "ModelVersion"),), "Whose metrics these are.", Lineage.ON_REQUEST, "used",
+    "EVALUATES", (("Evaluation", "ModelVersion"),), "Whose metrics these are.", Lineage.ON_REQUEST, ("wasDerivedFrom",),
 )
 EVALUATED_ON = EdgeKind(
-    "EVALUATED_ON", (("Evaluation", "DatasetVersion"),), "What the metrics were measured on.", Lineage.ON_REQUEST, "used",
+    "EVALUATED_ON", (("Evaluation", "DatasetVersion"),), "What the metrics were measured on.", Lineage.ON_REQUEST, ("wasDerivedFrom",),
 )
 SERVES = EdgeKind(
     "SERVES", (("Deployment", "ModelVersion"),), "Open while the deployment serves this version.",
-    Lineage.YES, "used", properties=_WEIGHT,
+    Lineage.YES, ("used",), properties=_WEIGHT,
 )
 REVISION_OF = EdgeKind(
     "REVISION_OF", (("DeploymentRevision", "Deployment"),), "A revision belongs to its deployment.",
-    prov="specializationOf", exclusive=Exclusive.PER_SOURCE,
+    prov=("specializationOf",), exclusive=Exclusive.PER_SOURCE,
 )
 SPECIFIES = EdgeKind(
     "SPECIFIES", (("DeploymentRevision", "ModelVersion"),), "A revision asked for this version.",
-    prov="specializationOf", properties=_WEIGHT, blocks=False,
+    prov=("specializationOf",), properties=_WEIGHT, blocks=False,
 )
 EVENT_OF = EdgeKind(
     "EVENT_OF", (("DeploymentEvent", "Deployment"),), "What it happened to.", exclusive=Exclusive.PER_SOURCE, blocks=False,
@@ -691,7 +721,7 @@ IN_ENVIRONMENT = EdgeKind(
 )
 HAS_ARTIFACT = EdgeKind(
     "HAS_ARTIFACT", _pairs((MODEL_VERSION, DATASET_VERSION, RUN, EVALUATION), (ARTIFACT,)),
-    "Files that belong to it.", prov="hadMember", discriminator="name",
+    "Files that belong to it.", prov=("hadMember",), discriminator="name",
 )
 UPLOAD_TO = EdgeKind(
     "UPLOAD_TO", _pairs((UPLOAD,), (MODEL_VERSION, DATASET_VERSION, RUN, EVALUATION)),
@@ -736,14 +766,14 @@ MARKS = EdgeKind(
 )
 ACTS_FOR = EdgeKind(
     "ACTS_FOR", (("Principal", "Principal"),), "The people who answer for a service account: what it does counts as done by them where two people are asked for.",
-    blocks=False,
+    prov=("actedOnBehalfOf",), blocks=False,
 )
 SUPERSEDED_BY = EdgeKind(
     "SUPERSEDED_BY", (("Model", "Model"), ("ModelVersion", "ModelVersion")), "Use that one instead.", blocks=False,
 )
 OWNED_BY = EdgeKind(
     "OWNED_BY", _pairs((k for k in NODE_KINDS.values() if not k.is_global), (PRINCIPAL, TEAM)),
-    "Who answers for it.", prov="wasAttributedTo",
+    "Who answers for it.", prov=("wasAttributedTo", "wasAssociatedWith"),
 )
 MEMBER_OF = EdgeKind("MEMBER_OF", (("Principal", "Team"),), "Who belongs to a team.", blocks=False)
 GRANTS = EdgeKind(
@@ -836,6 +866,11 @@ BLOCKING_EDGES: Final = tuple(k.name for k in EDGE_KINDS.values() if k.blocks)
 
 CONTAINING_EDGES: Final = (VERSION_OF.name, PART_OF.name, RUN_OF.name)
 """The edges from a part to what stands for it as a root of lineage."""
+
+
+def prov_term(edge: EdgeKind, source: NodeKind, target: NodeKind) -> str:
+    """The PROV term of an edge between two kinds: the one that says most of what may join them."""
+    return next((term for term in edge.prov if PROV_ENDS.get(term) == (source.prov, target.prov)), PROV_ANY)
 
 
 def key_of(kind: NodeKind, workspace: str, container: str | None, name: str) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime, timedelta
 
 MAX_TOKEN = 100
 MAX_QUERY_TOKENS = 20
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TOKEN = re.compile(r"[^\W_]+")
 _CASES = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -39,3 +41,8 @@ def tokens(text: str) -> list[str]:
 def query_tokens(text: str) -> list[str]:
     """The words of a search, folded; each matches as a prefix of a token."""
     return list(dict.fromkeys(t[:MAX_TOKEN] for t in _TOKEN.findall(fold(text))))[:MAX_QUERY_TOKENS]
+
+
+def iso(micros: int) -> str:
+    """A time in microseconds since the epoch as ISO 8601, UTC, to the microsecond."""
+    return (_EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")

@@ -1,15 +1,14 @@
-"""Lineage and paths as text: a tree, Mermaid, Graphviz, and objects for JSON."""
+"""Lineage and paths as text: a tree, and objects for JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from html import escape
 from itertools import pairwise
 from typing import Any
 
 from graph.port import Closure, Direction, Edge, Node, Paths
+from graph.text import iso
 
 SEEN = "(see above)"
 
@@ -36,12 +35,6 @@ class Picture:
     def name(self, id: str) -> str:
         """What a node is called: its address, or its id where it has none."""
         return self.addresses.get(id, id)
-
-
-def iso(micros: int) -> str:
-    """A time as ISO 8601, UTC, to the microsecond."""
-    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-    return time.isoformat().replace("+00:00", "Z")
 
 
 def node_object(node: Node, address: str) -> dict[str, Any]:
@@ -148,30 +141,3 @@ def _onward(picture: Picture) -> dict[str, list[str]]:
         ends = (edge.source, edge.target) if picture.direction is Direction.UPSTREAM else (edge.target, edge.source)
         following.setdefault(ends[0], set()).add(ends[1])
     return {id: sorted(ids, key=lambda i: (distance[i], picture.name(i))) for id, ids in following.items()}
-
-
-def mermaid(picture: Picture) -> Iterator[str]:
-    """A Mermaid flowchart, arrows as in the graph: from what exists because of something to that something."""
-    yield "flowchart LR"
-    places = {node.id: f"n{i}" for i, (node, _) in enumerate(picture.closure.nodes)}
-    for node, _ in picture.closure.nodes:
-        label = escape(picture.name(node.id))
-        yield f'    {places[node.id]}["{label}"]'
-    for edge in picture.closure.edges:
-        yield f"    {places[edge.source]} -->|{edge.kind}| {places[edge.target]}"
-
-
-def dot(picture: Picture) -> Iterator[str]:
-    """A Graphviz digraph, arrows as in the graph."""
-    yield "digraph lineage {"
-    yield "  rankdir=LR;"
-    yield "  node [shape=box];"
-    for node, _ in picture.closure.nodes:
-        yield f"  {_quoted(node.id)} [label={_quoted(picture.name(node.id))}, tooltip={_quoted(node.kind)}];"
-    for edge in picture.closure.edges:
-        yield f"  {_quoted(edge.source)} -> {_quoted(edge.target)} [label={_quoted(edge.kind)}];"
-    yield "}"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

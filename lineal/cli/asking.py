@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -15,6 +16,8 @@ from lineal import rendering
 from lineal.cli import options, output
 from lineal.cli.output import Format
 from resolvers import reading
+from resolvers.bytes import Bytes
+from resolvers.exporting.exporting import FORMATS, Exported, export
 from resolvers.operation import Operation
 
 T = TypeVar("T")
@@ -44,23 +47,34 @@ class LineageFormat(StrEnum):
     """How lineage is shown."""
 
     TREE = "tree"
+    JSON = "json"
     MERMAID = "mermaid"
     DOT = "dot"
-    JSON = "json"
+    GRAPHML = "graphml"
+    PROV_JSON = "prov-json"
+    PROV_N = "prov-n"
+    CYCLONEDX = "cyclonedx"
+    SPDX = "spdx"
+    CROISSANT = "croissant"
+    MODEL_CARD = "model-card"
+    OPENLINEAGE = "openlineage"
 
 
-def _ask(graph: str | None, question: Callable[[Operation], Awaitable[T]]) -> T:
-    """Answer a question from a store of its own opening."""
-    from lineal.app import opened
+def _ask(graph: str | None, question: Callable[[Operation], Awaitable[T]], *, files: bool = False) -> T:
+    """Answer a question from a store of its own opening; with `files`, from the storage of artifacts too."""
+    from lineal.app import connectors_of, opened, storage_of
 
     settings = options.settings(graph)
 
     async def answer() -> T:
-        async with (
-            opened(settings, create=False) as store,
-            Operation(store, walk_limit=settings.max_walk) as op,
-        ):
-            return await question(op)
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(opened(settings, create=False))
+            bytes_ = None
+            if files:
+                storage = await stack.enter_async_context(storage_of(settings))
+                bytes_ = await stack.enter_async_context(Bytes(storage, connectors=connectors_of(settings)))
+            op = Operation(store, walk_limit=settings.max_walk, bytes=bytes_)
+            return await question(await stack.enter_async_context(op))
 
     return asyncio.run(answer())
 
@@ -90,7 +104,9 @@ def lineage(
     """
     direction = Direction.DOWNSTREAM if downstream else Direction.UPSTREAM
 
-    async def question(op: Operation) -> rendering.Picture:
+    form = FORMATS.get(format.value)
+
+    async def question(op: Operation) -> rendering.Picture | Exported:
         found = await reading.lineage(
             op,
             [await options.reference(op, thing)],
@@ -101,23 +117,26 @@ def lineage(
             as_of=options.moment(as_of),
             limit=limit,
         )
+        if form is not None:
+            moment = options.moment(as_of)
+            return await export(op, found, form, direction=direction, as_of=moment, filtered=bool(kinds))
         nodes = [node for node, _ in found.closure.nodes]
         named = await addresses(await op.snapshot(), [*found.roots, *nodes])
         return rendering.Picture(found.roots, found.closure, direction, named)
 
-    picture = _ask(graph, question)
-    match format:
-        case LineageFormat.JSON:
-            output.as_json(rendering.lineage_object(picture))
-        case LineageFormat.MERMAID:
-            output.lines(rendering.mermaid(picture))
-        case LineageFormat.DOT:
-            output.lines(rendering.dot(picture))
-        case LineageFormat.TREE:
-            output.tree(rendering.tree(picture))
-            output.lines([_counted(picture)])
-    if not picture.closure.complete:
-        count = len(picture.closure.frontier)
+    answer = _ask(graph, question, files=form is not None and form.details)
+    if isinstance(answer, Exported):
+        typer.echo(answer.data, nl=False)
+        for note in answer.of.notes:
+            output.warn(note)
+        return
+    if format is LineageFormat.JSON:
+        output.as_json(rendering.lineage_object(answer))
+    else:
+        output.tree(rendering.tree(answer))
+        output.lines([_counted(answer)])
+    if not answer.closure.complete:
+        count = len(answer.closure.frontier)
         output.warn(
             f"NOT COMPLETE: {count} of the walked nodes {'has' if count == 1 else 'have'} more behind them; "
             "raise --depth or --limit, or go on from the frontier (--format json lists it)"

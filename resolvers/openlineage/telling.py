@@ -8,7 +8,6 @@ not told again.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 from graph.ids import kind_of
 from graph.ontology import DEFAULT_WORKSPACE, DEPLOYMENT, MODEL_VERSION, RUN, UNVERSIONED
 from graph.port import Change, Hop, Node, Order, Paging, Snapshot
+from graph.text import iso
 from resolvers.openlineage.recording import ACTION
 from resolvers.reading import all_links
 
@@ -40,6 +40,7 @@ SCHEMAS: Final = {
     "jobType": "2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet",
     "parent": "1-2-0/ParentRunFacet.json#/$defs/ParentRunFacet",
     "schema": "1-2-0/SchemaDatasetFacet.json#/$defs/SchemaDatasetFacet",
+    "tags": "1-0-0/TagsDatasetFacet.json#/$defs/TagsDatasetFacet",
     "sourceCodeLocation": "1-1-0/SourceCodeLocationJobFacet.json#/$defs/SourceCodeLocationJobFacet",
     "version": "1-0-1/DatasetVersionDatasetFacet.json#/$defs/DatasetVersionDatasetFacet",
 }
@@ -48,7 +49,6 @@ OWN_SCHEMAS: Final = {
     "lineal_modelVersion": "ModelVersionFacet.json#/$defs/ModelVersionFacet",
 }
 
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 Facets = dict[str, dict[str, Any]]
 
 
@@ -90,7 +90,7 @@ class Narrator:
         ]
         data = await Data.of(self, snapshot, [version, *sources])
         job = self.job(version.workspace, f"models/{data.container(version)}", "REGISTRATION")
-        run = {"runId": _uuid(version.id), "facets": {}}
+        run = {"runId": derived_id(version.id), "facets": {}}
         inputs, outputs = [data.one(node) for node in sources], [await data.made(snapshot, version)]
         return self.event(change.at, "COMPLETE", run=run, job=job, inputs=inputs, outputs=outputs)
 
@@ -100,7 +100,7 @@ class Narrator:
         data = await Data.of(self, snapshot, [link.node for link in served])
         name = f"deployments/{deployment.name}"
         job = self.job(deployment.workspace, name, "DEPLOYMENT")
-        run = {"runId": _uuid(f"{change.id} {deployment.id}"), "facets": {}}
+        run = {"runId": derived_id(f"{change.id} {deployment.id}"), "facets": {}}
         output = {
             **self.place(deployment.workspace, name),
             "facets": self.facets(datasetType={"datasetType": "DEPLOYMENT"}),
@@ -122,7 +122,7 @@ class Narrator:
     ) -> dict[str, Any]:
         """A run event."""
         return {
-            "eventTime": (_EPOCH + dt.timedelta(microseconds=at)).isoformat().replace("+00:00", "Z"),
+            "eventTime": iso(at),
             "eventType": type_,
             "run": run,
             "job": job,
@@ -212,7 +212,7 @@ class _Run:
         homes += [node for node in await self._near("PART_OF", "OUT") if node.kind == "Experiment"]
         name = homes[0].name if homes else f"runs/{self._run.name}"
         code = next(iter(await self._near("BUILT_FROM", "OUT")), None)
-        return self._narrator.job(self._run.workspace, name, "RUN", sourceCodeLocation=_location(code))
+        return self._narrator.job(self._run.workspace, name, "RUN", sourceCodeLocation=location(code))
 
     async def _parent(self) -> dict[str, Any] | None:
         parents = [node for node in await self._near("PART_OF", "OUT") if node.kind == RUN.name]
@@ -308,7 +308,7 @@ async def metrics_of(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, dict[s
     result = {}
     for id, metrics in (await snapshot.metrics(ids)).items():
         points = [
-            {"name": m.name, "value": m.value, "step": m.step, "time": _time(m.time)}
+            {"name": m.name, "value": m.value, "step": m.step, "time": iso(m.time)}
             for m in metrics
             if math.isfinite(m.value)
         ]
@@ -322,15 +322,12 @@ def run_id(run: Node) -> str:
     try:
         return str(uuid.UUID(run.name))
     except ValueError:
-        return _uuid(run.id)
+        return derived_id(run.id)
 
 
-def _uuid(text: str) -> str:
+def derived_id(text: str) -> str:
+    """The id that a run goes by which stands for something else."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"lineal {text}"))
-
-
-def _time(micros: int) -> str:
-    return (_EPOCH + dt.timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
 
 
 def _transformations(relation: str) -> list[dict[str, Any]]:
@@ -349,7 +346,7 @@ def _transformations(relation: str) -> list[dict[str, Any]]:
     return found
 
 
-def _location(code: Node | None) -> dict[str, Any] | None:
+def location(code: Node | None) -> dict[str, Any] | None:
     """Where the code is; None where that is no address."""
     if code is None or "://" not in code.props["repository"]:
         return None

@@ -53,7 +53,9 @@ def follow(page: str, home: Path, settings: Mapping[str, str], *, seconds: float
         **settings,
     }
     done = subprocess.run(
-        ["bash", "-c", f"set -e\ntrap 'kill $(jobs -p) || true' EXIT\n{told}"],
+        ["bash", "-c", f"set -e
+trap 'for job in $(jobs -p); do kill $job || true; done' EXIT
+{told}"],
         cwd=home,
         env=environment,
         capture_output=True,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 from gateway.openlineage.parsing import parse
+from gateway.openlineage.published import NAMES, schema
 from graph.ontology import DEFAULT_WORKSPACE
 from graph.port import Graph
 from resolvers.openlineage.recording import record, record_batch
 from resolvers.operation import Operation
 from tests.openlineage.picturing import Picture, picture
 
+BASE = "https://lineal.example.org"
+"""The address of the server in tests."""
 BESIDE = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -39,6 +44,31 @@ def food_delivery() -> list[dict[str, Any]]:
 def specification() -> Path:
     """The folder with the schemas of OpenLineage."""
     return shared_data("openlineage/spec")
+
+
+@pytest.fixture(scope="session")
+def right(specification: Path) -> Callable[[dict[str, Any]], None]:
+    """Raises ValidationError: an event, or one of its facets, is not as its own schema wants it."""
+    schemas = [json.loads(path.read_text("utf-8")) for path in specification.rglob("*.json")]
+    schemas += [schema(name, BASE) for name in NAMES]
+    registry: Registry[Any] = Registry().with_resources((s["$id"], Resource.from_contents(s)) for s in schemas)
+
+    formats = Draft202012Validator.FORMAT_CHECKER
+
+    def by(url: str, value: Any) -> None:
+        Draft202012Validator({"$ref": url}, registry=registry, format_checker=formats).validate(value)
+
+    def check(event: dict[str, Any]) -> None:
+        by("https://openlineage.io/spec/2-0-2/OpenLineage.json", event)
+        by(event["schemaURL"], event)
+        items = [event["run"], event["job"], *event["inputs"], *event["outputs"]]
+        facets = [item[part] for item in items for part in ("facets", "inputFacets", "outputFacets") if part in item]
+        for each in facets:
+            for name, facet in each.items():
+                by(facet["_schemaURL"], facet)
+                by(facet["_schemaURL"].partition("#")[0], {name: facet})
+
+    return check
 
 
 class Listener:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from referencing import Registry, Resource
 from starlette.applications import Starlette
 
 from gateway.openlineage.parsing import parse
-from gateway.openlineage.published import NAMES, create_schema_routes, schema
+from gateway.openlineage.published import NAMES, create_schema_routes
 from graph.address import Address
 from graph.port import Graph
 from resolvers.openlineage.emitting import Emitter, Receiver
@@ -32,12 +29,11 @@ from resolvers.writing.deployments import record_deployment
 from resolvers.writing.runs import record_run, update_run
 from resolvers.writing.versions import create_model_version
 from tests.building import sequencing
+from tests.openlineage.conftest import BASE
 from tests.openlineage.inventing import at, data, event, job, run_id
 from tests.webhooks.conftest import awaited
 from tests.webhooks.receiver import Answer, Got
 from tests.webhooks.receiver import Receiver as Listening
-
-BASE = "https://lineal.example.org"
 
 
 @dataclass
@@ -86,31 +82,6 @@ async def out(graph: Graph) -> AsyncIterator[Out]:
     """On either store."""
     async with sequencing(graph), Listening() as receiver:
         yield Out(graph, receiver)
-
-
-@pytest.fixture(scope="session")
-def right(specification: Path) -> Callable[[dict[str, Any]], None]:
-    """Raises ValidationError: an event, or one of its facets, is not as its own schema wants it."""
-    schemas = [json.loads(path.read_text("utf-8")) for path in specification.rglob("*.json")]
-    schemas += [schema(name, BASE) for name in NAMES]
-    registry: Registry[Any] = Registry().with_resources((s["$id"], Resource.from_contents(s)) for s in schemas)
-
-    formats = Draft202012Validator.FORMAT_CHECKER
-
-    def by(url: str, value: Any) -> None:
-        Draft202012Validator({"$ref": url}, registry=registry, format_checker=formats).validate(value)
-
-    def check(event: dict[str, Any]) -> None:
-        by("https://openlineage.io/spec/2-0-2/OpenLineage.json", event)
-        by(event["schemaURL"], event)
-        items = [event["run"], event["job"], *event["inputs"], *event["outputs"]]
-        facets = [item[part] for item in items for part in ("facets", "inputFacets", "outputFacets") if part in item]
-        for each in facets:
-            for name, facet in each.items():
-                by(facet["_schemaURL"], facet)
-                by(facet["_schemaURL"].partition("#")[0], {name: facet})
-
-    return check
 
 
 async def test_a_training_goes_out_with_what_it_read_and_made(out: Out, right: Callable[[Any], None]) -> None:

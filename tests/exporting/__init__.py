@@ -1,0 +1,1 @@
+"""Lineage in the forms that others read, each held against the library or the schema of its standard."""
