@@ -53,9 +53,7 @@ def follow(page: str, home: Path, settings: Mapping[str, str], *, seconds: float
         **settings,
     }
     done = subprocess.run(
-        ["bash", "-c", f"set -e
-trap 'for job in $(jobs -p); do kill $job || true; done' EXIT
-{told}"],
+        ["bash", "-c", f"set -e\ntrap 'for job in $(jobs -p); do kill $job || true; done' EXIT\n{told}"],
         cwd=home,
         env=environment,
         capture_output=True,
