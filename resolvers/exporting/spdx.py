@@ -6,6 +6,8 @@ relationship says whether all of its kind are there.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -51,13 +53,14 @@ def document(of: Provenance) -> Json:
     elements: list[Json] = []
     for thing in of.things:
         elements += _element(thing)
-    elements += (_relationship(of, number, edge) for number, edge in enumerate(of.edges))
+    elements += (_relationship(of, edge) for edge in of.edges)
     # A licence or an owner that several things have is one element.
     elements = list({each["spdxId"]: each for each in elements}.values())
     starts = [_id(thing) for thing in of.things if thing.distance == 0]
     whole: Json = {
         "type": "SpdxDocument",
-        "spdxId": DOCUMENT,
+        # Another document says something else, and is another one.
+        "spdxId": f"{DOCUMENT}:{_digest(of.name, of.notes, elements)}",
         "creationInfo": INFO,
         "name": of.name,
         "comment": " ".join(of.notes) or "Complete: nothing was cut off, and nothing is restricted.",
@@ -181,11 +184,15 @@ def _files(thing: Thing) -> Iterator[Json]:
     yield _related(f"{_id(thing)}:files", "contains", _id(thing), ids)
 
 
-def _relationship(of: Provenance, number: int, edge: Edge) -> Json:
+def _digest(*said: Any) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _relationship(of: Provenance, edge: Edge) -> Json:
     source, target = of.by_id[edge.source], of.by_id[edge.target]
     # Whether all of its sort are there is known of what the walk was not cut off at, along the arrows.
     whole = "complete" if of.direction.name == "UPSTREAM" and not (source.more or source.restricted) else "incomplete"
-    id = f"urn:lineal:edge:{number}"
+    id = f"urn:lineal:edge:{_digest(edge.source, edge.kind, edge.target, edge.discriminator, edge.since)}"
     if edge.kind == "PRODUCED_BY":
         return _related(id, "hasOutput", _id(target), [_id(source)], "noAssertion")
     type_ = "hasInput" if source.node.kind == "Run" else RELATIONS[edge.kind]
