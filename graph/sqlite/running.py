@@ -55,12 +55,10 @@ class Thread:
         self._db.set_progress_handler(stop, QUICK_STEPS)
         try:
             return self._first(call)
-        except sqlite3.Error as error:
-            raise translated(error) from error
-        except Unavailable as error:
+        except (sqlite3.Error, Unavailable) as error:
             if late:
                 raise TooLong from error
-            raise
+            raise (translated(error) if isinstance(error, sqlite3.Error) else error) from error
         finally:
             self._db.set_progress_handler(None, 0)
 

@@ -6,6 +6,8 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from graph import ontology
 from graph.port import NewNode, Snapshot, Transaction
 from graph.sqlite import running, store, together
+from graph.sqlite.running import Thread, TooLong, translated
 from graph.sqlite.store import SqliteGraph
 from lineal.errors import Conflict, Internal, Unavailable
 from tests import building
@@ -196,3 +199,24 @@ async def test_a_read_that_is_not_quick_after_all_is_begun_again_in_a_thread(
         assert await snapshot.together(reads, quick=True) == 20
         assert await snapshot.nodes([]) == {}
     assert began == 2
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_is_to_be_quick_and_is_not_is_to_be_run_again_whichever_way_it_says_so(told: bool) -> None:
+    db = sqlite3.connect(":memory:")
+
+    def count() -> None:
+        try:
+            db.execute(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 999999) SELECT max(i) FROM n"
+            )
+        except sqlite3.Error as error:
+            if told:
+                raise translated(error) from error
+            raise
+
+    with ThreadPoolExecutor(1) as pool, closing(db):
+        run = Thread(pool, db)
+        with pytest.raises(TooLong):
+            run.here(count)
+        assert run.here(lambda: db.execute("SELECT 1").fetchone()) == (1,)
