@@ -55,10 +55,6 @@ async def begin(
 ) -> str:
     """Make the deployment with its first revision."""
     workspace = address.workspace
-    if environment is None and (gated := await gated_environments(call.tx.seeing(EVERYTHING), workspace)):
-        names = ", ".join(repr(name) for name in gated)
-        msg = f"environment: say which one it belongs to: in the workspace {workspace!r} there are gates before {names}"
-        raise InvalidArgument(msg, field="environment")
     environment = None if environment is None else validation.plain_name(environment, field="environment")
     config = call.op.targets.config(target, workspace, environment)
     draft = Draft(call.tx)
@@ -201,6 +197,8 @@ async def _pass_gates(
     only marks on its data are, which may have come since.
     """
     if environment is None:
+        if told.cause != "ROLL_BACK":
+            await _refuse_nowhere(tx, node, told)
         return {}
     kept: dict[str, Any] = {}
     verified = before is not None and before.revision.props.get("state") == "VERIFIED"
@@ -223,6 +221,18 @@ async def _pass_gates(
             else:
                 kept[name] = value
     return kept
+
+
+async def _refuse_nowhere(tx: Transaction, node: Node, told: Told) -> None:
+    """Raises InvalidArgument: it belongs to no environment, and some are guarded where it or a version of it is."""
+    for workspace in sorted({node.workspace, *(version.workspace for version, _ in told.served)}):
+        if gated := await gated_environments(tx.seeing(EVERYTHING), workspace):
+            names = ", ".join(repr(name) for name in gated)
+            msg = (
+                f"environment: the deployment {node.name!r} belongs to none, and in the workspace {workspace!r} there "
+                f"are gates before {names}; deploy under a new name, and say which one it belongs to"
+            )
+            raise InvalidArgument(msg, field="environment")
 
 
 async def target_node(tx: Transaction, node: Node) -> Node:

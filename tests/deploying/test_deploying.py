@@ -639,6 +639,20 @@ async def test_no_environment_is_left_out_where_one_is_guarded_nor_named_like_an
     await shop.deploy(version, environment="staging")
 
 
+async def test_what_was_deployed_nowhere_before_there_was_a_gate_takes_nothing_new(shop: Shop) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    async with shop.looking_after():
+        await shop.deploy(one)
+        await shop.comes_to("READY", 1)
+        await shop.deploy(two)
+        await shop.comes_to("READY", 2)
+        await gate(shop, {"type": "approved"})
+        await refused(shop, deploy, InvalidArgument, "environment", name="search", serves=[{"version": one.id}])
+        await refused(shop, canary, InvalidArgument, "environment", address=SEARCH, version=one.id)
+        await shop.do(roll_back, address=SEARCH)
+        await shop.comes_to("READY", 3)
+
+
 async def test_what_lineal_brings_about_is_not_recorded_otherwise_nor_deleted_while_it_serves(shop: Shop) -> None:
     version = await shop.version("1")
     await shop.deploy(version)
