@@ -147,7 +147,7 @@ def storage_of(settings: Settings) -> Storage:
 
 def must_exist(settings: Settings) -> None:
     """Raises Unavailable: the store is an embedded one that is not there."""
-    if is_embedded(settings.graph) and not (path := sqlite_path(settings.graph)).exists():
+    if (path := store_file(settings)) is not None and not path.exists():
         raise Unavailable(f"there is no store at {path}; name yours with --graph, or make one with lineal serve")
 
 

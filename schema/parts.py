@@ -13,9 +13,9 @@ from typing import Any, Final
 import orjson
 from graphql import ExperimentalIncrementalExecutionResults as Incremental
 from graphql import GraphQLError
-from starlette.types import Message, Send
+from starlette.types import Send
 
-from schema.transport import VARY, accepted
+from schema.transport import VARY, accepts, chunk
 
 MEDIA_TYPE: Final = "multipart/mixed"
 _HEADERS: Final = {
@@ -28,7 +28,7 @@ _HEADERS: Final = {
 
 def are_wanted(accept: str) -> bool:
     """Whether a request's Accept header asks for an answer in parts."""
-    return dict(accepted(accept)).get(MEDIA_TYPE, 0.0) > 0
+    return accepts(accept, MEDIA_TYPE)
 
 
 class Parts:
@@ -61,7 +61,7 @@ class Parts:
 
     async def end(self) -> None:
         """Send what ends the answer."""
-        await self._send(_chunk(b"\r\n-----\r\n", more=False))
+        await self._send(chunk(b"\r\n-----\r\n", more=False))
 
     async def _part(self, part: dict[str, Any]) -> None:
         if not self.begun:
@@ -77,8 +77,4 @@ class Parts:
         for each in part.get("completed", ()):
             del self._pending[each["id"]]
         body = orjson.dumps(part)
-        await self._send(_chunk(b"\r\n---\r\nContent-Type: application/json; charset=utf-8\r\n\r\n" + body))
-
-
-def _chunk(body: bytes, *, more: bool = True) -> Message:
-    return {"type": "http.response.body", "body": body, "more_body": more}
+        await self._send(chunk(b"\r\n---\r\nContent-Type: application/json; charset=utf-8\r\n\r\n" + body))

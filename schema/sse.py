@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from graphql import GraphQLError
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
@@ -22,7 +22,7 @@ from lineal.errors import Unauthenticated
 from resolvers.live import Ended
 from schema.failures import present
 from schema.streaming import Asked, Streams, Who, payload
-from schema.transport import accepted
+from schema.transport import accepts, chunk
 
 MEDIA_TYPE: Final = "text/event-stream"
 SILENT_SECONDS: Final = 12.0
@@ -31,7 +31,7 @@ SILENT_SECONDS: Final = 12.0
 
 def is_wanted(accept: str) -> bool:
     """Whether a request's Accept header asks for events."""
-    return dict(accepted(accept)).get(MEDIA_TYPE, 0.0) > 0
+    return accepts(accept, MEDIA_TYPE)
 
 
 class EventStream(Response):
@@ -62,20 +62,20 @@ class EventStream(Response):
             # A process that is about to end breaks it off: whoever listens is to come again.
             if not isinstance(sending.exception(), (Ended, type(None))):
                 sending.result()
-            await send(_chunk(b"", more=False))
+            await send(chunk(b"", more=False))
 
     async def _send(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
         # What is sent at once lets clients know that they are connected.
-        await send(_chunk(b":\n\n"))
+        await send(chunk(b":\n\n"))
         try:
             async with asyncio.timeout_at(loop.time() + self._expires - time.time() if self._expires else None):
                 await self._send_all(send)
         except TimeoutError:
             error = Unauthenticated("the token has expired; come again with another one, after the last sequence")
             shown = present(GraphQLError(error.message, original_error=error), executed=True)
-            await send(_chunk(_event("next", payload(PreExecutionError(None, [shown])))))
-        await send(_chunk(_event("complete")))
+            await send(chunk(_event("next", payload(PreExecutionError(None, [shown])))))
+        await send(chunk(_event("complete")))
 
     async def _send_all(self, send: Send) -> None:
         coming = asyncio.ensure_future(anext(self._results, None))
@@ -83,12 +83,12 @@ class EventStream(Response):
             while True:
                 await asyncio.wait({coming}, timeout=SILENT_SECONDS)
                 if not coming.done():
-                    await send(_chunk(b":\n\n"))
+                    await send(chunk(b":\n\n"))
                     continue
                 result = coming.result()
                 if result is None:
                     return
-                await send(_chunk(_event("next", payload(result))))
+                await send(chunk(_event("next", payload(result))))
                 coming = asyncio.ensure_future(anext(self._results, None))
         finally:
             coming.cancel()
@@ -97,10 +97,6 @@ class EventStream(Response):
 
 def _event(name: str, data: Any = None) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + (b"" if data is None else orjson.dumps(data)) + b"\n\n"
-
-
-def _chunk(body: bytes, *, more: bool = True) -> Message:
-    return {"type": "http.response.body", "body": body, "more_body": more}
 
 
 async def _left(receive: Receive) -> None:

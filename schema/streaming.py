@@ -122,7 +122,7 @@ class Streams:
                 async for each in results:
                     yield each
         else:
-            yield result if _ran(result) else PreExecutionError(None, result.errors, result.extensions)
+            yield result if ran(result) else PreExecutionError(None, result.errors, result.extensions)
 
     async def _subscribed(self, asked: Asked, who: Who) -> AsyncGenerator[ExecutionResult, None]:
         started = time.perf_counter()
@@ -255,8 +255,8 @@ def payload(result: ExecutionResult) -> dict[str, Any]:
     return sent
 
 
-def _ran(result: ExecutionResult) -> bool:
-    """Whether a document was run at all."""
+def ran(result: ExecutionResult) -> bool:
+    """Whether a document was run at all: what is wrong with its variables is found before."""
     return result.data is not None or any(error.path for error in result.errors or ())
 
 

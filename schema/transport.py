@@ -48,6 +48,16 @@ def accepted(header: str) -> list[tuple[str, float]]:
     return found
 
 
+def accepts(header: str, name: str) -> bool:
+    """Whether a header like Accept or Accept-Encoding asks for this by its name."""
+    return dict(accepted(header)).get(name, 0.0) > 0
+
+
+def chunk(body: bytes, *, more: bool = True) -> Message:
+    """A piece of an answer that is sent as it comes."""
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
 def media_type(header: str | None) -> str:
     """The media type to answer in: the newer one where it is asked for by name and not less than the older one.
 
@@ -95,7 +105,7 @@ def check_site(headers: Headers, origins: Collection[str]) -> None:
 def compressed(response: Response, header: str | None) -> Response:
     """The answer, compressed where its reader can read that and it is worth it."""
     response.headers["vary"] = VARY
-    if len(response.body) >= COMPRESSED_FROM and dict(accepted(header or "")).get("gzip"):
+    if len(response.body) >= COMPRESSED_FROM and accepts(header or "", "gzip"):
         response.body = gzip.compress(response.body, _LEVEL, mtime=0)
         response.headers["content-encoding"] = "gzip"
         response.headers["content-length"] = str(len(response.body))

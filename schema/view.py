@@ -23,7 +23,6 @@ from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.http.parse_content_type import parse_content_type
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionResult
-from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
@@ -38,7 +37,7 @@ from schema.executing import LinealSchema, OnOperation, run
 from schema.limits import Limits
 from schema.sdl import build_schema
 from schema.sockets import PROTOCOL, Sockets
-from schema.streaming import Asked, Streams, Who
+from schema.streaming import Asked, Streams, Who, ran
 from schema.transport import (
     GRAPHQL_TYPE,
     JSON_TYPE,
@@ -232,7 +231,7 @@ class View(GraphQL[Context, None]):
             sub_response.headers["retry-after"] = str(wait)
         elif getattr(request_data, "trusted", False) and request.method == "GET" and not result.errors:
             sub_response.headers["etag"] = request.headers.get("if-none-match", "")
-        elif not _began(result, context) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
+        elif context.refusal is None and not ran(result) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
             sub_response.status_code = 400
 
     def _challenges(self, refusal: Refusal, scope: str) -> list[str]:
@@ -257,13 +256,6 @@ class View(GraphQL[Context, None]):
         if "etag" in sub_response.headers and isinstance(response_data, dict):
             return tagged(response, response_data.get("data"), sub_response.headers["etag"])
         return response
-
-
-def _began(result: ExecutionResult, context: Context) -> bool:
-    """Whether the document began to run: what was wrong with its variables is a request error, too."""
-    if isinstance(result, PreExecutionError):
-        return False
-    return result.data is not None or context.refusal is not None or any(error.path for error in result.errors or ())
 
 
 def _bookmark(extensions: Mapping[str, Any] | None) -> str:
