@@ -14,7 +14,7 @@ from tests.schema.conftest import Asked
 
 
 def _failing(graph: Graph, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Asked:
-    def snapshot(view: Any) -> Any:
+    def snapshot(view: Any, **_: Any) -> Any:
         raise error
 
     monkeypatch.setattr(graph, "snapshot", snapshot)
