@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -80,6 +80,12 @@ class Fuzzer:
         self.seen: Counter[int] = Counter()
         self.asked: set[str] = set()
         self.wrong: list[Exception] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def begin(self) -> None:
         """Do what the document has as examples, and learn of what is there."""
@@ -194,8 +200,7 @@ def test_no_request_has_an_answer_that_the_document_does_not_have(store_url: str
     home = tmp_path / "home"
     home.mkdir()
     token = LocalIssuer(Keyring(Settings.load(keys=home / "keys").keys)).token(scopes=["all"])
-    with serving(store_url, home) as (base, defects):
-        fuzzer = Fuzzer(base, token, seed=0)
+    with serving(store_url, home) as (base, defects), Fuzzer(base, token, seed=0) as fuzzer:
         fuzzer.begin()
         fuzzer.each(max(1, CASES // 2 // len(fuzzer.operations)))
         fuzzer.steps(CASES - fuzzer.seen.total())
