@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from rich.console import Console
 
 from auth.caller import named
 from bench import artifacts, attacks, audit, deploying, mlflow, openlineage, tokens
+from bench.common import in_turn, load, timed
 from bench.families import Graph as Families
 from bench.families import grown
 from graph.neo4j.store import Neo4jGraph
-from graph.port import Direction, Graph, Transaction, Walk, batched
+from graph.port import Direction, Graph, Walk
 from graph.sqlite.store import SqliteGraph
 from resolvers.operation import Operation
 from resolvers.writing.versions import create_model_version
@@ -30,7 +30,6 @@ from schema.executing import execute
 from schema.sdl import build_schema
 from tests.services import Neo4jServer
 
-BATCH = 5_000
 PLANTED = (("ten", 10), ("thousand", 1_000), ("many", 20_000))
 WALK = Walk(Direction.DOWNSTREAM, depth=200, limit=20_000)
 
@@ -46,38 +45,6 @@ PAGE = """{ modelVersions(first: 50) { nodes {
 } } }"""
 
 console = Console(highlight=False)
-
-
-async def timed(call: Callable[[], Awaitable[object]]) -> float:
-    """Seconds of wall time."""
-    started = time.perf_counter()
-    await call()
-    return time.perf_counter() - started
-
-
-async def in_turn(calls: Sequence[Callable[[], Awaitable[object]]], rounds: int) -> list[float]:
-    """The median of each call, taken in turn after one warm-up round."""
-    times: list[list[float]] = [[] for _ in calls]
-    for turn in range(rounds + 1):
-        for taken, call in zip(times, calls, strict=True):
-            seconds = await timed(call)
-            if turn:
-                taken.append(seconds)
-    return [statistics.median(taken) for taken in times]
-
-
-async def load(graph: Graph, families: Families) -> float:
-    """Items a second."""
-    started = time.perf_counter()
-    for records in batched(families.records, BATCH):
-        await graph.write(_loading(records=records), by="bench", action="import")
-    for edges in batched(families.edges, BATCH):
-        await graph.write(_loading(edges=edges), by="bench", action="import")
-    return (len(families.records) + len(families.edges)) / (time.perf_counter() - started)
-
-
-def _loading(**parts: Sequence[object]) -> Callable[[Transaction], Awaitable[int]]:
-    return lambda tx: tx.load(**parts)  # type: ignore[arg-type]
 
 
 async def closure(graph: Graph, root: str) -> None:

@@ -9,8 +9,8 @@ Every version also learns from a few of the public data sets that all families s
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from graph.port import Edge, Node, NodeRecord
 
@@ -113,6 +113,24 @@ class Grower:
             for version in chosen[i : i + 8]:
                 self._edge("BUILT_FROM", version, commit)
 
+    def model(self, versions: int, tags: int) -> None:
+        """Add a model whose versions have so many tags each, and learned from a few of the public data sets."""
+        model = self._node("Model", "mo", f"model-{self._count}")
+        for number in range(1, versions + 1):
+            version = self._node("ModelVersion", "mv", str(number), model, number=number, state="READY")
+            self.tag(len(self.graph.records) - 1, {f"tag-{i}": f"value-{self._count}" for i in range(tags)})
+            self._edge("VERSION_OF", version, model)
+            for corpus in {self._corpus() for _ in range(4)}:
+                self._edge("TRAINED_ON", version, corpus, "train")
+
+    def tag(self, place: int, tags: Mapping[str, str]) -> None:
+        """Give these tags to the node at this place of the records."""
+        self.graph.records[place] = replace(self.graph.records[place], tags=tags)
+
+    def forget(self) -> None:
+        """Begin with an empty graph, whose edges may lead to what was there."""
+        self.graph.records, self.graph.edges = [], []
+
     def _node(self, kind: str, prefix: str, name: str, container: str | None = None, **props: object) -> str:
         self._count += 1
         id = f"{prefix}_{self._count:026d}"
@@ -129,14 +147,15 @@ def grown(nodes: int, planted: Sequence[tuple[str, int]], seed: int = 1) -> Grap
     grower = Grower(seed)
     for name, size in planted:
         grower.family(name, size)
-    sizes = _pareto(seed)
+    many = sizes(seed)
     while (missing := int(nodes * 0.97) - len(grower.graph.records)) > 20:
-        grower.family(f"family-{len(grower.graph.roots)}", max(3, min(next(sizes), missing)))
+        grower.family(f"family-{len(grower.graph.roots)}", max(3, min(next(many), missing)))
     grower.code(0.4)
     return grower.graph
 
 
-def _pareto(seed: int) -> Iterator[int]:
+def sizes(seed: int) -> Iterator[int]:
+    """Heavy-tailed sizes of families, without end."""
     source = random.Random(seed + 1)
     while True:
         yield min(20_000, int(10 * source.paretovariate(0.9)))

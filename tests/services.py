@@ -41,7 +41,6 @@ _POM = f"""<project>
 """
 
 _JAVA_OPTIONS = (
-    "-Xmx1g",
     "--add-opens=java.base/java.nio=ALL-UNNAMED",
     "--add-opens=java.base/java.io=ALL-UNNAMED",
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
@@ -217,8 +216,10 @@ class Neo4jServer(Server):
 
     name = "neo4j"
 
-    def __init__(self, home: Path, *, steady: bool = False) -> None:
+    def __init__(self, home: Path, *, steady: bool = False, page_cache: str = "128m", heap: str = "1g") -> None:
         super().__init__(home)
+        self._page_cache = page_cache
+        self._heap = heap
         self._settings = STEADY if steady else ""
         self.url = f"bolt://127.0.0.1:{self.port}"
 
@@ -229,7 +230,15 @@ class Neo4jServer(Server):
         lib = neo4j_jars()
         self._configure()
         places = [f"--home-dir={self.home}", f"--config-dir={self.home / 'conf'}"]
-        return [java, *_JAVA_OPTIONS, "-cp", f"{lib}/*", "org.neo4j.server.CommunityEntryPoint", *places], {}
+        return [
+            java,
+            f"-Xmx{self._heap}",
+            *_JAVA_OPTIONS,
+            "-cp",
+            f"{lib}/*",
+            "org.neo4j.server.CommunityEntryPoint",
+            *places,
+        ], {}
 
     def _configure(self) -> None:
         for folder in ("conf", "data", "logs", "run", "plugins", "import", "licenses"):
@@ -241,7 +250,7 @@ class Neo4jServer(Server):
             "dbms.security.auth_enabled=false\n"
             "dbms.usage_report.enabled=false\n"
             # The default is half of the memory that the heap leaves over, which other tests need.
-            "server.memory.pagecache.size=128m\n"
+            f"server.memory.pagecache.size={self._page_cache}\n"
             f"{self._settings}"
         )
 
