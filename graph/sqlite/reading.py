@@ -30,6 +30,7 @@ from graph.port import (
     Page,
     Paging,
     Prop,
+    Row,
     Statement,
     View,
     Where,
@@ -43,6 +44,8 @@ NODE = (
     "n.deleted_at, n.props"
 )
 EDGE = "e.kind, a.id, b.id, e.disc, e.since, e.until, e.props"
+FEW = 1_000
+"""What no more nodes than these have is looked up first, and put in order after."""
 METRIC = "m.name, m.value, m.minimum, m.maximum, m.step, m.time, m.count"
 
 
@@ -144,25 +147,33 @@ class Reader:
         return found
 
     def find(self, kind: str, where: Where | None, order: Order, paging: Paging) -> Page[Node]:
-        sql = Compiler(self.view)
+        rare = [row for row in _parts(where) if isinstance(row, Row) and self._few(row)]
+        sql = Compiler(self.view, rare)
         values = [sql.order(kind, key) for key in order.keys]
-        matching = (
-            f"n.kind = '{kind_name(kind)}' AND {sql.exists('n')} AND {sql.visible('n')} AND ({sql.where(kind, where)})"
-        )
+        # The sign keeps the planner from going through all of the kind.
+        of_kind = f"{'+' if rare else ''}n.kind = '{kind_name(kind)}'"
+        matching = f"{of_kind} AND {sql.exists('n')} AND {sql.visible('n')} AND ({sql.where(kind, where)})"
         total = (
             self.all("find", f"SELECT count(*) FROM node n WHERE {matching}", sql.params)[0][0]
             if paging.count
             else None
         )
+        hint = "" if rare else _index(kind, where, order)
         rows = self.all(
             "find",
-            f"SELECT {NODE}, {', '.join(values)} FROM node n {_index(kind, where, order)} WHERE {matching} "
+            f"SELECT {NODE}, {', '.join(values)} FROM node n {hint} WHERE {matching} "
             f"AND {sql.after(paging.after, values, order, 'n.id')} "
             f"ORDER BY {sql.sorted(values, order, 'n.id')} LIMIT {sql.add(paging.first + 1)}",
             sql.params,
         )
         end = -len(values)
         return page([(node_of(r[:end]), (*r[end:], r[0])) for r in rows], paging, total)
+
+    def _few(self, row: Row) -> bool:
+        """Whether so few have this that it is better to look at those than to go through all in order."""
+        sql = Compiler(self.view)
+        found = f"SELECT 1 FROM {sql.rows(row)} LIMIT {FEW + 1}"
+        return bool(self.all("find", f"SELECT count(*) <= {FEW} FROM ({found})", sql.params)[0][0])
 
     def neighbours(
         self, ids: Sequence[str], hop: Hop, where: Where | None, order: Order, paging: Paging
@@ -332,9 +343,13 @@ def _index(kind: str, where: Where | None, order: Order) -> str:
     by_number = order.metric is None and order.by == "number" and not order.then
     if where is None and by_number:
         return f"INDEXED BY node_{kind_name(kind)}_number"
-    of = where.of if isinstance(where, All) else (where,)
-    held = any(isinstance(w, Prop) and w.name == "container" and w.op in {"eq", "in"} for w in of)
+    held = any(isinstance(w, Prop) and w.name == "container" and w.op in {"eq", "in"} for w in _parts(where))
     return "INDEXED BY node_container" if held and not by_number else ""
+
+
+def _parts(where: Where | None) -> Sequence[Where | None]:
+    """The conditions that must all be met."""
+    return [part for each in where.of for part in _parts(each)] if isinstance(where, All) else [where]
 
 
 def _wanted(address: Address) -> list[str | None]:

@@ -29,11 +29,15 @@ TABLES = {"tags": "tag", "params": "param", "metrics": "metric"}
 
 
 class Compiler:
-    """Builds the pieces of one statement, and gathers its parameters."""
+    """Builds the pieces of one statement, and gathers its parameters.
 
-    def __init__(self, view: View) -> None:
+    What `rare` has is looked up first; every other row is looked for at the nodes that are come to.
+    """
+
+    def __init__(self, view: View, rare: Sequence[Row] = ()) -> None:
         self.params: dict[str, Any] = {}
         self._view = view
+        self._rare = rare
         self._aliases = 0
 
     def add(self, value: Any) -> str:
@@ -130,9 +134,15 @@ class Compiler:
                 return f"{expression} {COMPARISONS[op]} {self.add(value)}"
 
     def _row(self, where: Row, n: str) -> str:
+        if where in self._rare:
+            return f"{n}.k IN (SELECT owner FROM {self.rows(where)})"
+        return f"EXISTS (SELECT 1 FROM {self.rows(where)} AND owner = {n}.k)"
+
+    def rows(self, where: Row) -> str:
+        """The table of such rows, with the condition that they meet; each has its `owner`."""
         column = where.field if where.table == "metrics" else "value"
         test = self._compare(column, where.op, where.value)
-        return f"{n}.k IN (SELECT owner FROM {TABLES[where.table]} WHERE name = {self.add(where.name)} AND {test})"
+        return f"{TABLES[where.table]} WHERE name = {self.add(where.name)} AND {test}"
 
     def _linked(self, where: Linked, n: str) -> str:
         self._aliases += 1
