@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +18,7 @@ import httpx
 import pytest
 
 from tests.lineal.test_transferring import Desk
-from tests.running import LinealServer
+from tests.running import ROOT, LinealServer
 from tests.services import free_port
 from tests.serving.platform import PlatformServer
 from tests.serving.rigs import SECRET
@@ -109,6 +116,63 @@ def test_status_is_a_table_of_all_deployments(desk: Desk) -> None:
     assert "farm" in row
 
 
+def watched(desk: Desk, *arguments: str, terminal: bool = False) -> str:
+    """What is shown of a deployment that is watched while it is stopped, until Ctrl-C, which ends it with 0."""
+    version = pushed(desk, "watched", "1")
+    desk.told("deploy", version, "farm")
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lineal", "status", "watched", "--watch", *arguments],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **desk.environment, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    said = b""
+
+    def until(word: bytes) -> None:
+        nonlocal said
+        while word not in said:
+            more = os.read(ours, 65_536)
+            assert more, process.communicate()
+            said += more
+
+    try:
+        until(b"READY")
+        # Long enough for it to look again, and find nothing new.
+        time.sleep(3)
+        desk.told("stop", "watched")
+        until(b"STOPPED")
+        process.send_signal(signal.SIGINT)
+        _, problem = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert (process.returncode, problem) == (0, b"")
+    return said.decode()
+
+
+def test_what_is_watched_is_shown_in_its_place_on_a_terminal(desk: Desk) -> None:
+    up = "\x1b[1A"
+    assert up in watched(desk, terminal=True)
+
+
+def test_what_is_watched_is_shown_in_a_pipe_whenever_it_is_another(desk: Desk) -> None:
+    shown = watched(desk)
+    assert "\x1b" not in shown
+    heads, rows = shown.splitlines()[::2], shown.splitlines()[1::2]
+    assert {head.split()[0] for head in heads} == {"deployment"}
+    assert {row.split()[0] for row in rows} == {"deployments:/watched"}
+    assert all(before != after for before, after in pairwise(rows))
+
+
+def test_what_is_watched_is_a_line_of_json_whenever_it_is_another(desk: Desk) -> None:
+    shown = [json.loads(line)["deployments"] for line in watched(desk, "--format", "json").splitlines()]
+    assert [shown[0][0]["phase"], shown[-1][0]["phase"]] == ["READY", "STOPPED"]
+    assert all(before != after for before, after in pairwise(shown))
+
+
 def test_what_fails_says_so_and_ends_with_one(desk: Desk) -> None:
     good, bad = pushed(desk, "fragile", "1"), pushed(desk, "fragile", "nonsense")
     desk.told("deploy", good, "farm")
@@ -133,6 +197,7 @@ def test_who_does_not_wait_is_told_what_shall_be(desk: Desk) -> None:
         (["deploy", "models:/ranker/1", "nowhere", "--name", "new"], 2, "no target 'nowhere' is configured"),
         (["rollback", "unknown"], 1, "there is no Deployment"),
         (["status", "unknown"], 1, "there is no 'deployments:/unknown'"),
+        (["status", "unknown", "--watch"], 1, "there is no 'deployments:/unknown'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(desk: Desk, arguments: list[str], code: int, why: str) -> None:
