@@ -72,8 +72,14 @@ def answers(desk: Desk, platform: PlatformServer, name: str) -> int | None:
 
 def _ask(desk: Desk, query: str, **variables: Any) -> dict[str, Any]:
     token = desk.run("token").stdout.strip()
-    data: dict[str, Any] = desk.server.ask(token, query=query, **variables).json()["data"]
+    answer = desk.server.ask(token, query=query, **variables).json()
+    assert "errors" not in answer, answer
+    data: dict[str, Any] = answer["data"]
     return data
+
+
+def _mutation(name: str, gives: str) -> str:
+    return f"mutation M($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {{ {gives} {{ id }} }} }}"
 
 
 def test_from_a_push_to_a_rollback(desk: Desk, platform: PlatformServer) -> None:
@@ -95,6 +101,30 @@ def test_from_a_push_to_a_rollback(desk: Desk, platform: PlatformServer) -> None
     assert answers(desk, platform, "ranker") == 1
     assert desk.told("stop", "deployments:/ranker")["phase"] == "STOPPED"
     assert answers(desk, platform, "ranker") is None
+
+
+def test_a_rollback_past_a_mark_on_the_data_is_overridden_with_a_reason(desk: Desk, platform: PlatformServer) -> None:
+    # What guards an environment is asked of everything else in its workspace too.
+    _ask(desk, 'mutation { createWorkspace(input: {name: "walled"}) { workspace { id } } }')
+    given = {"dataset": "datasets:/walled:flats", "createDataset": True, "name": "v1"}
+    _ask(desk, _mutation("registerDatasetVersion", "version"), input=given)
+    conditions = [{"type": "cleanData"}]
+    given = {"name": "clean", "workspace": "walled", "environment": "production", "conditions": conditions}
+    _ask(desk, _mutation("declareGate", "gate"), input=given)
+    for answer in ("1", "2"):
+        folder = str(desk.write(answer=answer.encode()))
+        pushed = desk.told("push", folder, "models:/walled:flats", "--trained-on", "datasets:/walled:flats/v1")
+        desk.told("deploy", pushed["version"], "farm", "--environment", "production")
+    desk.told("mark", "datasets:/walled:flats", "--reason", "those of another city")
+
+    code, said = desk.refused("rollback", "deployments:/walled:flats")
+    assert (code, "datasets:/walled:flats" in said) == (1, True)
+    assert answers(desk, platform, "walled:flats") == 2
+    back = desk.told("rollback", "deployments:/walled:flats", "--override", "nothing else is left")
+    assert (back["phase"], back["desiredRevision"]) == ("READY", 3)
+    assert answers(desk, platform, "walled:flats") == 1
+    entries = _ask(desk, '{ audit(workspace: "walled", action: "overrideGate") { nodes { data } } }')["audit"]["nodes"]
+    assert ["nothing else is left" in json.dumps(entry["data"]) for entry in entries] == [True]
 
 
 def test_status_is_a_table_of_all_deployments(desk: Desk) -> None:
