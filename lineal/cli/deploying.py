@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -153,17 +154,41 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
     format: Output = Format.TEXT,
 ) -> None:
-    """Show what deployments shall serve and what they do."""
+    """Show what deployments shall serve and what they do.
+
+    With --watch a terminal shows it anew in its place. A pipe gets all of it again whenever something of it is
+    another: a table, or one line of JSON. Ctrl-C ends that with the exit code 0; a deployment that is not there any
+    more, or a server that stays away, with 1.
+    """
     with Remote.of(options.settings()) as remote:
-        if format is Format.JSON:
-            output.as_json({"deployments": _found(remote, deployment)})
-        elif not watch:
-            _print(_found(remote, deployment))
+        if watch:
+            with suppress(KeyboardInterrupt):
+                _watch(remote, deployment, format)
         else:
-            with Live(_table(_found(remote, deployment)), console=output.out(), auto_refresh=False) as live:
-                while True:
-                    time.sleep(2 * PAUSE)
-                    live.update(_table(_found(remote, deployment)), refresh=True)
+            _show(_found(remote, deployment), format)
+
+
+def _watch(remote: Remote, deployment: str | None, format: Format) -> None:
+    """Show it until interrupted."""
+    console = output.out()
+    live = Live(console=console, auto_refresh=False) if console.is_terminal and format is Format.TEXT else None
+    shown = None
+    with live or nullcontext():
+        while True:
+            found = _found(remote, deployment)
+            if live is not None:
+                live.update(_table(found), refresh=True)
+            elif found != shown:
+                _show(found, format)
+            shown = found
+            time.sleep(2 * PAUSE)
+
+
+def _show(deployments: Sequence[Mapping[str, Any]], format: Format) -> None:
+    if format is Format.JSON:
+        output.as_json({"deployments": deployments})
+    else:
+        _print(deployments)
 
 
 def _do(mutation: str, deployment: str, given: Mapping[str, Any], *, wait: bool, format: Format) -> None:

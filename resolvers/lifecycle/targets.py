@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from graph.text import fold
 from lineal.errors import InvalidArgument
 
 Sort = Literal["stage", "alias", "environment"]
@@ -28,14 +29,14 @@ class Target:
         return {self.sort: self.name}
 
     def matches(self, props: Mapping[str, Any]) -> bool:
-        """Whether a gate or approval with these properties is of it. Stages and environments match whatever the case.
+        """Whether a gate or approval with these properties is of it. Stages and environments match folded.
 
         Else an environment of another spelling would be one without gates.
         """
         name = props.get(self.sort)
         if name is None or self.sort == "alias":
             return bool(name == self.name)
-        return str(name).strip().casefold() == self.name.strip().casefold()
+        return fold(str(name)).strip() == fold(self.name).strip()
 
 
 def target_of(*, stage: str | None, alias: str | None, environment: str | None) -> Target:

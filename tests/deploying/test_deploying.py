@@ -636,6 +636,9 @@ async def test_no_environment_is_left_out_where_one_is_guarded_nor_named_like_an
     assert "'production'" in told.message
     for name in ("prod\u200buction", "production\u00a0", " production", "prod\u202euction"):
         await refused(shop, deploy, InvalidArgument, "environment", **given, environment=name)
+    wide = "\uff30roduction"
+    told = await refused(shop, deploy, PreconditionFailed, "serves[0].version", **given, environment=wide)
+    assert [each["type"] for each in told.details["unmet"]] == ["approved"]
     await shop.deploy(version, environment="staging")
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+import re
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +23,12 @@ import pytest
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
 from graph.neo4j.store import Neo4jGraph
-from graph.port import Graph, Hop, Node
+from graph.port import Graph, Hop, Node, Prop
 from lineal.errors import InvalidArgument, PreconditionFailed
 from lineal.pushing import Push
 from lineal.remote import Remote
 from resolvers.deploying.plans import plans_of
+from resolvers.leasing import LEASE_SECONDS
 from resolvers.reading import all_links
 from storage.folder import scan
 from tests.conftest import Pristine, count
@@ -33,6 +38,8 @@ from tests.serving.platform import PlatformServer
 from tests.serving.rigs import SECRET
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
+
+_log = logging.getLogger(__name__)
 
 PATIENCE: Final = 240.0
 STEPS: Final = {
@@ -49,6 +56,9 @@ CREATE: Final = """mutation Create($input: CreateModelVersionInput!) {
 TELL: Final = """mutation Tell($input: {type}Input!) {{
   told: {field}(input: $input) {{ deployment {{ desiredRevision }} }}
 }}"""
+_HELD: Final = re.compile(r'^lineal_leases_held\{lease="target"\} (\S+)$', re.MULTILINE)
+_REFUSED: Final = re.compile(r"target (\S+): the lease target \1 of \S+ \(epoch \d+\) does not hold any more")
+"""What a process says when a write of its was refused by the lease's epoch; who goes by its own clock names none."""
 STATE: Final = "query State($of: ID!) { deployment(address: $of) { phase platformName desiredRevision } }"
 
 
@@ -69,30 +79,77 @@ class Lineal(LinealServer):
         """Its API."""
         return Remote(self.url, LocalIssuer(Keyring(self.keys)).token)
 
+    @property
+    def targets(self) -> int:
+        """How many targets it says that it holds the lease of."""
+        metrics = httpx.get(self.url.removesuffix("/graphql") + "/metrics", timeout=PATIENCE).text
+        found = _HELD.search(metrics)
+        return int(float(found[1])) if found else 0
+
+    @property
+    def refused(self) -> int:
+        """How often the store refused what it was to write of a target, for its lease was over."""
+        return len(_REFUSED.findall((self.home / "console.log").read_text(encoding="utf-8")))
+
 
 @dataclass
 class Hall:
-    """All of the processes, and the one who does them harm."""
+    """All of the processes, and the harm that is done to them.
+
+    `harms` were done, `amid` of them while a rollout was under way; `stops` were of a Lineal, and `stale` of those were
+    of one that held a target, which another held before it went on.
+    """
 
     lineals: list[Lineal]
     platforms: list[PlatformServer]
+    graph: Graph
+    harms: int = 0
+    amid: int = 0
     stops: int = 0
-    problems: list[BaseException] = field(default_factory=list)
+    stale: int = 0
 
-    def harm(self) -> None:
-        """Kill something and start it again, or stop it for a while."""
-        victim: Server = random.choice([*self.lineals, *self.platforms])
+    async def harm(self, victim: Server) -> None:
+        """Kill something soon and start it again, or stop it for a while."""
+        await asyncio.sleep(random.uniform(0, 1))
+        await self._note(victim)
         if random.random() < 0.5:
             victim.kill()
-            time.sleep(random.uniform(0, 3))
-            victim.start()
+            await asyncio.sleep(random.uniform(0, 3))
+            await asyncio.to_thread(victim.start)
         else:
-            assert victim._process is not None
-            victim._process.send_signal(signal.SIGSTOP)
-            self.stops += 1
+            send(signal.SIGSTOP, victim)
             # The longest outlasts a lease.
-            time.sleep(random.choice([0.5, 3, 14][: count(2, 3)]))
-            victim._process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(random.choice([0.5, 3, 14][: count(2, 3)]))
+            send(signal.SIGCONT, victim)
+
+    async def outlast(self, platform: PlatformServer, tell: Callable[[], None]) -> None:
+        """Stop those who hold the targets in the middle of a look, and let them go on when others hold these.
+
+        The platform keeps them in the middle of it, for it says nothing. What they then write is of what was told.
+        """
+        await asyncio.to_thread(self._held_by, self.lineals)
+        send(signal.SIGSTOP, platform)
+        await self._note(platform)
+        await asyncio.to_thread(tell)
+        await asyncio.sleep(2)
+        holders = [each for each in self.lineals if each.targets]
+        await self._note(*holders)
+        send(signal.SIGSTOP, *holders)
+        send(signal.SIGCONT, platform)
+        await asyncio.to_thread(self._held_by, [each for each in self.lineals if each not in holders])
+        send(signal.SIGCONT, *holders)
+        self.stale += len(holders)
+
+    def _held_by(self, lineals: Sequence[Lineal]) -> None:
+        """Wait until these hold the targets."""
+        awaited(lambda: sum(each.targets for each in lineals) == len(self.platforms), lambda: lineals)
+
+    async def _note(self, *victims: Server) -> None:
+        async with self.graph.snapshot() as snapshot:
+            rollouts = await snapshot.find("DeploymentRevision", Prop("state", "in", ["PENDING", "ROLLING_OUT"]))
+        self.harms += len(victims)
+        self.amid += len(victims) if rollouts.items else 0
+        self.stops += sum(isinstance(victim, Lineal) for victim in victims)
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Ask any of the Lineals until one answers."""
@@ -149,7 +206,7 @@ files = {{ mode = "folder", path = "{shared / "models"}" }}
     with ExitStack() as stack:
         for server in (*platforms, *lineals):
             stack.enter_context(server)
-        yield Hall(lineals, platforms)
+        yield Hall(lineals, platforms, graph)
 
 
 def pushed(hall: Hall, home: Path, number: int) -> str:
@@ -173,12 +230,12 @@ def awaited(condition: Callable[[], bool], why: Callable[[], object]) -> None:
 
 async def test_whatever_is_killed_or_stopped_what_is_told_comes_true(hall: Hall, graph: Graph, tmp_path: Path) -> None:
     rollouts, harms = count(8, 20), count(4, 50)
-    versions = {number: pushed(hall, tmp_path, number) for number in range(1, 4)}
-    last = await asyncio.to_thread(troubled, hall, versions, rollouts, harms)
+    versions = {number: await asyncio.to_thread(pushed, hall, tmp_path, number) for number in range(1, 4)}
+    last = await troubled(hall, versions, rollouts, harms)
     states = await asyncio.to_thread(settled, hall, *NAMES)
     wanted = await told_last(graph)
     for name, state in states.items():
-        platform = hall.platforms[NAMES.index(name) % 2]
+        platform = platform_of(hall, name)
         async with httpx.AsyncClient() as client:
             for number in versions:
                 answer = await client.get(f"{platform.url}/predict/{state['platformName']}/{number}", timeout=30)
@@ -189,36 +246,56 @@ async def test_whatever_is_killed_or_stopped_what_is_told_comes_true(hall: Hall,
     await assert_history(graph, wanted)
     for platform in hall.platforms:
         assert overtaken(platform.told()) <= hall.stops, "who lost a lease made more than the one call it was making"
+    refused = sum(each.refused for each in hall.lineals)
+    _log.info("%s harms, %s amid rollouts; %s stale holders, %s refused", hall.harms, hall.amid, hall.stale, refused)
+    assert hall.harms >= harms
+    assert hall.amid > 0.8 * hall.harms
+    assert refused >= 1, "what a stale holder wrote was not refused"
+    await assert_no_lease_is_stuck(hall)
 
 
-def troubled(hall: Hall, versions: dict[int, str], rollouts: int, harms: int) -> dict[str, str]:
-    """Tell deployments this and that while harm is done; what each was told last."""
-    over = threading.Event()
-
-    def harm() -> None:
-        try:
-            for _ in range(harms):
-                hall.harm()
-                if over.wait(random.uniform(0, 1)):
-                    break
-        except BaseException as error:  # noqa: BLE001 - it is raised where the test can see it
-            hall.problems.append(error)
-
-    thread = threading.Thread(target=harm)
-    thread.start()
+async def troubled(hall: Hall, versions: dict[int, str], rollouts: int, harms: int) -> dict[str, str]:
+    """Tell deployments this and that, and do harm as soon as each was told; what each was told last."""
+    outlasting = range(4, rollouts, 5)
+    share = Counter(islice(cycle(turn for turn in range(rollouts) if turn not in outlasting), harms))
     last: dict[str, str] = {}
     for turn in range(rollouts):
         name = NAMES[turn % len(NAMES)]
         last[name] = STEPS[name][turn // len(NAMES)]
         if turn // len(NAMES) == 1 or last[name] == "rollBack":
             # There must be something good to go back to.
-            settled(hall, name)
-        tell(hall, name, last[name], turn, versions)
-        time.sleep(random.uniform(0, 2))
-    thread.join()
-    over.set()
-    assert hall.problems == []
+            await asyncio.to_thread(settled, hall, name)
+        telling = partial(tell, hall, name, last[name], turn, versions)
+        if turn in outlasting:
+            await hall.outlast(platform_of(hall, name), telling)
+        else:
+            await asyncio.to_thread(telling)
+            victims: list[Server] = random.sample([*hall.lineals, *hall.platforms], share[turn])
+            await asyncio.gather(*map(hall.harm, victims))
     return last
+
+
+def platform_of(hall: Hall, name: str) -> PlatformServer:
+    """The platform that a deployment is on."""
+    return hall.platforms[NAMES.index(name) % len(hall.platforms)]
+
+
+async def assert_no_lease_is_stuck(hall: Hall) -> None:
+    """Each is somebody else's within its time once all who could hold it are dead."""
+    for lineal in hall.lineals:
+        lineal.kill()
+    for number in range(len(hall.platforms)):
+        end = time.monotonic() + LEASE_SECONDS + 5
+        while await hall.graph.claim(f"target farm-{number}", "heir", LEASE_SECONDS) is None:
+            assert time.monotonic() < end, number
+            await asyncio.sleep(0.5)
+
+
+def send(number: signal.Signals, *servers: Server) -> None:
+    """Send a signal to running servers."""
+    for server in servers:
+        assert server._process is not None
+        server._process.send_signal(number)
 
 
 def tell(hall: Hall, name: str, step: str, turn: int, versions: dict[int, str]) -> None:

@@ -25,5 +25,6 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None
     assert prices[0] == prices[2]
     assert "not yet" in said
     assert "not any more" in said
+    assert "not back to it either" in said
     assert "ROLL_BACK" in said
     assert "deployments:/flat-prices" in said

@@ -49,7 +49,7 @@ async def test_an_environment_takes_what_its_gate_lets_through(house: House, wor
     assert "overridden" not in kept
 
 
-@pytest.mark.parametrize("spelled", ["EU", " eu", "Eu "])
+@pytest.mark.parametrize("spelled", ["EU", " eu", "Eu ", "\uff25\uff35", "\uff45u\u3000"])
 async def test_a_gate_guards_an_environment_however_it_is_spelled(house: House, world: World, spelled: str) -> None:
     await house.gate(AUC, environment="eu")
     assert not (await house.check(EVE, world.version(1), environment=spelled)).met

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +18,7 @@ import httpx
 import pytest
 
 from tests.lineal.test_transferring import Desk
-from tests.running import LinealServer
+from tests.running import ROOT, LinealServer
 from tests.services import free_port
 from tests.serving.platform import PlatformServer
 from tests.serving.rigs import SECRET
@@ -65,8 +72,14 @@ def answers(desk: Desk, platform: PlatformServer, name: str) -> int | None:
 
 def _ask(desk: Desk, query: str, **variables: Any) -> dict[str, Any]:
     token = desk.run("token").stdout.strip()
-    data: dict[str, Any] = desk.server.ask(token, query=query, **variables).json()["data"]
+    answer = desk.server.ask(token, query=query, **variables).json()
+    assert "errors" not in answer, answer
+    data: dict[str, Any] = answer["data"]
     return data
+
+
+def _mutation(name: str, gives: str) -> str:
+    return f"mutation M($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {{ {gives} {{ id }} }} }}"
 
 
 def test_from_a_push_to_a_rollback(desk: Desk, platform: PlatformServer) -> None:
@@ -90,6 +103,30 @@ def test_from_a_push_to_a_rollback(desk: Desk, platform: PlatformServer) -> None
     assert answers(desk, platform, "ranker") is None
 
 
+def test_a_rollback_past_a_mark_on_the_data_is_overridden_with_a_reason(desk: Desk, platform: PlatformServer) -> None:
+    # What guards an environment is asked of everything else in its workspace too.
+    _ask(desk, 'mutation { createWorkspace(input: {name: "walled"}) { workspace { id } } }')
+    given = {"dataset": "datasets:/walled:flats", "createDataset": True, "name": "v1"}
+    _ask(desk, _mutation("registerDatasetVersion", "version"), input=given)
+    conditions = [{"type": "cleanData"}]
+    given = {"name": "clean", "workspace": "walled", "environment": "production", "conditions": conditions}
+    _ask(desk, _mutation("declareGate", "gate"), input=given)
+    for answer in ("1", "2"):
+        folder = str(desk.write(answer=answer.encode()))
+        pushed = desk.told("push", folder, "models:/walled:flats", "--trained-on", "datasets:/walled:flats/v1")
+        desk.told("deploy", pushed["version"], "farm", "--environment", "production")
+    desk.told("mark", "datasets:/walled:flats", "--reason", "those of another city")
+
+    code, said = desk.refused("rollback", "deployments:/walled:flats")
+    assert (code, "datasets:/walled:flats" in said) == (1, True)
+    assert answers(desk, platform, "walled:flats") == 2
+    back = desk.told("rollback", "deployments:/walled:flats", "--override", "nothing else is left")
+    assert (back["phase"], back["desiredRevision"]) == ("READY", 3)
+    assert answers(desk, platform, "walled:flats") == 1
+    entries = _ask(desk, '{ audit(workspace: "walled", action: "overrideGate") { nodes { data } } }')["audit"]["nodes"]
+    assert ["nothing else is left" in json.dumps(entry["data"]) for entry in entries] == [True]
+
+
 def test_status_is_a_table_of_all_deployments(desk: Desk) -> None:
     version = pushed(desk, "shown", "1")
     desk.told("deploy", version, "farm", "--name", "shown-here")
@@ -107,6 +144,63 @@ def test_status_is_a_table_of_all_deployments(desk: Desk) -> None:
     (row,) = [line.split() for line in lines if line.startswith("deployments:/shown-here")]
     assert row[:3] == ["deployments:/shown-here", "READY", version]
     assert "farm" in row
+
+
+def watched(desk: Desk, *arguments: str, terminal: bool = False) -> str:
+    """What is shown of a deployment that is watched while it is stopped, until Ctrl-C, which ends it with 0."""
+    version = pushed(desk, "watched", "1")
+    desk.told("deploy", version, "farm")
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lineal", "status", "watched", "--watch", *arguments],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **desk.environment, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    said = b""
+
+    def until(word: bytes) -> None:
+        nonlocal said
+        while word not in said:
+            more = os.read(ours, 65_536)
+            assert more, process.communicate()
+            said += more
+
+    try:
+        until(b"READY")
+        # Long enough for it to look again, and find nothing new.
+        time.sleep(3)
+        desk.told("stop", "watched")
+        until(b"STOPPED")
+        process.send_signal(signal.SIGINT)
+        _, problem = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert (process.returncode, problem) == (0, b"")
+    return said.decode()
+
+
+def test_what_is_watched_is_shown_in_its_place_on_a_terminal(desk: Desk) -> None:
+    up = "\x1b[1A"
+    assert up in watched(desk, terminal=True)
+
+
+def test_what_is_watched_is_shown_in_a_pipe_whenever_it_is_another(desk: Desk) -> None:
+    shown = watched(desk)
+    assert "\x1b" not in shown
+    heads, rows = shown.splitlines()[::2], shown.splitlines()[1::2]
+    assert {head.split()[0] for head in heads} == {"deployment"}
+    assert {row.split()[0] for row in rows} == {"deployments:/watched"}
+    assert all(before != after for before, after in pairwise(rows))
+
+
+def test_what_is_watched_is_a_line_of_json_whenever_it_is_another(desk: Desk) -> None:
+    shown = [json.loads(line)["deployments"] for line in watched(desk, "--format", "json").splitlines()]
+    assert [shown[0][0]["phase"], shown[-1][0]["phase"]] == ["READY", "STOPPED"]
+    assert all(before != after for before, after in pairwise(shown))
 
 
 def test_what_fails_says_so_and_ends_with_one(desk: Desk) -> None:
@@ -133,6 +227,7 @@ def test_who_does_not_wait_is_told_what_shall_be(desk: Desk) -> None:
         (["deploy", "models:/ranker/1", "nowhere", "--name", "new"], 2, "no target 'nowhere' is configured"),
         (["rollback", "unknown"], 1, "there is no Deployment"),
         (["status", "unknown"], 1, "there is no 'deployments:/unknown'"),
+        (["status", "unknown", "--watch"], 1, "there is no 'deployments:/unknown'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(desk: Desk, arguments: list[str], code: int, why: str) -> None:
