@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from graphql import ObjectTypeDefinitionNode, parse, print_ast
+from graphql import FieldDefinitionNode, ObjectTypeDefinitionNode, parse, print_ast
 
 from schema import subgraph
 from schema.sdl import COMMITTED, RELEASED
@@ -73,12 +73,14 @@ def places(sdl: str) -> dict[str, set[tuple[str, str]]]:
     found: dict[str, set[tuple[str, str]]] = {}
     for type_ in parse(sdl).definitions:
         if isinstance(type_, ObjectTypeDefinitionNode):
-            for at, node in (
-                (type_.name.value, type_),
-                *((f"{type_.name.value}.{f.name.value}", f) for f in type_.fields or ()),
-            ):
-                found[at] = {(each.name.value, print_ast(each)) for each in node.directives or ()}
+            name = type_.name.value
+            found[name] = _used(type_)
+            found |= {f"{name}.{field.name.value}": _used(field) for field in type_.fields or ()}
     return found
+
+
+def _used(node: ObjectTypeDefinitionNode | FieldDefinitionNode) -> set[tuple[str, str]]:
+    return {(each.name.value, print_ast(each)) for each in node.directives or ()}
 
 
 def broken(before: str, after: str) -> list[dict[str, str]]:
