@@ -64,8 +64,9 @@ docs: $(DEV_STAMP) ## Write again what is generated: schema/*.graphql, schema/op
 	$(BIN)/python -m docs.generate
 
 .PHONY: promise
-promise: ## Promise clients the schema as it is: part of each release, after which the CHANGELOG begins anew
+promise: ## Promise clients and gateways the schema as it is: part of each release, after which the CHANGELOG begins anew
 	cp schema/lineal.graphql schema/released.graphql
+	cp schema/subgraph.secured.graphql schema/released.subgraph.graphql
 
 .PHONY: ui
 ui: ## Build the pages anew from ui/ (needs Node 20.19 or newer)

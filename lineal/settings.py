@@ -304,6 +304,11 @@ class Settings(BaseSettings):
     max_aliases: int = Field(_LIMITS.aliases, ge=0, description="Aliases in a GraphQL document.")
     max_directives: int = Field(_LIMITS.directives, ge=0, description="Directives in a GraphQL document.")
     max_items: int = Field(_LIMITS.items, ge=1, description="Items that all lists of one answer hold together.")
+    max_answer_bytes: int = Field(
+        _LIMITS.answer,
+        ge=10_000,
+        description="Bytes of one GraphQL answer as JSON, before it is compressed; an event of a subscription is one.",
+    )
     max_cost: int = Field(
         _LIMITS.cost,
         ge=1,
@@ -379,6 +384,7 @@ class Settings(BaseSettings):
             aliases=self.max_aliases,
             directives=self.max_directives,
             items=self.max_items,
+            answer=self.max_answer_bytes,
             cost=self.max_cost,
             seconds=self.query_seconds,
             body=self.max_body_bytes,

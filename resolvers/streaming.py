@@ -156,6 +156,7 @@ class Stream:
     async def _round(self) -> AsyncIterator[tuple[Operation, list[Event]]]:
         """The next events, which may be none, and the operation that they were read by; it ends with the round.
 
+        Whoever has enough of them takes the last ones off the list: the next round begins with those.
         Only after the round the stream has come further: one that fails is tried again from the same place. Raises
         Unauthenticated: the caller was deactivated; LimitExceeded: too much is downstream by now; Unavailable.
         """
@@ -173,8 +174,9 @@ class Stream:
             if len(events) > ROUND:
                 events = events[:ROUND]
                 end = events[-1].position
+            taken = len(events)
             yield op, events
-            self.at = end
+            self.at = end if len(events) == taken else events[-1].position
 
     @property
     def _seq(self) -> int:

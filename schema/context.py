@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Collection
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import strawberry
 from graphql import DocumentNode, FragmentSpreadNode, SelectionNode
@@ -21,6 +21,7 @@ from schema.limits import Limits
 from schema.loaders import Loaders
 from schema.parts import Parts
 
+KIB: Final = 1_024
 _PROCESS_KEY = secrets.token_bytes(32)
 
 
@@ -31,8 +32,8 @@ class Context:
     `operation` is the name and type of what runs, `document` it itself, once it was read and found right, and
     `verdict` what of it the caller is denied. `refusal` is why the whole operation is refused, by a limit that it
     went over while it ran, or before: then the answer is that error and nothing else. `budget` is what clients may ask
-    for within a minute, and `requested` what the operation may cost at most. `follow` is what a subscription reads by,
-    and `parts` what sends the answer where it may come in parts.
+    for within a minute, `requested` what the operation may cost at most, and `bytes` those of its answer so far, about.
+    `follow` is what a subscription reads by, and `parts` what sends the answer where it may come in parts.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Context:
         self.parts: Parts | None = None
         self.budget = budget
         self.requested = 0
+        self.bytes = 0
         self._aside = 0
         self._spent = False
         self._left: int | None = None
@@ -95,8 +97,8 @@ class Context:
 
     @property
     def took(self) -> int:
-        """What the operation cost so far: what its lists hold, its statements, and its walks."""
-        return self._items + self.op.statements + HEAVY * self._walks
+        """What the operation cost so far: what its lists hold, its statements, its walks, the KiB of its answer."""
+        return self._items + self.op.statements + HEAVY * self._walks + self.bytes // KIB
 
     def settle(self, *, statements: bool = True) -> None:
         """Pay what the operation took, without what others pay of its `statements`; what had to wait pays nothing."""
@@ -135,6 +137,21 @@ class Context:
                 "ask for smaller pages or fewer levels"
             )
             raise self._refuse(msg, "items", self.limits.items)
+
+    def weigh(self, size: int) -> None:
+        """Count bytes of the answer; where they are too many the operation is refused, and nothing more begins."""
+        self.bytes += size
+        if self.bytes > self.limits.answer:
+            msg = (
+                f"the answer has more than {self.limits.answer} bytes; ask for smaller pages, for fewer long texts, "
+                "or for less of it at a time"
+            )
+            self._refuse(msg, "answer", self.limits.answer)
+
+    def check(self) -> None:
+        """Raises LinealError: the operation was refused meanwhile."""
+        if self.refusal is not None:
+            raise self.refusal
 
     def _refuse(self, message: str, limit: str, maximum: int) -> LimitExceeded:
         refusal = self.refusal = LimitExceeded(message, limit=limit, maximum=maximum)

@@ -152,14 +152,18 @@ async def _deliver(
     variables: Mapping[str, Any],
     results: Incremental,
 ) -> ExecutionResult:
-    """Send the answer in parts; all errors of it. Raises LinealError: it cannot be put into the audit first."""
+    """Send the answer in parts; all errors of it.
+
+    Raises LinealError: it cannot be put into the audit first, or was refused while it was sent.
+    """
     assert context.parts is not None
     shown = partial(present, executed=True)
     async with aclosing(results.subsequent_results):
+        context.check()
         first = results.initial_result
         first.errors = [shown(error) for error in (*(first.errors or ()), *context.verdict.errors)] or None
         await audit(schema, context, variables, ExecutionResult(first.data, first.errors))
-        await context.parts.deliver(results, shown)
+        await context.parts.deliver(results, shown, context.check)
         return ExecutionResult(None, [*(first.errors or ()), *context.parts.later])
 
 

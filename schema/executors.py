@@ -1,24 +1,61 @@
-"""What runs a document: whole or in parts, and with what of it is denied left out."""
+"""What runs a document: whole or in parts, counting what the answer has, and with what of it is denied left out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+from graphql import Undefined
 from graphql.execution import Executor
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as InParts
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as CoreExecutor
 
 if TYPE_CHECKING:
     from schema.context import Context
 
 
-class Whole(Executor[None]):
+AROUND: Final = 8
+"""Bytes around a name and its value, about: quotes, a colon, a comma, and what some of them share, braces and null."""
+
+
+class _Weighed:
+    """What it puts into the answer is counted, and of what was refused meanwhile nothing more is run."""
+
+    context_value: Any
+    collected_errors: Any
+
+    def execute_field(
+        self, parent_type: Any, source: Any, field_details_list: Any, path: Any, position_context: Any
+    ) -> Any:
+        """The field's value, or nothing where the operation was refused."""
+        if self.context_value.refusal is not None:
+            return Undefined
+        self.context_value.weigh(len(path.key) + AROUND)
+        return super().execute_field(parent_type, source, field_details_list, path, position_context)  # type: ignore[misc]
+
+    def complete_leaf_value(self, return_type: Any, result: Any) -> Any:
+        """The value as it stands in the answer."""
+        value = super().complete_leaf_value(return_type, result)  # type: ignore[misc]
+        self.context_value.weigh(len(orjson.dumps(value)))
+        return value
+
+    def handle_field_error(self, raw_error: Exception, return_type: Any, field_details_list: Any, path: Any) -> None:
+        """Keep what went wrong, or raise it where the value may not be null."""
+        super().handle_field_error(raw_error, return_type, field_details_list, path)  # type: ignore[misc]
+        self.context_value.weigh(len(orjson.dumps(self.collected_errors.errors[-1].formatted)))
+
+
+class Whole(_Weighed, Executor[None]):
     """Runs a document whole: what it defers or streams is there with the rest."""
 
-    build_resolve_info = InParts.build_resolve_info
+    build_resolve_info = CoreExecutor.build_resolve_info
 
     def __init__(self, *args: Any, operation_extensions: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.operation_extensions = operation_extensions
+
+
+class InParts(_Weighed, CoreExecutor):
+    """Runs a document in parts, where it defers or streams something."""
 
 
 class _Gated:

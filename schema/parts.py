@@ -43,10 +43,13 @@ class Parts:
         self._send = send
         self._pending: dict[str, tuple[list[str | int], str | None]] = {}
 
-    async def deliver(self, results: Incremental, shown: Callable[[GraphQLError], GraphQLError]) -> None:
-        """Send all parts; the errors of those after the first go out as `shown` has them."""
+    async def deliver(
+        self, results: Incremental, shown: Callable[[GraphQLError], GraphQLError], check: Callable[[], None]
+    ) -> None:
+        """Send all parts; the errors of those after the first go out as `shown` has them. Raises what `check` does."""
         await self._part(dict(results.initial_result.formatted))
         async for result in results.subsequent_results:
+            check()
             for each in (*(result.incremental or ()), *(result.completed or ())):
                 each.errors = [shown(error) for error in each.errors or ()] or None
                 self.later += each.errors or ()

@@ -141,7 +141,7 @@ class Streams:
                 async for round in stream:
                     try:
                         async with round as (op, events):
-                            told = [await self._told(executor, context, op, event) for event in events]
+                            told = await self._told_all(executor, context, op, events)
                     except Unavailable:
                         # What was not told yet is told once the store is back.
                         await asyncio.sleep(BACK_OFF_SECONDS)
@@ -214,6 +214,18 @@ class Streams:
         if isinstance(source, CoreResult):
             return PreExecutionError(None, [present(error, executed=True) for error in source.errors or ()])
         return built, source
+
+    async def _told_all(
+        self, executor: Executor[Any], opened: Context, op: Operation, events: list[Event]
+    ) -> list[tuple[Context, ExecutionResult]]:
+        """The answers for these events; those that would be too much to hold at a time are left for the next round."""
+        told: list[tuple[Context, ExecutionResult]] = []
+        for event in events:
+            told.append(await self._told(executor, opened, op, event))
+            if sum(context.bytes for context, _ in told) > self.schema.limits.answer:
+                break
+        del events[len(told) :]
+        return told
 
     async def _told(
         self, executor: Executor[Any], opened: Context, op: Operation, event: Event

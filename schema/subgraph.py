@@ -46,6 +46,10 @@ OPERATIONS: Final = "operations"
 _OPERATING: Final = frozenset({"workspace:admin", "audit:read", "webhook:write", "directory:write", ADMIN})
 
 
+RELEASED: Final = Path(__file__).with_name("released.subgraph.graphql")
+"""The secured flavour that gateways were last promised: what is taken from them since then is in the CHANGELOG."""
+
+
 class Flavour(Enum):
     """Which directives a subgraph's schema has beside those of composition."""
 

@@ -2,7 +2,30 @@
 import { createServer } from 'node:http';
 import { axe, drawn, given, picture, shot, walk } from './lib.mjs';
 
+const MOVES = 30;
+
+/** Counts in the page what is drawn in each frame, what is laid out by the worker, and how long nothing else could happen. */
+function counting() {
+  const work = (window.work = { frames: [], laidOut: [], blocked: [0] });
+  const drawing = CanvasRenderingContext2D.prototype;
+  const before = (target, name, count) => {
+    const original = target[name];
+    target[name] = function (...given) {
+      count(...given);
+      return original.apply(this, given);
+    };
+  };
+  before(drawing, 'fillRect', (x, y) => x === 0 && y === 0 && work.frames.push({ boxes: 0, words: 0 }));
+  before(drawing, 'strokeRect', () => work.frames.at(-1).boxes++);
+  before(drawing, 'fillText', () => work.frames.at(-1).words++);
+  before(Worker.prototype, 'postMessage', ({ boxes }) => work.laidOut.push(boxes.length));
+  new PerformanceObserver((list) => work.blocked.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: 'longtask' });
+}
+
 await walk(async (page, context) => {
+  await context.addInitScript(counting);
+  const work = () => page.evaluate(() => window.work);
+  const ticks = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   const at = (parameters, token = given.token) => `${given.base}/lineage?${new URLSearchParams(parameters)}#token=${token}`;
   const linked = await drawn(page, () => page.goto(at({ of: given.version })));
   await shot(page, 'lineage');
@@ -25,27 +48,26 @@ await walk(async (page, context) => {
   const unasked = await page.locator('.lp-notes p').innerText();
 
   const start = Date.now();
+  const count = async () => Number(await page.locator('.lp').getAttribute('data-drawn'));
   const many = await drawn(page, () => page.goto(at({ of: given.big, direction: 'DOWNSTREAM', limit: '20000', z: '1' })));
-  const all = await drawn(page, () => page.getByRole('button', { name: 'Open all groups' }).click());
+  const grouped = await count();
+  await drawn(page, () => page.getByRole('button', { name: 'Open all groups' }).click());
   const drawnIn = Date.now() - start;
-  const boxes = await page.locator('.lp').getAttribute('data-drawn');
+  const boxes = await count();
+  const whole = await work();
   await shot(page, 'many');
   const still = await picture(page);
   const box = await page.locator('.lp canvas').boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
   await page.mouse.down();
-  const frames = page.evaluate(() => new Promise((done) => {
-    const gaps = [];
-    let last = performance.now();
-    const tick = (now) => { gaps.push(now - last); last = now; if (gaps.length < 40) requestAnimationFrame(tick); else done(gaps); };
-    requestAnimationFrame(tick);
-  }));
-  for (let step = 1; step <= 30; step++) await page.mouse.move(box.x + box.width / 2 + step * 6, box.y + box.height / 2 + step * 3);
+  for (let step = 1; step <= MOVES; step++) await page.mouse.move(box.x + box.width / 2 + step * 6, box.y + box.height / 2 + step * 3);
   await page.mouse.up();
-  const gaps = (await frames).sort((a, b) => a - b);
+  await ticks();
+  const moved = await work();
   const panned = (await picture(page)) !== still;
   await page.mouse.wheel(0, -2_000);
-  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  await ticks();
+  const near = await work();
   await shot(page, 'many-near');
 
   // A page of another origin that shows the picture in a frame.
@@ -56,5 +78,5 @@ await walk(async (page, context) => {
   other.close();
   other.closeAllConnections();
 
-  return { linked, dated, opens, restricted, cut, nothing, unasked, many, all, boxes: Number(boxes), panned, drawnIn, gaps: [gaps[20], gaps.at(-1)], embedded, light, dark };
+  return { linked, dated, opens, restricted, cut, nothing, unasked, many, grouped, boxes, panned, drawnIn, laidOut: whole.laidOut, whole: whole.frames.at(-1), panning: moved.frames.slice(whole.frames.length), moves: MOVES, near: near.frames.at(-1), blocked: Math.max(...near.blocked), embedded, light, dark };
 });

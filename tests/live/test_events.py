@@ -20,7 +20,9 @@ from resolvers.events import events_of, position
 from resolvers.operation import Operation
 from resolvers.streaming import Stream, Wanted
 from schema.limits import Limits
+from schema.streaming import Streams
 from tests import building as b
+from tests.live import following
 from tests.live.following import ALL, Following, reached, subjects
 
 FILTERED = """subscription ($after: String, $about: [ID!], $downstreamOf: [ID!], $kinds: [NodeKind!],
@@ -361,6 +363,29 @@ async def test_each_event_has_the_limits_of_an_operation_and_one_that_is_over_th
         )
         assert (await live.follow(query).refused())["limit"] == "seconds", "nor is there more time to open one"
         live.streams.schema.limits = live.limits
+
+
+async def test_answers_to_many_events_are_held_no_more_at_a_time_than_one_may_be_large(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    class Watched(Streams):
+        async def _told_all(self, *args: Any) -> Any:
+            told = await super()._told_all(*args)
+            held.append(len(told))
+            return told
+
+    monkeypatch.setattr(following, "Streams", Watched)
+    query = "subscription ($after: String) { events(after: $after) { sequence node { description } } }"
+    props = {"description": "x" * 900}
+    await b.create(sqlite_graph, *(NewNode("Model", f"m{n}", "default", props=props) for n in range(20)))
+    async with Following(sqlite_graph, Limits(answer=5_000)) as live:
+        await live.now()
+        events = await live.follow(query, after="0").take(20)
+    assert len({event["sequence"] for event in events}) == 20
+    assert max(held) == 6
+    assert sum(held) == 20
 
 
 async def test_what_cannot_be_audited_is_not_told(sqlite_graph: Graph) -> None:

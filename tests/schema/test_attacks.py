@@ -10,17 +10,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from graphql import ValidationRule
 from starlette.requests import Request
 
 from auth.caller import Caller
-from graph.port import Graph
+from graph.ontology import MAX_TEXT
+from graph.port import Graph, NewNode
 from resolvers.operation import Operation
 from schema import checking
 from schema.executing import Operated
 from schema.limits import Limits
 from schema.view import create_graphql_app
+from tests import building as b
+from tests.schema.conftest import Asked
 from tests.schema.test_limits import bomb
 
 ADMISSION = 1
@@ -86,6 +90,8 @@ SPREAD = (
     + " } } "
     + " ".join(f"fragment f{n} on ModelConnection {{ nodes {{ id name }} }}" for n in range(150))
 )
+LARGE = "{ models { nodes { " + " ".join(f"a{n}: description" for n in range(100)) + " } } }"
+AGAIN = "{ " + " ".join(f"a{n}: models {{ nodes {{ description }} }}" for n in range(50)) + " }"
 WIDE = "{ models" + "".join(f" {{ nodes {{ id }} }} m{n}: models" for n in range(60)) + " { nodes { id } } }"
 
 
@@ -132,6 +138,37 @@ async def test_a_page_that_is_too_long_costs_too_much(http: httpx.AsyncClient, w
     text = f"{{ modelVersions(first: 500) {{ nodes {{ {inner} }} }} }}"
     assert await _limit(http, text) == {"cost"}
     assert work.statements <= ADMISSION
+
+
+async def described(graph: Graph, models: int, description: str) -> None:
+    """Write models with this description."""
+    props = {"description": description}
+    await b.create(graph, *(NewNode("Model", f"m{n}", "default", props=props) for n in range(models)))
+
+
+@pytest.mark.parametrize("text", [pytest.param(LARGE, id="in one place"), pytest.param(AGAIN, id="in many places")])
+async def test_a_short_query_for_a_huge_answer_is_stopped_when_its_bytes_are_too_many(
+    http: httpx.AsyncClient, sqlite_graph: Graph, text: str
+) -> None:
+    await described(sqlite_graph, 40, "\1" * MAX_TEXT)
+    assert len(text) < 2_500
+    answer = await http.post("", json={"query": text})
+    assert answer.json()["data"] is None
+    (error,) = answer.json()["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["limit"]) == ("LIMIT_EXCEEDED", "answer")
+    assert error["extensions"]["maximum"] == Limits().answer
+    assert f"more than {Limits().answer} bytes" in error["message"]
+    assert "smaller pages" in error["message"]
+
+
+async def test_errors_are_bytes_of_an_answer_too(sqlite_graph: Graph) -> None:
+    await described(sqlite_graph, 40, "")
+    text = "{ models { nodes { " + " ".join(f"a{n}: versions(first: -1) {{ totalCount }}" for n in range(50)) + " } } }"
+    whole = await Asked(sqlite_graph).answer(text)
+    assert len(whole.errors or ()) == 40 * 50
+    assert len(orjson.dumps(whole.data)) < 40_000
+    error = await Asked(sqlite_graph, Limits(answer=100_000)).refused(text)
+    assert (error["code"], error["limit"]) == ("LIMIT_EXCEEDED", "answer")
 
 
 @pytest.mark.parametrize("first", [200_000, -1])

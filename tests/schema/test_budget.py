@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from auth.caller import ANONYMOUS, Caller
 from auth.scopes import SCOPES
-from graph.port import Graph
+from graph.port import Graph, NewNode
 from resolvers.operation import Operation
 from schema.budget import MOST_CLIENTS, Budget, Spent
 from schema.transport import GRAPHQL_TYPE
@@ -135,6 +135,14 @@ async def test_answers_say_what_they_cost(sqlite_graph: Graph, clock: Clock) -> 
         assert "extensions" not in (await http.post("", json=QUERY)).json()
         asked = (await http.post("", json={**QUERY, "extensions": {"cost": True}})).json()
         assert asked["extensions"]["cost"] == {"requested": 21, "actual": 5, "limit": 100_000_000_000}
+
+
+async def test_who_asks_for_long_texts_pays_for_their_bytes(sqlite_graph: Graph, clock: Clock) -> None:
+    await b.create(sqlite_graph, NewNode("Model", "m", "default", props={"description": "x" * 50 * 1_024}))
+    text = "{ models(first: 1) { nodes { " + " ".join(f"a{n}: description" for n in range(10)) + " } } }"
+    async with client(sqlite_graph, Budget(6_000, clock)) as http:
+        cost = (await http.post("", json={"query": text})).json()["extensions"]["cost"]
+    assert (cost["requested"], cost["actual"]) == (2, 1 + 2 + 10 * 50)
 
 
 @pytest.mark.parametrize("accept", ["application/json", GRAPHQL_TYPE])

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any
 
+import orjson
 import pytest
 from graphql import get_introspection_query, parse
 from strawberry.schema.exceptions import CannotGetOperationTypeError
@@ -15,14 +16,23 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError
 from auth.caller import ADMIN, Caller
 from auth.scopes import SCOPES
 from graph.port import Graph, Snapshot, View
+from resolvers.operation import Operation
 from schema.checking import CACHED_CHARACTERS, checked, parsed
-from schema.executing import execute
+from schema.context import Context
+from schema.executing import execute, run
 from schema.limits import Limits, Measure, measure
 from schema.sdl import build_schema
 from tests import building as b
 from tests.schema.conftest import Asked
 
 PLAIN = frozenset(SCOPES) - {ADMIN}
+ANSWERS = (
+    "{ models { nodes { id name description tags { name value } createdAt versions { nodes { id name } } } } }",
+    get_introspection_query(),
+    """{ lineage(of: ["models:/bert/3"], direction: UPSTREAM) {
+      complete nodes { id kind distance node { name __typename } } edges { kind source target } } }""",
+    "{ models { nodes { __typename } } runs { nodes { params { name value } } } }",
+)
 FIELDS = ("{ modles { nodes { id } } }", "{ models { nodes { nam } } }")
 
 
@@ -137,6 +147,16 @@ async def test_an_operation_may_cost_no_more_than_is_allowed(sqlite_graph: Graph
     error = await ask.refused("query($n: Int!) { models(first: $n) { nodes { id } } }", n=400)
     assert error["requested"] == 401
     assert ask.operations[-1].statements == 0
+
+
+async def test_what_is_counted_of_an_answer_is_about_its_bytes(ask: Asked) -> None:
+    """Never fewer than nine in ten, and at most a third more: what is around values is not looked at."""
+    for text in ANSWERS:
+        context = Context(Operation(ask.graph))
+        result = await run(build_schema(), context, text)
+        assert result.errors is None
+        size = len(orjson.dumps(result.data))
+        assert size * 9 / 10 <= context.bytes <= size * 4 / 3
 
 
 async def test_the_cost_is_that_of_the_operation_that_runs(sqlite_graph: Graph) -> None:

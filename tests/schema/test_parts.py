@@ -200,6 +200,26 @@ async def test_what_goes_wrong_in_a_part_is_told_there_as_ever(
     assert operations[0].codes == ["LIMIT_EXCEEDED"]
 
 
+@pytest.mark.parametrize(("most", "parts"), [(100, 1), (1_000, 2)])
+async def test_the_parts_of_an_answer_are_together_no_larger_than_an_answer(
+    sqlite_graph: Graph, most: int, parts: int
+) -> None:
+    await tell(sqlite_graph)
+    names = " ".join(f"a{n}: address" for n in range(50))
+    document = f'{{ model(address: "models:/bert") {{ name {names if parts == 1 else ""} ... @defer {{ {names} }} }} }}'
+    async with client(sqlite_graph, limits=Limits(answer=most)) as http:
+        answer = await http.post("", json={"query": document}, headers=IN_PARTS)
+    if parts == 1:
+        assert answer.json()["data"] is None
+        (error,) = answer.json()["errors"]
+    else:
+        first, last = parts_of(answer)
+        assert first["data"] == {"model": {"name": "bert"}}
+        assert "incremental" not in last
+        ((error,),) = [completed["errors"] for completed in last["completed"]]
+    assert (error["extensions"]["code"], error["extensions"]["limit"]) == ("LIMIT_EXCEEDED", "answer")
+
+
 async def test_parts_that_take_too_long_are_broken_off_and_it_is_said(sqlite_graph: Graph) -> None:
     await tell(sqlite_graph)
     original = sqlite_graph.snapshot

@@ -29,6 +29,8 @@ VERSION = "models:/alphabrothers%2Falpha-sts-v0/1"
 BIG = "datasets:/big/0"
 MANY = 5_000
 ALIKE = 1_000
+FROZEN_MILLISECONDS = 5_000
+"""What nobody would take for slow any more, on a slow machine that does other things as well."""
 READS = ("model:read", "dataset:read", "deployment:read", "workspace:read", "lineage:read", "schema:read")
 
 
@@ -131,8 +133,16 @@ def test_the_picture_is_a_page_to_link_to_and_to_embed(tmp_path: Path, place: di
     assert "Say what to draw" in seen["unasked"]
     assert f"{MANY} nodes" in seen["many"]
     assert "1 group" in seen["many"]
+    # A group stands for those that it holds, and of what is open every thing is drawn.
+    assert seen["grouped"] == MANY - ALIKE + 1
     assert seen["boxes"] == MANY
+    assert seen["whole"] == {"boxes": MANY, "words": 0}
+    # Where all of it stands is worked out beside the page; the page only draws, at most once for each move.
+    assert seen["laidOut"] == [MANY - ALIKE + 1, MANY]
     assert seen["panned"]
+    assert 0 < len(seen["panning"]) <= seen["moves"] + 1
+    assert 0 < seen["near"]["words"] / 2 < MANY / 20, "what is out of sight is not drawn"
+    assert seen["blocked"] < FROZEN_MILLISECONDS
     assert "nodes" in seen["embedded"]
 
 
