@@ -1,9 +1,11 @@
-"""Leaving alone for a while what does not answer: a circuit breaker (M. Nygard, "Release It!"). A leaf, as lineal.errors.
+"""Leaving alone for a while what does not answer: a circuit breaker (M. Nygard, "Release It!").
 
-    closed ── FAILURES calls in a row without an answer ──▶ open ── REST seconds ──▶ half-open: one call tries
-       ▲                                                      ▲                          │       │
-       │                                                      └───────── none ───────────┘       │
-       └───────────────────────── an answer, whatever it says ───────────────────────────────────┘
+closed ── FAILURES calls in a row without an answer ──▶ open ── REST seconds ──▶ half-open: one call tries
+   ▲                                                      ▲                          │       │
+   │                                                      └───────── none ───────────┘       │
+   └───────────────────────── an answer, whatever it says ───────────────────────────────────┘
+
+A leaf, as lineal.errors is.
 """
 
 from __future__ import annotations
@@ -60,8 +62,7 @@ class Breaker:
         self._until: float | None = None
         self._trying = False
 
-    @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether it is left alone, but for one call that may try."""
         return self._until is not None
 

@@ -102,7 +102,12 @@ METRICS: Final = (
     _gauge("lineal_webhooks_waiting", "Webhooks that have deliveries waiting."),
     _gauge("lineal_webhook_lag_changes", "Changes that the webhook furthest behind has not looked at yet."),
     _gauge("lineal_breaker_open", "1 while the store, storage, an issuer or a target is left alone.", "kind", "name"),
-    _counter("lineal_breaker_openings", "Times that one of these was left alone, after calls without an answer.", "kind", "name"),
+    _counter(
+        "lineal_breaker_openings",
+        "Times that one of these was left alone, after calls without an answer.",
+        "kind",
+        "name",
+    ),
     _counter("lineal_breaker_refusals", "Calls that were not made meanwhile.", "kind", "name"),
     _counter("lineal_worker_rounds", "Rounds of work in the background: ok, failed, stopped.", "worker", "outcome"),
     _histogram("lineal_worker_round_seconds", "Time that such a round took.", "worker"),
