@@ -64,6 +64,7 @@ class Keys:
         self._one_at_a_time = asyncio.Lock()
         self._meanwhile: asyncio.Task[None] | None = None
         self.problem = ""
+        self._failing_since: float | None = None
         self.fetched = 0.0
         """When the keys came, in Unix time."""
 
@@ -71,6 +72,17 @@ class Keys:
     def usable(self) -> bool:
         """Whether there are keys, and none too old to be trusted."""
         return bool(self._keys) and self._clock() < self._expires + self.issuer.stale
+
+    @property
+    def failing(self) -> float:
+        """For how many seconds they could not be fetched, by all tries since; 0.0 where the last one did."""
+        return 0.0 if self._failing_since is None else self._clock() - self._failing_since
+
+    def renew(self) -> None:
+        """Have keys that have expired fetched in the background: who watches a process without callers asks for it."""
+        now = self._clock()
+        if self._expires <= now and self._rest_until <= now and (self._meanwhile is None or self._meanwhile.done()):
+            self._meanwhile = asyncio.create_task(self._refresh())
 
     async def start(self) -> None:
         """Fetch the keys now, where there are none. What goes wrong is in `problem`."""
@@ -105,8 +117,8 @@ class Keys:
         """Fetch keys that have expired: in the background where they can be used until there are newer ones."""
         if not self.usable:
             await self._refresh()
-        elif self._clock() >= self._rest_until and (self._meanwhile is None or self._meanwhile.done()):
-            self._meanwhile = asyncio.create_task(self._refresh())
+        else:
+            self.renew()
 
     async def metadata(self) -> Mapping[str, Any]:
         """The issuer's metadata. Raises FetchError."""
@@ -134,9 +146,11 @@ class Keys:
             except FetchError as error:
                 missed = True
                 self.problem = str(error)
+                if self._failing_since is None:
+                    self._failing_since = self._clock()
                 _log.warning("keys of the issuer %s cannot be fetched: %s", self.issuer.name, error)
             else:
-                self.problem = ""
+                self.problem, self._failing_since = "", None
             finally:
                 self._fetches += 1
             if missed:

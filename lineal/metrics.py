@@ -114,6 +114,18 @@ METRICS: Final = (
     _gauge("lineal_worker_success_timestamp_seconds", "When such a round last went well, in Unix time.", "worker"),
     _gauge("lineal_leases_held", "Leases that this process holds, by what they are for.", "lease"),
     _gauge("lineal_checkpoint_timestamp_seconds", "When the audit's last checkpoint was made, in Unix time."),
+    _gauge(
+        "lineal_checkpoint_current_timestamp_seconds",
+        "When all of the audit was last known to be sealed, in Unix time.",
+    ),
+    _gauge(
+        "lineal_checkpoint_every_seconds", "Seconds between two looks at that: the setting audit_checkpoint_seconds."
+    ),
     _counter("lineal_token_lookups", "Tokens by how they were checked: hit (known already), miss, refused.", "outcome"),
     _gauge("lineal_issuer_keys_timestamp_seconds", "When an issuer's keys were last fetched, in Unix time.", "issuer"),
+    _gauge(
+        "lineal_issuer_failing_seconds",
+        "For how long an issuer's keys could not be fetched; 0 where they could.",
+        "issuer",
+    ),
 )
