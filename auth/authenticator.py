@@ -75,9 +75,7 @@ class Authenticator:
         self._trusted: dict[str, tuple[Issuer, KeySource]] = {k.issuer.url: (k.issuer, k) for k in self.keys}
         if own is not None and not issuers:
             self._trusted[local.ISSUER.url] = (local.ISSUER, own)
-        self._introspectors = [
-            Introspector(keys, self._client, clock=monotonic) for keys in self.keys if keys.issuer.introspection
-        ]
+        self._introspectors = [Introspector(keys, clock=monotonic) for keys in self.keys if keys.issuer.introspection]
         self._proofs = Proofs(clock=clock)
         self._known: OrderedDict[bytes, Verified] = OrderedDict()
 

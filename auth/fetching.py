@@ -23,6 +23,10 @@ class FetchError(Exception):
     """Nothing that can be used came back. The message has no secrets."""
 
 
+class SilentError(FetchError):
+    """Nobody answered, or nobody who could."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A JSON object, and for how many seconds its sender lets it be kept (None: not said)."""
@@ -53,9 +57,9 @@ async def fetch(
         async with asyncio.timeout(SECONDS):
             return await _fetch(client, client.build_request("POST" if form else "GET", url, data=form), auth)
     except TimeoutError:
-        raise FetchError(f"{url} did not answer within {SECONDS:g} seconds") from None
+        raise SilentError(f"{url} did not answer within {SECONDS:g} seconds") from None
     except httpx.HTTPError as error:
-        raise FetchError(f"{url} cannot be reached: {type(error).__name__}") from None
+        raise SilentError(f"{url} cannot be reached: {type(error).__name__}") from None
     except (ValueError, RecursionError):
         raise FetchError(f"{url} did not answer with JSON") from None
 
@@ -67,7 +71,8 @@ async def _fetch(client: httpx.AsyncClient, request: httpx.Request, auth: httpx.
     response = await client.send(request, stream=True, auth=auth, follow_redirects=False)
     try:
         if response.status_code != 200:
-            raise FetchError(f"{request.url} answered with status {response.status_code}")
+            kind = SilentError if response.status_code >= 500 else FetchError
+            raise kind(f"{request.url} answered with status {response.status_code}")
         content = bytearray()
         async for chunk in response.aiter_raw():
             content += chunk

@@ -17,14 +17,10 @@ import httpx
 
 from auth import tokens
 from auth.challenges import Refusal, unavailable
-from auth.fetching import FetchError, fetch
+from auth.fetching import FetchError
 from auth.issuer import text
 from auth.jwks import Keys
 
-FAILURES: Final = 3
-"""Failures in a row after which an issuer is left alone for a while."""
-REST: Final = 15.0
-"""Seconds that it is left alone."""
 AT_ONCE: Final = 16
 """Questions that are open at one issuer at the same time."""
 IN_LINE: Final = 256
@@ -43,14 +39,11 @@ class Introspector:
     Tokens are known by their SHA-256 alone. Those that are good are for the caller to remember.
     """
 
-    def __init__(self, source: Keys, client: httpx.AsyncClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, source: Keys, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.issuer = source.issuer
         self.prefix = source.issuer.introspection.prefix if source.issuer.introspection else ""
         self._source = source
-        self._client = client
         self._clock = clock
-        self._failures = 0
-        self._rest_until = float("-inf")
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._asking: dict[bytes, asyncio.Task[Mapping[str, Any]]] = {}
         self.refused: OrderedDict[bytes, tuple[float, Refusal | None]] = OrderedDict()
@@ -114,18 +107,11 @@ class Introspector:
     async def _question(self, token: str) -> Mapping[str, Any]:
         """Raises FetchError: the issuer cannot be asked, or is left alone now."""
         async with self._slots:
-            if self._clock() < self._rest_until:
-                raise FetchError(f"{self.issuer.url} is left alone for a while")
             try:
-                claims = await self._ask(token)
+                return await self._ask(token)
             except FetchError as error:
-                self._failures += 1
-                if self._failures >= FAILURES:
-                    self._rest_until = self._clock() + REST
                 _log.warning("the issuer %s cannot be asked about a token: %s", self.issuer.name, error)
                 raise
-            self._failures = 0
-            return claims
 
     async def _ask(self, token: str) -> Mapping[str, Any]:
         asked = self.issuer.introspection
@@ -136,7 +122,7 @@ class Introspector:
         # RFC 6749, section 2.3.1: both are form-encoded before they go into the header.
         who = httpx.BasicAuth(quote_plus(asked.client_id), quote_plus(asked.client_secret))
         form = {"token": token, "token_type_hint": "access_token"}
-        return (await fetch(self._client, url, form=form, auth=who)).content
+        return (await self._source.ask(url, form=form, auth=who)).content
 
     def _checked(self, claims: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         """Raises Refusal: it is for somebody else, has expired, or is no access token."""

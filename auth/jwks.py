@@ -15,9 +15,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
 from auth.challenges import Refusal, unavailable
-from auth.fetching import Fetched, FetchError, fetch
+from auth.fetching import Fetched, FetchError, SilentError, fetch
 from auth.issuer import Issuer, text
 from auth.tokens import Pinned
+from lineal.breaking import Breaker, Resting
 
 SHORTEST: Final = 300.0
 LONGEST: Final = 24 * 3600.0
@@ -25,6 +26,10 @@ UNSAID: Final = 3600.0
 """Seconds that keys and metadata are kept: at least, at most, and where the issuer does not say."""
 COOL_DOWN: Final = 30.0
 """Seconds of rest after a fetch that failed, and after one for a key that was not known: tokens name any they like."""
+FAILURES: Final = 3
+"""Questions in a row without an answer after which an issuer is left alone for a while."""
+REST: Final = 15.0
+"""Seconds that it is left alone."""
 MAX_KEYS: Final = 200
 
 _RSA_DIGITS: Final = range(342, 1_367)
@@ -42,6 +47,14 @@ class Keys:
         self.issuer = issuer
         self._client = client
         self._clock = clock
+        self._breaker = Breaker(
+            "issuer",
+            issuer.name,
+            lambda error: isinstance(error, SilentError),
+            failures=FAILURES,
+            rest=REST,
+            clock=clock,
+        )
         self._keys: Mapping[str, list[Key]] = {}
         self._expires = float("-inf")
         self._rest_until = float("-inf")
@@ -51,6 +64,7 @@ class Keys:
         self._one_at_a_time = asyncio.Lock()
         self._meanwhile: asyncio.Task[None] | None = None
         self.problem = ""
+        self._failing_since: float | None = None
         self.fetched = 0.0
         """When the keys came, in Unix time."""
 
@@ -58,6 +72,17 @@ class Keys:
     def usable(self) -> bool:
         """Whether there are keys, and none too old to be trusted."""
         return bool(self._keys) and self._clock() < self._expires + self.issuer.stale
+
+    @property
+    def failing(self) -> float:
+        """For how many seconds they could not be fetched, by all tries since; 0.0 where the last one did."""
+        return 0.0 if self._failing_since is None else self._clock() - self._failing_since
+
+    def renew(self) -> None:
+        """Have keys that have expired fetched in the background: who watches a process without callers asks for it."""
+        now = self._clock()
+        if self._expires <= now and self._rest_until <= now and (self._meanwhile is None or self._meanwhile.done()):
+            self._meanwhile = asyncio.create_task(self._refresh())
 
     async def start(self) -> None:
         """Fetch the keys now, where there are none. What goes wrong is in `problem`."""
@@ -92,8 +117,8 @@ class Keys:
         """Fetch keys that have expired: in the background where they can be used until there are newer ones."""
         if not self.usable:
             await self._refresh()
-        elif self._clock() >= self._rest_until and (self._meanwhile is None or self._meanwhile.done()):
-            self._meanwhile = asyncio.create_task(self._refresh())
+        else:
+            self.renew()
 
     async def metadata(self) -> Mapping[str, Any]:
         """The issuer's metadata. Raises FetchError."""
@@ -101,6 +126,14 @@ class Keys:
             found = await self._discover()
             self._metadata, self._metadata_expires = found.content, self._clock() + _seconds(found.max_age)
         return self._metadata
+
+    async def ask(self, url: str, *, form: Mapping[str, str] | None = None, auth: httpx.Auth | None = None) -> Fetched:
+        """What the issuer answers at one of its addresses. Raises FetchError, also while it is left alone."""
+        try:
+            with self._breaker():
+                return await fetch(self._client, url, form=form, auth=auth)
+        except Resting as error:
+            raise FetchError(error.message) from None
 
     async def _refresh(self, *, missed: bool = False) -> None:
         """Fetch once for all who wait. After a failure, and after a fetch for a `missed` key, there is a rest."""
@@ -113,9 +146,11 @@ class Keys:
             except FetchError as error:
                 missed = True
                 self.problem = str(error)
+                if self._failing_since is None:
+                    self._failing_since = self._clock()
                 _log.warning("keys of the issuer %s cannot be fetched: %s", self.issuer.name, error)
             else:
-                self.problem = ""
+                self.problem, self._failing_since = "", None
             finally:
                 self._fetches += 1
             if missed:
@@ -126,7 +161,7 @@ class Keys:
         if not isinstance(url, str):
             raise FetchError(f"the metadata of {self.issuer.url} has no jwks_uri")
         try:
-            found = await fetch(self._client, url)
+            found = await self.ask(url)
         except FetchError:
             # The address itself may be what has changed.
             self._metadata_expires = float("-inf")
@@ -143,7 +178,7 @@ class Keys:
         issuer = self.issuer.url.rstrip("/")
         for url in (oauth_url(issuer, external=True), openid_url(issuer, external=True)):
             try:
-                found = await fetch(self._client, url)
+                found = await self.ask(url)
             except FetchError as error:
                 problem = problem or error
                 continue

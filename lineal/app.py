@@ -358,6 +358,7 @@ def create_app(
     telemetry.ask("lineal_store_connections", lambda: graph.load.connections)
     for keys in authenticator.keys:
         telemetry.ask("lineal_issuer_keys_timestamp_seconds", partial(getattr, keys, "fetched"), keys.issuer.name)
+        telemetry.ask("lineal_issuer_failing_seconds", partial(getattr, keys, "failing"), keys.issuer.name)
     telemetry.ask("lineal_store_waiting", lambda: graph.load.waiting)
 
     def operation_for(caller: Caller, request: str, address: str) -> Operation:
@@ -507,6 +508,8 @@ def _probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry, lo
             return problem_of(Unavailable(f"the store did not answer within {READY_SECONDS:g} seconds"))
         except LinealError as error:
             return problem_of(Unavailable(error.message))
+        for keys in authenticator.keys:
+            keys.renew()
         if missing := [keys.issuer.name for keys in authenticator.keys if not keys.usable]:
             return problem_of(Unavailable(f"the keys of the issuer {', '.join(missing)} cannot be had"))
         away = [keys.issuer.name for keys in authenticator.keys if keys.problem]

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from joserfc.jwk import OKPKey
@@ -46,6 +47,7 @@ class Checkpointer:
 
     async def run(self) -> None:
         """Until cancelled: hold the lease, and make checkpoints; the last one when it is cancelled."""
+        METER.get().set("lineal_checkpoint_every_seconds", self._seconds)
         try:
             while True:
                 try:
@@ -58,10 +60,11 @@ class Checkpointer:
                 await asyncio.sleep(self._seconds)
         finally:
             if self._lease is not None:
-                with suppress(LinealError, TimeoutError):
-                    async with asyncio.timeout(CLOSING_SECONDS):
-                        await self.checkpoint()
-                        await self._graph.release(self._lease)
+                # One that fails here must not keep another process from making it.
+                for last in (self.checkpoint, partial(self._graph.release, self._lease)):
+                    with suppress(LinealError, TimeoutError):
+                        async with asyncio.timeout(CLOSING_SECONDS):
+                            await last()
 
     async def checkpoint(self) -> bool:
         """Make a checkpoint if a chain moved since the last one, and bring the file up to date; whether one was made.
@@ -71,6 +74,7 @@ class Checkpointer:
         made = await self._seal()
         if self._file is not None:
             await self._send(self._file)
+        METER.get().set("lineal_checkpoint_current_timestamp_seconds", time.time())
         return made
 
     async def _seal(self) -> bool:

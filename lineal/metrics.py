@@ -101,11 +101,31 @@ METRICS: Final = (
     _histogram("lineal_webhook_delivery_seconds", "Time from an event to its delivery.", buckets=_LONG_SECONDS),
     _gauge("lineal_webhooks_waiting", "Webhooks that have deliveries waiting."),
     _gauge("lineal_webhook_lag_changes", "Changes that the webhook furthest behind has not looked at yet."),
+    _gauge("lineal_breaker_open", "1 while the store, storage, an issuer or a target is left alone.", "kind", "name"),
+    _counter(
+        "lineal_breaker_openings",
+        "Times that one of these was left alone, after calls without an answer.",
+        "kind",
+        "name",
+    ),
+    _counter("lineal_breaker_refusals", "Calls that were not made meanwhile.", "kind", "name"),
     _counter("lineal_worker_rounds", "Rounds of work in the background: ok, failed, stopped.", "worker", "outcome"),
     _histogram("lineal_worker_round_seconds", "Time that such a round took.", "worker"),
     _gauge("lineal_worker_success_timestamp_seconds", "When such a round last went well, in Unix time.", "worker"),
     _gauge("lineal_leases_held", "Leases that this process holds, by what they are for.", "lease"),
     _gauge("lineal_checkpoint_timestamp_seconds", "When the audit's last checkpoint was made, in Unix time."),
+    _gauge(
+        "lineal_checkpoint_current_timestamp_seconds",
+        "When all of the audit was last known to be sealed, in Unix time.",
+    ),
+    _gauge(
+        "lineal_checkpoint_every_seconds", "Seconds between two looks at that: the setting audit_checkpoint_seconds."
+    ),
     _counter("lineal_token_lookups", "Tokens by how they were checked: hit (known already), miss, refused.", "outcome"),
     _gauge("lineal_issuer_keys_timestamp_seconds", "When an issuer's keys were last fetched, in Unix time.", "issuer"),
+    _gauge(
+        "lineal_issuer_failing_seconds",
+        "For how long an issuer's keys could not be fetched; 0 where they could.",
+        "issuer",
+    ),
 )

@@ -14,6 +14,7 @@ import httpx
 import orjson
 from opentelemetry.trace import SpanKind
 
+from lineal.breaking import Breaker
 from lineal.errors import PreconditionFailed, Unavailable
 from lineal.observing import propagate_async, span
 from serving.port import GUARD
@@ -24,6 +25,9 @@ MAX_ANSWER: Final = 8 * 2**20
 """Bytes of one answer."""
 MAX_REASON: Final = 300
 """Characters of a platform's own words that are repeated."""
+
+GATEWAY: Final = frozenset({502, 504})
+"""What a proxy answers in the place of a platform that is away. With 503 a platform says that it is busy itself."""
 
 _WORDS: Final = ("message", "error", "detail", "reason")
 _URL: Final = re.compile(r"(\w+://[^\s?\"'<>]{0,2000})\?[^\s\"'<>]*")
@@ -55,6 +59,10 @@ class Answer:
         return " ".join(str(found).split())
 
 
+class SilentError(Unavailable):
+    """The platform did not answer."""
+
+
 class Http:
     """A client of one server of a target.
 
@@ -66,6 +74,7 @@ class Http:
         self.url = url or config.url
         self._config = config
         self._bearer = bearer
+        self._breaker = Breaker("target", config.name, lambda error: isinstance(error, SilentError))
         self._client = httpx.AsyncClient(
             verify=_context(config),
             timeout=config.timeout,
@@ -109,18 +118,24 @@ class Http:
             headers={**kind, **authorization, **(headers or {})},
             timeout=seconds,
         )
+        with self._breaker():
+            answer = await self._answer(request, seconds)
+            if 200 <= answer.status < 300 or answer.status in accept:
+                return answer
+            raise self.refusal(answer, f"{method} {path.partition('?')[0]}")
+
+    async def _answer(self, request: httpx.Request, seconds: float) -> Answer:
+        method = request.method
         try:
             with span(method, {"http.request.method": method}, kind=SpanKind.CLIENT) as calling:
                 async with asyncio.timeout(seconds):
                     answer = await self._send(request)
                 calling.set_attribute("http.response.status_code", answer.status)
+                return answer
         except (TimeoutError, httpx.TimeoutException):
-            raise Unavailable(f"{self._what} did not answer {method} within {seconds:g} s") from None
+            raise SilentError(f"{self._what} did not answer {method} within {seconds:g} s") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise Unavailable(f"{self._what} is away ({type(error).__name__})") from None
-        if 200 <= answer.status < 300 or answer.status in accept:
-            return answer
-        raise self.refusal(answer, f"{method} {path.partition('?')[0]}")
+            raise SilentError(f"{self._what} is away ({type(error).__name__})") from None
 
     async def _send(self, request: httpx.Request) -> Answer:
         answer = await self._client.send(request, stream=True)
@@ -139,7 +154,8 @@ class Http:
         reason = self.clean(answer.reason())
         told = f": {reason}" if reason else ""
         if answer.status >= 500 or answer.status in {408, 425, 429}:
-            return Unavailable(f"{self._what} failed with {answer.status} at {what}{told}")
+            kind = SilentError if answer.status in GATEWAY else Unavailable
+            return kind(f"{self._what} failed with {answer.status} at {what}{told}")
         if 300 <= answer.status < 400:
             return PreconditionFailed(f"{self._what} sends {what} elsewhere ({answer.status}): configure its own url")
         return PreconditionFailed(f"{self._what} refused {what} with {answer.status}{told}")

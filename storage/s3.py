@@ -29,6 +29,7 @@ from minio.retention import Retention
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
+from lineal.breaking import Breaker
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from storage.incoming import Gathered
 from storage.naming import check_digest, check_document
@@ -55,6 +56,7 @@ class S3Storage(Storage):
         self.options = options
         self.name = f"s3://{options.places[0]}"
         self._clock = clock
+        self._breaker = Breaker("storage", "", _is_away)
         self._threads = Threads(options.threads, "s3")
         self._many = ThreadPoolExecutor(options.threads, "s3-many")
         self._http = options.http()
@@ -415,7 +417,7 @@ class S3Storage(Storage):
         return list(self._many.map(function, items))
 
     async def _run(self, function: Callable[..., R], *arguments: Any) -> R:
-        with self._translated():
+        with self._translated(), self._breaker():
             return await self._threads.run(function, *arguments)
 
     @contextmanager
@@ -429,6 +431,11 @@ class S3Storage(Storage):
             raise Unavailable(f"{self.name}: the store answered {error.code}") from error
         except (MinioException, HTTPError, OSError) as error:
             raise Unavailable(f"{self.name}: the store cannot be reached ({type(error).__name__})") from error
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the store did not answer: what it refuses is an answer, with any code."""
+    return isinstance(error, (MinioException, HTTPError, OSError)) and not isinstance(error, S3Error)
 
 
 def _digest(item: Object) -> str:

@@ -36,7 +36,8 @@ from storage.naming import check_digest, check_document, folder_of
 HOT: Final = "blobs"
 COLD: Final = "cold"
 CONNECT_SECONDS: Final = 5.0
-READ_SECONDS: Final = 60.0
+READ_SECONDS: Final = 30.0
+"""Of silence: what takes a store longer, as putting parts together, it answers in drips."""
 FRESH_SECONDS: Final = 900
 """Credentials of STS are asked for again when they are good for less: an address is good no longer than they are."""
 
@@ -184,7 +185,7 @@ class S3Options:
         return urllib3.PoolManager(
             maxsize=self.threads,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            retries=urllib3.Retry(3, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], redirect=False),
+            retries=urllib3.Retry(3, read=1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], redirect=False),
             cert_reqs="CERT_REQUIRED",
             ca_certs=None if self.ca is None else str(self.ca),
         )

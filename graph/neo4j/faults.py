@@ -12,8 +12,10 @@ from neo4j.exceptions import (
     DriverError,
     Neo4jError,
     ServiceUnavailable,
+    SessionExpired,
 )
 
+from lineal.breaking import Resting
 from lineal.errors import AlreadyExists, Internal, InvalidArgument, LinealError, Unavailable
 
 
@@ -32,10 +34,21 @@ def is_transient(error: BaseException) -> bool:
     next run the work sees it and says so itself.
     """
     match error:
-        case Again() | ConstraintError() | ServiceUnavailable():
+        case Again() | Resting() | ConstraintError() | ServiceUnavailable():
             return True
         case Neo4jError() | DriverError():
             return error.is_retryable()
+        case _:
+            return False
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the server did not answer at all, or says that it has no database to answer from."""
+    match error:
+        case ServiceUnavailable() | SessionExpired() | OSError():
+            return True
+        case Neo4jError():
+            return error.code == "Neo.TransientError.General.DatabaseUnavailable"
         case _:
             return False
 
@@ -52,6 +65,8 @@ def translated() -> Iterator[None]:
 def as_lineal(error: BaseException) -> LinealError:
     """The error of Lineal's tree that says the same."""
     match error:
+        case LinealError():
+            return error
         case ConstraintError():
             return AlreadyExists("somebody else made the same thing at the same moment; read again and decide anew")
         case AuthError():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from neo4j import AsyncTransaction
+from neo4j.exceptions import ServiceUnavailable
 
 from graph.neo4j.codec import OPEN
 from graph.neo4j.faults import DRIVER_ERRORS, is_transient
 from graph.port import Observer, Statement
+from lineal.breaking import Breaker
 from lineal.errors import InvalidArgument
 
 NOW = "datetime.realtime()"
@@ -45,12 +48,21 @@ class Runner:
 
     Two statements at once would break the connection. `statements` counts those sent. A first one that
     meets a transient fault, as on a connection that died while nobody used it, is sent again up to
-    `tries` times in all: nothing was read yet.
+    `tries` times in all: nothing was read yet. None is waited for longer than so many `seconds`; a server
+    that lives ends it before. Where the `breaker` is open none is sent, which raises Resting.
     """
 
     def __init__(
-        self, begin: Callable[[], Awaitable[AsyncTransaction]], observer: Observer | None, *, tries: int = 1
+        self,
+        begin: Callable[[], Awaitable[AsyncTransaction]],
+        observer: Observer | None,
+        breaker: Breaker,
+        *,
+        seconds: float,
+        tries: int = 1,
     ) -> None:
+        self._breaker = breaker
+        self._seconds = seconds
         self.statements = 0
         self.moment: int | None = None
         self._begin = begin
@@ -88,13 +100,14 @@ class Runner:
         self.statements += 1
         failed = True
         try:
-            if self._tx is None:
-                self._tx = await self._begin()
-            try:
-                result = await self._tx.run(text, dict(params))
-            except (OverflowError, UnicodeEncodeError) as error:
-                raise InvalidArgument(f"a value is none that the store can hold: {error}") from error
-            record = await result.single(strict=True)
+            async with self._answered():
+                if self._tx is None:
+                    self._tx = await self._begin()
+                try:
+                    result = await self._tx.run(text, dict(params))
+                except (OverflowError, UnicodeEncodeError) as error:
+                    raise InvalidArgument(f"a value is none that the store can hold: {error}") from error
+                record = await result.single(strict=True)
             failed = False
             return record.values()
         finally:
@@ -114,6 +127,16 @@ class Runner:
             if self._observer:
                 self._observer(Statement(verb, time.perf_counter() - started, failed, text))
 
+    @asynccontextmanager
+    async def _answered(self) -> AsyncIterator[None]:
+        """One call to the server. Raises Resting, ServiceUnavailable: there was no answer in time."""
+        with self._breaker():
+            try:
+                async with asyncio.timeout(self._seconds):
+                    yield
+            except TimeoutError as error:
+                raise ServiceUnavailable(f"no answer within {self._seconds:g} seconds") from error
+
     async def explain(self, text: str) -> list[str]:
         """The operators of a statement's plan, the last one first, indented by depth. Raises the driver's errors."""
         self._tx = self._tx or await self._begin()
@@ -123,7 +146,8 @@ class Runner:
     async def commit(self) -> None:
         """End the transaction for good. Raises the driver's errors."""
         if self._tx is not None:
-            await self._tx.commit()
+            async with self._answered():
+                await self._tx.commit()
 
 
 def _operators(plan: Mapping[str, Any], depth: int = 0) -> Iterator[str]:

@@ -17,7 +17,7 @@ from neo4j.exceptions import ConstraintError
 
 from graph.ids import new_id
 from graph.neo4j import auditing, checking, migrations, sequencing
-from graph.neo4j.faults import DRIVER_ERRORS, Again, as_lineal, is_transient, translated
+from graph.neo4j.faults import DRIVER_ERRORS, Again, as_lineal, is_away, is_transient, translated
 from graph.neo4j.reading import Reading
 from graph.neo4j.running import Runner
 from graph.neo4j.writing import Neo4jTransaction
@@ -38,6 +38,7 @@ from graph.port import (
     View,
     Work,
 )
+from lineal.breaking import Breaker, Resting
 from lineal.errors import InvalidArgument, Unavailable
 
 T = TypeVar("T")
@@ -48,6 +49,8 @@ FIRST_TRIES = 4
 """How often the first statement of a snapshot is sent."""
 WRITE_SECONDS = 300.0
 """How long one try of a write may take, at most: an import is large, and others may hold what it needs."""
+GRACE_SECONDS = 5.0
+"""How much longer than the server may take for it an answer is waited for."""
 MAX_CLASHES = 5
 """How often a write is run again because somebody made the same thing at the same moment."""
 
@@ -103,6 +106,7 @@ class Neo4jGraph(Graph):
         self._notifications = notifications
         self._bookmarks = AsyncGraphDatabase.bookmark_manager()
         self._driver: AsyncDriver | None = None
+        self._breaker = Breaker("store", "", is_away)
         self._sessions = 0
 
     @property
@@ -174,14 +178,21 @@ class Neo4jGraph(Graph):
             bookmark_manager=self._bookmarks,
         )
 
+        longest = self._longest if access == "READ" else max(self._timeout, WRITE_SECONDS)
+
         async def begin() -> AsyncTransaction:
-            longest = self._longest if access == "READ" else max(self._timeout, WRITE_SECONDS)
             return await session.begin_transaction(timeout=longest)
 
         self._sessions += 1
         try:
             async with session:
-                yield Runner(begin, self._observer, tries=FIRST_TRIES if access == "READ" else 1)
+                yield Runner(
+                    begin,
+                    self._observer,
+                    self._breaker,
+                    seconds=longest + GRACE_SECONDS,
+                    tries=FIRST_TRIES if access == "READ" else 1,
+                )
         except asyncio.CancelledError as error:
             # The driver leaves a session open that is cancelled while it closes.
             await session.__aexit__(type(error), error, None)  # type: ignore[no-untyped-call]
@@ -232,8 +243,13 @@ class Neo4jGraph(Graph):
             try:
                 async with self._runner("WRITE") as runner:
                     return await attempt(runner)
-            except (Again, *DRIVER_ERRORS) as error:
+            except Resting as error:
+                # What was begun before goes on: whether it was committed is to be found out.
+                if not tries:
+                    raise
                 fault: Exception = error
+            except (Again, *DRIVER_ERRORS) as error:
+                fault = error
             tries += 1
             clashes += isinstance(fault, ConstraintError)
             pause = random.uniform(0, min(LONGEST_PAUSE, 0.01 * 2**tries))  # noqa: S311 - it spreads tries, it hides nothing

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import grpc
 
+from lineal.breaking import Breaker
 from lineal.errors import PreconditionFailed, Unavailable
 from serving.port import GUARD
 from serving.targets import TargetConfig
@@ -30,6 +31,11 @@ _GONE: Final = "not currently available"
 """What it says of a label for a version that is not there any more, or not yet: the next look will tell."""
 
 
+def _is_away(error: Exception) -> bool:
+    silent = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() in silent
+
+
 class NotLabelledError(Exception):
     """No version has the label."""
 
@@ -45,6 +51,7 @@ class Calls:
         self._certificates = _certificates(config) if parts.scheme == "https" else None
         self._secure = parts.scheme == "https"
         self._channel: grpc.aio.Channel | None = None
+        self._breaker = Breaker("target", config.name, _is_away)
 
     async def status(self, name: str) -> Mapping[int, tuple[VersionState, str]]:
         """The state of each version of a model, and why it failed; empty where there is no such model."""
@@ -100,7 +107,8 @@ class Calls:
         )
         token = self._config.secret("token")
         metadata = [("authorization", f"Bearer {token}")] if token else []
-        return await call(request, timeout=seconds, metadata=metadata)
+        with self._breaker():
+            return await call(request, timeout=seconds, metadata=metadata)
 
     def _open(self) -> grpc.aio.Channel:
         # A server that comes back is to be found at once, and not after minutes of longer and longer pauses.

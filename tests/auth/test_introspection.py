@@ -101,7 +101,7 @@ async def test_what_is_not_good_is_not_asked_about_again_for_a_few_seconds(
 
 
 async def test_no_more_refused_tokens_are_remembered_than_there_is_room_for(issuer: MiniIssuer) -> None:
-    introspector = Introspector(issuer.authenticator(issuer.introspected()).keys[0], issuer.client)
+    introspector = Introspector(issuer.authenticator(issuer.introspected()).keys[0])
     for i in range(ROOM + 10):
         introspector.remember(str(i).encode(), None)
     assert len(introspector.refused) == ROOM

@@ -315,3 +315,49 @@ async def test_an_issuer_that_cannot_be_reached_is_an_error_that_says_so(clock: 
     await source.start()
     assert not source.usable
     assert source.problem.endswith("cannot be reached: ConnectError")
+
+
+async def test_who_watches_has_expired_keys_fetched_though_nobody_brings_a_token(
+    issuer: MiniIssuer, clock: Clock
+) -> None:
+    source = keys(issuer, clock)
+    await source.start()
+    source.renew()
+    await source.settled()
+    assert issuer.asked["jwks"] == 1
+    clock.now += 3_600
+    source.renew()
+    source.renew()
+    await source.settled()
+    assert issuer.asked["jwks"] == 2
+
+
+async def test_an_issuer_that_was_away_at_the_start_is_found_by_who_watches(issuer: MiniIssuer, clock: Clock) -> None:
+    issuer.broken = Response(status_code=500)
+    source = keys(issuer, clock)
+    await source.start()
+    assert not source.usable
+    issuer.broken = None
+    clock.now += 60
+    source.renew()
+    await source.settled()
+    assert source.usable
+
+
+async def test_how_long_keys_could_not_be_fetched_is_told_and_an_idle_process_is_not_failing(
+    issuer: MiniIssuer, clock: Clock
+) -> None:
+    source = keys(issuer, clock)
+    await source.start()
+    clock.now += 100_000
+    assert source.failing == 0.0
+    issuer.broken = Response(status_code=500)
+    for _ in range(3):
+        source.renew()
+        await source.settled()
+        clock.now += 600
+    assert source.failing == 1_800
+    issuer.broken = None
+    source.renew()
+    await source.settled()
+    assert source.failing == 0.0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,8 +15,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from auth.checkpoints import CheckpointFile
+from auth.keyring import AUDIT, Keyring
 from graph.port import Graph, Statement
-from lineal import logging
+from lineal import auditing, logging
+from lineal.auditing import Checkpointer
 from lineal.observing import METER, Meter, span, trace_with
 from lineal.slow import MINUTELY, Slow, SlowLog
 from lineal.telemetry import Telemetry
@@ -122,3 +128,33 @@ async def test_httpx_errors_of_spans_are_no_values(spans: InMemorySpanExporter) 
     assert found.attributes is not None
     assert found.attributes["error.type"] == httpx.ConnectError.__name__
     assert "hunter2" not in found.to_json()
+
+
+async def test_only_who_seals_the_audit_says_that_it_is_sealed(
+    sqlite_graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry, key = Telemetry(), Keyring(tmp_path / "keys").ed25519(AUDIT)
+    token = METER.set(telemetry)
+
+    def sealed() -> float | None:
+        return telemetry.registry.get_sample_value("lineal_checkpoint_current_timestamp_seconds")
+
+    async def run(checkpointer: Checkpointer) -> None:
+        task = asyncio.create_task(checkpointer.run())
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.wait([task])
+
+    nowhere = CheckpointFile(tmp_path / "missing" / "checkpoints")
+    try:
+        lease = await sqlite_graph.claim(auditing.LEASE, "another process", 60)
+        await run(Checkpointer(sqlite_graph, key, "one", seconds=0.1))
+        assert sealed() == 0
+        assert lease is not None
+        await sqlite_graph.release(lease)
+        await run(Checkpointer(sqlite_graph, key, "two", seconds=0.1, file=nowhere))
+        assert sealed() == 0
+        await run(Checkpointer(sqlite_graph, key, "three", seconds=0.1))
+        assert time.time() - (sealed() or 0) < 60
+    finally:
+        METER.reset(token)
