@@ -159,6 +159,7 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     "Query.__type": needs("schema:read"),
     "Query._service": needs("schema:read"),
     "Query.lineage": needs("lineage:read"),
+    "Query.exportLineage": needs("lineage:read"),
     "Query.paths": needs("lineage:read"),
     "Query.compareVersions": needs("model:read"),
     "Query.checkGate": needs("model:read"),
@@ -294,7 +295,7 @@ OPEN_TYPES: Final = frozenset(
     {
         *("Viewer", "ViewerRole", "Notification", "AuditEntry", "Event"),
         *("PageInfo", "Tag", "Param", "Metric", "MetricPoint", "EvaluationSlice", "Change", "Moment", "KindCount"),
-        *("Lineage", "LineageNode", "LineageEdge", "LineagePath", "LineageHop", "Paths"),
+        *("Lineage", "LineageNode", "LineageEdge", "LineagePath", "LineageHop", "Paths", "LineageExport"),
         *("GateVerdict", "GateCondition", "GateFigure"),
         *("VersionComparison", "ComparedParam", "ComparedMetric", "ComparedArtifact", "ComparedInput"),
         *("MarkMoment", "Affected"),

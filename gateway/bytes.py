@@ -19,6 +19,7 @@ from starlette.routing import Route
 from auth.recorder import Recorder
 from gateway.problems import TooLarge, problem
 from lineal.errors import Forbidden, InvalidArgument, LinealError, Unavailable
+from resolvers.exporting.linking import AREA
 from storage.grant import Grant
 from storage.local import LocalStorage, Opened
 from storage.naming import attachment
@@ -53,7 +54,9 @@ def create_bytes_route(
                 return await _put(storage, grant, request, idle_seconds)
             response = await _get(storage, grant, request)
             if recorder is not None and isinstance(response, StreamingResponse):
-                told = {"workspace": grant.workspace, "sha256": grant.sha256, "file": grant.filename}
+                # An export is of no one workspace.
+                home = "" if grant.workspace == AREA else grant.workspace
+                told = {"workspace": home, "sha256": grant.sha256, "file": grant.filename}
                 await recorder.fetched(**told, **_where(request))
         except ClientDisconnect:
             # Nobody reads this answer.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
 import strawberry
@@ -22,6 +24,9 @@ from schema.loaders import Loaders
 from schema.parts import Parts
 
 KIB: Final = 1_024
+MAX_EXPORTS: Final = 4
+"""Exports of one operation."""
+
 _PROCESS_KEY = secrets.token_bytes(32)
 
 
@@ -59,6 +64,8 @@ class Context:
         self._key = key or _PROCESS_KEY
         self._walks = 0
         self._items = 0
+        self._exports = 0
+        self._exporting = asyncio.Lock()
         self._selected: dict[tuple[str, tuple[int, ...]], bool] = {}
 
     def handle(self, id: str) -> str:
@@ -127,6 +134,16 @@ class Context:
                 "ask lineage(of: […]) for many at once"
             )
             raise self._refuse(msg, "walks", self.limits.walks)
+
+    @asynccontextmanager
+    async def exporting(self) -> AsyncIterator[None]:
+        """Make an export, of which an operation makes one after the other. Raises LimitExceeded: too many."""
+        self._exports += 1
+        if self._exports > MAX_EXPORTS:
+            msg = f"the operation asks for more than {MAX_EXPORTS} exports; ask for the others in another one"
+            raise self._refuse(msg, "exports", MAX_EXPORTS)
+        async with self._exporting:
+            yield
 
     def hold(self, items: int) -> None:
         """Count what a list puts into the answer. Raises LimitExceeded: too many in one operation."""

@@ -53,6 +53,9 @@ COUNTED: Final[Mapping[str, str]] = {"Query.nodes": "ids", "Query._entities": "r
 HEAVY: Final = 10
 """What a field costs that walks, searches or writes."""
 
+GATHERS: Final[Mapping[str, int]] = {"exportLineage": 1_000}
+"""Fields that look up all that many nodes have, by their names, and what they cost."""
+
 WALKS: Final = frozenset({"lineage", "upstream", "downstream", "paths", "search", "compareVersions", "checkGate"})
 
 Coordinate = tuple[str, str]
@@ -84,7 +87,7 @@ class Costs:
                 for name, given in type_.fields.items():
                     if is_composite_type(get_named_type(given.type)):
                         heavy = type_ is schema.mutation_type or name in WALKS
-                        self.weights[type_.name, name] = HEAVY if heavy else 1
+                        self.weights[type_.name, name] = GATHERS.get(name, HEAVY if heavy else 1)
                         self._size(type_.name, name, given)
         for coordinate in self.below:
             self.sizes.pop(coordinate, None)

@@ -11,6 +11,7 @@ import strawberry
 
 from graph import ontology, port
 from resolvers import events
+from resolvers.exporting.exporting import FORMATS
 from resolvers.webhooks import deliveries
 
 
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
 
     class DeliveryState(Enum):
         """What became of a delivery."""
+
+    class ExportFormat(Enum):
+        """A form of an export; the value is its name."""
 
 else:
     NodeKind = described(
@@ -127,6 +131,11 @@ else:
         "DeliveryState",
         "What became of a delivery.",
         ((state, state, doc) for state, doc in deliveries.STATES.items()),
+    )
+    ExportFormat = described(
+        "ExportFormat",
+        "A form that lineage is exported in.",
+        ((name.upper().replace("-", "_"), name, f"{form.doc}.") for name, form in FORMATS.items()),
     )
 
 

@@ -27,9 +27,11 @@ class _Weighed:
         self, parent_type: Any, source: Any, field_details_list: Any, path: Any, position_context: Any
     ) -> Any:
         """The field's value, or nothing where the operation was refused."""
-        if self.context_value.refusal is not None:
+        context = self.context_value
+        if context.refusal is not None:
             return Undefined
-        self.context_value.weigh(len(path.key) + AROUND)
+        # What is too much is seen with the value, or with the next one.
+        context.bytes += len(path.key) + AROUND
         return super().execute_field(parent_type, source, field_details_list, path, position_context)  # type: ignore[misc]
 
     def complete_leaf_value(self, return_type: Any, result: Any) -> Any:

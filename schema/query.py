@@ -14,7 +14,7 @@ from schema.artifact import Artifact
 from schema.audit import AuditEntry, audit
 from schema.comparison import VersionComparison
 from schema.connection import After, Connection, First, Listing, Page, paging
-from schema.context import Info
+from schema.context import MAX_EXPORTS, Info
 from schema.dataset import Dataset, DatasetVersion, Field
 from schema.declare import by_address, listing, root
 from schema.deployment import Deployment, Environment, ServingTarget
@@ -22,6 +22,7 @@ from schema.entities import Entity, Service, entities, service
 from schema.enums import LineageDirection, NodeKind
 from schema.evaluation import Evaluation
 from schema.experiment import Experiment
+from schema.export import LineageExport, export_lineage
 from schema.lifecycle import Approval, Gate, Mark, StageScheme, Validation
 from schema.lineage import AsOf, Depth, Edges, Kinds, Limit, Lineage, Paths, path_answer, values, walk_from
 from schema.marks import MarkMoment, marked
@@ -188,6 +189,11 @@ class Query:
         resolver=_lineage,
         description="All that some things came from, or that came of them. Nothing is left out without saying so: see "
         "complete and frontier.",
+    )
+    export_lineage: LineageExport | None = strawberry.field(
+        resolver=export_lineage,
+        description="Lineage in a form that other tools read: PROV, bills of materials, cards, events, graphs. "
+        f"An operation makes at most {MAX_EXPORTS}.",
     )
     paths: Paths | None = strawberry.field(
         resolver=_paths, description="The ways from one thing to another, the shortest first."

@@ -19,7 +19,7 @@ from auth.caller import ADMIN, Caller
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
 from auth.scopes import OPEN, Requirement
 from gateway.problems import STATUSES, Problem
-from gateway.rest import parameters
+from gateway.rest import exports, parameters
 from gateway.rest.beside import BESIDE
 from gateway.rest.bodies import body_of, revision_of
 from gateway.rest.pages import PAGES
@@ -77,6 +77,7 @@ class Rest:
     ) -> None:
         selector = Selector(schema, needs)
         self.plans = [Plan(route, selector) for route in routes(schema)]
+        self._export = exports.ExportPlan(selector)
         self._router = Router(self.plans, [(beside.method, beside.below) for beside in BESIDE if beside.below])
         self._run = run
         self._resource = resource
@@ -103,12 +104,27 @@ class Rest:
                 raise Problem(405, f"{request.method} is not possible here", headers=[("allow", "GET, HEAD")])
             return await self._described(request) if path == OPENAPI else _page(path)
         found = self._router.find(path, request.method)
+        if found.plan.name == exports.LINEAGE and exports.FORMAT in request.query_params:
+            return await self._exported(request)
         _acceptable(request)
         asked = await self._asked(request, found)
         outcome = await self._run(request, asked.document, asked.variables)
         if outcome.errors:
             raise self._problem(request, asked, outcome.errors)
         return self._shown(request, asked, outcome.data or {})
+
+    async def _exported(self, request: Request) -> Response:
+        query = _query(request)
+        _once(exports.FORMAT, query[exports.FORMAT])
+        _acceptable(request, exports.media_type(query))
+        plan = self._export
+        given = parameters.read(plan.parameters, exports.named(query))
+        document = plan.document(given, request.state.caller.scopes, None, total=False)
+        asked = Asked(plan, document, given, None)
+        outcome = await self._run(request, asked.document, asked.variables)
+        if outcome.errors:
+            raise self._problem(request, asked, outcome.errors)
+        return exports.file((outcome.data or {})[plan.route.fields[0]])
 
     async def _described(self, request: Request) -> Response:
         outcome = await self._run(request, MAY_READ_SCHEMA, {})
@@ -258,14 +274,14 @@ def _path_of(request: Request) -> str:
     return below if found else ""
 
 
-def _acceptable(request: Request) -> None:
-    """Raises Problem 406: JSON is not among what is accepted."""
+def _acceptable(request: Request, given: str = JSON) -> None:
+    """Raises Problem 406: what is given is not among what is accepted."""
     accepted = request.headers.get("accept", "*/*")
     for part in accepted.split(","):
         media_type, *options = (word.strip().lower() for word in part.split(";"))
-        if media_type in {JSON, "application/*", "*/*"} and "q=0" not in options:
+        if media_type in {given, f"{given.partition('/')[0]}/*", "*/*"} and "q=0" not in options:
             return
-    raise Problem(406, f"accept: answers are {JSON}, which is not among {accepted:.200}")
+    raise Problem(406, f"accept: answers are {given}, which is not among {accepted:.200}")
 
 
 def _query(request: Request) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from graphql import GraphQLSchema, get_named_type
 
 from auth.scopes import SCOPES, Requirement
 from gateway.problems import MEDIA_TYPE, STATUSES
+from gateway.rest import exports
 from gateway.rest.addresses import kind_at, names_things
 from gateway.rest.beside import BESIDE, SCHEMAS, Beside
 from gateway.rest.bodies import TAG
@@ -226,6 +227,10 @@ class _Writer:
         }
         if plan.body:
             made["requestBody"] = self._body(plan)
+        if plan.name == exports.LINEAGE:
+            made["parameters"].append(exports.PARAMETER)
+            made["responses"]["200"]["content"] |= exports.answers()
+            made["responses"]["200"]["headers"] = exports.HEADERS
         return made
 
     def _parts(self, plan: Plan) -> list[Json]:

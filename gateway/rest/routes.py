@@ -205,6 +205,7 @@ POST   /lineage-records                               recordLineage
 UNROUTED: Final[Mapping[str, str]] = {
     "_entities": "asked by federating gateways; GET /nodes gives things by their ids",
     "_service": "asked by federating gateways",
+    "exportLineage": "GET /lineage gives it where `format` says so",
     "sequence": "where subscriptions begin; GET /events begins where it is told, and each page names the next",
 }
 """Root fields without a route, each with the reason."""

@@ -20,6 +20,7 @@ from lineal.settings import Settings
 from resolvers.artifacts.collecting import Collected, collect
 from resolvers.artifacts.quotas import measured
 from resolvers.bytes import Bytes
+from resolvers.exporting.linking import AREA, clear_exports
 from resolvers.operation import Operation
 from resolvers.reading import resolve
 
@@ -87,9 +88,12 @@ def gc(
     async def work(graph: Graph, bytes_: Bytes) -> dict[str, Collected]:
         names = await _workspaces(graph, workspace)
         by = named("gc").name
-        return {
+        done = {
             name: await collect(graph, bytes_.storage, name, by=by, grace=kept_for, dry_run=dry_run) for name in names
         }
+        if not workspace and (exports := await clear_exports(bytes_.storage, dry_run=dry_run)) != Collected():
+            done[AREA] = exports
+        return done
 
     done = _run(settings, work)
     if format is Format.JSON:

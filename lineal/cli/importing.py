@@ -1,9 +1,11 @@
-"""Commands that import: a file, or a whole registry of MLflow."""
+"""Commands that import: an export, what others tell of lineage, or a whole registry of MLflow."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,7 +14,10 @@ from typer.core import TyperGroup
 from auth.caller import named
 from lineal.cli import moving, options, output
 from lineal.cli.output import Format
-from lineal.errors import Unavailable
+from lineal.errors import InvalidArgument, Unavailable
+from resolvers.importing.importing import Taken, import_card, import_croissant, import_prov
+from resolvers.importing.telling import MAX_BYTES
+from resolvers.operation import Operation
 from resolvers.tracking.copying import Copied, Copier
 from storage.tracking.config import from_environment
 from storage.tracking.mlflow import MlflowServer
@@ -32,7 +37,8 @@ class FileUnlessNamed(TyperGroup):
 
 app = typer.Typer(
     cls=FileUnlessNamed,
-    help="Read an export into the store (lineal import FILE), or a whole registry of MLflow.",
+    help="Read an export into the store (lineal import FILE), PROV, Croissant or model cards, or a whole registry of "
+    "MLflow.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"ignore_unknown_options": True},
@@ -84,6 +90,69 @@ def mlflow(
     _tell(done, format)
     if done.problems:
         raise typer.Exit(1)
+
+
+File = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False, show_default=False)]
+Into = Annotated[str, typer.Option(help="The workspace that it comes into.")]
+Output = Annotated[Format, typer.Option(help="Text for people, or one JSON object.")]
+
+
+@app.command()
+def prov(file: File, workspace: Into = "default", format: Output = Format.TEXT, graph: options.GraphUrl = None) -> None:
+    """Record what a file of W3C PROV tells (PROV-JSON), all of it or nothing. The same again changes nothing.
+
+    What Lineal exported comes back as it was, in the workspaces that it was in. Of what others wrote entities are data
+    sets, activities runs and agents principals. Needs the extra prov.
+    """
+    _take(graph, format, lambda op: import_prov(op, _read(file), workspace=workspace))
+
+
+@app.command()
+def croissant(
+    file: File, workspace: Into = "default", format: Output = Format.TEXT, graph: options.GraphUrl = None
+) -> None:
+    """Record a data set as Croissant describes it (1.0 or 1.1): a version with its checksums, and its columns."""
+    _take(graph, format, lambda op: import_croissant(op, _read(file), workspace=workspace))
+
+
+@app.command("model-card")
+def model_card(
+    file: File,
+    version: Annotated[
+        str, typer.Argument(help="The version that the card is of, new or not: models:/name/3.", show_default=False)
+    ],
+    format: Output = Format.TEXT,
+    graph: options.GraphUrl = None,
+) -> None:
+    """Record what a model card tells of a version (Hugging Face's form): base models, data sets, results, licence."""
+    _take(graph, format, lambda op: import_card(op, _read(file), version=version))
+
+
+def _read(file: Path) -> bytes:
+    """The bytes of a file, one more than are taken at most. Raises InvalidArgument."""
+    try:
+        with file.open("rb") as source:
+            return source.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidArgument(f"{file} cannot be read: {error.strerror}", field="file") from None
+
+
+def _take(graph: str | None, format: Format, take: Callable[[Operation], Awaitable[Taken]]) -> None:
+    from lineal.app import opened
+
+    settings = options.settings(graph)
+
+    async def run() -> Taken:
+        async with opened(settings) as store, Operation(store, caller=named("import")) as op:
+            return await take(op)
+
+    done = asyncio.run(run())
+    for note in done.notes:
+        output.warn(note)
+    if format is Format.JSON:
+        output.as_json({"nodes": done.nodes, "edges": done.edges, "notes": list(done.notes)})
+    else:
+        output.lines([f"recorded {done.nodes:,} nodes and {done.edges:,} edges"])
 
 
 async def _follow(copier: Copier, every: float, format: Format) -> None:

@@ -14,6 +14,7 @@ from lineal.errors import LinealError
 from lineal.observing import METER, working
 from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.common import REFERENCED
+from resolvers.exporting.linking import clear_exports
 from resolvers.leasing import holding
 from storage.port import Storage
 
@@ -121,7 +122,15 @@ class Keeper:
             for workspace in page.items:
                 await self._clear(workspace.name)
             after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        await self._clear_exports()
         METER.get().set("lineal_collection_timestamp_seconds", time.time())
+
+    async def _clear_exports(self) -> None:
+        try:
+            done = await clear_exports(self._storage)
+            _log.info("exports: %d removed, %d kept", done.removed, done.too_young)
+        except LinealError as error:
+            _log.warning("exports are not cleared: %s", error.message)
 
     async def _clear(self, workspace: str) -> None:
         try:

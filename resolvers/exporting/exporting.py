@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -23,16 +25,20 @@ MAX_EXPORT: Final = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A form: its media type, how its files' names end, and how it is written. `details`: more than names is needed."""
+    """A form: its media type, how its files' names end, how it is written, and what it is in words.
+
+    `details` says that more than names is needed.
+    """
 
     name: str
     media_type: str
     ending: str
     write: Callable[[Provenance], Any]
+    doc: str
     details: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exported:
     """An export, whole."""
 
@@ -45,20 +51,43 @@ class Exported:
         """What it may be saved as."""
         return f"lineage{self.format.ending}"
 
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of its bytes, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
 
 FORMATS: Final[Mapping[str, Format]] = {
     each.name: each
     for each in (
-        Format("prov-json", "application/json", ".prov.json", prov.prov_json),
-        Format("prov-n", "text/provenance-notation", ".provn", prov.prov_n),
-        Format("cyclonedx", "application/vnd.cyclonedx+json", ".cdx.json", cyclonedx.bom),
-        Format("spdx", "application/ld+json", ".spdx3.json", spdx.document),
-        Format("croissant", "application/ld+json", ".croissant.json", croissant.metadata),
-        Format("model-card", "text/markdown", ".md", cards.card),
-        Format("openlineage", "application/json", ".openlineage.json", events.events),
-        Format("graphml", "application/graphml+xml", ".graphml", pictures.graphml),
-        Format("mermaid", "text/vnd.mermaid", ".mmd", pictures.mermaid, details=False),
-        Format("dot", "text/vnd.graphviz", ".dot", pictures.dot, details=False),
+        Format("prov-json", "application/json", ".prov.json", prov.prov_json, "W3C PROV as PROV-JSON"),
+        Format("prov-n", "text/provenance-notation", ".provn", prov.prov_n, "W3C PROV as PROV-N"),
+        Format(
+            "cyclonedx",
+            "application/vnd.cyclonedx+json",
+            ".cdx.json",
+            cyclonedx.bom,
+            "ML-BOM, CycloneDX 1.6",
+        ),
+        Format("spdx", "application/ld+json", ".spdx3.json", spdx.document, "SPDX 3.0.1 in JSON-LD"),
+        Format(
+            "croissant",
+            "application/ld+json",
+            ".croissant.json",
+            croissant.metadata,
+            "Croissant 1.0, of one data-set version",
+        ),
+        Format(
+            "model-card",
+            "text/markdown",
+            ".md",
+            cards.card,
+            "A model card as Hugging Face has it, of one version",
+        ),
+        Format("openlineage", "application/json", ".openlineage.json", events.events, "A list of OpenLineage events"),
+        Format("graphml", "application/graphml+xml", ".graphml", pictures.graphml, "GraphML, with all properties"),
+        Format("mermaid", "text/vnd.mermaid", ".mmd", pictures.mermaid, "A Mermaid flowchart", details=False),
+        Format("dot", "text/vnd.graphviz", ".dot", pictures.dot, "A Graphviz digraph", details=False),
     )
 }
 """Every form, by its name."""

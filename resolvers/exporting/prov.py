@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from graph.naming import address_of
 from graph.ontology import EDGE_KINDS, NODE_KINDS, prov_term
 from graph.port import Edge
 from graph.text import iso
@@ -20,6 +21,9 @@ LINEAL: Final = "urn:lineal:prov:"
 """The namespace of what PROV has no term for."""
 NODE: Final = "urn:lineal:node:"
 """The namespace of nodes: their ids are the same in every export, whoever serves it."""
+
+COUNTER: Final = "lastNumber"
+"""A property of models that counts: it says nothing of them."""
 
 
 def library() -> Any:
@@ -94,6 +98,12 @@ class _Writer:
         if node.id not in self._known:
             self._known.add(node.id)
             facts = [("prov:type", self._lineal[node.kind]), ("prov:label", node.name)]
+            facts.append((self._lineal["address"], address_of(node)))
+            kind = NODE_KINDS[node.kind]
+            if kind.prov != "agent":
+                # Of people there is the name alone.
+                said = Thing(node.id, node, "", 0).properties()
+                facts += [(self._lineal[f"property-{name}"], _literal(v)) for name, v in said if name != COUNTER]
             getattr(self._document, NODE_KINDS[node.kind].prov)(name, other_attributes=facts)
         return name
 

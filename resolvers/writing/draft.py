@@ -49,6 +49,8 @@ class Reference:
     props: Mapping[str, Any] = having(default_factory=dict)
     birth: Birth | None = None
     """When and by whom it was made, where an importer says so."""
+    new_id: str | None = None
+    """The id that it gets where this write makes it, where an importer says so."""
     node: Node | None = None
     id: str = ""
     workspace: str = ""
@@ -150,7 +152,15 @@ class Draft:
             if not reference.create and not (container and name == UNVERSIONED):
                 raise _missing(reference)
             validation.name(name, field=reference.field)
-            made = self.create(kind, name, workspace, container=container, props=reference.props, birth=reference.birth)
+            made = self.create(
+                kind,
+                name,
+                workspace,
+                container=container,
+                props=reference.props,
+                id=reference.new_id,
+                birth=reference.birth,
+            )
         reference.id, reference.workspace = made, workspace
 
     def _container(self, reference: Reference) -> tuple[str | None, str]:

@@ -69,6 +69,8 @@ class ImportedNode(TypedDict):
     external: NotRequired[bool | None]
     birth: NotRequired[Birth | None]
     """When and by whom it was made, which only those say who may write everything."""
+    id: NotRequired[str]
+    """The id that it gets where it is new: a free one of its kind, which no face lets clients say."""
 
 
 ImportedEdge = TypedDict(
@@ -189,7 +191,8 @@ def _named(draft: Draft, item: ImportedNode, at: str) -> Reference:
     for rows_of, has in (("params", kind.has_params), ("metrics", kind.has_metrics)):
         if item.get(rows_of) and not has:
             raise InvalidArgument(f"{at}.{rows_of}: a {kind.name} has none", field=f"{at}.{rows_of}")
-    return draft.expect(Reference(field, address, KNOWN, create=True, props=props, birth=item.get("birth")))
+    birth, new_id = item.get("birth"), item.get("id")
+    return draft.expect(Reference(field, address, KNOWN, create=True, props=props, birth=birth, new_id=new_id))
 
 
 def _joined(draft: Draft, item: ImportedEdge, at: str) -> _Moving | None:
