@@ -57,11 +57,24 @@ bench: $(DEV_STAMP) ## Measure: 200,000 nodes and 600,000 edges in both stores
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## Write again what is generated: schema/*.graphql, schema/openapi.json, docs/logical-model.md
+docs: $(DEV_STAMP) sbom ## Write again what is generated: schema/*.graphql, schema/openapi.json, docs/logical-model.md
 	$(BIN)/lineal schema > schema/lineal.graphql.new && mv schema/lineal.graphql.new schema/lineal.graphql
 	for flavour in plain secured; do $(BIN)/lineal schema --federation $$flavour > schema/subgraph.new && mv schema/subgraph.new schema/subgraph.$$flavour.graphql || exit; done
 	$(BIN)/lineal openapi > schema/openapi.json.new && mv schema/openapi.json.new schema/openapi.json
 	$(BIN)/python -m docs.generate
+
+.PHONY: site
+site: $(DEV_STAMP) ## Build the documentation as pages in dist/site, where no link may lead nowhere
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --conf-dir docs . dist/site
+	cp dist/site/README.html dist/site/index.html
+
+.PHONY: sbom
+sbom: $(RUN_STAMP) ## Write Lineal's own bill of materials again, deploy/sbom.cdx.json
+	$(BIN)/python -m deploy.sbom > deploy/sbom.new && mv deploy/sbom.new deploy/sbom.cdx.json
+
+.PHONY: wheel
+wheel: $(RUN_STAMP) ## Build the wheel into dist: the same bytes wherever and whenever it is built
+	$(BIN)/python -m hatchling build --target wheel --directory dist
 
 .PHONY: promise
 promise: ## Promise clients and gateways the schema as it is: part of each release, after which the CHANGELOG begins anew
