@@ -144,4 +144,7 @@ def _record_set(version: Thing, table: Json) -> Json:
 
 def data_type(text: str) -> str:
     """The data type that a type in a source's own words comes to; text where it is none of the others."""
+    if text.startswith("sc:"):
+        # It came from Croissant: its words stay.
+        return text.split(maxsplit=1)[0]
     return next((type_ for pattern, type_ in _DATA_TYPES if pattern.search(text)), "sc:Text")

@@ -48,7 +48,9 @@ class Card:
         for i, name in enumerate(_words(self.metadata, "base_model")):
             place = f"base_model[{i}]"
             base = await _base(tx, name, workspace, place)
-            told.node(str(base), place, external=True)
+            if not base.id:
+                told.node(str(Address("Model", base.workspace, base.name)), place, external=True)
+                told.node(str(base), place, external=True)
             told.edge(version, "DERIVED_FROM", str(base), place, discriminator=relation or None)
         for i, name in enumerate(_words(self.metadata, "datasets")):
             data = str(Address("Dataset", workspace, name))

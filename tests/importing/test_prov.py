@@ -112,8 +112,8 @@ def graphs(draw: st.DrawFn) -> tuple[list[ImportedNode], list[ImportedEdge], lis
         props = {"frameworks": draw(st.lists(WORDS, max_size=2)), "releasedAt": draw(st.integers(0, 10**15))}
         nodes.append(ImportedNode(address=f"models:/m{i}", properties={"task": draw(WORDS)}))
         nodes.append(ImportedNode(address=address, properties=props, tags=rows, params=rows, metrics=[point]))
-        for base in draw(st.lists(st.sampled_from(versions), unique=True, max_size=2)) if versions else []:
-            edges.append({"from": address, "kind": "DERIVED_FROM", "to": base, "discriminator": draw(WORDS)})
+        bases = draw(st.lists(st.sampled_from(versions), unique=True, max_size=2)) if versions else []
+        edges += [{"from": address, "kind": "DERIVED_FROM", "to": base, "discriminator": draw(WORDS)} for base in bases]
         run = f"runs:/r{i}"
         if draw(st.booleans()):
             nodes.append(ImportedNode(address=run, properties={"state": "FINISHED", "startedAt": 5, "endedAt": 10**15}))
