@@ -108,7 +108,7 @@ def test_the_schemas_of_the_facets_are_served(served: httpx.Client) -> None:
 
 def test_the_demo_finds_the_same_as_in_the_checkout(installed: Path, tmp_path: Path) -> None:
     environment = {**clean(), "XDG_DATA_HOME": str(tmp_path)}
-    command = [installed / "lineal", "demo", "--no-serve", "--format", "json"]
+    command = [str(installed / "lineal"), "demo", "--no-serve", "--format", "json"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["downstream"] == 314
