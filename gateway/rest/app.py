@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, quote, urlencode
@@ -77,7 +77,8 @@ class Rest:
     ) -> None:
         selector = Selector(schema, needs)
         self.plans = [Plan(route, selector) for route in routes(schema)]
-        self._export = exports.ExportPlan(selector)
+        self._export = exports.ExportPlan(selector, away=False)
+        self._export_away = exports.ExportPlan(selector, away=True)
         self._router = Router(self.plans, [(beside.method, beside.below) for beside in BESIDE if beside.below])
         self._run = run
         self._resource = resource
@@ -117,14 +118,20 @@ class Rest:
         query = _query(request)
         _once(exports.FORMAT, query[exports.FORMAT])
         _acceptable(request, exports.media_type(query))
-        plan = self._export
-        given = parameters.read(plan.parameters, exports.named(query))
+        given = parameters.read(self._export.parameters, exports.named(query))
+        found = await self._of_export(request, self._export, given)
+        if found["content"] is not None:
+            return exports.file(found)
+        return exports.elsewhere(await self._of_export(request, self._export_away, given))
+
+    async def _of_export(self, request: Request, plan: Plan, given: dict[str, Any]) -> Mapping[str, Any]:
         document = plan.document(given, request.state.caller.scopes, None, total=False)
         asked = Asked(plan, document, given, None)
         outcome = await self._run(request, asked.document, asked.variables)
         if outcome.errors:
             raise self._problem(request, asked, outcome.errors)
-        return exports.file((outcome.data or {})[plan.route.fields[0]])
+        found: Mapping[str, Any] = (outcome.data or {})[plan.route.fields[0]]
+        return found
 
     async def _described(self, request: Request) -> Response:
         outcome = await self._run(request, MAY_READ_SCHEMA, {})

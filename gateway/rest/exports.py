@@ -11,7 +11,7 @@ from gateway.rest.json_schemas import Json
 from gateway.rest.plans import Plan
 from gateway.rest.routes import GET, Route
 from gateway.rest.selecting import Selection, Selector
-from resolvers.exporting.exporting import FORMATS, MAX_EXPORT, format_of
+from resolvers.exporting.exporting import FORMATS, format_of
 from storage.naming import attachment
 
 FORMAT: Final = "format"
@@ -19,12 +19,19 @@ COMPLETE: Final = "lineal-complete"
 LINEAGE: Final = "lineage"
 """The route that gives exports, too."""
 
+INLINE: Final = 8 * 2**20
+"""Bytes of an export that is in the answer itself; a larger one is at the address that the answer sends to."""
+
 PARAMETER: Final[Json] = {
     "name": FORMAT,
     "in": "query",
     "description": "As a file in this form, which has a media type of its own, and says what is not in it. As JSON "
     "unless given.",
     "schema": {"type": "string", "enum": list(FORMATS)},
+}
+ELSEWHERE: Final[Json] = {
+    "description": "The file is large: it is at the address in Location, for an hour and without a token.",
+    "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
 }
 HEADERS: Final[Json] = {
     "Content-Disposition": {"description": "Of a file: what it may be saved as.", "schema": {"type": "string"}},
@@ -36,14 +43,15 @@ HEADERS: Final[Json] = {
 
 
 class ExportPlan(Plan):
-    """How an export is answered: with all of its text, whatever its size."""
+    """How an export is answered: with all of its text, or, `away`, with an address that gives it."""
 
-    def __init__(self, selector: Selector) -> None:
+    def __init__(self, selector: Selector, *, away: bool) -> None:
         super().__init__(Route(GET, f"/{LINEAGE}", ("exportLineage",)), selector)
         self.selects = False
+        self._fields = "url" if away else f"mediaType filename complete content(atMost: {INLINE})"
 
     def _selected(self, scopes: frozenset[str], asked: Selection | None, total: bool) -> str:  # noqa: ARG002
-        return f"{{ mediaType filename complete content(atMost: {MAX_EXPORT}) }}"
+        return f"{{ {self._fields} }}"
 
 
 def media_type(query: Mapping[str, Sequence[str]]) -> str:
@@ -66,6 +74,11 @@ def file(value: Mapping[str, Any]) -> Response:
         COMPLETE: str(value["complete"]).lower(),
     }
     return Response(value["content"], headers=headers, media_type=value["mediaType"])
+
+
+def elsewhere(value: Mapping[str, Any]) -> Response:
+    """The way to a file that is too large for an answer; its address opens it without a token."""
+    return Response(status_code=303, headers={"cache-control": "no-store", "location": value["url"]})
 
 
 def answers() -> Json:

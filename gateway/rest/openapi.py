@@ -231,6 +231,7 @@ class _Writer:
             made["parameters"].append(exports.PARAMETER)
             made["responses"]["200"]["content"] |= exports.answers()
             made["responses"]["200"]["headers"] = exports.HEADERS
+            made["responses"]["303"] = exports.ELSEWHERE
         return made
 
     def _parts(self, plan: Plan) -> list[Json]:

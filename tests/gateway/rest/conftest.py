@@ -19,6 +19,7 @@ from auth.recorder import Recorder
 from gateway.rest.routes import PATH
 from graph.port import Graph
 from lineal.rest import create_rest
+from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from schema.executing import Operated
 from schema.limits import Limits
@@ -66,13 +67,21 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(graph: Graph, limits: Limits = Limits()) -> AsyncIterator[Client]:
+async def serving(graph: Graph, limits: Limits = Limits(), bytes: Bytes | None = None) -> AsyncIterator[Client]:
     """REST on a store."""
     recorder = Recorder(graph)
 
     def operation(request: Request) -> Operation:
         state = request.state
-        return Operation(graph, caller=state.caller, request=state.request_id, address="10.0.0.1", recorder=recorder)
+        return Operation(
+            graph,
+            caller=state.caller,
+            request=state.request_id,
+            address="10.0.0.1",
+            recorder=recorder,
+            bytes=bytes,
+            base=ORIGIN,
+        )
 
     async with recorder, httpx.AsyncClient(base_url=ORIGIN) as http:
         client = Client(http, graph)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import httpx
 import orjson
 import pytest
+from starlette.applications import Starlette
 
 from auth.caller import Caller
+from gateway.bytes import create_bytes_route
+from gateway.rest import exports
 from gateway.rest.openapi import build_openapi
 from graph.port import Graph, NewEdge
+from resolvers.bytes import Bytes
 from resolvers.exporting.exporting import FORMATS
 from schema.sdl import build_schema
+from storage.local import LocalStorage
 from tests import building as b
-from tests.gateway.rest.conftest import Client
+from tests.gateway.rest.conftest import Client, serving
 from tests.schema.conftest import Story
+from tests.storage.storing import SECRET
 
 OF = {"croissant": "datasets:/nq/v1", "model-card": "models:/bert/3"}
 
@@ -27,6 +36,22 @@ async def test_a_form_has_its_media_type_and_a_name_for_its_file(rest: Client, n
     assert answer.headers["lineal-complete"] == "true"
     if "json" in form.media_type:
         orjson.loads(answer.content)
+
+
+async def test_a_large_one_is_at_an_address_that_opens_without_a_token(
+    sqlite_graph: Graph, story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/lineage?of=models:/bert/3&direction=UPSTREAM&format=mermaid"
+    async with LocalStorage(tmp_path, SECRET) as storage:
+        async with serving(sqlite_graph, bytes=Bytes(storage)) as rest:
+            whole = (await rest.send("GET", path)).content
+        monkeypatch.setattr(exports, "INLINE", len(whole) - 1)
+        async with serving(sqlite_graph, bytes=Bytes(storage)) as rest:
+            answer = await rest.send("GET", path)
+        assert (answer.status_code, answer.content) == (303, b"")
+        files = httpx.ASGITransport(Starlette(routes=[create_bytes_route(storage)]))
+        async with httpx.AsyncClient(transport=files) as http:
+            assert (await http.get(answer.headers["location"])).content == whole
 
 
 async def test_without_a_form_lineage_is_json_as_ever(rest: Client) -> None:
