@@ -1,6 +1,6 @@
 """Scores a scikit-learn model on a data set, for `lineal validate`.
 
-    lineal validate --suite tabular --command "python examples/validate_sklearn.py"
+    lineal validate --suite tabular --command "python $PWD/examples/validate_sklearn.py"
 
 The model is a file of joblib (*.joblib, *.pkl) or skops (*.skops), the data set a CSV file with a header. Settings of
 the validation, all of them optional:

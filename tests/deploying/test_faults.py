@@ -110,7 +110,7 @@ class Hall:
 
     async def harm(self, victim: Server) -> None:
         """Kill something soon and start it again, or stop it for a while."""
-        await asyncio.sleep(random.uniform(0, 1))
+        await asyncio.sleep(random.uniform(0, 0.5))
         await self._note(victim)
         if random.random() < 0.5:
             victim.kill()
@@ -249,7 +249,7 @@ async def test_whatever_is_killed_or_stopped_what_is_told_comes_true(hall: Hall,
     refused = sum(each.refused for each in hall.lineals)
     _log.info("%s harms, %s amid rollouts; %s stale holders, %s refused", hall.harms, hall.amid, hall.stale, refused)
     assert hall.harms >= harms
-    assert hall.amid > 0.8 * hall.harms
+    assert hall.amid > hall.harms / 2
     assert refused >= 1, "what a stale holder wrote was not refused"
     await assert_no_lease_is_stuck(hall)
 
