@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -180,6 +181,21 @@ class Server(ABC):
         if self._process is not None:
             self._process.kill()
             self._reap()
+
+    def freeze(self) -> None:
+        """Stop it as it is, as a host that swaps does (SIGSTOP): its port is open, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
         """End it in good order; at once where that takes too long."""
