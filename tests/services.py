@@ -25,7 +25,7 @@ from typing import IO, ClassVar, Literal, NoReturn, Self
 
 import neo4j
 import pytest
-from neo4j.exceptions import DriverError, Neo4jError
+from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
 NEO4J_VERSION = "5.26.20"
 START_SECONDS = 120
@@ -228,13 +228,14 @@ class Neo4jServer(Server):
     """A Neo4j server of one's own.
 
     A `steady` one keeps its plans though its store fills and empties, as it does with every test; what is measured
-    needs plans that fit what is there.
+    needs plans that fit what is there. A `guarded` one lets nobody in but `neo4j`, whose password is to be changed.
     """
 
     name = "neo4j"
 
-    def __init__(self, home: Path, *, steady: bool = False) -> None:
+    def __init__(self, home: Path, *, steady: bool = False, guarded: bool = False) -> None:
         super().__init__(home)
+        self._guarded = guarded
         self._settings = STEADY if steady else ""
         self.url = f"bolt://127.0.0.1:{self.port}"
 
@@ -254,7 +255,7 @@ class Neo4jServer(Server):
             "server.default_listen_address=127.0.0.1\n"
             f"server.bolt.listen_address=:{self.port}\n"
             "server.http.enabled=false\n"
-            "dbms.security.auth_enabled=false\n"
+            f"dbms.security.auth_enabled={str(self._guarded).lower()}\n"
             "dbms.usage_report.enabled=false\n"
             # The default is half of the memory that the heap leaves over, which other tests need.
             "server.memory.pagecache.size=128m\n"
@@ -265,6 +266,8 @@ class Neo4jServer(Server):
         with neo4j.GraphDatabase.driver(self.url, connection_timeout=2) as driver, driver.session() as session:
             try:
                 session.run("RETURN 1").consume()
+            except AuthError:
+                return self._guarded
             except (DriverError, Neo4jError, OSError):
                 return False
         return True

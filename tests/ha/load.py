@@ -50,11 +50,12 @@ class Version:
 
 @dataclass
 class Kept:
-    """What clients were told, and what went wrong, with the time (`time.monotonic`) when it did."""
+    """What clients were told, and what went wrong; times are of `time.monotonic`."""
 
     versions: list[Version] = field(default_factory=list)
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    failures: list[tuple[float, str, str]] = field(default_factory=list)
+    failures: list[tuple[float, float, str, str]] = field(default_factory=list)
+    """When it was asked and failed, how in one word, and all that was said."""
     missing: list[str] = field(default_factory=list)
     """What a client with a bookmark did not find of its own."""
 
@@ -66,7 +67,7 @@ class Kept:
             for what, took in sorted(self.seconds.items())
             if len(took) > 1
         ]
-        failed = Counter(kind for _, kind, _ in self.failures)
+        failed = Counter(kind for _, _, kind, _ in self.failures)
         lines.append(f"failed: {dict(failed)}; acknowledged versions: {len(self.versions)}")
         return "\n".join(lines)
 
@@ -198,7 +199,7 @@ class Client:
             try:
                 answer = await send()
             except FailedError as error:
-                self.kept.failures.append((time.monotonic(), error.kind, f"{what}: {error}"))
+                self.kept.failures.append((began, time.monotonic(), error.kind, f"{what}: {error}"))
                 await asyncio.sleep(PAUSE)
             else:
                 self.kept.seconds.setdefault(what, []).append(time.monotonic() - began)

@@ -67,9 +67,9 @@ class Weather:
         finally:
             self.spells[i] = (began, time.monotonic(), what)
 
-    def excuses(self, at: float) -> set[str]:
-        """What was away at a moment, or shortly before."""
-        return {what for began, ended, what in self.spells if began <= at <= ended + GRACE}
+    def excuses(self, began: float, ended: float) -> set[str]:
+        """What was away in a stretch of time, or shortly before."""
+        return {what for left, back, what in self.spells if left <= ended and began <= back + GRACE}
 
 
 ALLOWED = {
@@ -144,27 +144,31 @@ class Fleet:
             server.thaw()
 
 
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    with standing(tmp_path, free_port()) as stack:
+        yield stack
+
+
 async def test_nothing_acknowledged_is_lost_and_who_brings_a_bookmark_finds_what_it_wrote(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_port()
     before, told = older(tmp_path / "older")
-    with standing(tmp_path, port) as stack:
-        ports = [free_port() for _ in range(3)]
-        more = {**stack.settings, "start_without_issuers": "true", "drain_seconds": "1"}
-        processes = [Process(tmp_path / f"p{i}", each, stack.issuers, **more) for i, each in enumerate(ports)]
-        weather, kept = Weather(), Kept()
-        fleet = Fleet(stack, processes, weather)
-        async with AsyncExitStack() as running:
-            for process in processes:
-                process.sources = before
-                running.push_async_callback(asyncio.to_thread, process.__exit__, None, None, None)
-                await asyncio.to_thread(process.start)
-            await running.enter_async_context(Balancer(port, ports))
-            await _run(fleet, port, kept, before)
-    _judge(kept, weather)
+    ports = [free_port() for _ in range(3)]
+    more = {**stack.settings, "start_without_issuers": "true", "drain_seconds": "1"}
+    processes = [Process(tmp_path / f"p{i}", port, stack.issuers, **more) for i, port in enumerate(ports)]
+    weather, kept = Weather(), Kept()
+    fleet = Fleet(stack, processes, weather)
+    async with AsyncExitStack() as running:
+        for process in processes:
+            process.sources = before
+            running.push_async_callback(asyncio.to_thread, process.__exit__, None, None, None)
+        await asyncio.gather(*(asyncio.to_thread(process.start) for process in processes))
+        await running.enter_async_context(Balancer(stack.port, ports))
+        await _run(fleet, stack.port, kept, before)
     with capsys.disabled():
         sys.stdout.write(f"\nolder version: {told}\n{', '.join(fleet.done)}\n{kept.figures()}\n")
+    _judge(kept, weather)
 
 
 async def _run(fleet: Fleet, port: int, kept: Kept, before: Path) -> None:
@@ -207,8 +211,9 @@ async def _happen(fleet: Fleet, before: Path) -> None:
         *([("taken back", lambda: fleet.exchanged(before))] if count(0, 1) else []),
     ]
     for name, turn in turns:
+        began = time.monotonic()
         await turn()
-        fleet.done.append(name)
+        fleet.done.append(f"{name} ({time.monotonic() - began:.0f} s)")
         await asyncio.sleep(count(1, 10))
 
 
@@ -247,12 +252,18 @@ class _Tokens:
         """Until cancelled."""
         while True:
             await asyncio.sleep(TOKEN_SECONDS)
-            if "issuer" not in self._fleet.weather.excuses(time.monotonic()):
+            now = time.monotonic()
+            if "issuer" not in self._fleet.weather.excuses(now, now):
                 await asyncio.to_thread(self.renew)
 
 
 def _judge(kept: Kept, weather: Weather) -> None:
+    first = weather.spells[0][0]
     assert kept.missing == []
-    unexcused = [told for at, kind, told in kept.failures if not ALLOWED.get(kind, set()) & weather.excuses(at)]
-    assert unexcused == []
+    unexcused = [
+        (f"from {began - first:.0f} to {ended - first:.0f} s", told)
+        for began, ended, kind, told in kept.failures
+        if not ALLOWED.get(kind, set()) & weather.excuses(began, ended)
+    ]
+    assert unexcused == [], [(f"{a - first:.0f} to {b - first:.0f}", what) for a, b, what in weather.spells]
     assert {"list", "write", "read", "lineage", "upload"} <= set(kept.seconds)
