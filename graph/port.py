@@ -1141,6 +1141,10 @@ class Graph(ABC):
     async def drop_strays(self) -> None:
         """Drop what `strays` counts. No Change tells of it: whoever does so notes it."""
 
+    async def unindexed(self) -> list[str]:
+        """The names of constraints and indexes that a migration made and that are not there, or cannot be used."""
+        return []
+
     @abstractmethod
     async def migrate(self) -> list[str]:
         """Bring the store to the code's version; returns the migrations applied.

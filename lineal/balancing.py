@@ -12,7 +12,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.problems import Problem
+from gateway.problems import RETRY_SECONDS, Problem
 from lineal import logging
 from lineal.errors import Unavailable
 
@@ -33,7 +33,7 @@ class Balanced:
     """Refuses requests that would wait behind too many others, and passes bookmarks on.
 
     `always` are the paths that are answered however full it is. What is open without end, a stream of events or a
-    WebSocket, has a limit of its own and is not counted here.
+    WebSocket, has a limit of its own and is not counted here. Whatever face says 503, it says when to come again.
     """
 
     def __init__(
@@ -68,6 +68,8 @@ class Balanced:
             if message["type"] == "http.response.start":
                 if scope.get("state", {}).get("streamed"):
                     done()
+                if message["status"] == Unavailable.status:
+                    MutableHeaders(scope=message).setdefault("retry-after", RETRY_SECONDS)
                 if scope["method"] not in READS and (written := await self._bookmark()):
                     MutableHeaders(scope=message)[BOOKMARK] = written
             await send(message)

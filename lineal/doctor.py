@@ -40,6 +40,8 @@ SECONDS: Final = 20.0
 """What one check may take."""
 SKEW_SECONDS: Final = 5.0
 """How far clocks may be apart: tokens are checked to 30 seconds, and two clocks may each be off."""
+NAMED: Final = 5
+"""What is missing is named up to so many."""
 LEAST_FREE: Final = 2**30
 """Bytes that must be free where Lineal writes."""
 NETWORKED: Final = frozenset(
@@ -228,6 +230,9 @@ async def _opened(patient: Patient, graph: Graph) -> None:
             patient.wrong("graph", error.message, mend)
         return
     patient.fine("graph", f"{url} answers, and is of this version")
+    if lacking := await graph.unindexed():
+        named = ", ".join(lacking[:NAMED]) + (f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else "")
+        patient.wrong("graph", f"constraints or indexes are missing: {named}", "run lineal migrate, which makes them")
     before = time.time()
     lease = await graph.claim(f"doctor {secrets.token_hex(8)}", "doctor", 1.0)
     if lease is not None:

@@ -39,6 +39,9 @@ class S3Settings(BaseModel):
     kms_key: str = Field("", description="Key of SSE-KMS.")
     lock: Literal["GOVERNANCE", "COMPLIANCE"] = Field("GOVERNANCE", description="Mode of retention by object lock.")
     cold_class: str = Field("", description="Storage class of what is kept cold.")
+    timeout: float = Field(
+        30.0, gt=0, description="Seconds without a byte from the store, after which it counts as away."
+    )
     workspaces: Mapping[str, str] = Field(
         default_factory=dict, description="Workspaces with a place of their own: bucket or bucket/prefix."
     )

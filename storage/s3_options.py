@@ -36,8 +36,6 @@ from storage.naming import check_digest, check_document, folder_of
 HOT: Final = "blobs"
 COLD: Final = "cold"
 CONNECT_SECONDS: Final = 5.0
-READ_SECONDS: Final = 30.0
-"""Of silence: what takes a store longer, as putting parts together, it answers in drips."""
 FRESH_SECONDS: Final = 900
 """Credentials of STS are asked for again when they are good for less: an address is good no longer than they are."""
 
@@ -129,6 +127,8 @@ class S3Options:
     """The mode of retention, in buckets with object lock."""
     cold_class: str = ""
     """The storage class of what is kept cold; one from which it can be read at once."""
+    timeout: float = 30.0
+    """Seconds of silence: what takes a store longer, as putting parts together, it answers in drips."""
     threads: int = 32
     """Requests to the store at once."""
 
@@ -184,7 +184,7 @@ class S3Options:
         """A client for this server's own requests; none of them is ever sent to another place."""
         return urllib3.PoolManager(
             maxsize=self.threads,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, self.timeout), read=self.timeout),
             retries=urllib3.Retry(3, read=1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], redirect=False),
             cert_reqs="CERT_REQUIRED",
             ca_certs=None if self.ca is None else str(self.ca),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -24,7 +25,7 @@ from typing import IO, ClassVar, Literal, NoReturn, Self
 
 import neo4j
 import pytest
-from neo4j.exceptions import DriverError, Neo4jError
+from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
 NEO4J_VERSION = "5.26.20"
 START_SECONDS = 120
@@ -180,6 +181,21 @@ class Server(ABC):
             self._process.kill()
             self._reap()
 
+    def freeze(self) -> None:
+        """Stop it as it is, as a host that swaps does (SIGSTOP): its port is open, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """End it in good order; at once where that takes too long."""
         if self._process is None:
@@ -211,13 +227,16 @@ class Neo4jServer(Server):
     """A Neo4j server of one's own.
 
     A `steady` one keeps its plans though its store fills and empties, as it does with every test; what is measured
-    needs plans that fit what is there.
+    needs plans that fit what is there. A `guarded` one lets nobody in but `neo4j`, whose password is to be changed.
     """
 
     name = "neo4j"
 
-    def __init__(self, home: Path, *, steady: bool = False, page_cache: str = "128m", heap: str = "1g") -> None:
+    def __init__(
+        self, home: Path, *, steady: bool = False, guarded: bool = False, page_cache: str = "128m", heap: str = "1g"
+    ) -> None:
         super().__init__(home)
+        self._guarded = guarded
         self._page_cache = page_cache
         self._heap = heap
         self._settings = STEADY if steady else ""
@@ -247,7 +266,7 @@ class Neo4jServer(Server):
             "server.default_listen_address=127.0.0.1\n"
             f"server.bolt.listen_address=:{self.port}\n"
             "server.http.enabled=false\n"
-            "dbms.security.auth_enabled=false\n"
+            f"dbms.security.auth_enabled={str(self._guarded).lower()}\n"
             "dbms.usage_report.enabled=false\n"
             # The default is half of the memory that the heap leaves over, which other tests need.
             f"server.memory.pagecache.size={self._page_cache}\n"
@@ -258,6 +277,8 @@ class Neo4jServer(Server):
         with neo4j.GraphDatabase.driver(self.url, connection_timeout=2) as driver, driver.session() as session:
             try:
                 session.run("RETURN 1").consume()
+            except AuthError:
+                return self._guarded
             except (DriverError, Neo4jError, OSError):
                 return False
         return True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
 from graph import ontology
@@ -14,6 +15,9 @@ from graph.ontology import Exclusive, Type
 from graph.port import Node
 from graph.recording import Stored, search_text
 from lineal.errors import PreconditionFailed
+
+USABLE_TEXT: Final = "SHOW INDEXES YIELD name, state WHERE state <> 'FAILED' RETURN collect(name)"
+_NAMED: Final = re.compile(r"CREATE (?:CONSTRAINT|\w+ INDEX) (\w+) ")
 
 VERSION_TEXT: Final = "OPTIONAL MATCH (m:Meta {name: 'schema'}) RETURN m.version"
 
@@ -126,6 +130,12 @@ def schema() -> Iterator[str]:
         "OPTIONS { indexConfig: { `fulltext.analyzer`: 'whitespace' } }"
     )
     yield "CALL db.awaitIndexes(600)"
+
+
+def unindexed(usable: Collection[str]) -> list[str]:
+    """The names of those that are not among these; a constraint has an index of its name."""
+    names = [found[1] for text in schema() if (found := _NAMED.match(text))]
+    return [name for name in names if name not in usable]
 
 
 def _indexes_of(kind: ontology.NodeKind) -> Iterator[str]:

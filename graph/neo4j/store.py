@@ -312,6 +312,12 @@ class Neo4jGraph(Graph):
     async def pending(self) -> list[str]:
         return migrations.pending(await self._version())
 
+    async def unindexed(self) -> list[str]:
+        async with self._runner("READ") as runner:
+            with translated():
+                (usable,) = await runner.run("indexes", migrations.USABLE_TEXT, {})
+        return migrations.unindexed(usable)
+
     async def check_version(self) -> int:
         return migrations.check(await self._version())
 

@@ -36,12 +36,14 @@ class Waiting:
             if request.url.path == "/stream":
                 request.scope["state"]["streamed"] = True
             await self.gate.wait()
+            if request.url.path == "/away":
+                return Response(status_code=503)
             return Response(request.scope.get("state", {}).get("bookmark", ""))
 
         async def bookmark() -> str:
             return "b:1"
 
-        paths = ("/", "/stream", "/healthz")
+        paths = ("/", "/stream", "/away", "/healthz")
         balanced = Middleware(Balanced, load=self.load, bookmark=bookmark, always=("/healthz",))
         methods = ["GET", "POST"]
         self.app = Starlette(routes=[Route(p, answer, methods=methods) for p in paths], middleware=[balanced])
@@ -70,6 +72,15 @@ async def test_what_would_wait_behind_too_many_is_told_to_come_again(
     assert [each.result().status_code for each in (*open_, alive)] == [200, 200, 200]
     assert app.load.requests == 0
     assert (await http.get("/")).status_code == 200
+
+
+async def test_who_is_told_503_is_told_when_to_come_again_whichever_face_says_it(
+    waiting: tuple[Waiting, httpx.AsyncClient],
+) -> None:
+    app, http = waiting
+    app.gate.set()
+    answer = await http.get("/away")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
 async def test_an_answer_to_what_may_write_has_the_bookmark_and_a_request_may_bring_one(

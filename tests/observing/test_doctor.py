@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
 
+import neo4j
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,13 +22,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner
 
 from auth.keyring import AUDIT, BYTES, Keyring
+from graph.neo4j.store import Neo4jGraph
+from graph.port import Graph
 from graph.sqlite.store import SqliteGraph
 from lineal.cli import app
 from lineal.doctor import examine, networked
 from lineal.settings import Settings
 from tests.listening import Handler, Listening
+from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.observing.receiver import Receiver
-from tests.services import free_port
+from tests.services import Neo4jServer, free_port
+from tests.storage.conftest import minio_server
+
+__all__ = ["minio_server"]
 
 
 class Web(Listening):
@@ -285,3 +292,43 @@ def test_a_store_that_two_hosts_could_open_is_known_by_its_file_system() -> None
     assert networked(Path("/srv/shared/lineal.db"), mounts) == "nfs4"
     assert networked(Path("/srv/shared/own/lineal.db"), mounts) == ""
     assert networked(Path("/var/lib/lineal.db"), mounts) == ""
+
+
+async def test_a_wrong_password_of_neo4j_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Neo4jServer(home / "neo4j", guarded=True) as server:
+        for name, value in {"graph": server.url, "graph_user": "neo4j", "graph_password": "wrong-one"}.items():
+            monkeypatch.setenv(f"LINEAL_{name.upper()}", value)
+        (finding,) = [f for f in await examine(Settings.load()) if f.check == "graph"]
+    assert "refuses Lineal's user or password" in finding.found
+    assert "graph_password" in finding.mend
+    assert "wrong-one" not in f"{finding}"
+
+
+async def test_a_bucket_that_is_not_there_is_named(
+    home: Path, minio_server: MinioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINEAL_STORAGE", "s3://nowhere/prefix")
+    given = {"endpoint": minio_server.url, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY}
+    monkeypatch.setenv("LINEAL_S3", json.dumps(given))
+    (finding,) = [f for f in await examine(Settings.load()) if f.check == "storage"]
+    assert "there is no bucket nowhere" in finding.found
+    assert "that the bucket is there" in finding.mend
+
+
+async def test_indexes_of_neo4j_that_are_missing_are_named_and_a_migration_makes_them(
+    neo4j_graph: Graph, neo4j_server: Neo4jServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINEAL_GRAPH", neo4j_server.url)
+    assert await neo4j_graph.unindexed() == []
+    assert isinstance(neo4j_graph, Neo4jGraph)
+    with neo4j.GraphDatabase.driver(neo4j_server.url) as driver:
+        driver.execute_query("DROP INDEX change_at")
+        driver.execute_query("DROP CONSTRAINT tag_owner_name")
+    try:
+        (finding,) = [f for f in await examine(Settings.load()) if f.wrong]
+        assert finding.check == "graph"
+        assert "missing: tag_owner_name, change_at" in finding.found
+        assert "lineal migrate" in finding.mend
+    finally:
+        await neo4j_graph.migrate()
+    assert not [f for f in await examine(Settings.load()) if f.wrong]
