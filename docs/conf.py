@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from lineal import __version__
 
 project = "Lineal"
-copyright = "the Lineal maintainers, Apache-2.0"  # noqa: A001 - Sphinx calls it so
+copyright = "the Lineal maintainers, Apache-2.0"
 release = __version__
 extensions = ["myst_parser"]
 include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "docs/adr/*.md", "examples/frontend/README.md"]
