@@ -355,6 +355,7 @@ def create_app(
     live = Live(graph, most=settings.max_subscriptions)
     telemetry.slow = SlowLog(graph, settings.slow_seconds) if settings.slow_seconds else None
     telemetry.ask("lineal_subscriptions", lambda: live.followers)
+    telemetry.ask("lineal_tasks", lambda: len(asyncio.all_tasks()))
     telemetry.ask("lineal_store_connections", lambda: graph.load.connections)
     for keys in authenticator.keys:
         telemetry.ask("lineal_issuer_keys_timestamp_seconds", partial(getattr, keys, "fetched"), keys.issuer.name)

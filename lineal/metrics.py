@@ -112,6 +112,7 @@ METRICS: Final = (
     _counter("lineal_worker_rounds", "Rounds of work in the background: ok, failed, stopped.", "worker", "outcome"),
     _histogram("lineal_worker_round_seconds", "Time that such a round took.", "worker"),
     _gauge("lineal_worker_success_timestamp_seconds", "When such a round last went well, in Unix time.", "worker"),
+    _gauge("lineal_tasks", "Tasks of asyncio in this process: background work, and what requests and sockets need."),
     _gauge("lineal_leases_held", "Leases that this process holds, by what they are for.", "lease"),
     _gauge("lineal_checkpoint_timestamp_seconds", "When the audit's last checkpoint was made, in Unix time."),
     _gauge(

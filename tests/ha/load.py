@@ -28,6 +28,8 @@ FILES: Final = (
 )
 BOOKMARK: Final = "lineal-bookmark"
 PAUSE: Final = 0.3
+SECONDS: Final = 90.0
+"""What an answer may take: more than all that Lineal waits for."""
 
 
 class FailedError(Exception):
@@ -78,7 +80,7 @@ class Client:
     def __init__(self, url: str, name: str, token: Callable[[], str], kept: Kept) -> None:
         self.name, self.kept = name, kept
         self._token = token
-        self._http = httpx.AsyncClient(base_url=url, timeout=40, limits=httpx.Limits(max_keepalive_connections=0))
+        self._http = httpx.AsyncClient(base_url=url, timeout=SECONDS, limits=httpx.Limits(max_keepalive_connections=0))
         self._made = 0
         self.bookmark = ""
 

@@ -78,8 +78,8 @@ ALLOWED = {
     # The balancer hands on what a process breaks off.
     "broken": {"process"},
     "storage": {"minio"},
-    # What waited for Neo4j for too long.
-    "LIMIT_EXCEEDED": {"neo4j"},
+    # What waited for them for too long.
+    "LIMIT_EXCEEDED": {"neo4j", "minio"},
 }
 """How a request may fail, and what must be away then, by the table of docs/operations.md."""
 
@@ -122,8 +122,8 @@ class Fleet:
             await asyncio.to_thread(process.start)
 
     async def exchanged(self, sources: Path) -> None:
-        """Each in its turn is drained, and one of the other version takes its place."""
-        for process in self.processes:
+        """One after the other is drained, and one of the other version takes its place."""
+        for process in self.processes[: count(2, 3)]:
             with self.weather.away("process"):
                 await asyncio.to_thread(process.stop)
                 process.sources = sources
