@@ -14,7 +14,7 @@ from resolvers.exporting.linking import link
 from resolvers.reading import bounded
 from schema.context import Info
 from schema.enums import ExportFormat, LineageDirection
-from schema.lineage import AsOf, Depth, Edges, Kinds, Limit, values
+from schema.lineage import AsOf, Depth, Edges, Kinds, Limit, read_from
 from schema.scalars import BigInt
 
 INLINE: Final = 4 * 2**20
@@ -87,17 +87,7 @@ async def export_lineage(
     """A lineage, as `lineage` walks it, in a form."""
     context, way = info.context, direction.value
     async with context.exporting():
-        found = await reading.lineage(
-            context.op,
-            of,
-            direction=way,
-            depth=depth,
-            edges=values(edges),
-            kinds=values(kinds),
-            as_of=as_of,
-            limit=limit,
-        )
-        context.hold(len(found.closure.nodes))
+        found = await read_from(info, of, way, depth, edges, kinds, as_of, limit)
         form, handle = FORMATS[format.value], context.handle
         exported: Any = await export(
             context.op, found, form, direction=way, handle=handle, as_of=as_of, filtered=kinds is not None

@@ -224,7 +224,7 @@ def values(members: Iterable[Any] | None) -> list[str] | None:
     return None if members is None else [member.value for member in members]
 
 
-async def walk_from(
+async def read_from(
     info: Info,
     of: Sequence[str],
     direction: port.Direction,
@@ -233,8 +233,8 @@ async def walk_from(
     kinds: Any,
     as_of: int | None,
     limit: int,
-) -> Any:
-    """A lineage from ids or addresses."""
+) -> reading.Lineage:
+    """A lineage from ids or addresses, as it was read; what it has counts in the answer."""
     found = await reading.lineage(
         info.context.op,
         of,
@@ -246,7 +246,7 @@ async def walk_from(
         limit=limit,
     )
     info.context.hold(len(found.closure.nodes))
-    return Walked(info.context, found)
+    return found
 
 
 def _from_node(direction: port.Direction, description: str) -> Any:

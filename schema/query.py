@@ -24,7 +24,7 @@ from schema.evaluation import Evaluation
 from schema.experiment import Experiment
 from schema.export import LineageExport, export_lineage
 from schema.lifecycle import Approval, Gate, Mark, StageScheme, Validation
-from schema.lineage import AsOf, Depth, Edges, Kinds, Limit, Lineage, Paths, path_answer, values, walk_from
+from schema.lineage import AsOf, Depth, Edges, Kinds, Limit, Lineage, Paths, Walked, path_answer, read_from, values
 from schema.marks import MarkMoment, marked
 from schema.model import Model, ModelVersion
 from schema.node import Change, Node
@@ -70,8 +70,9 @@ async def _lineage(
     as_of: AsOf = None,
     limit: Limit = reading.DEFAULT_LIMIT,
 ) -> Lineage | None:
-    lineage: Lineage = await walk_from(info, of, direction.value, depth, edges, kinds, as_of, limit)
-    return lineage
+    found = await read_from(info, of, direction.value, depth, edges, kinds, as_of, limit)
+    # Strawberry takes it for a source of Lineage.
+    return Walked(info.context, found)  # type: ignore[return-value]
 
 
 async def _paths(

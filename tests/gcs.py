@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import ClassVar, Final
 
 import httpx
 
-from tests.services import Server, cache_home, downloaded, missing
+from tests.services import Server, go_program
 
 GCS_VERSION: Final = "v1.56.1"
 
 
 def gcs_binary() -> Path:
     """The server; Go downloads and builds it the first time."""
-    if shutil.which("go") is None:
-        missing("gcs", "install Go (go), which builds it the first time")
-    folder = f"fake-gcs-server-{GCS_VERSION}"
-    # Where it is to be put must be named absolutely, and is known only then.
-    build = f'GOBIN="$PWD/{folder}" exec go install github.com/fsouza/fake-gcs-server@{GCS_VERSION}'
-    home = downloaded("gcs", cache_home() / folder, {}, ["sh", "-c", build], "install a POSIX shell (sh)")
-    return home / "fake-gcs-server"
+    return go_program("gcs", "github.com/fsouza/fake-gcs-server", GCS_VERSION)
 
 
 class GcsServer(Server):

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.services import cache_home, downloaded, missing
+from tests.services import go_program
 
 HELM_VERSION: Final = "v3.22.0"
 
 
 def helm_binary() -> Path:
     """The program; Go downloads and builds it the first time."""
-    if shutil.which("go") is None:
-        missing("helm", "install Go (go), which builds it the first time")
-    folder = f"helm-{HELM_VERSION}"
-    build = f'GOBIN="$PWD/{folder}" exec go install helm.sh/helm/v3/cmd/helm@{HELM_VERSION}'
-    return downloaded("helm", cache_home() / folder, {}, ["sh", "-c", build], "install a POSIX shell (sh)") / "helm"
+    return go_program("helm", "helm.sh/helm/v3/cmd/helm", HELM_VERSION)
 
 
 def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Final
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.services import Server, cache_home, downloaded, missing
+from tests.services import Server, go_program
 
 MINIO_VERSION: Final = "v0.0.0-20260212201848-7aac2a2c5b7c"
 ACCESS_KEY: Final = "lineal-tests"
@@ -25,12 +24,7 @@ KMS_KEY: Final = "lineal-key"
 
 def minio_binary() -> Path:
     """The server; Go downloads and builds it the first time."""
-    if shutil.which("go") is None:
-        missing("minio", "install Go (go), which builds it the first time")
-    folder = f"minio-{MINIO_VERSION}"
-    # Where it is to be put must be named absolutely, and is known only then.
-    build = f'GOBIN="$PWD/{folder}" exec go install github.com/minio/minio@{MINIO_VERSION}'
-    return downloaded("minio", cache_home() / folder, {}, ["sh", "-c", build], "install a POSIX shell (sh)") / "minio"
+    return go_program("minio", "github.com/minio/minio", MINIO_VERSION)
 
 
 class MinioServer(Server):

@@ -105,6 +105,17 @@ def downloaded(service: str, folder: Path, files: Mapping[str, str], command: Se
     return folder
 
 
+def go_program(service: str, module: str, version: str) -> Path:
+    """A program; Go downloads and builds it the first time. It is called as its module ends."""
+    if shutil.which("go") is None:
+        missing(service, "install Go (go), which builds it the first time")
+    name = module.rpartition("/")[2]
+    folder = f"{name}-{version}"
+    # Where it is to be put must be named absolutely, and is known only then.
+    build = f'GOBIN="$PWD/{folder}" exec go install {module}@{version}'
+    return downloaded(service, cache_home() / folder, {}, ["sh", "-c", build], "install a POSIX shell (sh)") / name
+
+
 def neo4j_jars() -> Path:
     """The folder with Neo4j's jars; Maven brings them the first time."""
     return downloaded(

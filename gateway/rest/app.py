@@ -109,10 +109,14 @@ class Rest:
             return await self._exported(request)
         _acceptable(request)
         asked = await self._asked(request, found)
+        return self._shown(request, asked, await self._data(request, asked))
+
+    async def _data(self, request: Request, asked: Asked) -> dict[str, Any]:
+        """What GraphQL answers. Raises Problem."""
         outcome = await self._run(request, asked.document, asked.variables)
         if outcome.errors:
             raise self._problem(request, asked, outcome.errors)
-        return self._shown(request, asked, outcome.data or {})
+        return outcome.data or {}
 
     async def _exported(self, request: Request) -> Response:
         query = _query(request)
@@ -126,11 +130,7 @@ class Rest:
 
     async def _of_export(self, request: Request, plan: Plan, given: dict[str, Any]) -> Mapping[str, Any]:
         document = plan.document(given, request.state.caller.scopes, None, total=False)
-        asked = Asked(plan, document, given, None)
-        outcome = await self._run(request, asked.document, asked.variables)
-        if outcome.errors:
-            raise self._problem(request, asked, outcome.errors)
-        found: Mapping[str, Any] = (outcome.data or {})[plan.route.fields[0]]
+        found: Mapping[str, Any] = (await self._data(request, Asked(plan, document, given, None)))[plan.route.fields[0]]
         return found
 
     async def _described(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from graph.port import batched
 from resolvers.artifacts.collecting import Collected
 from resolvers.artifacts.common import BATCH
 from resolvers.artifacts.downloads import LINK_SECONDS
@@ -56,20 +57,12 @@ async def _keep(storage: Storage, exported: Exported) -> None:
 
 async def clear_exports(storage: Storage, *, dry_run: bool = False) -> Collected:
     """Remove exports that no address opens any more; with `dry_run` only say what that is. Raises Unavailable."""
-    done = Collected()
     before = int((time.time() - KEPT_SECONDS) * _SECOND)
-    going: list[str] = []
-    async for blob in storage.blobs(AREA):
-        if blob.modified >= before:
-            done.too_young += 1
-            continue
-        going.append(blob.sha256)
-        done.removed += 1
-        done.bytes_removed += blob.size
-        if len(going) == BATCH and not dry_run:
-            await storage.remove(AREA, going)
-            going = []
+    blobs = [blob async for blob in storage.blobs(AREA)]
+    old = [blob for blob in blobs if blob.modified < before]
+    done = Collected(len(old), sum(blob.size for blob in old), too_young=len(blobs) - len(old))
     if not dry_run:
-        await storage.remove(AREA, going)
+        for batch in batched(old, BATCH):
+            await storage.remove(AREA, [blob.sha256 for blob in batch])
         done.parts = await storage.abandon(AREA, before)
     return done

@@ -104,7 +104,7 @@ class _Writer:
                 # Of people there is the name alone.
                 said = Thing(node.id, node, "", 0).properties()
                 facts += [(self._lineal[f"property-{name}"], _literal(v)) for name, v in said if name != COUNTER]
-            getattr(self._document, NODE_KINDS[node.kind].prov)(name, other_attributes=facts)
+            getattr(self._document, kind.prov)(name, other_attributes=facts)
         return name
 
     def _put(self, what: str, name: Any, facts: list[tuple[Any, Any]], thing: Thing) -> None:
