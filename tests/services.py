@@ -239,14 +239,24 @@ class Neo4jServer(Server):
 
     A `steady` one keeps its plans though its store fills and empties, as it does with every test; what is measured
     needs plans that fit what is there. A `guarded` one lets nobody in but `neo4j`, whose password is to be changed.
+    A `brief` one is for a minute.
     """
 
     name = "neo4j"
 
     def __init__(
-        self, home: Path, *, steady: bool = False, guarded: bool = False, page_cache: str = "128m", heap: str = "1g"
+        self,
+        home: Path,
+        *,
+        steady: bool = False,
+        guarded: bool = False,
+        brief: bool = False,
+        page_cache: str = "128m",
+        heap: str = "1g",
     ) -> None:
         super().__init__(home)
+        # Most of a short life goes into compiling what a long one would be quicker by.
+        self._java = [*_JAVA_OPTIONS, "-XX:TieredStopAtLevel=1"] if brief else list(_JAVA_OPTIONS)
         self._guarded = guarded
         self._page_cache = page_cache
         self._heap = heap
@@ -263,7 +273,7 @@ class Neo4jServer(Server):
         return [
             java,
             f"-Xmx{self._heap}",
-            *_JAVA_OPTIONS,
+            *self._java,
             "-cp",
             f"{lib}/*",
             "org.neo4j.server.CommunityEntryPoint",

@@ -15,6 +15,7 @@ import httpx
 
 from auth.scopes import SCOPES
 from graph.neo4j.store import Neo4jGraph
+from tests.conftest import SOAK
 from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.oidc import OidcProvider
 from tests.running import LinealServer, resource_at
@@ -35,7 +36,7 @@ class Stack:
     issuer: OidcProvider = field(init=False)
 
     def __post_init__(self) -> None:
-        self.neo4j = Neo4jServer(self.home / "neo4j")
+        self.neo4j = Neo4jServer(self.home / "neo4j", brief=not SOAK)
         self.minio = MinioServer(self.home / "minio")
         self.issuer = OidcProvider(self.home / "issuer", resource_at(self.port))
 

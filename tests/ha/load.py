@@ -187,7 +187,7 @@ class Client:
         if answer.status_code == 503 and "retry-after" in answer.headers:
             raise FailedError("UNAVAILABLE", answer.text)
         if not answer.is_success:
-            raise FailedError(str(answer.status_code), answer.text)
+            raise FailedError(_code(answer), answer.text)
         self.bookmark = answer.headers.get(BOOKMARK, self.bookmark)
         found: Mapping[str, Any] = answer.json()
         return found
@@ -207,3 +207,11 @@ class Client:
                 self.kept.seconds.setdefault(what, []).append(time.monotonic() - began)
                 return answer
         return None
+
+
+def _code(answer: httpx.Response) -> str:
+    """The code of what was refused, or the status where it has none."""
+    try:
+        return str(answer.json()["code"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer.status_code)
