@@ -148,6 +148,7 @@ async def came_of(op: Operation, mark: Node) -> Affected:
     return came
 
 
+@pytest.mark.timeout(1_200)
 async def test_a_data_set_that_goes_bad_tells_all_owners_and_holds_back_all_that_came_of_it(shop: Shop) -> None:
     graph = shop.registry.graph
     await demo.load(graph, demo.real_models(), lambda *_: None)
