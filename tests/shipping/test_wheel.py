@@ -108,16 +108,16 @@ def test_the_schemas_of_the_facets_are_served(served: httpx.Client) -> None:
 
 def test_the_demo_finds_the_same_as_in_the_checkout(installed: Path, tmp_path: Path) -> None:
     environment = {**clean(), "XDG_DATA_HOME": str(tmp_path)}
-    command = [installed / "lineal", "demo", "--no-serve", "--format", "json"]
+    command = [str(installed / "lineal"), "demo", "--no-serve", "--format", "json"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["downstream"] == 314
 
 
 def test_the_schemas_are_written_as_they_are_committed(installed: Path, tmp_path: Path) -> None:
-    for arguments, committed in ((["schema"], "lineal.graphql"), (["openapi"], "openapi.json")):
+    for command, committed in (("schema", "lineal.graphql"), ("openapi", "openapi.json")):
         done = subprocess.run(
-            [installed / "lineal", *arguments], cwd=tmp_path, env=clean(), capture_output=True, text=True, check=False
+            [installed / "lineal", command], cwd=tmp_path, env=clean(), capture_output=True, text=True, check=False
         )
         assert done.stdout == (TOP / "schema" / committed).read_text(encoding="utf-8"), done.stderr
 
