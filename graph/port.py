@@ -17,7 +17,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from graph.address import Address
-from lineal.errors import Conflict, Unavailable
+from lineal.errors import Conflict, PreconditionFailed, Unavailable
 
 T = TypeVar("T")
 
@@ -1037,6 +1037,10 @@ class Load:
     waiting: int
 
 
+class NewerStore(PreconditionFailed):
+    """The store was brought to a later version than the code knows. What runs on it already may go on."""
+
+
 class Graph(ABC):
     """A store. Open it with `async with`, or call `open` and `close`."""
 
@@ -1158,9 +1162,7 @@ class Graph(ABC):
 
     @abstractmethod
     async def check_version(self) -> int:
-        """The store's version, which is the code's. Raises PreconditionFailed (not migrated, or newer than the code),
-        Unavailable.
-        """
+        """The store's version, the code's too. Raises PreconditionFailed (not migrated), NewerStore, Unavailable."""
 
 
 def batched(items: Iterable[T], size: int) -> Iterable[list[T]]:

@@ -39,7 +39,7 @@ from gateway.openlineage.view import BATCH, PATH, create_openlineage_routes
 from gateway.scim import create_scim_app
 from gateway.ui.pages import GRAPHIQL, LINEAGE, START, Pages, SignIn, create_ui_routes
 from graph.open import READ_SECONDS, is_embedded, open_graph, sqlite_path
-from graph.port import Graph, Lease, Node, Observer
+from graph.port import Graph, Lease, NewerStore, Node, Observer
 from lineal import logging
 from lineal.access import Access, address, metadata_paths, metadata_routes
 from lineal.auditing import checkpointer
@@ -502,9 +502,13 @@ def _probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry, lo
     async def readyz(_request: Request) -> Response:
         if load.draining:
             return problem_of(Unavailable("this process is about to end"))
+        newer: dict[str, str] = {}
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await graph.check_version()
+        except NewerStore:
+            # Were they not ready any more, all processes would go at once when the first of the next version comes.
+            newer = {"store": "newer"}
         except TimeoutError:
             return problem_of(Unavailable(f"the store did not answer within {READY_SECONDS:g} seconds"))
         except LinealError as error:
@@ -514,7 +518,7 @@ def _probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry, lo
         if missing := [keys.issuer.name for keys in authenticator.keys if not keys.usable]:
             return problem_of(Unavailable(f"the keys of the issuer {', '.join(missing)} cannot be had"))
         away = [keys.issuer.name for keys in authenticator.keys if keys.problem]
-        return _json({"status": "ready", **({"unreachable": away} if away else {})})
+        return _json({"status": "ready", **newer, **({"unreachable": away} if away else {})})
 
     async def metrics(request: Request) -> Response:
         content, media_type = telemetry.negotiated(request.headers.get("accept", ""))

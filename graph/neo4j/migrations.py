@@ -12,7 +12,7 @@ from graph.neo4j.codec import node_props
 from graph.neo4j.running import Runner
 from graph.neo4j.sequencing import chain_all
 from graph.ontology import Exclusive, Type
-from graph.port import Node
+from graph.port import NewerStore, Node
 from graph.recording import Stored, search_text
 from lineal.errors import PreconditionFailed
 
@@ -93,13 +93,13 @@ INDEXED: Final = (
 
 
 def pending(found: int | None) -> list[str]:
-    """The names of the steps that are missing. Raises PreconditionFailed: the store is newer than the code."""
+    """The names of the steps that are missing. Raises NewerStore."""
     if (found or 0) > VERSION:
         msg = (
             f"the store is at version {found}, this Lineal knows {VERSION}: "
             "it was written by a newer Lineal; upgrade this one"
         )
-        raise PreconditionFailed(msg, store=found, code=VERSION)
+        raise NewerStore(msg, store=found, code=VERSION)
     return [step.name for step in STEPS[found or 0 :]]
 
 

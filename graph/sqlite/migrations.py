@@ -8,7 +8,7 @@ from typing import Any
 
 from graph import ontology
 from graph.ids import DEFAULT_WORKSPACE_ID
-from graph.port import Change, Head, Origin
+from graph.port import Change, Head, NewerStore, Origin
 from graph.recording import place, read_data, read_workspaces
 from lineal.errors import PreconditionFailed
 
@@ -155,14 +155,14 @@ def version_of(db: sqlite3.Connection) -> int:
 
 
 def pending(db: sqlite3.Connection) -> list[str]:
-    """The names of the steps that are missing. Raises PreconditionFailed: the file is newer than the code."""
+    """The names of the steps that are missing. Raises NewerStore."""
     found = version_of(db)
     if found > VERSION:
         msg = (
             f"the store is at version {found}, this Lineal knows {VERSION}: it was written by a newer Lineal; "
             "upgrade this one"
         )
-        raise PreconditionFailed(msg, store=found, code=VERSION)
+        raise NewerStore(msg, store=found, code=VERSION)
     return [name for name, _ in STEPS[found:]]
 
 

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from graph.port import Graph, NewEdge, Statement
 from graph.sqlite.store import SqliteGraph
 from lineal import logging
-from lineal.app import PATHS, Sequencer, create_app, opened, store
+from lineal.app import PATHS, Sequencer, create_app, opened, store, store_file
 from lineal.errors import PreconditionFailed, Unavailable
 from lineal.http import Observed
 from lineal.settings import Settings
@@ -136,6 +136,23 @@ async def test_a_store_that_is_not_migrated_is_not_ready(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "UNAVAILABLE"
     assert "lineal migrate" in answer.json()["detail"]
+
+
+async def test_what_runs_is_ready_on_a_store_that_the_next_version_has_come_to_but_does_not_start_on_it(
+    settings: Settings, telemetry: Telemetry
+) -> None:
+    async with opened(settings) as graph:
+        app = create_app(settings, graph, telemetry)
+        file = store_file(settings)
+        assert file is not None
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("PRAGMA user_version = 9999")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+            answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "store": "newer"})
+    with pytest.raises(PreconditionFailed, match="written by a newer Lineal"):
+        async with opened(settings):
+            pass
 
 
 async def test_a_store_that_went_away_is_not_ready(settings: Settings, telemetry: Telemetry) -> None:

@@ -220,6 +220,9 @@ def signed_in(issuer: str, lineal: str) -> str:
     }
     with httpx.Client(timeout=60) as browser:
         page = browser.get(f"{issuer}/protocol/openid-connect/auth", params=asked)
+        for cookie in browser.cookies.jar:
+            # Browsers send those of a secure origin to 127.0.0.1, which is one for them.
+            cookie.secure = False
         (form,) = re.findall(r'<form[^>]*action="([^"]+)"', page.text)
         person = {"username": "ada", "password": SECRETS["KEYCLOAK_PASSWORD"]}
         answer = browser.post(html.unescape(form), data=person)

@@ -115,14 +115,9 @@ def test_the_demo_finds_the_same_as_in_the_checkout(installed: Path, tmp_path: P
 
 
 def test_the_schemas_are_written_as_they_are_committed(installed: Path, tmp_path: Path) -> None:
-    for arguments, committed in ((["schema"], "lineal.graphql"), (["openapi"], "openapi.json")):
+    for command, committed in (("schema", "lineal.graphql"), ("openapi", "openapi.json")):
         done = subprocess.run(
-            [str(installed / "lineal"), *arguments],
-            cwd=tmp_path,
-            env=clean(),
-            capture_output=True,
-            text=True,
-            check=False,
+            [installed / "lineal", command], cwd=tmp_path, env=clean(), capture_output=True, text=True, check=False
         )
         assert done.stdout == (TOP / "schema" / committed).read_text(encoding="utf-8"), done.stderr
 

@@ -63,6 +63,7 @@ class Asker(Lists, Walks, Happenings):
             (self.nested, 5),
             (self.lineage, 6),
             (self.walked_from_node, 2),
+            (self.exported, 2),
             (self.paths, 3),
             (self.compared, 2),
             (self.gated, 3),

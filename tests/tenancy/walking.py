@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
+from xml.etree import ElementTree
 
 from graph import ontology
 from graph.port import Edge
@@ -14,6 +15,12 @@ WALK: Final = """{
     roots { id } nodes { id kind distance restricted node { id name } }
     edges { kind source target discriminator weight } complete frontier frontierCount countsByKind { kind count }
 }"""
+
+
+EXPORTS: Final = ("PROV_JSON", "PROV_N", "CYCLONEDX", "SPDX", "OPENLINEAGE", "GRAPHML", "MERMAID", "DOT")
+"""The forms that a lineage of anything has."""
+
+GRAPHML: Final = "{http://graphml.graphdrawing.org/xmlns}"
 
 
 class Walks(Questions):
@@ -47,6 +54,33 @@ class Walks(Questions):
                 assert it["walk"] is None
 
         return Question(text, inner=("lineage:read",), check=check)
+
+    def exported(self) -> Question:
+        """The same, in a form that other tools read."""
+        root = self._walkable()
+        args, walk, at = self._walk()
+        form = self.rng.choice(("GRAPHML", "GRAPHML", *EXPORTS))
+        text = f"{{ it: exportLineage(of: {quoted(root.id)}, {args}, format: {form}) {{ content }} }}"
+        if not self._sees_at(root.id, at):
+            return Question(text, ("lineage:read",), asked=root.id, absent=self._absent(root.id))
+
+        def check(it: Any) -> None:
+            assert it["content"]
+            if form == "GRAPHML":
+                self._check_graphml(it["content"], [root.id], walk)
+
+        return Question(text, ("lineage:read",), check=check)
+
+    def _check_graphml(self, content: str, roots: Sequence[str], walk: dict[str, Any]) -> None:
+        expected, names = self.eyes.walk(roots, **walk), Handles(self.eyes)
+        graph = ElementTree.fromstring(content)
+        shown = [node.attrib["id"] for node in graph.iter(f"{GRAPHML}node")]
+        for own, (id, _) in zip(shown, expected.nodes, strict=True):
+            names.check(own, id)
+        edges = [(edge.attrib["source"], edge.attrib["target"]) for edge in graph.iter(f"{GRAPHML}edge")]
+        for (source, target), edge in zip(edges, expected.edges, strict=True):
+            names.check(source, edge.source)
+            names.check(target, edge.target)
 
     def _walk(self) -> tuple[str, dict[str, Any], int]:
         """The arguments of a walk, as text and for the model."""
