@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from graph import ontology
 from graph.port import Edge
@@ -73,7 +73,7 @@ class Walks(Questions):
 
     def _check_graphml(self, content: str, roots: Sequence[str], walk: dict[str, Any]) -> None:
         expected, names = self.eyes.walk(roots, **walk), Handles(self.eyes)
-        graph = ElementTree.fromstring(content)
+        graph = ET.fromstring(content)
         shown = [node.attrib["id"] for node in graph.iter(f"{GRAPHML}node")]
         for own, (id, _) in zip(shown, expected.nodes, strict=True):
             names.check(own, id)
