@@ -20,7 +20,7 @@ from auth.caller import named
 from graph.neo4j.writing import HELD, Neo4jTransaction
 from graph.port import Graph
 from graph.writing import Writing
-from lineal.app import Sequencer
+from lineal.sequencing import Sequencer
 from lineal.telemetry import Telemetry
 from resolvers.operation import Operation
 from resolvers.writing.datasets import register_dataset

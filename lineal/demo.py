@@ -27,10 +27,10 @@ from graph.naming import addresses
 from graph.ontology import DEFAULT_WORKSPACE
 from graph.port import MAX_DEPTH, MAX_LINEAGE, Closure, Direction, Edge, Graph
 from lineal import rendering, server
-from lineal.app import opened
 from lineal.cli import output
 from lineal.cli.output import Advance, Format
 from lineal.errors import AlreadyExists, Internal
+from lineal.parts import opened
 from lineal.settings import Settings
 from resolvers import reading
 from resolvers.operation import Operation

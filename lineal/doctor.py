@@ -23,15 +23,8 @@ from auth.jwks import Keys
 from auth.keyring import AUDIT, BYTES, HANDLE, WEBHOOK, Keyring
 from graph.port import Graph
 from lineal import tracing
-from lineal.app import (
-    connectors_of,
-    storage_of,
-    store,
-    store_file,
-    targets_of,
-    trackers_of,
-)
 from lineal.errors import LinealError, PreconditionFailed, Unavailable
+from lineal.parts import connectors_of, storage_of, store, store_file, targets_of, trackers_of
 from lineal.settings import Settings
 from resolvers.webhooks.sending import Sender
 from schema.documents import load as load_documents

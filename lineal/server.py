@@ -10,10 +10,11 @@ from collections.abc import Callable
 import uvicorn
 
 from lineal import logging
-from lineal.app import authenticator_of, create_app, opened, store_file
+from lineal.app import create_app
 from lineal.balancing import Load
 from lineal.errors import Unavailable
 from lineal.issuers import described
+from lineal.parts import authenticator_of, opened, store_file
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from lineal.tracing import traced

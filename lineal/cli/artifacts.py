@@ -39,7 +39,7 @@ Output = Annotated[Format, typer.Option("--format", help="Text for people, or on
 
 def _run(settings: Settings, work: Callable[[Graph, Bytes], Awaitable[T]]) -> T:
     """Do something with the store and the storage, open."""
-    from lineal.app import connectors_of, opened, storage_of
+    from lineal.parts import connectors_of, opened, storage_of
 
     async def run() -> T:
         async with (
@@ -115,7 +115,7 @@ def verify(
     graph: options.GraphUrl = None,
 ) -> None:
     """Read every byte of artifacts again, and name the files that are not what was told. Exits with 1 if any."""
-    from lineal.app import checking
+    from lineal.parts import checking
 
     settings = options.settings(graph)
 

@@ -62,7 +62,7 @@ class LineageFormat(StrEnum):
 
 def _ask(graph: str | None, question: Callable[[Operation], Awaitable[T]], *, files: bool = False) -> T:
     """Answer a question from a store of its own opening; with `files`, from the storage of artifacts too."""
-    from lineal.app import connectors_of, opened, storage_of
+    from lineal.parts import connectors_of, opened, storage_of
 
     settings = options.settings(graph)
 

@@ -66,7 +66,7 @@ def verify(
     It also says what no checkpoint covers yet. Exits with 1 when something is wrong.
     """
     from auth.verifying import Verification
-    from lineal.app import LONG, opened
+    from lineal.parts import LONG, opened
 
     settings = options.settings(graph)
     keys, file = keys_of(settings, key), file_of(settings, checkpoints)
@@ -122,7 +122,7 @@ def export(
     graph: options.GraphUrl = None,
 ) -> None:
     """Write the entries of the audit as canonical JSON lines, chain by chain, with all that their hashes cover."""
-    from lineal.app import LONG, opened
+    from lineal.parts import LONG, opened
 
     settings = options.settings(graph)
     first, last = options.moment(since, "--since"), options.moment(until, "--until")
@@ -161,8 +161,8 @@ def _exported(previous: str, entry: Entry) -> dict[str, Any]:
 @app.command()
 def checkpoint(graph: options.GraphUrl = None) -> None:
     """Sign how far the audit goes now. A server does so by itself every LINEAL_AUDIT_CHECKPOINT_SECONDS."""
-    from lineal.app import opened
     from lineal.auditing import checkpointer
+    from lineal.parts import opened
 
     settings = options.settings(graph)
 
@@ -187,7 +187,7 @@ def prune(
     The audit is verified first. That entries were taken off is an entry itself.
     """
     from auth import retention
-    from lineal.app import opened
+    from lineal.parts import opened
 
     settings = options.settings(graph)
     end = options.moment(before, "--before")

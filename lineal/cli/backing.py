@@ -56,7 +56,7 @@ def backup(
         return
     if moment is not None:
         raise InvalidArgument("--moment: goes with --verify; a backup is of the present", field="moment")
-    from lineal.app import LONG, opened, storage_of
+    from lineal.parts import LONG, opened, storage_of
 
     settings = options.settings(graph)
 
@@ -114,7 +114,7 @@ def restore(
     All of it is checked first, and compared afterwards. A restore that broke off is gone on with by the same command;
     until it is finished nothing else opens the store.
     """
-    from lineal.app import LONG, storage_of, store
+    from lineal.parts import LONG, storage_of, store
 
     settings = options.settings(graph, storage=storage)
     chosen = backup_of(directory, moment)
@@ -149,7 +149,7 @@ def check(
     only referred to are looked at by lineal artifacts verify.
     """
     from auth.verifying import Verification
-    from lineal.app import LONG, opened, storage_of
+    from lineal.parts import LONG, opened, storage_of
 
     settings = options.settings(graph)
     keys, file = audit.keys_of(settings, key), audit.file_of(settings, checkpoints)

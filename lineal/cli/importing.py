@@ -63,7 +63,7 @@ def mlflow(
     could not be brought over, which is told on stderr. The credentials are those of MLflow's own clients:
     MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
     """
-    from lineal.app import opened
+    from lineal.parts import opened
 
     settings = options.settings(graph)
     server = MlflowServer(from_environment(uri, os.environ))
@@ -138,7 +138,7 @@ def _read(file: Path) -> bytes:
 
 
 def _take(graph: str | None, format: Format, take: Callable[[Operation], Awaitable[Taken]]) -> None:
-    from lineal.app import opened
+    from lineal.parts import opened
 
     settings = options.settings(graph)
 

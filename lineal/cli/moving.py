@@ -29,7 +29,7 @@ def migrate(
     graph: options.GraphUrl = None,
 ) -> None:
     """Bring the store to this version of Lineal. A store that is newer is left alone, and says so."""
-    from lineal.app import must_exist, store
+    from lineal.parts import must_exist, store
 
     settings = options.settings(graph)
 
@@ -66,7 +66,7 @@ def move(
     Whoever writes meanwhile is told to try again later; when all has moved the old store stays read-only. Files stay
     where they are: give the new server the same storage.
     """
-    from lineal.app import LONG, opened, store
+    from lineal.parts import LONG, opened, store
     from resolvers.backup.moving import move as bring_over
     from resolvers.backup.moving import stay
 
@@ -93,7 +93,7 @@ def export(
     graph: options.GraphUrl = None,
 ) -> None:
     """Write the whole graph as canonical JSON lines; `lineal import` reads them into any store."""
-    from lineal.app import LONG, opened
+    from lineal.parts import LONG, opened
 
     settings = options.settings(graph)
 
@@ -147,7 +147,7 @@ def import_(
 
     Every line is checked before the first is loaded. The same again changes nothing.
     """
-    from lineal.app import opened
+    from lineal.parts import opened
 
     settings = options.settings(graph)
 

@@ -15,7 +15,8 @@ import pytest
 
 from graph.ids import DEFAULT_WORKSPACE_ID
 from graph.port import Graph, NewEdge, NewNode, Node, Transaction
-from lineal.app import create_app, opened
+from lineal.app import create_app
+from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from schema.executing import Operated

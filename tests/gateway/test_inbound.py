@@ -23,7 +23,8 @@ from auth.caller import named
 from auth.recorder import Recorder
 from gateway.inbound import HUGGING_FACE, WANDB, Hub, create_inbound_routes
 from graph.port import Graph
-from lineal.app import create_app, opened
+from lineal.app import create_app
+from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from resolvers.operation import Operation

@@ -21,7 +21,8 @@ from auth.recorder import Recorder
 from auth.scopes import SCOPES
 from graph.port import Entry, EntryFilter, Graph, Transaction, Update
 from lineal.access import Access, metadata_routes
-from lineal.app import create_app, opened
+from lineal.app import create_app
+from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from tests.auth.issuer import Holder, MiniIssuer

@@ -22,9 +22,11 @@ from starlette.types import Receive, Scope, Send
 from graph.port import Graph, NewEdge, Statement
 from graph.sqlite.store import SqliteGraph
 from lineal import logging
-from lineal.app import PATHS, Sequencer, create_app, opened, store, store_file
+from lineal.app import PATHS, create_app
 from lineal.errors import PreconditionFailed, Unavailable
 from lineal.http import Observed
+from lineal.parts import opened, store, store_file
+from lineal.sequencing import Sequencer
 from lineal.settings import Settings
 from lineal.telemetry import MAX_OPERATIONS, Telemetry
 from schema.executing import Operated
@@ -367,7 +369,7 @@ async def test_the_application_sequences_changes_where_the_store_does_not(
 async def test_a_sequencer_goes_on_when_the_store_comes_back(
     tmp_path: Path, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lineal.app.BACK_OFF", 0.01)
+    monkeypatch.setattr("lineal.sequencing.BACK_OFF", 0.01)
     graph = SqliteGraph(tmp_path / "lineal.db")
     sequencer = Sequencer(graph, telemetry, "me")
     task = asyncio.create_task(sequencer.run())

@@ -25,7 +25,8 @@ from gateway.rest.beside import BESIDE
 from gateway.rest.routes import PATH
 from gateway.ui.pages import CONFIG, FILES, GRAPHIQL, LINEAGE, NAMES, START
 from graph.port import Graph, NewNode
-from lineal.app import create_app, opened
+from lineal.app import create_app
+from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from tests import building

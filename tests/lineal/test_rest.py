@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from gateway.rest.pages import PATHS
-from lineal.app import create_app, opened
+from lineal.app import create_app
+from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from tests.lineal.conftest import bearer

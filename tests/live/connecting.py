@@ -19,7 +19,8 @@ from auth.caller import Caller
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
 from graph.port import Graph
-from lineal.app import create_app, opened
+from lineal.app import create_app
+from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from resolvers.live import Live

@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from gateway.ui.pages import NAMES, PATHS
-from lineal.app import create_app, opened
+from lineal.app import create_app
 from lineal.errors import InvalidArgument
+from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from tests.lineal.conftest import bearer
