@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from typing import Final
 
 import uvicorn
 
@@ -21,6 +23,9 @@ from lineal.tracing import traced
 from resolvers.live import Live
 
 BACKLOG = 2_048
+SWITCH_SECONDS: Final = 0.000_2
+"""How soon a thread that computes lets another. The embedded store's threads give Python's lock up at each statement,
+and by default (5 ms) each waits for it longer than the statement takes (the convoy of bugs.python.org/issue7946)."""
 
 Ready = Callable[[str], None]
 """Hears the address once Lineal listens there."""
@@ -34,6 +39,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     Raises Unavailable (the port is taken, the store is away, the keys of an issuer cannot be had),
     PreconditionFailed (the store's version, a key that cannot be used).
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     telemetry = Telemetry("neo4j" if store_file(settings) is None else "sqlite")
     with listening(settings) as listener, traced(settings):
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
