@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 from lineal.errors import NotFound
 from storage.port import Blob, Storage
 
-MISSING = "is not there"
+AT_ONCE: Final = 8
+"""Blobs that whoever copies many copies or reads at a time."""
+MISSING: Final = "is not there"
 
 
 async def problem(storage: Storage, workspace: str, blob: Blob) -> str:

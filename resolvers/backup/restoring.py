@@ -21,12 +21,10 @@ from graph.transfer import Progress, export_lines, import_file
 from lineal.errors import Internal, LinealError, PreconditionFailed
 from resolvers.artifacts.common import blobs_of, find_manifest, load_manifest, manifest_name, note_verified
 from resolvers.backup.folder import ASIDE, FILES, GRAPH, Backup, files_of, wrong_parts
-from storage.copying import MISSING, copy, problem
+from storage.copying import AT_ONCE, MISSING, copy, problem
 from storage.local import LocalStorage
 from storage.port import Blob, Storage
 
-AT_ONCE: Final = 8
-"""Blobs that are copied at a time."""
 MAX_PROBLEMS: Final = 20
 """What is wrong with a backup, as far as a refusal names it."""
 _UNFINISHED: Final = "UNFINISHED"

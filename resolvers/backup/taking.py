@@ -26,13 +26,11 @@ from resolvers.artifacts.losing import FAILED
 from resolvers.artifacts.paths import files
 from resolvers.artifacts.sweeping import BACKUPS, SWEEPS, holding_back
 from resolvers.backup.folder import ASIDE, FILES, GRAPH, Backup, Writing, alone_in, backups, files_of, remove
-from storage.copying import MISSING, copy
+from storage.copying import AT_ONCE, MISSING, copy
 from storage.local import LocalStorage
 from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
-AT_ONCE: Final = 8
-"""Blobs that are copied at a time."""
 MAX_LOST: Final = 100
 """Lost files that are named, at most."""
 _OWN: Final = ("manifests/", "verified/", SWEEPS, BACKUPS)
