@@ -374,6 +374,7 @@ def create_app(
             targets=targets,
             trackers=trackers,
             base=base,
+            namespace=settings.openlineage_namespace,
             webhooks=webhooks,
             memo=memo,
         )
