@@ -85,6 +85,7 @@ async def gather(
         edges=[_told(edge, hidden) for edge in closure.edges],
         direction=direction,
         complete=closure.complete,
+        filtered=filtered,
         notes=notes,
         moment=gatherer.moment,
         base=op.base,

@@ -118,7 +118,8 @@ class Provenance:
 
     `roots` are what was asked about, as handles or ids; `things` what the walk found, nearest first; `edges` lie
     between two of these and name them by their ids or handles. `notes` say what is not in it, each in one sentence.
-    `moment` is the time that it is of (microseconds), `complete` whether nothing was cut off, `base` the address of
+    `moment` is the time that it is of (microseconds), `complete` whether nothing was cut off, `filtered`
+    whether only some kinds of nodes were asked for, `base` the address of
     the server, `namespace` that of what is registered here, where OpenLineage tells of it.
     """
 
@@ -127,6 +128,7 @@ class Provenance:
     edges: Sequence[Edge]
     direction: Direction
     complete: bool
+    filtered: bool
     notes: Sequence[str]
     moment: int
     base: str
@@ -153,6 +155,10 @@ class Provenance:
         """What a thing exists because of, by edges of these kinds or any, in the edges' order."""
         near = self.outward.get(thing.id, ())
         return [(edge, self.by_id[edge.target]) for edge in near if not kinds or edge.kind in kinds]
+
+    def knows(self, thing: Thing) -> bool:
+        """Whether all that a thing exists because of is here; a walk downstream has come to it by some ways alone."""
+        return self.direction is Direction.UPSTREAM and not (self.filtered or thing.more or thing.restricted)
 
     def sources(self, thing: Thing) -> list[tuple[Edge, Thing]]:
         """What a thing came from: directly, and through the run that made it."""

@@ -46,10 +46,17 @@ async def family(sqlite_graph: Graph) -> Graph:
                     "properties": {"uri": "https://data.example.org/clicks.parquet", "digest": f"sha256:{SHA256}"},
                 },
                 {"address": "fields:/clicks/when", "properties": {"type": "timestamp", "ordinal": 0}},
-                {"address": "models:/base/1", "properties": {"license": "apache-2.0"}},
+                {
+                    "address": "models:/base/1",
+                    "properties": {"license": "apache-2.0", "releasedAt": 1_714_521_600_000_000},
+                },
                 {
                     "address": "models:/tuned/1",
-                    "properties": {"description": "It ranks.", "frameworks": ["PyTorch", "Transformers"]},
+                    "properties": {
+                        "description": "It ranks.",
+                        "frameworks": ["PyTorch", "Transformers"],
+                        "parameterCount": 560_000_000,
+                    },
                     "params": [{"name": "lr", "value": "3e-5"}],
                     "tags": [{"name": "team", "value": "search"}],
                 },
