@@ -16,6 +16,7 @@ from resolvers.operation import Operation
 from resolvers.reading import lineage
 from resolvers.writing.importing import ImportedNode, record_lineage
 from tests import building
+from tests.storage.conftest import bucket, local, minio_client, minio_server, s3, store
 
 ANN = Caller("corp:ann", frozenset(SCOPES) - {"admin"}, workspaces=frozenset({"default"}))
 """She owns `default`, and sees nothing of `secret`."""
@@ -121,4 +122,4 @@ def read(exported: Export) -> Callable[..., Awaitable[Any]]:
     return run
 
 
-__all__ = ["ANN", "HOSTILE", "LOCAL", "SHA256"]
+__all__ = ["ANN", "HOSTILE", "LOCAL", "SHA256", "bucket", "local", "minio_client", "minio_server", "s3", "store"]
