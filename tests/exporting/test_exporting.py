@@ -234,6 +234,7 @@ async def test_a_model_card_has_the_metadata_that_the_hub_reads(exported: Export
             }
         ],
     }
+    assert "## Made by\n\n- training (`runs:/training`)\n- repo@abc (`code:/repo%40abc`)\n" in body
     assert "## Further back in its lineage" in body
     assert "- `lr`: `3e-5`" in body
 
