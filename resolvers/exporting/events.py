@@ -92,8 +92,7 @@ class _Teller:
         facets = self._narrator.facets(
             executionParameters=given(run.params), parent=self._parent(run), lineal_metrics=measured(run.metrics)
         )
-        code = next((o.node for _, o in self._of.because_of(run, "BUILT_FROM") if not o.restricted), None)
-        job = self._narrator.job(_workspace(run), self._job(run), "RUN", sourceCodeLocation=location(code))
+        job = self._narrator.job(_workspace(run), self._job(run), "RUN", sourceCodeLocation=self._code(run))
         id = derived_id(run.id) if run.restricted else run_id(run.node)
         made = [thing for thing in self._made.get(run.id, ()) if thing.node.kind in _DATA]
         end = ENDS.get(run.get("state") or "")
@@ -108,6 +107,11 @@ class _Teller:
         }
         return [self._narrator.event(at, type_, **told) for type_, at in moments or [("OTHER", self._time(run))]]
 
+    def _code(self, thing: Thing) -> Mapping[str, Any] | None:
+        """Where the code is that something was made by."""
+        code = (other.node for _, other in self._of.because_of(thing, "BUILT_FROM") if not other.restricted)
+        return location(next(code, None))
+
     def _job(self, run: Thing) -> str:
         return named("Run", run.id) if run.restricted else job_name(run.node, run.homes)
 
@@ -120,7 +124,7 @@ class _Teller:
 
     def _alone(self, thing: Thing, type_: str, run: Json, output: Json) -> Json:
         """What no run is known of: that it was registered, or deployed, stands for one."""
-        job = self._narrator.job(_workspace(thing), _name(thing), type_)
+        job = self._narrator.job(_workspace(thing), _name(thing), type_, sourceCodeLocation=self._code(thing))
         inputs, at = self._inputs([thing]), self._time(thing)
         return self._narrator.event(at, "COMPLETE", run=run, job=job, inputs=inputs, outputs=[output])
 

@@ -86,7 +86,10 @@ class Narrator:
         """A version that no run is known of: it learned from data, or came of other versions."""
         sources = await _sources(snapshot, [version])
         data = await Data.of(self, snapshot, [version, *sources])
-        job = self.job(version.workspace, named(version.kind, data.container(version)), "REGISTRATION")
+        code = (await all_links(snapshot, [version.id], Hop("BUILT_FROM", "OUT")))[version.id]
+        where = location(next((link.node for link in code), None))
+        name = named(version.kind, data.container(version))
+        job = self.job(version.workspace, name, "REGISTRATION", sourceCodeLocation=where)
         run = {"runId": derived_id(version.id), "facets": {}}
         inputs, outputs = [data.one(node) for node in sources], [await data.made(snapshot, version)]
         return self.event(change.at, "COMPLETE", run=run, job=job, inputs=inputs, outputs=outputs)

@@ -138,6 +138,7 @@ async def _story(op: Operation, workspace: str) -> None:
         model=f"models:/{at}base",
         create_model=True,
         inputs=[{"dataset": f"datasets:/{at}books/v1", "create": True}],
+        code={"repository": "https://git.test/a.git", "commit": "abc"},
     )
     tuned = await create_model_version(
         op,
@@ -195,6 +196,6 @@ async def test_what_is_exported_and_read_in_has_the_names_of_what_goes_out(
                 assert answer.status_code == 201, answer.text
             pictures.append(await picture(graph))
     out, file = pictures
-    for kind in ("Dataset", "Pipeline", "Run", "Model", "ModelVersion"):
+    for kind in ("CodeRevision", "Dataset", "Pipeline", "Run", "Model", "ModelVersion"):
         assert file.of(kind) == out.of(kind) != set(), kind
     assert file.edges == out.edges
