@@ -134,6 +134,7 @@ class Composition:
             targets=self._targets,
             trackers=self._trackers,
             base=self.settings.base,
+            namespace=self.settings.openlineage_namespace,
             webhooks=self._webhooks,
             memo=self._memo,
         )

@@ -15,6 +15,7 @@ from graph.port import EVERYTHING, MAX_WALK, NOTHING, Access, Graph, Snapshot, T
 from lineal.errors import Unavailable
 from resolvers.bytes import Bytes
 from resolvers.deploying.targets import Targets
+from resolvers.openlineage.events import OWN
 from resolvers.remembering import Memo
 from resolvers.tracking.trackers import Trackers
 from storage.port import Storage
@@ -40,8 +41,9 @@ class Operation:
     that logs and changes share, `walk_limit` bounds the nodes that one walk visits. `recorder` takes what is
     audited although it changes nothing, `bytes` is where artifacts are kept, `targets` are the serving targets that
     Lineal acts on, `trackers` the tracking servers that it asks, `base` is the address of this server, as the
-    caller knows it, `webhooks` what this process knows about webhooks, `memo` what it has read before, and `after` the
-    store's bookmark of what is to be there when it reads.
+    caller knows it, `namespace` that of what is registered here where OpenLineage tells of it, `webhooks` what this
+    process knows about webhooks, `memo` what it has read before, and `after` the store's bookmark of what is to be
+    there when it reads.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Operation:
         targets: Targets | None = None,
         trackers: Trackers | None = None,
         base: str = "",
+        namespace: str = OWN,
         webhooks: Webhooks | None = None,
         memo: Memo | None = None,
         after: str = "",
@@ -71,6 +74,7 @@ class Operation:
         self.targets = targets or Targets()
         self.trackers = trackers or NO_TRACKERS
         self.base = base
+        self.namespace = namespace
         self.webhooks = webhooks
         self.memo = memo
         self.after = after

@@ -37,8 +37,14 @@ async def _url(
     seconds: Annotated[
         int, strawberry.argument(description=f"How long it opens the export: 1 to {LINK_SECONDS}.")
     ] = LINK_SECONDS,
-) -> str:
+    above: Annotated[
+        int, strawberry.argument(description="Null where it has no more bytes than this: `content` may have them then.")
+    ] = 0,
+) -> str | None:
     bounded(seconds, 1, LINK_SECONDS, field="seconds")
+    bounded(above, 0, MAX_EXPORT, field="above")
+    if len(root.data) <= above:
+        return None
     return await link(info.context.op, root, seconds=seconds)
 
 

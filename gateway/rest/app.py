@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, quote, urlencode
@@ -77,8 +77,7 @@ class Rest:
     ) -> None:
         selector = Selector(schema, needs)
         self.plans = [Plan(route, selector) for route in routes(schema)]
-        self._export = exports.ExportPlan(selector, away=False)
-        self._export_away = exports.ExportPlan(selector, away=True)
+        self._export = exports.ExportPlan(selector)
         self._router = Router(self.plans, [(beside.method, beside.below) for beside in BESIDE if beside.below])
         self._run = run
         self._resource = resource
@@ -123,15 +122,9 @@ class Rest:
         _once(exports.FORMAT, query[exports.FORMAT])
         _acceptable(request, exports.media_type(query))
         given = parameters.read(self._export.parameters, exports.named(query))
-        found = await self._of_export(request, self._export, given)
-        if found["content"] is not None:
-            return exports.file(found)
-        return exports.elsewhere(await self._of_export(request, self._export_away, given))
-
-    async def _of_export(self, request: Request, plan: Plan, given: dict[str, Any]) -> Mapping[str, Any]:
-        document = plan.document(given, request.state.caller.scopes, None, total=False)
-        found: Mapping[str, Any] = (await self._data(request, Asked(plan, document, given, None)))[plan.route.fields[0]]
-        return found
+        document = self._export.document(given, request.state.caller.scopes, None, total=False)
+        found = await self._data(request, Asked(self._export, document, given, None))
+        return exports.file(found[self._export.route.fields[0]])
 
     async def _described(self, request: Request) -> Response:
         outcome = await self._run(request, MAY_READ_SCHEMA, {})

@@ -43,15 +43,14 @@ HEADERS: Final[Json] = {
 
 
 class ExportPlan(Plan):
-    """How an export is answered: with all of its text, or, `away`, with an address that gives it."""
+    """How an export is answered: with all of its text, or with an address that gives it where it is large."""
 
-    def __init__(self, selector: Selector, *, away: bool) -> None:
+    def __init__(self, selector: Selector) -> None:
         super().__init__(Route(GET, f"/{LINEAGE}", ("exportLineage",)), selector)
         self.selects = False
-        self._fields = "url" if away else f"mediaType filename complete content(atMost: {INLINE})"
 
     def _selected(self, scopes: frozenset[str], asked: Selection | None, total: bool) -> str:  # noqa: ARG002
-        return f"{{ {self._fields} }}"
+        return f"{{ mediaType filename complete content(atMost: {INLINE}) url(above: {INLINE}) }}"
 
 
 def media_type(query: Mapping[str, Sequence[str]]) -> str:
@@ -65,7 +64,9 @@ def named(query: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
 
 
 def file(value: Mapping[str, Any]) -> Response:
-    """The file that was asked for."""
+    """The file that was asked for, or the way to one that is too large for an answer: that opens it without a token."""
+    if value["content"] is None:
+        return Response(status_code=303, headers={"cache-control": "no-store", "location": value["url"]})
     headers = {
         "cache-control": "private, no-cache",
         "content-disposition": attachment(value["filename"]),
@@ -74,11 +75,6 @@ def file(value: Mapping[str, Any]) -> Response:
         COMPLETE: str(value["complete"]).lower(),
     }
     return Response(value["content"], headers=headers, media_type=value["mediaType"])
-
-
-def elsewhere(value: Mapping[str, Any]) -> Response:
-    """The way to a file that is too large for an answer; its address opens it without a token."""
-    return Response(status_code=303, headers={"cache-control": "no-store", "location": value["url"]})
 
 
 def answers() -> Json:

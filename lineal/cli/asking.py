@@ -73,7 +73,13 @@ def _ask(graph: str | None, question: Callable[[Operation], Awaitable[T]], *, fi
             if files:
                 storage = await stack.enter_async_context(storage_of(settings))
                 bytes_ = await stack.enter_async_context(Bytes(storage, connectors=connectors_of(settings)))
-            op = Operation(store, walk_limit=settings.max_walk, bytes=bytes_)
+            op = Operation(
+                store,
+                walk_limit=settings.max_walk,
+                bytes=bytes_,
+                base=settings.base,
+                namespace=settings.openlineage_namespace,
+            )
             return await question(await stack.enter_async_context(op))
 
     return asyncio.run(answer())

@@ -95,6 +95,9 @@ def _text(of: Provenance, version: Thing) -> Iterator[str]:
     yield from _section("Training data", [_row(data) for data in _data(of, version)])
     bases = of.because_of(version, "DERIVED_FROM")
     yield from _section("Base models", [f"{_row(other)}{_relation(edge.discriminator)}" for edge, other in bases])
+    makers = [other for _, other in of.because_of(version, "PRODUCED_BY")]
+    makers += [other for _, other in of.sources(version) if other.node.kind == "CodeRevision"]
+    yield from _section("Made by", [_row(other) for other in makers])
     far = [thing for thing in of.things if thing.distance > 1 and thing.node.kind in {"ModelVersion", "DatasetVersion"}]
     yield from _section("Further back in its lineage", [f"{_row(thing)}, {thing.distance} hops away" for thing in far])
     yield from _section("Parameters", [f"{_code(name)}: {_code(value)}" for name, value in version.params.items()])

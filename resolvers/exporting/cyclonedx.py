@@ -7,7 +7,6 @@ cut off or may not be read makes the composition incomplete.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -26,6 +25,8 @@ TYPES: Final = {
     "Evaluation": "data",
 }
 """The type of a component, by the kind of node."""
+_COUNTED: Final = ("parameterCount", "rowCount", "sizeBytes")
+"""Properties that CycloneDX has no place for."""
 
 
 def bom(of: Provenance) -> Json:
@@ -104,6 +105,9 @@ def _properties(thing: Thing) -> list[Json]:
         said.append(("restricted", "true"))
     else:
         said.append(("address", thing.address))
+        said += [(name, str(thing.get(name))) for name in _COUNTED if thing.get(name) is not None]
+        said += [("releasedAt", time)] if (time := thing.time("releasedAt")) else []
+        said += [("framework", name) for name in thing.get("frameworks") or ()]
         said += [("alias", alias) for alias in thing.aliases]
         said += [(f"param:{name}", value) for name, value in thing.params.items()]
         said += [(f"tag:{name}", value) for name, value in thing.tags.items()]
@@ -126,8 +130,7 @@ def _file(thing: Thing, number: int) -> Json:
 
 
 def _data(thing: Thing) -> Json:
-    facts = {name: thing.get(name) for name in ("rowCount", "sizeBytes", "type")}
-    said = [{"name": f"lineal:{name}", "value": str(value)} for name, value in facts.items() if value is not None]
+    said = [{"name": "lineal:type", "value": thing.get("type")}] if thing.get("type") else []
     said += [{"name": f"lineal:column:{each.name}", "value": each.props.get("type", "")} for each in thing.fields]
     contents: Json = {"properties": said} if said else {}
     if thing.get("uri"):
@@ -141,7 +144,6 @@ def _model_card(of: Provenance, thing: Thing) -> Json:
     signature = thing.get("signature") or {}
     parameters: Json = {
         "task": thing.container.props.get("task") if thing.container else None,
-        "architectureFamily": ", ".join(thing.get("frameworks") or ()) or None,
         "datasets": [{"ref": other.id} for other in near if other.node.kind == "DatasetVersion"],
         **{name: [{"format": _shape(each)} for each in signature.get(name) or ()] for name in ("inputs", "outputs")},
     }
@@ -174,11 +176,12 @@ def _dependency(of: Provenance, thing: Thing) -> Json:
 
 
 def _compositions(of: Provenance) -> list[Json]:
-    """What is known whole, and what is not (CycloneDX, compositions)."""
-    open_ = [thing.id for thing in of.things if thing.more or thing.restricted]
-    whole = [t.id for t in of.things if t.id not in set(open_) and t.node.kind != "Run"]
-    found: Sequence[tuple[str, list[str]]] = (("complete" if of.complete else "unknown", whole), ("incomplete", open_))
-    return [{"aggregate": word, "dependencies": ids} for word, ids in found if ids]
+    """Of what all dependencies are here, and of what not (CycloneDX, compositions)."""
+    found: dict[str, list[str]] = {"complete": [], "incomplete": []}
+    for thing in of.things:
+        if thing.node.kind != "Run":
+            found["complete" if of.knows(thing) else "incomplete"].append(thing.id)
+    return [{"aggregate": word, "dependencies": ids} for word, ids in found.items() if ids]
 
 
 def _formulation(of: Provenance) -> list[Json]:

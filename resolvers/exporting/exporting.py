@@ -69,7 +69,7 @@ FORMATS: Final[Mapping[str, Format]] = {
             cyclonedx.bom,
             "ML-BOM, CycloneDX 1.6",
         ),
-        Format("spdx", "application/ld+json", ".spdx3.json", spdx.document, "SPDX 3.0.1 in JSON-LD"),
+        Format("spdx", "application/spdx3+json", ".spdx3.json", spdx.document, "SPDX 3.0.1 in JSON-LD"),
         Format(
             "croissant",
             "application/ld+json",

@@ -46,6 +46,8 @@ class _Details:
     files: dict[str, list[Filed]] = field(default_factory=dict)
     fields: dict[str, list[Node]] = field(default_factory=dict)
     evaluations: dict[str, list[Evaluated]] = field(default_factory=dict)
+    homes: dict[str, list[Node]] = field(default_factory=dict)
+    serves: dict[str, list[Edge]] = field(default_factory=dict)
 
 
 async def gather(
@@ -83,9 +85,11 @@ async def gather(
         edges=[_told(edge, hidden) for edge in closure.edges],
         direction=direction,
         complete=closure.complete,
+        filtered=filtered,
         notes=notes,
         moment=gatherer.moment,
         base=op.base,
+        namespace=op.namespace,
     )
 
 
@@ -103,7 +107,15 @@ def _with(bare: Thing, has: _Details) -> Thing:
         files=has.files.get(id, ()),
         fields=has.fields.get(bare.node.container, ()) if bare.node.kind == "DatasetVersion" else (),
         evaluations=has.evaluations.get(id, ()),
+        homes=has.homes.get(id, ()),
+        parent=_parent(id, has),
+        serves=has.serves.get(id, ()),
     )
+
+
+def _parent(run: str, has: _Details) -> Thing | None:
+    found = next((home for home in has.homes.get(run, ()) if home.kind == "Run"), None)
+    return Thing(found.id, found, "", 0, homes=has.homes.get(found.id, ())) if found is not None else None
 
 
 def _told(edge: Edge, hidden: Mapping[str, str]) -> Edge:
@@ -177,8 +189,15 @@ class _Gatherer:
         if self._as_of is None:
             for id, links in (await self._links(versions, Hop("ALIAS", "IN", "Model"))).items():
                 has.aliases[id] = sorted(link.edge.discriminator for link in links)
+            deployments = [node.id for node in nodes if node.kind == "Deployment"]
+            for id, links in (await self._links(deployments, Hop("SERVES", "OUT"))).items():
+                has.serves[id] = [link.edge for link in links]
         elif versions:
             self._note("Aliases are not here.")
+        runs = [node.id for node in nodes if node.kind == "Run"]
+        await self._homes(runs, has)
+        parents = {home.id for run in runs for home in has.homes.get(run, ()) if home.kind == "Run"}
+        await self._homes(sorted(parents - has.homes.keys()), has)
         ids = [
             *(node.id for node in nodes),
             *(c for c in dict.fromkeys(n.container for n in nodes) if c in has.containers),
@@ -191,6 +210,12 @@ class _Gatherer:
             has.files[id] = [filed for artifact in has.artifacts[id] for filed in await self._listed(artifact)]
             self._spend(artifact.props for artifact in has.artifacts[id])
         await self._evaluations(versions, has)
+
+    async def _homes(self, runs: Sequence[str], has: _Details) -> None:
+        """The pipelines, experiments and runs that runs are of."""
+        for edge in ("RUN_OF", "PART_OF"):
+            for id, links in (await self._links(runs, Hop(edge, "OUT"))).items():
+                has.homes.setdefault(id, []).extend(link.node for link in links)
 
     async def _links(self, ids: Sequence[str], hop: Hop) -> dict[str, list[Link]]:
         found = await all_links(self.snapshot, ids, hop) if ids else {}

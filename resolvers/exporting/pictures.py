@@ -100,7 +100,7 @@ def graphml(of: Provenance) -> bytes:
     facts = {
         "direction": of.direction.name,
         "complete": of.complete,
-        "notes": " ".join(of.notes),
+        **({"notes": " ".join(of.notes)} if of.notes else {}),
         "time": iso(of.moment),
     }
     keys.put(graph, "graph", facts)
@@ -109,7 +109,8 @@ def graphml(of: Provenance) -> bytes:
         keys.put(node, "node", _facts(thing))
     for number, edge in enumerate(of.edges):
         ends = {"id": f"e{number}", "source": edge.source, "target": edge.target}
-        about: dict[str, Any] = {"kind": edge.kind, "discriminator": edge.discriminator, "since": iso(edge.since)}
+        about: dict[str, Any] = {"kind": edge.kind, "since": iso(edge.since)}
+        about |= {"discriminator": edge.discriminator} if edge.discriminator else {}
         about |= {} if edge.until is None else {"until": iso(edge.until)}
         keys.put(ET.SubElement(graph, "edge", ends), "edge", about | dict(edge.props))
     root.extend([*keys.declared(), graph])

@@ -33,7 +33,8 @@ class Thing:
     """A node with what it has. Of one that may not be read nothing is known but its kind: its `id` is a handle then.
 
     `title` is what people call it, `part` its version there (empty: none), `more` whether the walk was cut off at it.
-    `files` are those of its artifacts, each by its path.
+    `files` are those of its artifacts, each by its path; `homes` are what a run is of, `parent` is the run that started
+    it, and `serves` says what a deployment serves now, beside the lineage too.
     """
 
     id: str
@@ -51,6 +52,9 @@ class Thing:
     files: Sequence[Filed] = ()
     fields: Sequence[Node] = ()
     evaluations: Sequence[Evaluated] = ()
+    homes: Sequence[Node] = ()
+    parent: Thing | None = None
+    serves: Sequence[Edge] = ()
 
     @property
     def kind(self) -> NodeKind:
@@ -114,8 +118,9 @@ class Provenance:
 
     `roots` are what was asked about, as handles or ids; `things` what the walk found, nearest first; `edges` lie
     between two of these and name them by their ids or handles. `notes` say what is not in it, each in one sentence.
-    `moment` is the time that it is of (microseconds), `complete` whether nothing was cut off, `base` the address of
-    the server, empty where there is none.
+    `moment` is the time that it is of (microseconds), `complete` whether nothing was cut off, `filtered`
+    whether only some kinds of nodes were asked for, `base` the address of
+    the server, `namespace` that of what is registered here, where OpenLineage tells of it.
     """
 
     roots: Sequence[Thing]
@@ -123,9 +128,11 @@ class Provenance:
     edges: Sequence[Edge]
     direction: Direction
     complete: bool
+    filtered: bool
     notes: Sequence[str]
     moment: int
-    base: str = ""
+    base: str
+    namespace: str
 
     @cached_property
     def by_id(self) -> Mapping[str, Thing]:
@@ -148,6 +155,10 @@ class Provenance:
         """What a thing exists because of, by edges of these kinds or any, in the edges' order."""
         near = self.outward.get(thing.id, ())
         return [(edge, self.by_id[edge.target]) for edge in near if not kinds or edge.kind in kinds]
+
+    def knows(self, thing: Thing) -> bool:
+        """Whether all that a thing exists because of is here; a walk downstream has come to it by some ways alone."""
+        return self.direction is Direction.UPSTREAM and not (self.filtered or thing.more or thing.restricted)
 
     def sources(self, thing: Thing) -> list[tuple[Edge, Thing]]:
         """What a thing came from: directly, and through the run that made it."""

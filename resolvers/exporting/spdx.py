@@ -18,7 +18,10 @@ from resolvers.exporting.provenance import Provenance, Thing, second
 Json = dict[str, Any]
 
 CONTEXT: Final = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
+NO_LICENCE: Final = "https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense"
+"""What stands for a licence of which nothing is said."""
 NODE: Final = "urn:lineal:node:"
+COMPLETE: Final = "Complete: nothing was cut off, and nothing is restricted."
 INFO: Final = "_:creationinfo"
 TOOL: Final = "urn:lineal:spdx:tool"
 AGENT: Final = "urn:lineal:spdx:agent"
@@ -33,6 +36,12 @@ TYPES: Final = {
     "Evaluation": ("software_Package", "evidence"),
 }
 """The class and the purpose of an element, by the kind of node."""
+
+ASKED: Final = {
+    "ai_AIPackage": ("suppliedBy", "software_downloadLocation", "software_packageVersion", "releaseTime"),
+    "dataset_DatasetPackage": ("originatedBy", "software_downloadLocation", "builtTime", "releaseTime"),
+}
+"""What the profiles AI and Dataset ask of each element of a class, and the graph may not know."""
 
 RELATIONS: Final = {
     "DERIVED_FROM": "descendantOf",
@@ -52,7 +61,7 @@ def document(of: Provenance) -> Json:
     graph = [*_head(of)]
     elements: list[Json] = []
     for thing in of.things:
-        elements += _element(thing)
+        elements += _element(of, thing)
     elements += (_relationship(of, edge) for edge in of.edges)
     # A licence or an owner that several things have is one element.
     elements = list({each["spdxId"]: each for each in elements}.values())
@@ -63,12 +72,22 @@ def document(of: Provenance) -> Json:
         "spdxId": f"{DOCUMENT}:{_digest(of.name, of.notes, elements)}",
         "creationInfo": INFO,
         "name": of.name,
-        "comment": " ".join(of.notes) or "Complete: nothing was cut off, and nothing is restricted.",
+        "comment": " ".join([*(of.notes or [COMPLETE]), *_unknown(elements)]),
         "profileConformance": ["core", "software", "ai", "dataset", "build", "simpleLicensing"],
         "element": [each["spdxId"] for each in elements],
         "rootElement": starts,
     }
     return {"@context": CONTEXT, "@graph": [*graph, whole, *elements]}
+
+
+def _unknown(elements: Sequence[Json]) -> Iterator[str]:
+    """What the profiles ask for and is not here, since nobody told it to the registry."""
+    for type_, asked in ASKED.items():
+        some = [each for each in elements if each["type"] == type_]
+        lacking = [(name, sum(name not in each for each in some)) for name in asked]
+        words = [f"{name.removeprefix('software_')} of {count:,}" for name, count in lacking if count]
+        if words:
+            yield f"Of {len(some):,} {type_} nobody told {', '.join(words)}."
 
 
 def _head(of: Provenance) -> Iterator[Json]:
@@ -88,7 +107,7 @@ def _id(thing: Thing) -> str:
     return NODE + thing.id
 
 
-def _element(thing: Thing) -> Iterator[Json]:
+def _element(of: Provenance, thing: Thing) -> Iterator[Json]:
     """A node, and what it refers to."""
     made: Json = {"type": "", "spdxId": _id(thing), "creationInfo": INFO, "name": thing.title}
     if thing.node.kind == "Run":
@@ -100,7 +119,7 @@ def _element(thing: Thing) -> Iterator[Json]:
     if thing.restricted:
         yield made | {"comment": "It may not be read by whoever asked for this document."}
         return
-    made |= {name: value for name, value in _common(thing).items() if value}
+    made |= {name: value for name, value in _common(of, thing).items() if value}
     if thing.node.kind == "ModelVersion":
         made |= {name: value for name, value in _ai(thing).items() if value}
     elif thing.node.kind == "DatasetVersion" and thing.get("sizeBytes") is not None:
@@ -109,16 +128,18 @@ def _element(thing: Thing) -> Iterator[Json]:
     for owner in thing.owners:
         kind = "Organization" if owner.kind == "Team" else "Agent"
         yield {"type": kind, "spdxId": NODE + owner.id, "creationInfo": INFO, "name": owner.name}
-    if thing.license:
+    if thing.license or thing.node.kind == "ModelVersion":
         yield from _license(thing)
     if thing.files:
         yield from _files(thing)
 
 
-def _common(thing: Thing) -> Json:
-    released = thing.get("releasedAt") or thing.get("madeAt")
-    owners = [NODE + owner.id for owner in thing.owners]
+def _common(of: Provenance, thing: Thing) -> Json:
+    runs = [run.get("endedAt") for _, run in of.because_of(thing, "PRODUCED_BY")]
+    times = {"releaseTime": thing.get("releasedAt"), "builtTime": thing.get("madeAt") or next(iter(runs), None)}
+    owners = [NODE + owner.id for owner in thing.owners[:1]]
     places = [thing.get("uri") or thing.get("repository"), *(a.props.get("uri") for a in thing.artifacts)]
+    places += [thing.container.props.get("uri")] if thing.container else []
     place = next((text for text in places if text and "://" in text), None)
     return {
         "software_packageVersion": thing.part or thing.get("commit"),
@@ -127,8 +148,7 @@ def _common(thing: Thing) -> Json:
         "summary": thing.address,
         "suppliedBy": owners[0] if owners else None,
         "originatedBy": owners if thing.node.kind == "DatasetVersion" else None,
-        "releaseTime": None if released is None else second(released),
-        "builtTime": second(thing.node.created_at) if thing.node.created_at else None,
+        **{name: None if time is None else second(time) for name, time in times.items()},
         "verifiedUsing": [_hash(thing.sha256)] if thing.sha256 else None,
     }
 
@@ -142,6 +162,7 @@ def _entries(pairs: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> li
 
 
 def _ai(thing: Thing) -> Json:
+    libraries = thing.get("frameworks") or ()
     measured = [(metric.name, repr(metric.value)) for metric in thing.metrics]
     for each in thing.evaluations:
         on = f" on {each.dataset}" if each.dataset else ""
@@ -149,7 +170,7 @@ def _ai(thing: Thing) -> Json:
     return {
         "ai_hyperparameter": _entries(list(thing.params.items())),
         "ai_metric": _entries(measured),
-        "ai_typeOfModel": list(thing.get("frameworks") or ()),
+        "ai_informationAboutApplication": f"Libraries that load it: {', '.join(libraries)}." if libraries else None,
         "ai_domain": [task] if thing.container and (task := thing.container.props.get("task")) else [],
     }
 
@@ -163,7 +184,13 @@ def _build(thing: Thing) -> Json:
 
 
 def _license(thing: Thing) -> Iterator[Json]:
+    """The licence that it says it has. Which one it truly has nobody has concluded, which the profile AI wants said."""
+    if thing.node.kind == "ModelVersion":
+        yield _related(f"{_id(thing)}:concluded", "hasConcludedLicense", _id(thing), [NO_LICENCE])
     known = expression(thing.license)
+    if not thing.license:
+        yield _related(f"{_id(thing)}:declared", "hasDeclaredLicense", _id(thing), [NO_LICENCE])
+        return
     if known:
         id = f"urn:lineal:licence:{known.replace(' ', '-')}"
         said: Json = {"type": "simplelicensing_LicenseExpression", "simplelicensing_licenseExpression": known}
@@ -191,7 +218,7 @@ def _digest(*said: Any) -> str:
 def _relationship(of: Provenance, edge: Edge) -> Json:
     source, target = of.by_id[edge.source], of.by_id[edge.target]
     # Whether all of its sort are there is known of what the walk was not cut off at, along the arrows.
-    whole = "complete" if of.direction.name == "UPSTREAM" and not (source.more or source.restricted) else "incomplete"
+    whole = "complete" if of.knows(source) else "incomplete"
     id = f"urn:lineal:edge:{_digest(edge.source, edge.kind, edge.target, edge.discriminator, edge.since)}"
     if edge.kind == "PRODUCED_BY":
         return _related(id, "hasOutput", _id(target), [_id(source)], "noAssertion")

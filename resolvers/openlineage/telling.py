@@ -9,20 +9,20 @@ not told again.
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import unquote
 
 from graph.ids import kind_of
-from graph.ontology import DEFAULT_WORKSPACE, DEPLOYMENT, MODEL_VERSION, RUN, UNVERSIONED
-from graph.port import Change, Hop, Node, Order, Paging, Snapshot
+from graph.ontology import DEPLOYMENT, MODEL_VERSION, RUN, UNVERSIONED
+from graph.port import Change, Edge, Hop, Metric, Node, Order, Paging, Snapshot
 from graph.text import iso
+from resolvers.openlineage.naming import derived_id, job_name, named, place, run_id, serving_id
 from resolvers.openlineage.recording import ACTION
 from resolvers.reading import all_links
 
 SPEC: Final = "https://openlineage.io/spec"
 EVENT: Final = f"{SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent"
+DATA_EVENT: Final = f"{SPEC}/2-0-2/OpenLineage.json#/$defs/DatasetEvent"
 FACETS_PATH: Final = "/openlineage/facets/1-0-0/"
 """Where the schemas of Lineal's own facets are served."""
 
@@ -37,6 +37,7 @@ SCHEMAS: Final = {
     "datasetType": "1-0-1/DatasetTypeDatasetFacet.json#/$defs/DatasetTypeDatasetFacet",
     "documentation": "1-1-0/DocumentationDatasetFacet.json#/$defs/DocumentationDatasetFacet",
     "executionParameters": "1-0-0/ExecutionParametersRunFacet.json#/$defs/ExecutionParametersRunFacet",
+    "lineage": "1-0-0/LineageFacet.json#/$defs/LineageDatasetFacet",
     "jobType": "2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet",
     "parent": "1-2-0/ParentRunFacet.json#/$defs/ParentRunFacet",
     "schema": "1-2-0/SchemaDatasetFacet.json#/$defs/SchemaDatasetFacet",
@@ -83,13 +84,12 @@ class Narrator:
 
     async def _registration(self, snapshot: Snapshot, change: Change, version: Node) -> dict[str, Any]:
         """A version that no run is known of: it learned from data, or came of other versions."""
-        sources = [
-            link.node
-            for edge in ("TRAINED_ON", "DERIVED_FROM")
-            for link in (await all_links(snapshot, [version.id], Hop(edge, "OUT")))[version.id]
-        ]
+        sources = await _sources(snapshot, [version])
         data = await Data.of(self, snapshot, [version, *sources])
-        job = self.job(version.workspace, f"models/{data.container(version)}", "REGISTRATION")
+        code = (await all_links(snapshot, [version.id], Hop("BUILT_FROM", "OUT")))[version.id]
+        where = location(next((link.node for link in code), None))
+        name = named(version.kind, data.container(version))
+        job = self.job(version.workspace, name, "REGISTRATION", sourceCodeLocation=where)
         run = {"runId": derived_id(version.id), "facets": {}}
         inputs, outputs = [data.one(node) for node in sources], [await data.made(snapshot, version)]
         return self.event(change.at, "COMPLETE", run=run, job=job, inputs=inputs, outputs=outputs)
@@ -98,9 +98,9 @@ class Narrator:
         """What a deployment serves is other than before."""
         served = (await all_links(snapshot, [deployment.id], Hop("SERVES", "OUT")))[deployment.id]
         data = await Data.of(self, snapshot, [link.node for link in served])
-        name = f"deployments/{deployment.name}"
+        name = named(deployment.kind, deployment.name)
         job = self.job(deployment.workspace, name, "DEPLOYMENT")
-        run = {"runId": derived_id(f"{change.id} {deployment.id}"), "facets": {}}
+        run = {"runId": serving_id(deployment.id, [link.edge for link in served]), "facets": {}}
         output = {
             **self.place(deployment.workspace, name),
             "facets": self.facets(datasetType={"datasetType": "DEPLOYMENT"}),
@@ -132,6 +132,10 @@ class Narrator:
             "schemaURL": EVENT,
         }
 
+    def data_event(self, at: int, dataset: Mapping[str, Any]) -> dict[str, Any]:
+        """An event of a data set alone."""
+        return {"eventTime": iso(at), "dataset": dataset, "producer": self.producer, "schemaURL": DATA_EVENT}
+
     def facets(self, **bodies: Mapping[str, Any] | None) -> Facets:
         """Facets by name; those of None are left out."""
         return {
@@ -144,12 +148,8 @@ class Narrator:
         return self._own + OWN_SCHEMAS[name] if name in OWN_SCHEMAS else f"{SPEC}/facets/{SCHEMAS[name]}"
 
     def place(self, workspace: str, name: str) -> dict[str, str]:
-        """The namespace and the name of something; what came with OpenLineage has the ones that it came with."""
-        given, sharp, own = name.partition("#")
-        if sharp and own:
-            return {"namespace": unquote(given), "name": own}
-        suffix = "" if workspace == DEFAULT_WORKSPACE else f"/{workspace}"
-        return {"namespace": self._namespace + suffix, "name": name}
+        """The namespace and the name of something."""
+        return place(self._namespace, workspace, name)
 
     def job(self, workspace: str, name: str, type_: str, **facets: Mapping[str, Any] | None) -> dict[str, Any]:
         """A job with its facets."""
@@ -186,12 +186,14 @@ class _Run:
         run, narrator = self._run, self._narrator
         reads = [n for n in await self._near("READ", "OUT") if n.kind != "Field"]
         made = [n for n in await self._near("PRODUCED_BY", "IN") if n.kind != "Evaluation"]
+        # What a version is told to come from besides, the run that made it has read.
+        known = {node.id for node in (*reads, *made)}
+        reads += [node for node in await _sources(self._snapshot, made) if node.id not in known]
         data = await Data.of(narrator, self._snapshot, [*reads, *made])
         params = (await self._snapshot.rows([run.id], "params")).get(run.id, {})
-        given = [{"key": name, "name": name, "value": value} for name, value in params.items()]
         metrics = await metrics_of(self._snapshot, [run.id])
         facets = narrator.facets(
-            executionParameters={"parameters": given} if given else None,
+            executionParameters=given(params),
             parent=await self._parent(),
             lineal_metrics=metrics.get(run.id),
         )
@@ -207,10 +209,9 @@ class _Run:
         return [link.node for link in links[self._run.id]]
 
     async def _job(self) -> dict[str, Any]:
-        """The job of the run: its pipeline, or else its experiment, or else itself."""
-        homes = await self._near("RUN_OF", "OUT")
-        homes += [node for node in await self._near("PART_OF", "OUT") if node.kind == "Experiment"]
-        name = homes[0].name if homes else f"runs/{self._run.name}"
+        """The job of the run."""
+        homes = [*await self._near("RUN_OF", "OUT"), *await self._near("PART_OF", "OUT")]
+        name = job_name(self._run, homes)
         code = next(iter(await self._near("BUILT_FROM", "OUT")), None)
         return self._narrator.job(self._run.workspace, name, "RUN", sourceCodeLocation=location(code))
 
@@ -249,7 +250,7 @@ class Data:
         kind = {"datasetType": "MODEL"} if is_model else None
         facets = self._narrator.facets(version=name, datasetType=kind, **more)
         return {
-            **self._narrator.place(version.workspace, f"models/{container}" if is_model else container),
+            **self._narrator.place(version.workspace, named(version.kind, container)),
             "facets": facets,
         }
 
@@ -260,12 +261,8 @@ class Data:
         if version.kind != MODEL_VERSION.name:
             schema, sources = await self._fields(snapshot, version)
             return self.one(version, documentation=documentation, schema=schema, columnLineage=sources)
-        told = {
-            name: version.props[name]
-            for name in ("state", "frameworks", "formats", "license", "uri")
-            if name in version.props
-        }
-        body = {"model": self.container(version), "version": version.props["number"], **told}
+        parents = (await all_links(snapshot, [version.id], Hop("DERIVED_FROM", "OUT", MODEL_VERSION.name)))[version.id]
+        body = model_version(version, self.container(version), [link.edge for link in parents])
         metrics = (await metrics_of(snapshot, [version.id])).get(version.id)
         output = self.one(version, documentation=documentation, lineal_modelVersion=body)
         return {**output, "outputFacets": self._narrator.facets(lineal_metrics=metrics)}
@@ -278,11 +275,7 @@ class Data:
         fields = [link.node for link in page.items]
         if not fields:
             return None, None
-        schema = [
-            {"name": f.name, **({"type": f.props["type"]} if "type" in f.props else {})}
-            for f in fields
-            if not f.props.get("external")
-        ]
+        schema = columns([f for f in fields if not f.props.get("external")])
         near = await all_links(snapshot, [f.id for f in fields], Hop("DERIVED_FROM", "OUT", "Field"))
         sources = [link.node for links in near.values() for link in links]
         homes = await Data.of(self._narrator, snapshot, sources)
@@ -292,7 +285,7 @@ class Data:
                     {
                         **self._narrator.place(link.node.workspace, homes.container(link.node)),
                         "field": link.node.name,
-                        "transformations": _transformations(link.edge.discriminator),
+                        "transformations": transformations(link.edge.discriminator),
                     }
                     for link in near[field.id]
                 ]
@@ -300,37 +293,57 @@ class Data:
             for field in fields
             if near[field.id]
         }
-        return {"fields": schema}, {"fields": lineage} if lineage else None
+        return schema, {"fields": lineage} if lineage else None
 
 
 async def metrics_of(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The facet `lineal_metrics` of each owner that has any: the last values, but those that are no JSON numbers."""
-    result = {}
-    for id, metrics in (await snapshot.metrics(ids)).items():
-        points = [
-            {"name": m.name, "value": m.value, "step": m.step, "time": iso(m.time)}
-            for m in metrics
-            if math.isfinite(m.value)
-        ]
-        if points:
-            result[id] = {"metrics": points}
-    return result
+    found = {id: measured(metrics) for id, metrics in (await snapshot.metrics(ids)).items()}
+    return {id: body for id, body in found.items() if body is not None}
 
 
-def run_id(run: Node) -> str:
-    """The id that a run goes by: its name where that is one."""
-    try:
-        return str(uuid.UUID(run.name))
-    except ValueError:
-        return derived_id(run.id)
+def measured(metrics: Sequence[Metric]) -> dict[str, Any] | None:
+    """The body of the facet `lineal_metrics`: values that are JSON numbers; None of none."""
+    points = [
+        {"name": m.name, "value": m.value, "step": m.step, "time": iso(m.time)}
+        for m in metrics
+        if math.isfinite(m.value)
+    ]
+    return {"metrics": points} if points else None
 
 
-def derived_id(text: str) -> str:
-    """The id that a run goes by which stands for something else."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"lineal {text}"))
+def model_version(version: Node, model: str, parents: Iterable[Edge]) -> dict[str, Any]:
+    """The body of the facet `lineal_modelVersion`; `parents` are the edges to the models that it came of."""
+    told = ("state", "frameworks", "formats", "license", "uri")
+    own = {name: version.props[name] for name in told if name in version.props}
+    relations = {edge.discriminator for edge in parents}
+    # The facet has one word for all of them.
+    how = {"relation": relations.pop()} if len(relations) == 1 and "" not in relations else {}
+    return {"model": model, "version": version.props["number"], **own, **how}
 
 
-def _transformations(relation: str) -> list[dict[str, Any]]:
+def given(params: Mapping[str, str]) -> dict[str, Any] | None:
+    """The body of the facet `executionParameters`; None of none."""
+    found = [{"key": name, "name": name, "value": value} for name, value in params.items()]
+    return {"parameters": found} if found else None
+
+
+def columns(fields: Iterable[Node]) -> dict[str, Any]:
+    """The body of the facet `schema`."""
+    return {"fields": [{"name": f.name, **({"type": f.props["type"]} if "type" in f.props else {})} for f in fields]}
+
+
+async def _sources(snapshot: Snapshot, versions: Sequence[Node]) -> list[Node]:
+    """What versions learned from, and what they came of."""
+    ids = [version.id for version in versions]
+    found: dict[str, Node] = {}
+    for edge in ("TRAINED_ON", "DERIVED_FROM") if ids else ():
+        for links in (await all_links(snapshot, ids, Hop(edge, "OUT"))).values():
+            found |= {link.node.id: link.node for link in links}
+    return list(found.values())
+
+
+def transformations(relation: str) -> list[dict[str, Any]]:
     """How a field came from another, as it was told, or as well as one word can say it."""
     found = []
     for word in relation.split():

@@ -16,6 +16,7 @@ from resolvers.operation import Operation
 from resolvers.reading import lineage
 from resolvers.writing.importing import ImportedNode, record_lineage
 from tests import building
+from tests.storage.conftest import bucket, local, minio_client, minio_server, s3, store
 
 ANN = Caller("corp:ann", frozenset(SCOPES) - {"admin"}, workspaces=frozenset({"default"}))
 """She owns `default`, and sees nothing of `secret`."""
@@ -46,10 +47,17 @@ async def family(sqlite_graph: Graph) -> Graph:
                     "properties": {"uri": "https://data.example.org/clicks.parquet", "digest": f"sha256:{SHA256}"},
                 },
                 {"address": "fields:/clicks/when", "properties": {"type": "timestamp", "ordinal": 0}},
-                {"address": "models:/base/1", "properties": {"license": "apache-2.0"}},
+                {
+                    "address": "models:/base/1",
+                    "properties": {"license": "apache-2.0", "releasedAt": 1_714_521_600_000_000},
+                },
                 {
                     "address": "models:/tuned/1",
-                    "properties": {"description": "It ranks.", "frameworks": ["PyTorch", "Transformers"]},
+                    "properties": {
+                        "description": "It ranks.",
+                        "frameworks": ["PyTorch", "Transformers"],
+                        "parameterCount": 560_000_000,
+                    },
                     "params": [{"name": "lr", "value": "3e-5"}],
                     "tags": [{"name": "team", "value": "search"}],
                 },
@@ -114,4 +122,4 @@ def read(exported: Export) -> Callable[..., Awaitable[Any]]:
     return run
 
 
-__all__ = ["ANN", "HOSTILE", "LOCAL", "SHA256"]
+__all__ = ["ANN", "HOSTILE", "LOCAL", "SHA256", "bucket", "local", "minio_client", "minio_server", "s3", "store"]

@@ -17,9 +17,12 @@ from prov.model import ProvDocument
 from spdx_python_model.bindings import v3_0_1 as spdx3
 
 from graph import ontology
+from graph.port import Graph
 from lineal.errors import InvalidArgument
 from resolvers.exporting.exporting import FORMATS
 from resolvers.exporting.licences import expression
+from resolvers.operation import Operation
+from resolvers.writing.lifecycle import set_owners
 from tests.environments import environment, run
 from tests.exporting.conftest import ANN, HOSTILE, LOCAL, SHA256, Export
 
@@ -118,6 +121,10 @@ async def test_a_bill_names_the_data_of_the_run_the_base_and_what_was_measured(r
     assert [refs[each["ref"]] for each in card["modelParameters"]["datasets"]] == ["clicks"]
     assert card["quantitativeAnalysis"]["performanceMetrics"] == [{"type": "auc", "value": "0.91", "slice": "clicks"}]
     assert [each["name"] for each in tuned["pedigree"]["ancestors"]] == ["base"]
+    assert "architectureFamily" not in card["modelParameters"]
+    said = [(each["name"], each["value"]) for each in tuned["properties"]]
+    assert [value for name, value in said if name == "lineal:framework"] == ["PyTorch", "Transformers"]
+    assert ("lineal:parameterCount", "560000000") in said
     assert by_name["corpus"]["hashes"] == [{"alg": "SHA-256", "content": SHA256}]
     assert by_name["base"]["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     (needs,) = [each["dependsOn"] for each in bom["dependencies"] if each["ref"] == tuned["bom-ref"]]
@@ -137,7 +144,7 @@ async def test_spdx_is_read_by_its_bindings(exported: Export) -> None:
     (tuned,) = [each for each in objects.foreach_type(spdx.ai_AIPackage) if each.name == "tuned"]
     assert [(each.key, each.value) for each in tuned.ai_hyperparameter] == [("lr", "3e-5")]
     related = {
-        (each.from_.name, each.relationshipType.rsplit("/", 1)[1], other.name)
+        (each.from_.name, each.relationshipType.rsplit("/", 1)[1], other if isinstance(other, str) else other.name)
         for each in objects.foreach_type(spdx.Relationship)
         for other in each.to
     }
@@ -147,8 +154,45 @@ async def test_spdx_is_read_by_its_bindings(exported: Export) -> None:
         ("base", "trainedOn", "corpus"),
         ("training", "hasInput", "clicks"),
         ("training", "hasOutput", "tuned"),
+        ("tuned", "hasConcludedLicense", spdx.expandedlicensing_IndividualLicensingInfo.NoAssertionLicense),
     }
     assert not objects.link()
+
+
+async def test_spdx_tells_what_the_profiles_ask_for_as_far_as_it_is_known(read: Read, family: Graph) -> None:
+    async with Operation(family) as op:
+        await set_owners(op, address="models:/tuned", owners=["principals:/corp%3Aann"], create=True)
+        await set_owners(op, address="datasets:/clicks", owners=["principals:/corp%3Aann"])
+    graph = (await read(TUNED, "spdx", caller=LOCAL))["@graph"]
+    by_name = {each["name"]: each for each in graph if "name" in each}
+    tuned, base, clicks, ann = (by_name[name] for name in ("tuned", "base", "clicks", "corp:ann"))
+    assert tuned["suppliedBy"] == ann["spdxId"]
+    # It was built when the run that made it ended, not when it was registered, and was never released.
+    assert (tuned["builtTime"], tuned.get("releaseTime")) == ("1970-01-01T00:00:09Z", None)
+    assert tuned["ai_informationAboutApplication"] == "Libraries that load it: PyTorch, Transformers."
+    assert "ai_typeOfModel" not in tuned
+    assert base["releaseTime"] == "2024-05-01T00:00:00Z"
+    assert clicks["software_downloadLocation"] == "https://data.example.org/clicks.parquet"
+    assert clicks["originatedBy"] == [ann["spdxId"]]
+    (document,) = [each for each in graph if each["type"] == "SpdxDocument"]
+    lacking = "Of 3 ai_AIPackage nobody told suppliedBy of 2, downloadLocation of 3, releaseTime of 2."
+    assert lacking in document["comment"]
+
+
+async def test_spdx_tells_one_declared_and_one_concluded_licence_of_each_model(read: Read) -> None:
+    graph = (await read(TUNED, "spdx", caller=LOCAL))["@graph"]
+    models = sorted(each["spdxId"] for each in graph if each["type"] == "ai_AIPackage")
+    for type_ in ("hasDeclaredLicense", "hasConcludedLicense"):
+        assert sorted(each["from"] for each in graph if each.get("relationshipType") == type_) == models
+
+
+async def test_what_was_walked_downstream_is_not_called_complete(read: Read) -> None:
+    bom = await read("datasets:/clicks", "cyclonedx", upstream=False)
+    # The model came from a base, too, which is not downstream of the data.
+    assert [each["aggregate"] for each in bom["compositions"]] == ["incomplete"]
+    graph = (await read("datasets:/clicks", "spdx", upstream=False))["@graph"]
+    edges = [each for each in graph if each.get("spdxId", "").startswith("urn:lineal:edge:")]
+    assert {each["completeness"] for each in edges} == {"incomplete", "noAssertion"}
 
 
 @pytest.mark.parametrize(
@@ -190,6 +234,7 @@ async def test_a_model_card_has_the_metadata_that_the_hub_reads(exported: Export
             }
         ],
     }
+    assert "## Made by\n\n- training (`runs:/training`)\n- repo@abc (`code:/repo%40abc`)\n" in body
     assert "## Further back in its lineage" in body
     assert "- `lr`: `3e-5`" in body
 
@@ -243,6 +288,7 @@ async def test_graphml_read_by_networkx_is_the_same_graph(exported: Export) -> N
         ("runs:/training", "BUILT_FROM", "code:/repo%40abc"),
     }
     assert graph.graph["complete"] is True
+    assert b"/>" not in data.partition(b"<graph ")[2], "an empty attribute"
 
 
 async def test_names_stay_names_in_every_picture(exported: Export) -> None:

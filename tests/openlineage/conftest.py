@@ -61,7 +61,8 @@ def right(specification: Path) -> Callable[[dict[str, Any]], None]:
     def check(event: dict[str, Any]) -> None:
         by("https://openlineage.io/spec/2-0-2/OpenLineage.json", event)
         by(event["schemaURL"], event)
-        items = [event["run"], event["job"], *event["inputs"], *event["outputs"]]
+        items = [event[part] for part in ("run", "job", "dataset") if part in event]
+        items += [*event.get("inputs", ()), *event.get("outputs", ())]
         facets = [item[part] for item in items for part in ("facets", "inputFacets", "outputFacets") if part in item]
         for each in facets:
             for name, facet in each.items():

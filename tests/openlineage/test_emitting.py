@@ -25,7 +25,7 @@ from resolvers.operation import Operation
 from resolvers.webhooks.sending import Sender
 from resolvers.writing.common import FieldParent
 from resolvers.writing.datasets import register_fields
-from resolvers.writing.deployments import record_deployment
+from resolvers.writing.deployments import record_deployment, update_deployment
 from resolvers.writing.runs import record_run, update_run
 from resolvers.writing.versions import create_model_version
 from tests.building import sequencing
@@ -172,6 +172,10 @@ async def test_versions_without_a_run_and_deployments_go_out_too(out: Out, right
         await record_deployment(op, name="live", serves=[{"version": second.id, "weight": 1.0}])
         registration = await out.heard("models/tuned")
         deployment = await out.heard("deployments/live")
+        await update_deployment(op, address="deployments:/live", serves=[{"version": first.id}])
+        await awaited(lambda: len(out.told("deployments/live")) == 2, lambda: out.told("deployments/live"))
+        # It serves something else: that is another run.
+        assert len({told["run"]["runId"] for told in out.told("deployments/live")}) == 2
     assert {item["name"] for item in registration["inputs"]} == {"corpus", "models/base"}
     assert [item["name"] for item in registration["outputs"]] == ["models/tuned"]
     assert [item["name"] for item in deployment["inputs"]] == ["models/tuned"]

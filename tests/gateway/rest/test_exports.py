@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -15,7 +16,10 @@ from gateway.rest import exports
 from gateway.rest.openapi import build_openapi
 from graph.port import Graph, NewEdge
 from resolvers.bytes import Bytes
-from resolvers.exporting.exporting import FORMATS
+from resolvers.exporting.exporting import FORMATS, Exported, Format, export
+from resolvers.exporting.linking import AREA
+from resolvers.operation import Operation
+from resolvers.reading import Lineage
 from schema.sdl import build_schema
 from storage.local import LocalStorage
 from tests import building as b
@@ -38,20 +42,35 @@ async def test_a_form_has_its_media_type_and_a_name_for_its_file(rest: Client, n
         orjson.loads(answer.content)
 
 
-async def test_a_large_one_is_at_an_address_that_opens_without_a_token(
+async def test_a_large_one_is_made_once_and_is_at_an_address_that_opens_without_a_token(
     sqlite_graph: Graph, story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made: list[str] = []
+
+    async def counted(op: Operation, found: Lineage, format: Format, **how: Any) -> Exported:
+        made.append(format.name)
+        return await export(op, found, format, **how)
+
+    monkeypatch.setattr("schema.export.export", counted)
     path = "/lineage?of=models:/bert/3&direction=UPSTREAM&format=mermaid"
     async with LocalStorage(tmp_path, SECRET) as storage:
         async with serving(sqlite_graph, bytes=Bytes(storage)) as rest:
             whole = (await rest.send("GET", path)).content
         monkeypatch.setattr(exports, "INLINE", len(whole) - 1)
         async with serving(sqlite_graph, bytes=Bytes(storage)) as rest:
+            made.clear()
             answer = await rest.send("GET", path)
         assert (answer.status_code, answer.content) == (303, b"")
         files = httpx.ASGITransport(Starlette(routes=[create_bytes_route(storage)]))
         async with httpx.AsyncClient(transport=files) as http:
             assert (await http.get(answer.headers["location"])).content == whole
+    assert made == ["mermaid"]
+
+
+async def test_one_that_is_in_the_answer_is_not_kept_besides(sqlite_graph: Graph, story: Story, tmp_path: Path) -> None:
+    async with LocalStorage(tmp_path, SECRET) as storage, serving(sqlite_graph, bytes=Bytes(storage)) as rest:
+        await rest.send("GET", "/lineage?of=models:/bert/3&direction=UPSTREAM&format=mermaid")
+        assert [blob async for blob in storage.blobs(AREA)] == []
 
 
 async def test_without_a_form_lineage_is_json_as_ever(rest: Client) -> None:
