@@ -69,13 +69,14 @@ class Stack:
 
 
 @contextmanager
-def standing(home: Path, port: int) -> Iterator[Stack]:
-    """All three, started; the store is migrated, and the bucket there."""
+def standing(home: Path, port: int, *, migrated: bool = True) -> Iterator[Stack]:
+    """All three, started; the store is `migrated`, and the bucket there."""
     stack = Stack(home, port)
     with ExitStack() as started:
         for server in (stack.neo4j, stack.minio, stack.issuer):
             started.enter_context(server)
-        asyncio.run(_migrate(stack.neo4j.url))
+        if migrated:
+            asyncio.run(_migrate(stack.neo4j.url))
         client_of(stack.minio).make_bucket(BUCKET)
         yield stack
 

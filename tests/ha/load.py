@@ -1,16 +1,19 @@
-"""Clients that read, write, ask for lineage and upload through one address, and keep what they were told was done."""
+"""Clients that work through one address in every way there is, and keep what they were told was done."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import random
 import statistics
 import time
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 import httpx
 
@@ -26,6 +29,9 @@ MISSING: Final = (
 FILES: Final = (
     "query Files($a: ID!) {modelVersion(address: $a) {artifacts {edges {node {files(first: 1) {nodes {url}}}}}}}"
 )
+EVENTS: Final = "subscription Events($after: String) {events(after: $after, kinds: [MODEL_VERSION]) {sequence}}"
+FOLLOWED: Final = 5
+"""Events after which whoever follows them goes away, and comes back later."""
 BOOKMARK: Final = "lineal-bookmark"
 PAUSE: Final = 0.3
 SECONDS: Final = 90.0
@@ -50,14 +56,23 @@ class Version:
     data: bytes = b""
 
 
+class Failure(NamedTuple):
+    """A request that was not answered: when it was asked and failed, what it was, how in one word, what was said."""
+
+    began: float
+    ended: float
+    what: str
+    kind: str
+    told: str
+
+
 @dataclass
 class Kept:
     """What clients were told, and what went wrong; times are of `time.monotonic`."""
 
     versions: list[Version] = field(default_factory=list)
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    failures: list[tuple[float, float, str, str]] = field(default_factory=list)
-    """When it was asked and failed, how in one word, and all that was said."""
+    failures: list[Failure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """What a client with a bookmark did not find of its own."""
 
@@ -69,7 +84,7 @@ class Kept:
             for what, took in sorted(self.seconds.items())
             if len(took) > 1
         ]
-        failed = Counter(kind for _, _, kind, _ in self.failures)
+        failed = Counter(f"{each.what} {each.kind}" for each in self.failures)
         lines.append(f"failed: {dict(failed)}; acknowledged versions: {len(self.versions)}")
         return "\n".join(lines)
 
@@ -82,6 +97,7 @@ class Client:
         self._token = token
         self._http = httpx.AsyncClient(base_url=url, timeout=SECONDS, limits=httpx.Limits(max_keepalive_connections=0))
         self._made = 0
+        self._sequence = "0"
         self.bookmark = ""
 
     async def close(self) -> None:
@@ -90,7 +106,10 @@ class Client:
 
     async def run(self, until: Callable[[], bool]) -> None:
         """All of it in turn, until it is enough."""
-        turns: list[Callable[[], Awaitable[None]]] = [self._write, self._list, self._write, self._upload, self._list]
+        turns: list[Callable[[], Awaitable[None]]] = [
+            self._write, self._list, self._write, self._upload, self._mlflow, self._list, self._openlineage,
+            self._follow,
+        ]  # fmt: skip
         turn = 0
         while not until():
             await turns[turn % len(turns)]()
@@ -137,6 +156,70 @@ class Client:
         data = random.randbytes(2_000)
         if await self._patiently("upload", lambda: self._send(version.address, data)) is not None:
             version.data = data
+            if await self._patiently("download", lambda: self._fetch(version)) is None:
+                self.kept.missing.append(f"the bytes of {version.address} after they were acknowledged")
+
+    async def _fetch(self, version: Version) -> Mapping[str, Any]:
+        if await self.bytes_of(version) != version.data:
+            self.kept.missing.append(f"the bytes of {version.address} are others")
+        return {}
+
+    async def _mlflow(self) -> None:
+        """Tag a model as MLflow's client does, and read it with the bookmark of the answer."""
+        mine = next((each for each in self.kept.versions if each.key.startswith(f"{self.name}-")), None)
+        if mine is None:
+            return
+        self._made += 1
+        tag = {"name": self.name, "key": "turn", "value": str(self._made)}
+        path = "/api/2.0/mlflow/registered-models"
+        await self._patiently("mlflow write", lambda: self._answer(self._http.post, f"{path}/set-tag", json=tag))
+        asked = {"name": self.name}
+        read = await self._patiently("mlflow", lambda: self._answer(self._http.get, f"{path}/get", params=asked))
+        if read is not None and {"key": "turn", "value": tag["value"]} not in read["registered_model"]["tags"]:
+            self.kept.missing.append(f"the tag {tag} after it was acknowledged")
+
+    async def _openlineage(self) -> None:
+        """Tell of a run of a pipeline."""
+        event = {
+            "eventType": "COMPLETE",
+            "eventTime": datetime.now(UTC).isoformat(),
+            "run": {"runId": str(uuid.uuid4())},
+            "job": {"namespace": "load", "name": self.name},
+            "inputs": [{"namespace": "load", "name": f"{self.name}-in"}],
+            "outputs": [{"namespace": "load", "name": f"{self.name}-out"}],
+            "producer": "https://lineal.example.org/load",
+            "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
+        }
+        await self._patiently("openlineage", lambda: self._answer(self._http.post, "/api/v1/lineage", json=event))
+
+    async def _follow(self) -> None:
+        """Follow what happens from where it was left, for a few events: one's own, at least, are still to come."""
+        await self._patiently("events", self._some_events)
+
+    async def _some_events(self) -> Mapping[str, Any]:
+        body = {"query": EVENTS, "variables": {"after": self._sequence}}
+        headers = {"authorization": f"Bearer {self._token()}", "accept": "text/event-stream"}
+        told = 0
+        try:
+            async with self._http.stream("POST", "/graphql", json=body, headers=headers) as answer:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise FailedError(_kind(answer), answer.text)
+                async for line in answer.aiter_lines():
+                    if not line.startswith("data: {"):
+                        continue
+                    said = json.loads(line.removeprefix("data: "))
+                    if errors := said.get("errors"):
+                        raise FailedError(errors[0].get("extensions", {}).get("code", "none"), str(errors))
+                    now = said["data"]["events"]["sequence"]
+                    if now <= self._sequence:
+                        self.kept.missing.append(f"the event {now} came after {self._sequence}")
+                    self._sequence, told = now, told + 1
+                    if told == FOLLOWED:
+                        return {}
+        except httpx.TransportError as error:
+            raise FailedError("broken", type(error).__name__) from None
+        return {}
 
     async def _send(self, to: str, data: bytes) -> Mapping[str, Any]:
         file = {"path": "f.bin", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -160,7 +243,12 @@ class Client:
         """What was uploaded to a version, as it is now. Raises FailedError."""
         found = await self.ask(FILES, a=version.address)
         (edge,) = found["modelVersion"]["artifacts"]["edges"]
-        answer = await self._http.get(edge["node"]["files"]["nodes"][0]["url"])
+        try:
+            answer = await self._http.get(edge["node"]["files"]["nodes"][0]["url"])
+        except httpx.TransportError as error:
+            raise FailedError("storage", type(error).__name__) from None
+        if not answer.is_success:
+            raise FailedError("storage", f"{answer.status_code} {answer.text}")
         return answer.content
 
     # ── Requests ──────────────────────────────────────────────────────────────────────────────────
@@ -180,16 +268,15 @@ class Client:
     async def _answer(
         self, send: Callable[..., Awaitable[httpx.Response]], path: str, **more: Any
     ) -> Mapping[str, Any]:
+        headers = {"authorization": f"Bearer {self._token()}"} | ({BOOKMARK: self.bookmark} if self.bookmark else {})
         try:
-            answer = await send(path, headers={"authorization": f"Bearer {self._token()}"}, **more)
+            answer = await send(path, headers=headers, **more)
         except httpx.TransportError as error:
             raise FailedError("broken", type(error).__name__) from None
-        if answer.status_code == 503 and "retry-after" in answer.headers:
-            raise FailedError("UNAVAILABLE", answer.text)
         if not answer.is_success:
-            raise FailedError(_code(answer), answer.text)
+            raise FailedError(_kind(answer), answer.text)
         self.bookmark = answer.headers.get(BOOKMARK, self.bookmark)
-        found: Mapping[str, Any] = answer.json()
+        found: Mapping[str, Any] = answer.json() if answer.content else {}
         return found
 
     async def _patiently(
@@ -201,7 +288,7 @@ class Client:
             try:
                 answer = await send()
             except FailedError as error:
-                self.kept.failures.append((began, time.monotonic(), error.kind, f"{what}: {error}"))
+                self.kept.failures.append(Failure(began, time.monotonic(), what, error.kind, str(error)))
                 await asyncio.sleep(PAUSE)
             else:
                 self.kept.seconds.setdefault(what, []).append(time.monotonic() - began)
@@ -209,8 +296,10 @@ class Client:
         return None
 
 
-def _code(answer: httpx.Response) -> str:
+def _kind(answer: httpx.Response) -> str:
     """The code of what was refused, or the status where it has none."""
+    if answer.status_code == 503 and "retry-after" in answer.headers:
+        return "UNAVAILABLE"
     try:
         return str(answer.json()["code"])
     except (ValueError, KeyError, TypeError):

@@ -51,8 +51,8 @@ class Process(LinealServer):
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     def token(self) -> str:
-        """A token that opens everything."""
-        return LocalIssuer(Keyring(self.home / "keys")).token()
+        """A token that opens everything for as long as this takes."""
+        return LocalIssuer(Keyring(self.home / "keys")).token(seconds=SECONDS + 3_600)
 
     def looked_at(self) -> dict[str, float]:
         """Bytes in memory, open files, threads, tasks of asyncio, and bytes of the write-ahead log."""
