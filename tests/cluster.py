@@ -13,8 +13,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from neo4j._codec.packstream.v1 import PackableBuffer, Packer, UnpackableBuffer, Unpacker
+from neo4j._codec.packstream import v1
 
+PACKSTREAM: Final[Any] = v1
+"""How values are written, without types."""
 MAGIC: Final = b"\x60\x60\xb0\x17"
 VERSION: Final = b"\x00\x00\x04\x05"
 TTL: Final = 300
@@ -212,11 +214,11 @@ def _framed(message: bytes) -> bytes:
 
 
 def _packed(tag: Tag, *fields: Mapping[str, Any]) -> bytes:
-    buffer = PackableBuffer()
-    Packer(buffer).pack_struct(bytes([tag]), fields)
+    buffer = PACKSTREAM.PackableBuffer()
+    PACKSTREAM.Packer(buffer).pack_struct(bytes([tag]), fields)
     return bytes(buffer.data)
 
 
 def _unpacked(message: bytes) -> dict[str, Any]:
     """The one field that a message has."""
-    return dict(Unpacker(UnpackableBuffer(message[2:])).unpack())
+    return dict(PACKSTREAM.Unpacker(PACKSTREAM.UnpackableBuffer(message[2:])).unpack())
