@@ -104,7 +104,7 @@ def pristine(neo4j_server: Neo4jServer) -> Iterator[Pristine]:
     pristine.close()
 
 
-async def _neo4j(request: pytest.FixtureRequest) -> AsyncIterator[Graph]:
+async def _neo4j(request: pytest.FixtureRequest, scheme: str = "bolt") -> AsyncIterator[Graph]:
     from graph.neo4j.store import Neo4jGraph
 
     server: Neo4jServer = request.getfixturevalue("neo4j_server")
@@ -113,7 +113,7 @@ async def _neo4j(request: pytest.FixtureRequest) -> AsyncIterator[Graph]:
     # The server's hints about statements are looked at where statements are tested: for each answer the driver then
     # takes down the whole stack, which made up most of what every other test took.
     hints = request.path.is_relative_to(HERE / "graph")
-    async with Neo4jGraph(server.url, notifications=hints) as graph:
+    async with Neo4jGraph(f"{scheme}://127.0.0.1:{server.port}", notifications=hints) as graph:
         if not pristine.known:
             await graph.migrate()
             pristine.remember()
@@ -144,8 +144,17 @@ async def neo4j_graph(request: pytest.FixtureRequest) -> AsyncIterator[Graph]:
 
 @pytest.fixture(params=["sqlite", "neo4j"])
 async def graph(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Graph]:
-    """A migrated, empty store: each test that asks for it runs on both."""
-    opened = _sqlite(tmp_path / "lineal.db") if request.param == "sqlite" else _neo4j(request)
+    """A migrated, empty store: each test that asks for it runs on both.
+
+    Where tests are parametrized for it "neo4j routed" is the second one as a driver finds it that routes.
+    """
+    match request.param:
+        case "sqlite":
+            opened = _sqlite(tmp_path / "lineal.db")
+        case "neo4j routed":
+            opened = _neo4j(request, "neo4j")
+        case _:
+            opened = _neo4j(request)
     async for graph in opened:
         yield graph
 

@@ -12,7 +12,6 @@ from neo4j.exceptions import (
     DriverError,
     Neo4jError,
     ServiceUnavailable,
-    SessionExpired,
 )
 
 from lineal.breaking import Resting
@@ -43,9 +42,12 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the server did not answer at all, or says that it has no database to answer from."""
+    """Whether the server did not answer at all, or says that it has no database to answer from.
+
+    Of a cluster all must be away: where one member is, or none leads, the driver says SessionExpired, and asks others.
+    """
     match error:
-        case ServiceUnavailable() | SessionExpired() | OSError():
+        case ServiceUnavailable() | OSError():
             return True
         case Neo4jError():
             return error.code == "Neo.TransientError.General.DatabaseUnavailable"

@@ -7,12 +7,19 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncTransaction, Bookmarks, TrustCustomCAs
+from neo4j import (
+    AsyncDriver,
+    AsyncGraphDatabase,
+    AsyncSession,
+    AsyncTransaction,
+    Bookmarks,
+    TrustCustomCAs,
+)
 from neo4j.exceptions import ConstraintError
 
 from graph.ids import new_id
@@ -186,13 +193,18 @@ class Neo4jGraph(Graph):
         self._sessions += 1
         try:
             async with session:
-                yield Runner(
-                    begin,
-                    self._observer,
-                    self._breaker,
-                    seconds=longest + GRACE_SECONDS,
-                    tries=FIRST_TRIES if access == "READ" else 1,
-                )
+                try:
+                    yield Runner(
+                        begin,
+                        self._observer,
+                        self._breaker,
+                        seconds=longest + GRACE_SECONDS,
+                        tries=FIRST_TRIES if access == "READ" else 1,
+                    )
+                except Exception:
+                    await _closed(session)
+                    raise
+                await _closed(session)
         except asyncio.CancelledError as error:
             # The driver leaves a session open that is cancelled while it closes.
             await session.__aexit__(type(error), error, None)  # type: ignore[no-untyped-call]
@@ -336,6 +348,12 @@ class Neo4jGraph(Graph):
         """Make the constraints and indexes that are missing; Neo4j allows one such statement in a transaction."""
         for text in migrations.schema():
             await self._patiently(partial(_define, text))
+
+
+async def _closed(session: AsyncSession) -> None:
+    """Close a session. What was asked has its answer by then, whatever becomes of the connection."""
+    with suppress(*DRIVER_ERRORS):
+        await session.close()
 
 
 async def _take(part: migrations.Take, runner: Runner) -> bool:

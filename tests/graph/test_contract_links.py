@@ -8,6 +8,8 @@ from graph.port import Edge, EdgeMatch, Graph, NewEdge, NewNode, Node, Transacti
 from lineal.errors import AlreadyExists, InvalidArgument, LinealError, NotFound, PreconditionFailed
 from tests import building
 
+pytestmark = pytest.mark.parametrize("graph", ["sqlite", "neo4j", "neo4j routed"], indirect=True)
+
 
 async def edges(graph: Graph, *nodes: Node) -> list[Edge]:
     async with graph.snapshot() as snapshot:

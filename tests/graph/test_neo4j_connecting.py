@@ -149,6 +149,32 @@ async def test_a_connection_that_dies_in_the_middle_of_a_snapshot_ends_it(
         assert await building.node(graph, model.id) == model
 
 
+async def test_a_connection_that_dies_after_the_last_read_of_a_snapshot_is_not_noticed(
+    neo4j_graph: Graph, neo4j_server: Neo4jServer
+) -> None:
+    model, _ = await building.model(neo4j_graph, "m")
+    relay = Relay(neo4j_server.port)
+    async with relay.listening() as place, Neo4jGraph(f"bolt://{place}") as graph, graph.snapshot() as snapshot:
+        assert await snapshot.nodes([model.id]) == {model.id: model}
+        relay.cut()
+
+
+async def test_what_went_wrong_in_a_snapshot_is_told_though_its_connection_died(
+    neo4j_graph: Graph, neo4j_server: Neo4jServer
+) -> None:
+    relay = Relay(neo4j_server.port)
+
+    async def read() -> None:
+        async with graph.snapshot() as snapshot:
+            await snapshot.nodes(["mv_none"])
+            relay.cut()
+            raise KeyError
+
+    async with relay.listening() as place, Neo4jGraph(f"bolt://{place}") as graph:
+        with pytest.raises(KeyError):
+            await read()
+
+
 async def test_a_read_that_is_cancelled_gives_its_connection_back(
     neo4j_graph: Graph, neo4j_server: Neo4jServer
 ) -> None:

@@ -20,6 +20,7 @@ from lineal.errors import InvalidArgument
 from resolvers.operation import Operation
 from schema.view import create_graphql_app
 from tests import building as b
+from tests.cluster import clustered
 from tests.services import Neo4jServer
 
 REGISTER = 'mutation { registerModel(input: {name: "bert"}) { model { name } } }'
@@ -99,20 +100,26 @@ async def test_what_one_process_wrote_is_there_for_who_brings_its_bookmark_to_an
     def operation(request: Request) -> Operation:
         return Operation(other, after=request.headers.get(BOOKMARK, ""))
 
-    writer = httpx.ASGITransport(app=create_graphql_app(neo4j_graph))
-    async with Neo4jGraph(neo4j_server.url) as other:
-        reader = httpx.ASGITransport(app=create_graphql_app(other, new_operation=operation))
-        async with (
-            httpx.AsyncClient(transport=writer, base_url="http://one") as one,
-            httpx.AsyncClient(transport=reader, base_url="http://two") as two,
-        ):
-            told = (await one.post("", json={"query": REGISTER})).json()["extensions"]["bookmark"]
-            body = {"query": '{ model(address: "models:/bert") { name } }'}
-            by_header = await two.post("", json=body, headers={BOOKMARK: told})
-            by_extension = await two.post("", json={**body, "extensions": {"bookmark": told}})
-            wrong = await two.post("", json={**body, "extensions": {"bookmark": "no such thing"}})
-            unknown = await two.post("", json={**body, "extensions": {"bookmark": "FB:kcwQ"}})
-            number = await two.post("", json={**body, "extensions": {"bookmark": 7}})
+    async with (
+        clustered(neo4j_server.port) as cluster,
+        Neo4jGraph(cluster.url) as graph,
+        Neo4jGraph(cluster.url) as other,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=create_graphql_app(graph)), base_url="http://one") as one,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=create_graphql_app(other, new_operation=operation)), base_url="http://two"
+        ) as two,
+    ):
+        body = {"query": '{ model(address: "models:/bert") { name } }'}
+        before = await two.post("", json=body)
+        cluster.fall_behind()
+        told = (await one.post("", json={"query": REGISTER})).json()["extensions"]["bookmark"]
+        without = await two.post("", json=body)
+        by_header = await two.post("", json=body, headers={BOOKMARK: told})
+        by_extension = await two.post("", json={**body, "extensions": {"bookmark": told}})
+        wrong = await two.post("", json={**body, "extensions": {"bookmark": "no such thing"}})
+        unknown = await two.post("", json={**body, "extensions": {"bookmark": "FB:kcwQ"}})
+        number = await two.post("", json={**body, "extensions": {"bookmark": 7}})
+    assert before.json() == without.json() == {"data": {"model": None}}
     assert by_header.json() == by_extension.json() == {"data": {"model": {"name": "bert"}}}
     for refused in (wrong, unknown):
         (error,) = refused.json()["errors"]
