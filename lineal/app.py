@@ -93,6 +93,9 @@ PATHS: Final = (
 )
 
 
+_log = logging.get("lineal.app")
+
+
 class Composition:
     """What settings describe, joined on an open store; `lifespan` opens and closes it."""
 
@@ -164,7 +167,7 @@ class Composition:
             self._webhooks.sender,
             self._sender,
         ):
-            async with _meanwhile(self._background()):
+            async with _meanwhile(self._background(), self.load):
                 yield
             if self.telemetry.slow is not None:
                 await self.telemetry.slow.close()
@@ -307,9 +310,17 @@ def create_app(
 
 
 @asynccontextmanager
-async def _meanwhile(background: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """These run meanwhile, and are ended afterwards."""
+async def _meanwhile(background: Iterable[Coroutine[Any, Any, None]], load: Load) -> AsyncIterator[None]:
+    """These run meanwhile, and are ended afterwards. One that fails by itself breaks the process."""
+
+    def done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            load.broken = getattr(task.get_coro(), "__qualname__", task.get_name())
+            _log.critical("what runs in the background ended", work=load.broken, exc_info=error)
+
     tasks = [asyncio.create_task(each) for each in background]
+    for task in tasks:
+        task.add_done_callback(done)
     try:
         yield
     finally:

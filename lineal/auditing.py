@@ -57,6 +57,8 @@ class Checkpointer:
                             await self.checkpoint()
                 except LinealError as error:
                     _log.warning("the audit waits for its checkpoint", reason=error.message)
+                except Exception:  # noqa: BLE001 - nobody would seal the audit any more, and nobody would hear of it
+                    _log.exception("the audit waits for its checkpoint: a defect")
                 await asyncio.sleep(self._seconds)
         finally:
             if self._lease is not None:

@@ -21,12 +21,16 @@ READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Load:
-    """What a process has under way, and whether it takes more: not once it is `draining`."""
+    """What a process has under way, and whether it takes more: not once it is `draining`.
+
+    `broken` is what ended in the background that must go on, empty while it does: then the process is to end, too.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.requests = 0
         self.draining = False
+        self.broken = ""
 
 
 class Balanced:

@@ -40,9 +40,10 @@ class Sequencer:
                 except LinealError as error:
                     _log.warning("changes wait for their order", reason=error.message)
                     self._lease = None
-                    await asyncio.sleep(BACK_OFF)
-                else:
-                    await asyncio.sleep(SEQUENCE_EVERY if self._lease else BACK_OFF)
+                except Exception:  # noqa: BLE001 - nobody would order changes any more, and nobody would hear of it
+                    _log.exception("changes wait for their order: a defect")
+                    self._lease = None
+                await asyncio.sleep(SEQUENCE_EVERY if self._lease else BACK_OFF)
         finally:
             if self._lease is not None:
                 with suppress(LinealError):
