@@ -195,6 +195,7 @@ class Composition:
         ask, load = self.telemetry.ask, self.graph.load
         seconds = self.settings.slow_seconds
         self.telemetry.slow = SlowLog(self.graph, seconds) if seconds else None
+        ask("lineal_http_requests_under_way", lambda: self.load.requests)
         ask("lineal_subscriptions", lambda: self.live.followers)
         ask("lineal_tasks", lambda: len(asyncio.all_tasks()))
         ask("lineal_store_connections", lambda: load.connections)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.problems import RETRY_SECONDS, Problem
 from lineal import logging
 from lineal.errors import Unavailable
+from lineal.observing import METER
 
 BOOKMARK: Final = "lineal-bookmark"
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -55,6 +56,7 @@ class Balanced:
             return
         load = self._load
         if load.requests >= load.most:
+            METER.get().add("lineal_http_refusals")
             error = Unavailable(f"{load.most} requests are under way here, and no more are taken; come again")
             await Problem.of(error).response(logging.request_id.get())(scope, receive, send)
             return

@@ -44,6 +44,9 @@ class Meter:
     def set(self, name: str, value: float, *labels: str) -> None:
         """Say how much it is now."""
 
+    def ask(self, name: str, answer: Callable[[], float], *labels: str) -> None:
+        """Have a gauge ask for its value whenever it is read."""
+
 
 METER: ContextVar[Meter] = ContextVar("meter", default=Meter())  # noqa: B039 - it holds nothing
 """What takes the measurements of the request that is answered, or of the work that goes on in the background."""
@@ -180,14 +183,21 @@ def _measured(
     return timed
 
 
+class Round:
+    """A round of work in the background. It is `idle` where the work was left to another process."""
+
+    idle = False
+
+
 @contextmanager
-def working(worker: str) -> Iterator[None]:
+def working(worker: str) -> Iterator[Round]:
     """One round of work in the background: how it ended, how long it took, and when one last went well."""
-    meter, began, outcome = METER.get(), time.perf_counter(), "failed"
+    meter, began, outcome, round = METER.get(), time.perf_counter(), "failed", Round()
     try:
-        yield
-        outcome = "ok"
-        meter.set("lineal_worker_success_timestamp_seconds", time.time(), worker)
+        yield round
+        outcome = "idle" if round.idle else "ok"
+        if not round.idle:
+            meter.set("lineal_worker_success_timestamp_seconds", time.time(), worker)
     except BaseException as error:
         if not isinstance(error, Exception):
             outcome = "stopped"

@@ -7,6 +7,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,15 +18,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from auth.checkpoints import CheckpointFile
 from auth.keyring import AUDIT, Keyring
-from graph.port import Graph, Statement
-from lineal import auditing, logging
+from graph.port import Graph, Node, Statement
+from lineal import auditing, logging, sequencing
 from lineal.auditing import Checkpointer
 from lineal.observing import METER, Meter, span, trace_with
+from lineal.sequencing import Sequencer
 from lineal.slow import MINUTELY, Slow, SlowLog
 from lineal.telemetry import Telemetry
+from resolvers.artifacts import keeping
+from resolvers.artifacts.keeping import Keeper
 from resolvers.webhooks.sending import Sender
 from serving.http import Http
 from serving.targets import read
+from storage.local import LocalStorage
 from tests.lineal.conftest import logging_as_before
 from tests.listening import Handler, Listening
 
@@ -128,6 +133,43 @@ async def test_httpx_errors_of_spans_are_no_values(spans: InMemorySpanExporter) 
     assert found.attributes is not None
     assert found.attributes["error.type"] == httpx.ConnectError.__name__
     assert "hunter2" not in found.to_json()
+
+
+async def test_work_that_another_process_does_is_idle_here_and_no_success(sqlite_graph: Graph, tmp_path: Path) -> None:
+    telemetry, key = Telemetry(), Keyring(tmp_path / "keys").ed25519(AUDIT)
+
+    async def check(_artifact: Node) -> str:
+        raise AssertionError
+
+    async with LocalStorage(tmp_path / "artifacts", bytes(32)) as storage:
+        hours = {"collect_hours": 0.0, "grace_hours": 1.0, "check_hours": 0.0}
+        workers = {
+            "sequencer": (sequencing.LEASE, Sequencer(sqlite_graph, telemetry, "one")),
+            "checkpointer": (auditing.LEASE, Checkpointer(sqlite_graph, key, "one", seconds=0.1)),
+            "keeper": (keeping.LEASE, Keeper(sqlite_graph, storage, check, by="keeper", holder="one", **hours)),
+        }
+        for name, (lease, worker) in workers.items():
+            for gauge in ("lineal_changes_unsequenced", "lineal_sequencer_lag_seconds"):
+                # What it saw while it held the lease.
+                telemetry.set(gauge, 600)
+            taken = await sqlite_graph.claim(lease, "another process", 60)
+            assert taken is not None
+            token = METER.set(telemetry)
+            try:
+                task = asyncio.create_task(worker.run())
+                await asyncio.sleep(0.3)
+                task.cancel()
+                await asyncio.wait([task])
+            finally:
+                METER.reset(token)
+            told = partial(telemetry.registry.get_sample_value, "lineal_worker_rounds_total")
+            assert (told({"worker": name, "outcome": "idle"}) or 0) > 0, name
+            assert told({"worker": name, "outcome": "ok"}) is None, name
+            success = "lineal_worker_success_timestamp_seconds"
+            assert telemetry.registry.get_sample_value(success, {"worker": name}) is None, name
+            if name == "sequencer":
+                assert telemetry.registry.get_sample_value("lineal_sequencer_lag_seconds") == 0
+                assert telemetry.registry.get_sample_value("lineal_changes_unsequenced") == 0
 
 
 async def test_only_who_seals_the_audit_says_that_it_is_sealed(
