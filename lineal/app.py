@@ -271,7 +271,12 @@ class Composition:
         settings, resource, recorder = self.settings, self._resource, self._recorder
         always = (*PROBES, HEALTH[0].path)
         return [
-            Middleware(Observed, telemetry=self.telemetry, paths=(*PATHS, *metadata_paths(resource))),
+            Middleware(
+                Observed,
+                telemetry=self.telemetry,
+                paths=(*PATHS, *metadata_paths(resource)),
+                clients=settings.log_clients,
+            ),
             Middleware(Balanced, load=self.load, bookmark=self.graph.bookmark, always=always),
             # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
             *([] if settings.issuers else [Middleware(LoopbackHost, recorder=recorder)]),

@@ -146,6 +146,7 @@ def test_who_asks_says_where_from_only_through_a_proxy_that_is_trusted(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: str, address: str
 ) -> None:
     monkeypatch.setenv("LINEAL_TRUSTED_PROXIES", trusted)
+    monkeypatch.setenv("LINEAL_LOG_CLIENTS", "true")
     # What uvicorn would believe by itself.
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     process = start("serve", "--port", "0", "--graph", f"sqlite:///{tmp_path / 'lineal.db'}")

@@ -117,6 +117,10 @@ def _use(client: httpx.Client) -> tuple[str, str]:
             "externalId": "ann",
         }
         client.post("/scim/v2/Users", json=person)
+        client.get("/api/v1/principals/ann.person%40example.org")
+        client.get("/api/2.0/mlflow/nothing/ann.person%40example.org")
+        client.get("/scim/v2/Users/ann.person%40example.org")
+        client.get("/ann.person%40example.org")
         client.get("/scim/v2/Users", params={"filter": 'userName eq "ann.person@example.org"'})
         client.post("/api/v1/lineage", json={"eventType": "wrong"})
         client.get("/api/v1/events")
@@ -285,3 +289,20 @@ def test_the_log_holds_neither_secrets_nor_people(used: Used) -> None:
     assert len(used.log) > 20
     for secret in (*SECRETS, used.token, used.token.split(".")[2]):
         assert secret not in used.log_text, secret
+
+
+def test_the_log_says_which_route_was_asked_and_nothing_that_was_sent_in_it_nor_from_where(used: Used) -> None:
+    requests = [line for line in used.log if line["event"] == "request"]
+    told = {(line["face"], line["path"]) for line in requests}
+    assert told >= {
+        ("graphql", "/graphql"),
+        ("rest", "/api/v1/principals/{principal}"),
+        ("rest", "/api/v1/models/{model}"),
+        ("mlflow", "/api/2.0/mlflow/registered-models/get"),
+        ("mlflow", "other"),
+        ("scim", "/scim/v2/Users/{id}"),
+        ("bytes", "other"),
+        ("other", "other"),
+    }
+    assert all(line["request"] for line in requests)
+    assert not [line for line in requests if "client" in line or "127.0.0.1" in json.dumps(line)]
