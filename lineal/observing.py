@@ -75,14 +75,20 @@ def span(
     *,
     kind: SpanKind = SpanKind.INTERNAL,
     headers: MutableMapping[str, str] | None = None,
+    begins: bool = False,
 ) -> AbstractContextManager[Span]:
     """A span around a block, below the current one or that of a request's `headers` (W3C Trace Context).
+
+    Without `headers` it is made only below another one, for what is polled would drown the rest, unless it `begins` a
+    trace where there is none: what clients ask over a socket.
 
     Attributes are of OpenTelemetry's semantic conventions, and never hold values, names of people or secrets: of an
     error only its code or class is told.
     """
     tracer = _Tracing.tracer
-    return _OFF if tracer is None else _span(tracer, name, attributes or {}, kind, headers)
+    if tracer is None or not (begins or headers is not None or get_current_span().is_recording()):
+        return _OFF
+    return _span(tracer, name, attributes or {}, kind, headers)
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def _span(
 
 
 def spent(name: str, seconds: float, attributes: Attributes, *, failed: bool = False) -> None:
-    """A span that ends now and took so long: only below another one, for what is polled would drown the rest."""
+    """A span that ends now and took so long: only below another one, as `span`."""
     tracer = _Tracing.tracer
     if tracer is None or not get_current_span().is_recording():
         return

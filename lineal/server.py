@@ -16,9 +16,8 @@ from lineal.app import create_app
 from lineal.balancing import Load
 from lineal.errors import Internal, Unavailable
 from lineal.issuers import described
-from lineal.parts import authenticator_of, opened, store_file
+from lineal.parts import authenticator_of, opened, telemetry_of
 from lineal.settings import Settings
-from lineal.telemetry import Telemetry
 from lineal.tracing import traced
 from resolvers.live import Live
 
@@ -41,7 +40,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     itself: whoever started the process starts another).
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    telemetry = Telemetry("neo4j" if store_file(settings) is None else "sqlite")
+    telemetry = telemetry_of(settings)
     with listening(settings) as listener, traced(settings):
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         async with opened(settings, telemetry.on_statement) as graph, authenticator_of(settings) as authenticator:

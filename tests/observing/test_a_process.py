@@ -27,6 +27,7 @@ from tests.services import free_port
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
+UPLOAD = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "b7ad6b7169203331"
 LINEAGE = "query Where($of: ID!) {lineage(of: [$of], direction: UPSTREAM) {complete nodes {id}}}"
 WEBHOOK_SECRET = b64encode(b"hunter2-hunter2-hunter2-hunter2-").decode()
@@ -104,7 +105,8 @@ def _use(client: httpx.Client) -> tuple[str, str]:
         assert "errors" not in hooked, hooked
         blob = b"bytes of a file"
         files = [{"path": "f.txt", "size": len(blob), "sha256": sha256(blob).hexdigest()}]
-        begun = client.post("/api/v1/uploads", json={"to": "models:/m/1", "files": files})
+        uploading = {"traceparent": f"00-{UPLOAD}-{PARENT}-01"}
+        begun = client.post("/api/v1/uploads", json={"to": "models:/m/1", "files": files}, headers=uploading)
         assert begun.status_code == 201, begun.text
         client.put("/bytes/hunter2-bearer", content=blob)
         client.get("/api/v1/models/m")
@@ -260,6 +262,18 @@ def test_one_trace_joins_the_client_the_request_the_operation_and_its_statements
     statements = [span for span in used.receiver.below(root) if "db.operation.name" in span.attributes]
     assert "closure" in {span.attributes["db.operation.name"] for span in statements}
     assert {span.attributes["db.system.name"] for span in statements} == {"sqlite"}
+
+
+def test_what_an_upload_asks_of_storage_lies_below_its_request(used: Used) -> None:
+    (request,) = [span for span in used.receiver.spans if span.trace == UPLOAD and span.parent == PARENT]
+    assert request.name == "POST rest"
+    assert [span.name for span in used.receiver.below(request) if span.name.startswith("storage ")]
+
+
+def test_each_trace_begins_with_a_request(used: Used) -> None:
+    ids = {span.id for span in used.receiver.spans}
+    tops = [span for span in used.receiver.spans if span.parent not in ids]
+    assert [span.name for span in tops if "http.route" not in span.attributes] == []
 
 
 def test_spans_hold_no_values(used: Used) -> None:

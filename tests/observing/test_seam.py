@@ -22,7 +22,9 @@ from graph.port import Graph, Node, Statement
 from lineal import auditing, logging, sequencing
 from lineal.auditing import Checkpointer
 from lineal.observing import METER, Meter, span, trace_with
+from lineal.parts import opened, telemetry_of
 from lineal.sequencing import Sequencer
+from lineal.settings import Settings
 from lineal.slow import MINUTELY, Slow, SlowLog
 from lineal.telemetry import Telemetry
 from resolvers.artifacts import keeping
@@ -31,8 +33,10 @@ from resolvers.webhooks.sending import Sender
 from serving.http import Http
 from serving.targets import read
 from storage.local import LocalStorage
+from tests import building
 from tests.lineal.conftest import logging_as_before
 from tests.listening import Handler, Listening
+from tests.services import Neo4jServer
 
 __all__ = ["logging_as_before"]
 
@@ -82,11 +86,41 @@ async def test_a_trace_is_handed_on_to_webhooks_and_platforms(spans: InMemorySpa
         assert parent in made
         assert "baggage" not in headers
     assert len(taking.headers) == 2
+    below = [each for each in spans.get_finished_spans() if each.name == "POST"]
+    assert [each.parent and each.parent.span_id for each in below] == 2 * [outer.get_span_context().span_id]
     assert not [each for each in spans.get_finished_spans() if "secret" in each.to_json()]
 
 
+async def test_what_is_done_in_the_background_makes_no_spans_and_hands_no_trace_on(
+    spans: InMemorySpanExporter, tmp_path: Path
+) -> None:
+    with Taking() as taking:
+        (config,) = read({"targets": {"farm": {"platform": "ray-serve", "url": taking.url, "workspaces": "*"}}})
+        platform = Http(config)
+        async with Sender(private=True) as sender, LocalStorage(tmp_path / "artifacts", bytes(32)) as storage:
+            assert (await sender.post(taking.url, b"{}", {})).taken
+            await storage.present("default", [])
+        await platform.call("POST", "/x", json={})
+        await platform.close()
+    assert spans.get_finished_spans() == ()
+    assert not [headers for headers in taking.headers if "traceparent" in headers]
+    with span("operation", begins=True):
+        pass
+    assert [each.name for each in spans.get_finished_spans()] == ["operation"]
+
+
+@pytest.mark.usefixtures("neo4j_graph")
+async def test_a_statement_of_neo4j_is_told_as_neo4js(spans: InMemorySpanExporter, neo4j_server: Neo4jServer) -> None:
+    settings = Settings.load(graph=neo4j_server.url)
+    async with opened(settings, telemetry_of(settings).on_statement) as graph:
+        with span("outer", headers={}):
+            await building.model(graph, "m")
+    *statements, _ = spans.get_finished_spans()
+    assert {(each.attributes or {})["db.system.name"] for each in statements} == {"neo4j"}
+
+
 async def test_an_error_is_told_by_its_class_alone(spans: InMemorySpanExporter) -> None:
-    with pytest.raises(ValueError, match="ann"), span("x"):
+    with pytest.raises(ValueError, match="ann"), span("x", headers={}):
         raise ValueError("ann@example.org")
     (found,) = spans.get_finished_spans()
     assert found.attributes == {"error.type": "ValueError"}
@@ -126,10 +160,11 @@ def test_what_nobody_measures_costs_no_name_and_what_is_measured_has_one() -> No
 
 
 async def test_httpx_errors_of_spans_are_no_values(spans: InMemorySpanExporter) -> None:
-    async with Sender(private=True) as sender:
-        answer = await sender.post("http://127.0.0.1:9/hunter2", b"{}", {})
+    with span("outer", headers={}):
+        async with Sender(private=True) as sender:
+            answer = await sender.post("http://127.0.0.1:9/hunter2", b"{}", {})
     assert answer.status is None
-    (found,) = spans.get_finished_spans()
+    found, _ = spans.get_finished_spans()
     assert found.attributes is not None
     assert found.attributes["error.type"] == httpx.ConnectError.__name__
     assert "hunter2" not in found.to_json()
