@@ -78,6 +78,7 @@ def create_scim_app(
 
     def route(at: str, **handlers: Handler) -> Route:
         async def endpoint(request: Request) -> Response:
+            request.state.route = f"{PATH}{at}"
             try:
                 return await _answer(Asked(request, new_operation(request), base, issuer, {}), handlers, max_body)
             except ScimError as error:

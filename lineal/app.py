@@ -93,6 +93,9 @@ PATHS: Final = (
 )
 
 
+_log = logging.get("lineal.app")
+
+
 class Composition:
     """What settings describe, joined on an open store; `lifespan` opens and closes it."""
 
@@ -164,7 +167,7 @@ class Composition:
             self._webhooks.sender,
             self._sender,
         ):
-            async with _meanwhile(self._background()):
+            async with _meanwhile(self._background(), self.load):
                 yield
             if self.telemetry.slow is not None:
                 await self.telemetry.slow.close()
@@ -192,6 +195,7 @@ class Composition:
         ask, load = self.telemetry.ask, self.graph.load
         seconds = self.settings.slow_seconds
         self.telemetry.slow = SlowLog(self.graph, seconds) if seconds else None
+        ask("lineal_http_requests_under_way", lambda: self.load.requests)
         ask("lineal_subscriptions", lambda: self.live.followers)
         ask("lineal_tasks", lambda: len(asyncio.all_tasks()))
         ask("lineal_store_connections", lambda: load.connections)
@@ -267,7 +271,12 @@ class Composition:
         settings, resource, recorder = self.settings, self._resource, self._recorder
         always = (*PROBES, HEALTH[0].path)
         return [
-            Middleware(Observed, telemetry=self.telemetry, paths=(*PATHS, *metadata_paths(resource))),
+            Middleware(
+                Observed,
+                telemetry=self.telemetry,
+                paths=(*PATHS, *metadata_paths(resource)),
+                clients=settings.log_clients,
+            ),
             Middleware(Balanced, load=self.load, bookmark=self.graph.bookmark, always=always),
             # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
             *([] if settings.issuers else [Middleware(LoopbackHost, recorder=recorder)]),
@@ -307,9 +316,17 @@ def create_app(
 
 
 @asynccontextmanager
-async def _meanwhile(background: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """These run meanwhile, and are ended afterwards."""
+async def _meanwhile(background: Iterable[Coroutine[Any, Any, None]], load: Load) -> AsyncIterator[None]:
+    """These run meanwhile, and are ended afterwards. One that fails by itself breaks the process."""
+
+    def done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            load.broken = getattr(task.get_coro(), "__qualname__", task.get_name())
+            _log.critical("what runs in the background ended", work=load.broken, exc_info=error)
+
     tasks = [asyncio.create_task(each) for each in background]
+    for task in tasks:
+        task.add_done_callback(done)
     try:
         yield
     finally:

@@ -51,12 +51,15 @@ class Checkpointer:
         try:
             while True:
                 try:
-                    with working("checkpointer"):
+                    with working("checkpointer") as round:
                         self._lease = await self._graph.claim(LEASE, self._holder, 2 * self._seconds + CLOSING_SECONDS)
                         if self._lease is not None:
                             await self.checkpoint()
+                        round.idle = self._lease is None
                 except LinealError as error:
                     _log.warning("the audit waits for its checkpoint", reason=error.message)
+                except Exception:  # noqa: BLE001 - nobody would seal the audit any more, and nobody would hear of it
+                    _log.exception("the audit waits for its checkpoint: a defect")
                 await asyncio.sleep(self._seconds)
         finally:
             if self._lease is not None:

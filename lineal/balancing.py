@@ -15,18 +15,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.problems import RETRY_SECONDS, Problem
 from lineal import logging
 from lineal.errors import Unavailable
+from lineal.observing import METER
 
 BOOKMARK: Final = "lineal-bookmark"
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Load:
-    """What a process has under way, and whether it takes more: not once it is `draining`."""
+    """What a process has under way, and whether it takes more: not once it is `draining`.
+
+    `broken` is what ended in the background that must go on, empty while it does: then the process is to end, too.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.requests = 0
         self.draining = False
+        self.broken = ""
 
 
 class Balanced:
@@ -51,6 +56,7 @@ class Balanced:
             return
         load = self._load
         if load.requests >= load.most:
+            METER.get().add("lineal_http_refusals")
             error = Unavailable(f"{load.most} requests are under way here, and no more are taken; come again")
             await Problem.of(error).response(logging.request_id.get())(scope, receive, send)
             return

@@ -66,6 +66,10 @@ class Breaker:
         """Whether it is left alone, but for one call that may try."""
         return self._until is not None
 
+    def refuses(self) -> bool:
+        """Whether a call would be refused now: not once the next one may try."""
+        return self._until is not None and (self._trying or self._clock() < self._until)
+
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """One call. Raises Resting, with `retryAfter` in seconds: it is not made."""
@@ -92,10 +96,9 @@ class Breaker:
         """Whether this call is the one that tries. Raises Resting."""
         if self._until is None:
             return False
-        left = self._until - self._clock()
-        if self._trying or left > 0:
+        if self.refuses():
             METER.get().add("lineal_breaker_refusals", 1, *self._labels)
-            wait = max(1, math.ceil(left))
+            wait = max(1, math.ceil(self._until - self._clock()))
             raise Resting(f"{self.what} does not answer; come again in {wait} s", retryAfter=wait)
         self._trying = True
         return True
@@ -104,10 +107,10 @@ class Breaker:
         self._missed += 1
         if self._until is None and self._missed >= self._most:
             _log.warning("%s is left alone: %d calls in a row had no answer", self.what, self._missed)
-            METER.get().add("lineal_breaker_openings", 1, *self._labels)
-            METER.get().set("lineal_breaker_open", 1, *self._labels)
+            METER.get().ask("lineal_breaker_open", self.refuses, *self._labels)
             trial = True
         if trial:
+            METER.get().add("lineal_breaker_openings", 1, *self._labels)
             self._until = self._clock() + self._rest
 
     def _answered(self) -> None:
@@ -115,4 +118,3 @@ class Breaker:
         if self._until is not None:
             self._until = None
             _log.warning("%s answers again", self.what)
-            METER.get().set("lineal_breaker_open", 0, *self._labels)

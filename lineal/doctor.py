@@ -153,10 +153,21 @@ async def _keys(patient: Patient) -> None:
         patient.fine("keys", f"those in {folder} are keys")
     for path in [folder, *folder.glob("*.pem"), *folder.glob("*.key")]:
         mode = stat.S_IMODE(path.stat().st_mode)
-        secret = 0o077 if path != folder else 0o022
-        if mode & secret:
+        if mode & _exposed(path):
             mend = f"chmod {'600' if path != folder else '700'} {path}; make new keys if others may have read them"
             patient.wrong("keys", f"{path} has the mode {mode:o}: others than Lineal's user can use it", mend)
+
+
+def _exposed(path: Path) -> int:
+    """The bits of a mode that let others use a key or a folder of keys.
+
+    A group of this process's own may read: so Kubernetes gives secrets to who is not root. Where nothing can be
+    written, as in what it mounts, none can be added to a folder.
+    """
+    if path.is_dir():
+        return 0 if os.statvfs(path).f_flag & os.ST_RDONLY else 0o022
+    own = path.stat().st_gid in {os.getegid(), *os.getgroups()}
+    return 0o037 if own else 0o077
 
 
 async def _disk(patient: Patient) -> None:

@@ -48,7 +48,11 @@ def problem_of(error: LinealError) -> Response:
 
 
 class Observed:
-    """Outermost: gives each request its id, logs and counts its answer, and masks what went wrong inside."""
+    """Outermost: gives each request its id, logs and counts its answer, and masks what went wrong inside.
+
+    In the log a path is one of `paths`, or what a face says in the state's `route`, with the names of its parts instead
+    of what was sent in them: that may be somebody's address. Where from is there only if `clients` shall be.
+    """
 
     def __init__(
         self,
@@ -56,11 +60,13 @@ class Observed:
         *,
         telemetry: Telemetry,
         paths: Collection[str],
+        clients: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.app = app
         self.telemetry = telemetry
         self.paths = frozenset(paths)
+        self.clients = clients
         self.clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +93,7 @@ class Observed:
             try:
                 await self.app(scope, receive, sent)
             except Exception:
-                _log.exception("request failed", method=scope["method"], path=_shown(scope["path"]))
+                _log.exception("request failed", method=scope["method"], path=_shown(scope, path))
                 if status:
                     raise
                 await problem(500, f"internal error; quote {id}", Internal.code)(scope, receive, sent)
@@ -137,8 +143,8 @@ class Observed:
             try:
                 await self.app(scope, receive, send)
             finally:
-                client = (scope.get("client") or ("",))[0]
-                _log.info("socket", path=scope["path"], seconds=round(self.clock() - started, 6), client=client)
+                path = scope["path"] if scope["path"] in self.paths else OTHER
+                _log.info("socket", path=path, seconds=round(self.clock() - started, 6), **self._from(scope))
 
     def _note(self, scope: Scope, path: str, face: str, status: int, seconds: float, *, watched: Watched) -> None:
         # How long somebody listened says nothing about how long answers take.
@@ -148,19 +154,22 @@ class Observed:
         if took is not None:
             method = scope["method"] if scope["method"] in METHODS else OTHER
             self.telemetry.on_answered(face, method, took, watched)
-        client = (scope.get("client") or ("",))[0]
         told = {
             "method": scope["method"],
-            "path": _shown(scope["path"]),
+            "face": face,
+            "path": _shown(scope, path),
             "status": status,
             "seconds": round(seconds, 6),
         }
-        _lines.info("request", extra={**told, "client": client})
+        _lines.info("request", extra={**told, **self._from(scope)})
+
+    def _from(self, scope: Scope) -> dict[str, str]:
+        return {"client": (scope.get("client") or ("",))[0]} if self.clients else {}
 
 
-def _shown(path: str) -> str:
-    """A path as logs have it: what a signed address opens is for nobody who reads them."""
-    return f"{SIGNED}…" if path.startswith(SIGNED) else path
+def _shown(scope: Scope, path: str) -> str:
+    """A path as logs have it: what is free in it is for nobody who reads them."""
+    return str(scope["state"].get("route", path))
 
 
 class LoopbackHost:

@@ -51,6 +51,8 @@ def _histogram(name: str, doc: str, *labels: str, buckets: Sequence[float] = _CA
 METRICS: Final = (
     _counter("lineal_http_requests", "HTTP requests answered.", "face", "method", "path", "status"),
     _histogram("lineal_http_request_seconds", "Time to answer an HTTP request.", "face", "path"),
+    _gauge("lineal_http_requests_under_way", "Requests that count against max_requests at the moment."),
+    _counter("lineal_http_refusals", "Requests that were refused because max_requests were under way."),
     _counter(
         "lineal_faults",
         "Requests that failed by Lineal's own fault: status 5xx, or a GraphQL answer with INTERNAL or UNAVAILABLE.",
@@ -101,15 +103,25 @@ METRICS: Final = (
     _histogram("lineal_webhook_delivery_seconds", "Time from an event to its delivery.", buckets=_LONG_SECONDS),
     _gauge("lineal_webhooks_waiting", "Webhooks that have deliveries waiting."),
     _gauge("lineal_webhook_lag_changes", "Changes that the webhook furthest behind has not looked at yet."),
-    _gauge("lineal_breaker_open", "1 while the store, storage, an issuer or a target is left alone.", "kind", "name"),
+    _gauge(
+        "lineal_breaker_open",
+        "1 while the store, storage, an issuer or a target is left alone, until a call may try.",
+        "kind",
+        "name",
+    ),
     _counter(
         "lineal_breaker_openings",
-        "Times that one of these was left alone, after calls without an answer.",
+        "Times that one of these was left alone: after calls without an answer, and after each trial without one.",
         "kind",
         "name",
     ),
     _counter("lineal_breaker_refusals", "Calls that were not made meanwhile.", "kind", "name"),
-    _counter("lineal_worker_rounds", "Rounds of work in the background: ok, failed, stopped.", "worker", "outcome"),
+    _counter(
+        "lineal_worker_rounds",
+        "Rounds of work in the background: ok, failed, stopped, or idle, where another process does it.",
+        "worker",
+        "outcome",
+    ),
     _histogram("lineal_worker_round_seconds", "Time that such a round took.", "worker"),
     _gauge("lineal_worker_success_timestamp_seconds", "When such a round last went well, in Unix time.", "worker"),
     _gauge("lineal_tasks", "Tasks of asyncio in this process: background work, and what requests and sockets need."),

@@ -44,6 +44,9 @@ class Meter:
     def set(self, name: str, value: float, *labels: str) -> None:
         """Say how much it is now."""
 
+    def ask(self, name: str, answer: Callable[[], float], *labels: str) -> None:
+        """Have a gauge ask for its value whenever it is read."""
+
 
 METER: ContextVar[Meter] = ContextVar("meter", default=Meter())  # noqa: B039 - it holds nothing
 """What takes the measurements of the request that is answered, or of the work that goes on in the background."""
@@ -72,14 +75,20 @@ def span(
     *,
     kind: SpanKind = SpanKind.INTERNAL,
     headers: MutableMapping[str, str] | None = None,
+    begins: bool = False,
 ) -> AbstractContextManager[Span]:
     """A span around a block, below the current one or that of a request's `headers` (W3C Trace Context).
+
+    Without `headers` it is made only below another one, for what is polled would drown the rest, unless it `begins` a
+    trace where there is none: what clients ask over a socket.
 
     Attributes are of OpenTelemetry's semantic conventions, and never hold values, names of people or secrets: of an
     error only its code or class is told.
     """
     tracer = _Tracing.tracer
-    return _OFF if tracer is None else _span(tracer, name, attributes or {}, kind, headers)
+    if tracer is None or not (begins or headers is not None or get_current_span().is_recording()):
+        return _OFF
+    return _span(tracer, name, attributes or {}, kind, headers)
 
 
 @contextmanager
@@ -103,7 +112,7 @@ def _span(
 
 
 def spent(name: str, seconds: float, attributes: Attributes, *, failed: bool = False) -> None:
-    """A span that ends now and took so long: only below another one, for what is polled would drown the rest."""
+    """A span that ends now and took so long: only below another one, as `span`."""
     tracer = _Tracing.tracer
     if tracer is None or not get_current_span().is_recording():
         return
@@ -180,14 +189,21 @@ def _measured(
     return timed
 
 
+class Round:
+    """A round of work in the background. It is `idle` where the work was left to another process."""
+
+    idle = False
+
+
 @contextmanager
-def working(worker: str) -> Iterator[None]:
+def working(worker: str) -> Iterator[Round]:
     """One round of work in the background: how it ended, how long it took, and when one last went well."""
-    meter, began, outcome = METER.get(), time.perf_counter(), "failed"
+    meter, began, outcome, round = METER.get(), time.perf_counter(), "failed", Round()
     try:
-        yield
-        outcome = "ok"
-        meter.set("lineal_worker_success_timestamp_seconds", time.time(), worker)
+        yield round
+        outcome = "idle" if round.idle else "ok"
+        if not round.idle:
+            meter.set("lineal_worker_success_timestamp_seconds", time.time(), worker)
     except BaseException as error:
         if not isinstance(error, Exception):
             outcome = "stopped"

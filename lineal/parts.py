@@ -19,6 +19,7 @@ from lineal import logging
 from lineal.errors import Unavailable
 from lineal.settings import Settings, data_home
 from lineal.storages import S3_SCHEME
+from lineal.telemetry import Telemetry
 from resolvers.artifacts.common import REFERENCED
 from resolvers.artifacts.keeping import Check, Keeper
 from resolvers.artifacts.references import verify_referenced
@@ -67,6 +68,11 @@ def store(settings: Settings, observer: Observer | None = None, *, seconds: floa
 def store_file(settings: Settings) -> Path | None:
     """The file of an embedded store; None where it is a server. Raises InvalidArgument: the URL is wrong."""
     return sqlite_path(settings.graph) if is_embedded(settings.graph) else None
+
+
+def telemetry_of(settings: Settings) -> Telemetry:
+    """The metrics of a process, which know the store by its name. Raises InvalidArgument: the URL is wrong."""
+    return Telemetry("neo4j" if store_file(settings) is None else "sqlite")
 
 
 def storage_of(settings: Settings) -> Storage:

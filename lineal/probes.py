@@ -30,6 +30,8 @@ def probes(graph: Graph, authenticator: Authenticator, telemetry: Telemetry, loa
     async def readyz(_request: Request) -> Response:
         if load.draining:
             return problem_of(Unavailable("this process is about to end"))
+        if load.broken:
+            return problem_of(Unavailable(f"what runs in the background ended: {load.broken}"))
         newer: dict[str, str] = {}
         try:
             async with asyncio.timeout(READY_SECONDS):

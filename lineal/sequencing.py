@@ -35,14 +35,16 @@ class Sequencer:
         try:
             while True:
                 try:
-                    with working("sequencer"):
+                    with working("sequencer") as round:
                         await self._step()
+                        round.idle = self._lease is None
                 except LinealError as error:
                     _log.warning("changes wait for their order", reason=error.message)
                     self._lease = None
-                    await asyncio.sleep(BACK_OFF)
-                else:
-                    await asyncio.sleep(SEQUENCE_EVERY if self._lease else BACK_OFF)
+                except Exception:  # noqa: BLE001 - nobody would order changes any more, and nobody would hear of it
+                    _log.exception("changes wait for their order: a defect")
+                    self._lease = None
+                await asyncio.sleep(SEQUENCE_EVERY if self._lease else BACK_OFF)
         finally:
             if self._lease is not None:
                 with suppress(LinealError):
@@ -56,3 +58,7 @@ class Sequencer:
             self._renewed = now
         if self._lease is not None:
             self._telemetry.add("lineal_changes_sequenced", await self._graph.sequence(self._lease))
+        else:
+            # What was seen while the lease was here is for its new holder to say.
+            for gauge in ("lineal_changes_unsequenced", "lineal_sequencer_lag_seconds"):
+                self._telemetry.set(gauge, 0)

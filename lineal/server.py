@@ -14,11 +14,10 @@ import uvicorn
 from lineal import logging
 from lineal.app import create_app
 from lineal.balancing import Load
-from lineal.errors import Unavailable
+from lineal.errors import Internal, Unavailable
 from lineal.issuers import described
-from lineal.parts import authenticator_of, opened, store_file
+from lineal.parts import authenticator_of, opened, telemetry_of
 from lineal.settings import Settings
-from lineal.telemetry import Telemetry
 from lineal.tracing import traced
 from resolvers.live import Live
 
@@ -37,10 +36,11 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then take nothing new, let open requests end, and close the store.
 
     Raises Unavailable (the port is taken, the store is away, the keys of an issuer cannot be had),
-    PreconditionFailed (the store's version, a key that cannot be used).
+    PreconditionFailed (the store's version, a key that cannot be used), Internal (work in the background ended by
+    itself: whoever started the process starts another).
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    telemetry = Telemetry("neo4j" if store_file(settings) is None else "sqlite")
+    telemetry = telemetry_of(settings)
     with listening(settings) as listener, traced(settings):
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         async with opened(settings, telemetry.on_statement) as graph, authenticator_of(settings) as authenticator:
@@ -72,14 +72,24 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
             if announcement:
                 announcement.cancel()
             _log.info("stopped")
+            if broken := app.state.load.broken:
+                msg = f"what runs in the background ended ({broken}), and the process with it: the log has why"
+                raise Internal(msg)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which says that it is about to end, then lets what stays open end; else it would wait for that."""
+    """uvicorn's, which says that it is about to end, then lets what stays open end; else it would wait for that.
+
+    It stops, too, when work in the background ended.
+    """
 
     live: Live
     load: Load
     drain: float
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop: ten times a second."""
+        return await super().on_tick(counter) or bool(self.load.broken)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, at once where it is told so twice."""

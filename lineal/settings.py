@@ -278,6 +278,10 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="JSON lines, or text for people; auto is text on a terminal and JSON elsewhere."
     )
+    log_clients: bool = Field(
+        default=False,
+        description="Whether the log has the network address that each request came from; it may lead to a person.",
+    )
     otlp_endpoint: Annotated[str, AfterValidator(_receiver)] | None = Field(
         None,
         description="URL of an OTLP/HTTP receiver that traces are sent to, such as http://127.0.0.1:4318; without it "

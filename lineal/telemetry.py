@@ -62,7 +62,6 @@ class Telemetry(Meter):
         self._labelled(name, *labels).set(value)
 
     def ask(self, name: str, answer: Callable[[], float], *labels: str) -> None:
-        """Have a gauge ask for its value whenever it is read."""
         self._labelled(name, *labels).set_function(answer)
 
     def on_statement(self, statement: Statement) -> None:

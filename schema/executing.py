@@ -237,7 +237,7 @@ async def run(
     else:
         watching = WATCHED.set(watched)
         try:
-            with span("graphql", kind=SpanKind.INTERNAL) as operating:
+            with span("graphql", kind=SpanKind.INTERNAL, begins=True) as operating:
                 async with context.op:
                     result = await schema.execute(
                         query,

@@ -105,14 +105,14 @@ def downloaded(service: str, folder: Path, files: Mapping[str, str], command: Se
     return folder
 
 
-def go_program(service: str, module: str, version: str) -> Path:
-    """A program; Go downloads and builds it the first time. It is called as its module ends."""
+def go_program(service: str, module: str, version: str, *, tags: str = "") -> Path:
+    """A program; Go downloads and builds it the first time, with these build tags. It is called as its module ends."""
     if shutil.which("go") is None:
         missing(service, "install Go (go), which builds it the first time")
     name = module.rpartition("/")[2]
     folder = f"{name}-{version}"
     # Where it is to be put must be named absolutely, and is known only then.
-    build = f'GOBIN="$PWD/{folder}" exec go install {module}@{version}'
+    build = f'GOBIN="$PWD/{folder}" exec go install -tags={tags} {module}@{version}'
     return downloaded(service, cache_home() / folder, {}, ["sh", "-c", build], "install a POSIX shell (sh)") / name
 
 

@@ -177,6 +177,7 @@ class MlflowRoute(Face):
             await op.snapshot()
         if found is None:
             raise no_endpoint(request)
+        request.state.route = f"/api/2.0/mlflow/{match['endpoint']}"
         check_scopes(op, found.needs)
         if not found.keeps:
             check_keyless(request)

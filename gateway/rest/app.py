@@ -104,6 +104,7 @@ class Rest:
                 raise Problem(405, f"{request.method} is not possible here", headers=[("allow", "GET, HEAD")])
             return await self._described(request) if path == OPENAPI else _page(path)
         found = self._router.find(path, request.method)
+        request.state.route = f"{PATH}{found.plan.route.path}"
         if found.plan.name == exports.LINEAGE and exports.FORMAT in request.query_params:
             return await self._exported(request)
         _acceptable(request)

@@ -11,7 +11,7 @@ from typing import Final
 from graph.ontology import ARTIFACT, WORKSPACE
 from graph.port import EVERYTHING, All, Any_, Graph, Node, Not, Order, Paging, Prop, Where
 from lineal.errors import LinealError
-from lineal.observing import METER, working
+from lineal.observing import METER, Round, working
 from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.common import REFERENCED
 from resolvers.exporting.linking import clear_exports
@@ -63,8 +63,8 @@ class Keeper:
         """Until cancelled."""
         while True:
             try:
-                with working("keeper"):
-                    busy = await self._step()
+                with working("keeper") as round:
+                    busy = await self._step(round)
             except LinealError as error:
                 _log.warning("artifacts wait: %s", error.message)
                 busy = False
@@ -73,10 +73,11 @@ class Keeper:
                 busy = False
             await asyncio.sleep(0 if busy else PAUSE)
 
-    async def _step(self) -> bool:
+    async def _step(self, round: Round) -> bool:
         """Do one thing; whether there may be more at once."""
         async with holding(self._graph, LEASE, self._holder, LEASE_SECONDS) as held:
             if held is None:
+                round.idle = True
                 return False
             if self._every and time.monotonic() > self._collected + self._every:
                 self._collected = time.monotonic()

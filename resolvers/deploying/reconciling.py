@@ -130,6 +130,8 @@ class Reconciler:
                     async with asyncio.timeout(max(0.0, due - time.monotonic())):
                         await changed.wait()
         finally:
+            # How it goes on is for the lease's next holder to say.
+            _measure(target, ())
             # What is on its way is held to this lease.
             if bringing := self._bringing.pop(target, None):
                 await bringing.close()

@@ -16,7 +16,7 @@ from typing import Any, Final
 from graph.ontology import MODEL_VERSION
 from graph.port import EVERYTHING, All, Graph, Lease, Node, Order, Paging, Prop, Transaction, Update, Where
 from lineal.errors import Conflict, LinealError, NotFound, Unavailable
-from lineal.observing import working
+from lineal.observing import Round, working
 from resolvers.leasing import holding
 from resolvers.tracking.queueing import DONE, FAILED, FOLLOWING, QUEUED, ended, waiting
 from resolvers.tracking.recording import recorded, versions_of, write
@@ -56,20 +56,21 @@ class Enricher:
         while True:
             busy = False
             try:
-                with working("enricher"):
-                    busy = await self.step()
+                with working("enricher") as round:
+                    busy = await self.step(round)
             except LinealError as error:
                 _log.warning("versions wait to be looked up: %s", error.message)
             except Exception:  # noqa: BLE001 - a defect met with one version must not end what is done about others
                 _log.exception("versions wait to be looked up: a defect")
             await asyncio.sleep(0 if busy else POLL_SECONDS)
 
-    async def step(self) -> bool:
+    async def step(self, round: Round) -> bool:
         """Look up some of those that are due; whether there were any."""
         if self._trackers.pause > 0 or not (due := await self._due()):
             return False
         async with holding(self._graph, LEASE, self._holder, LEASE_SECONDS) as held:
             if held is None:
+                round.idle = True
                 return False
             results = await asyncio.gather(*(self._one(node, held.lease) for node in due), return_exceptions=True)
         for result in results:

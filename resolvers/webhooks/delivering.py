@@ -71,14 +71,14 @@ class Deliverer:
         self._seen = {id: seq for id, seq in self._seen.items() if id in nodes}
         self._later = {id: at for id, at in self._later.items() if id in nodes and at > time.monotonic()}
         if not nodes:
+            _measure(0, 0)
             return
         async with self._graph.snapshot(EVERYTHING) as snapshot:
             end = await following.tip(snapshot)
             came = await following.cursors(snapshot, list(nodes))
             waiting = await snapshot.kept(list(nodes), [PENDING], limit=1)
         behind = [end - max(came.get(id, end), self._seen.get(id, 0)) for id in nodes]
-        METER.get().set("lineal_webhooks_waiting", len(waiting))
-        METER.get().set("lineal_webhook_lag_changes", max(0, *behind))
+        _measure(len(waiting), max(0, *behind))
         for id, node in nodes.items():
             if (turn := self._turns.get(id)) is not None and (turn.seq or 0) < end:
                 turn.woken.set()
@@ -134,3 +134,8 @@ class Deliverer:
     def _wait(self, id: str) -> None:
         pause = random.uniform(0.5, 1.0) * LEASE_SECONDS / 3  # noqa: S311 - it spreads tries, it hides nothing
         self._later[id] = time.monotonic() + pause
+
+
+def _measure(waiting: int, behind: int) -> None:
+    METER.get().set("lineal_webhooks_waiting", waiting)
+    METER.get().set("lineal_webhook_lag_changes", behind)

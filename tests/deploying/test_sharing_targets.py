@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from graph.port import Lease
 from lineal.errors import Conflict
+from lineal.observing import METER
+from lineal.telemetry import Telemetry
 from resolvers import leasing
 from serving.port import GUARD
 from tests.deploying.conftest import Shop
@@ -67,6 +70,36 @@ async def test_who_was_stopped_for_longer_than_its_lease_writes_nothing_more(sho
         await stale._round("farm", shop.targets.adapter("farm"), held, full=True)
     assert (await shop.node()).props["phase"] == "PENDING"
     assert await shop.predict() is None
+
+
+async def test_who_lost_its_lease_tells_no_lag_of_the_target_any_more(shop: Shop) -> None:
+    telemetry = Telemetry()
+    token = METER.set(telemetry)
+    try:
+        version = await shop.version("1")
+        await shop.deploy(version)
+
+        def told() -> list[float | None]:
+            names = ("lineal_reconciler_waiting", "lineal_reconciler_lag_seconds")
+            return [telemetry.registry.get_sample_value(name, {"target": "farm"}) for name in names]
+
+        seen: list[list[float | None]] = []
+        held = leasing.Held(Lease(NAME, "x", 1, 0), float("inf"))
+
+        async def observe(_names: Any) -> Any:
+            seen.append(told())
+            held.lost = True
+            raise Conflict("the lease is lost")
+
+        reconciler, adapter = shop.reconciler(), shop.targets.adapter("farm")
+        adapter.observe = observe  # type: ignore[method-assign]
+        with pytest.raises(Conflict):
+            await reconciler._act("farm", held)
+        ((waiting, lag),) = seen
+        assert (waiting, bool(lag)) == (1, True)
+        assert told() == [0, 0]
+    finally:
+        METER.reset(token)
 
 
 async def test_who_lost_its_lease_makes_no_further_call(shop: Shop) -> None:

@@ -19,16 +19,19 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from auth.keyring import AUDIT, Keyring
 from graph.port import Graph, NewEdge, Statement
 from graph.sqlite.store import SqliteGraph
 from lineal import logging
 from lineal.app import PATHS, create_app
+from lineal.auditing import Checkpointer
 from lineal.errors import PreconditionFailed, Unavailable
 from lineal.http import Observed
 from lineal.parts import opened, store, store_file
 from lineal.sequencing import Sequencer
 from lineal.settings import Settings
 from lineal.telemetry import MAX_OPERATIONS, Telemetry
+from resolvers.artifacts.keeping import Keeper
 from schema.executing import Operated
 from tests import building
 from tests.lineal.conftest import bearer
@@ -386,6 +389,69 @@ async def test_a_sequencer_goes_on_when_the_store_comes_back(
         task.cancel()
         await asyncio.wait([task])
         assert await graph.claim("sequencer", "another", 1) is not None
+
+
+async def test_a_defect_met_once_ends_neither_the_order_of_changes_nor_the_checkpoints(
+    sqlite_graph: Graph, telemetry: Telemetry, log: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineal.sequencing.BACK_OFF", 0.01)
+    rounds = dict.fromkeys(("sequence", "heads"), 0)
+
+    def failing_at_first(name: str, of: type) -> None:
+        works = getattr(of, name)
+
+        async def call(*given: Any) -> Any:
+            rounds[name] += 1
+            if rounds[name] == 1:
+                raise KeyError(name)
+            return await works(*given)
+
+        monkeypatch.setattr(of, name, call)
+
+    async with sqlite_graph.snapshot() as snapshot:
+        failing_at_first("heads", type(snapshot))
+    failing_at_first("sequence", type(sqlite_graph))
+    key = Keyring(tmp_path / "keys").ed25519(AUDIT)
+    tasks = [
+        asyncio.create_task(Sequencer(sqlite_graph, telemetry, "me").run()),
+        asyncio.create_task(Checkpointer(sqlite_graph, key, "me", seconds=0.01).run()),
+    ]
+
+    async def went_on() -> bool:
+        return min(rounds.values()) > 1 or any(task.done() for task in tasks)
+
+    await eventually(went_on)
+    assert not [task for task in tasks if task.done()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    told = {line["event"]: line["exception"] for line in logged(log) if line["level"] == "error"}
+    assert "KeyError: 'sequence'" in told["changes wait for their order: a defect"]
+    assert "KeyError: 'heads'" in told["the audit waits for its checkpoint: a defect"]
+
+
+async def test_a_process_is_not_ready_any_more_when_work_in_the_background_ended_by_itself(
+    settings: Settings, telemetry: Telemetry, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ending(self: Keeper) -> None:
+        raise KeyError("keeper")
+
+    monkeypatch.setattr(Keeper, "run", ending)
+    async with opened(settings) as graph:
+        app = create_app(settings, graph, telemetry)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client,
+        ):
+
+            async def told() -> bool:
+                return (await client.get("/readyz")).status_code == 503
+
+            await eventually(told)
+            assert "ending" in (await client.get("/readyz")).json()["detail"]
+    (line,) = [line for line in logged(log) if line["level"] == "critical"]
+    assert "KeyError: 'keeper'" in line["exception"]
+    assert "ending" in line["work"]
 
 
 async def test_events_go_out_by_the_feed_and_mlflows_clients_manage_webhooks(client: httpx.AsyncClient) -> None:

@@ -17,6 +17,8 @@ from graph.neo4j.store import Neo4jGraph
 from graph.port import Graph
 from lineal.balancing import BOOKMARK, Balanced, Load
 from lineal.errors import InvalidArgument
+from lineal.http import Observed
+from lineal.telemetry import Telemetry
 from resolvers.operation import Operation
 from schema.view import create_graphql_app
 from tests import building as b
@@ -47,7 +49,9 @@ class Waiting:
         paths = ("/", "/stream", "/away", "/healthz")
         balanced = Middleware(Balanced, load=self.load, bookmark=bookmark, always=("/healthz",))
         methods = ["GET", "POST"]
-        self.app = Starlette(routes=[Route(p, answer, methods=methods) for p in paths], middleware=[balanced])
+        self.telemetry = Telemetry()
+        observed = Middleware(Observed, telemetry=self.telemetry, paths=paths)
+        self.app = Starlette(routes=[Route(p, answer, methods=methods) for p in paths], middleware=[observed, balanced])
 
 
 @pytest.fixture
@@ -69,6 +73,7 @@ async def test_what_would_wait_behind_too_many_is_told_to_come_again(
         alive = tasks.create_task(http.get("/healthz"))
         app.gate.set()
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert app.telemetry.registry.get_sample_value("lineal_http_refusals_total") == 1
     assert refused.json()["code"] == "UNAVAILABLE"
     assert [each.result().status_code for each in (*open_, alive)] == [200, 200, 200]
     assert app.load.requests == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -139,28 +140,54 @@ async def test_a_call_that_is_given_up_counts_only_after_a_silence(
     answer(breaker)
 
 
-def test_it_is_told_in_the_log_and_in_metrics_when_it_is_left_alone_and_when_it_answers_again(
-    breaker: Breaker, time: Time, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def told() -> Iterator[Callable[[str], float | None]]:
+    """What metrics tell of the farm's breaker."""
     telemetry = Telemetry()
     token = METER.set(telemetry)
-    caplog.set_level(logging.WARNING, "lineal.breaking")
+    yield lambda name: telemetry.registry.get_sample_value(name, {"kind": "target", "name": "farm"})
+    METER.reset(token)
 
-    def told(name: str) -> float | None:
-        return telemetry.registry.get_sample_value(name, {"kind": "target", "name": "farm"})
 
-    try:
-        miss(breaker, FAILURES)
-        with pytest.raises(Resting):
-            answer(breaker)
-        assert (told("lineal_breaker_open"), told("lineal_breaker_openings_total")) == (1, 1)
-        assert told("lineal_breaker_refusals_total") == 1
+def test_it_is_told_as_open_while_calls_are_refused_and_no_longer_though_nobody_calls(
+    breaker: Breaker, time: Time, told: Callable[[str], float | None]
+) -> None:
+    miss(breaker, FAILURES)
+    assert told("lineal_breaker_open") == 1
+    time.now += REST
+    assert told("lineal_breaker_open") == 0
+    with breaker():
+        assert told("lineal_breaker_open") == 1
+    assert told("lineal_breaker_open") == 0
+    miss(breaker, FAILURES)
+    assert told("lineal_breaker_open") == 1
+    time.now += 8 * 3_600
+    assert told("lineal_breaker_open") == 0
+
+
+def test_each_trial_without_an_answer_is_one_more_opening(
+    breaker: Breaker, time: Time, told: Callable[[str], float | None]
+) -> None:
+    miss(breaker, FAILURES)
+    for _ in range(3):
         time.now += REST
+        miss(breaker)
+    assert told("lineal_breaker_openings_total") == 4
+
+
+def test_it_is_told_in_the_log_and_in_metrics_when_it_is_left_alone_and_when_it_answers_again(
+    breaker: Breaker, time: Time, told: Callable[[str], float | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "lineal.breaking")
+    miss(breaker, FAILURES)
+    with pytest.raises(Resting):
         answer(breaker)
-        answer(breaker)
-        assert (told("lineal_breaker_open"), told("lineal_breaker_openings_total")) == (0, 1)
-    finally:
-        METER.reset(token)
+    assert (told("lineal_breaker_open"), told("lineal_breaker_openings_total")) == (1, 1)
+    assert told("lineal_breaker_refusals_total") == 1
+    time.now += REST
+    answer(breaker)
+    answer(breaker)
+    assert (told("lineal_breaker_open"), told("lineal_breaker_openings_total")) == (0, 1)
     assert caplog.messages == [
         "the target farm is left alone: 5 calls in a row had no answer",
         "the target farm answers again",

@@ -122,11 +122,31 @@ def test_a_process_that_is_told_to_stop_says_so_to_its_balancer_and_goes_on_answ
     assert process.wait(60) == 0
 
 
+def test_a_process_whose_work_in_the_background_ended_by_itself_ends_as_one_that_failed(tmp_path: Path) -> None:
+    broken = """
+import runpy
+from resolvers.artifacts.keeping import Keeper
+
+async def run(self):
+    raise KeyError("keeper")
+
+Keeper.run = run
+runpy.run_module("lineal", run_name="__main__", alter_sys=True)
+"""
+    command = [sys.executable, "-c", broken, "serve", "--port", "0", "--graph", f"sqlite:///{tmp_path / 'lineal.db'}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LINEAL_LOG_FORMAT": "json"}
+    ended = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "KeyError: 'keeper'" in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("error: what runs in the background ended")
+
+
 @pytest.mark.parametrize(("trusted", "address"), [("[]", "127.0.0.1"), ('["127.0.0.0/8"]', "203.0.113.7")])
 def test_who_asks_says_where_from_only_through_a_proxy_that_is_trusted(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: str, address: str
 ) -> None:
     monkeypatch.setenv("LINEAL_TRUSTED_PROXIES", trusted)
+    monkeypatch.setenv("LINEAL_LOG_CLIENTS", "true")
     # What uvicorn would believe by itself.
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     process = start("serve", "--port", "0", "--graph", f"sqlite:///{tmp_path / 'lineal.db'}")

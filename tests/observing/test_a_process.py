@@ -27,6 +27,7 @@ from tests.services import free_port
 TOP = Path(__file__).parents[2]
 DEPLOY = TOP / "deploy"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
+UPLOAD = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "b7ad6b7169203331"
 LINEAGE = "query Where($of: ID!) {lineage(of: [$of], direction: UPSTREAM) {complete nodes {id}}}"
 WEBHOOK_SECRET = b64encode(b"hunter2-hunter2-hunter2-hunter2-").decode()
@@ -104,7 +105,8 @@ def _use(client: httpx.Client) -> tuple[str, str]:
         assert "errors" not in hooked, hooked
         blob = b"bytes of a file"
         files = [{"path": "f.txt", "size": len(blob), "sha256": sha256(blob).hexdigest()}]
-        begun = client.post("/api/v1/uploads", json={"to": "models:/m/1", "files": files})
+        uploading = {"traceparent": f"00-{UPLOAD}-{PARENT}-01"}
+        begun = client.post("/api/v1/uploads", json={"to": "models:/m/1", "files": files}, headers=uploading)
         assert begun.status_code == 201, begun.text
         client.put("/bytes/hunter2-bearer", content=blob)
         client.get("/api/v1/models/m")
@@ -117,6 +119,10 @@ def _use(client: httpx.Client) -> tuple[str, str]:
             "externalId": "ann",
         }
         client.post("/scim/v2/Users", json=person)
+        client.get("/api/v1/principals/ann.person%40example.org")
+        client.get("/api/2.0/mlflow/nothing/ann.person%40example.org")
+        client.get("/scim/v2/Users/ann.person%40example.org")
+        client.get("/ann.person%40example.org")
         client.get("/scim/v2/Users", params={"filter": 'userName eq "ann.person@example.org"'})
         client.post("/api/v1/lineage", json={"eventType": "wrong"})
         client.get("/api/v1/events")
@@ -258,6 +264,18 @@ def test_one_trace_joins_the_client_the_request_the_operation_and_its_statements
     assert {span.attributes["db.system.name"] for span in statements} == {"sqlite"}
 
 
+def test_what_an_upload_asks_of_storage_lies_below_its_request(used: Used) -> None:
+    (request,) = [span for span in used.receiver.spans if span.trace == UPLOAD and span.parent == PARENT]
+    assert request.name == "POST rest"
+    assert [span.name for span in used.receiver.below(request) if span.name.startswith("storage ")]
+
+
+def test_each_trace_begins_with_a_request(used: Used) -> None:
+    ids = {span.id for span in used.receiver.spans}
+    tops = [span for span in used.receiver.spans if span.parent not in ids]
+    assert [span.name for span in tops if "http.route" not in span.attributes] == []
+
+
 def test_spans_hold_no_values(used: Used) -> None:
     for secret in (*SECRETS, used.token, "models:/m"):
         assert secret.encode() not in used.receiver.raw, secret
@@ -285,3 +303,20 @@ def test_the_log_holds_neither_secrets_nor_people(used: Used) -> None:
     assert len(used.log) > 20
     for secret in (*SECRETS, used.token, used.token.split(".")[2]):
         assert secret not in used.log_text, secret
+
+
+def test_the_log_says_which_route_was_asked_and_nothing_that_was_sent_in_it_nor_from_where(used: Used) -> None:
+    requests = [line for line in used.log if line["event"] == "request"]
+    told = {(line["face"], line["path"]) for line in requests}
+    assert told >= {
+        ("graphql", "/graphql"),
+        ("rest", "/api/v1/principals/{principal}"),
+        ("rest", "/api/v1/models/{model}"),
+        ("mlflow", "/api/2.0/mlflow/registered-models/get"),
+        ("mlflow", "other"),
+        ("scim", "/scim/v2/Users/{id}"),
+        ("bytes", "other"),
+        ("other", "other"),
+    }
+    assert all(line["request"] for line in requests)
+    assert not [line for line in requests if "client" in line or "127.0.0.1" in json.dumps(line)]

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
@@ -269,6 +271,37 @@ def test_where_nothing_is_wrong_it_says_so_and_leaves_nothing_behind(
     assert {"keys", "disk", "graph", "storage", "issuers", "clock", "traces"} <= {f["check"] for f in findings}
     assert not (home / "lineal.db").exists()
     assert not [path for path in (home / "lineal.db.artifacts").rglob("*") if path.is_file()]
+
+
+def test_keys_that_kubernetes_gives_to_a_pods_group_are_as_they_should_be(home: Path) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount in a namespace of his own")
+    keys = home / "lineal" / "keys"
+    for path in keys.iterdir():
+        path.chmod(0o440)
+    # The folder of a secret's volume, which is mounted so that nothing can be written.
+    keys.chmod(0o3777)
+    mounted = f'mount --bind "{keys}" "{keys}" && mount -o remount,bind,ro "{keys}" && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", mounted, "sh", sys.executable, "-m", "lineal", "doctor", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    findings = [each for each in json.loads(done.stdout)["findings"] if each["check"] == "keys"]
+    assert [each["found"] for each in findings if each["wrong"]] == []
+    assert findings
+
+
+@pytest.mark.parametrize("mode", [0o460, 0o444])
+def test_a_group_may_read_keys_and_no_more(home: Path, mode: int) -> None:
+    (home / "lineal" / "keys" / f"{AUDIT}.pem").chmod(mode)
+    assert any(f"has the mode {mode:o}" in finding["found"] for finding in doctor()[1])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to groups that it is not in")
+def test_a_group_that_is_not_the_processs_own_may_not_read_keys(home: Path) -> None:
+    path = home / "lineal" / "keys" / f"{AUDIT}.pem"
+    path.chmod(0o440)
+    os.chown(path, -1, max({os.getegid(), *os.getgroups()}) + 1)
+    assert any("has the mode 440" in finding["found"] for finding in doctor()[1])
 
 
 async def test_a_store_that_is_there_is_asked_for_its_version_and_its_time(home: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,17 +18,25 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from auth.checkpoints import CheckpointFile
 from auth.keyring import AUDIT, Keyring
-from graph.port import Graph, Statement
-from lineal import auditing, logging
+from graph.port import Graph, Node, Statement
+from lineal import auditing, logging, sequencing
 from lineal.auditing import Checkpointer
 from lineal.observing import METER, Meter, span, trace_with
+from lineal.parts import opened, telemetry_of
+from lineal.sequencing import Sequencer
+from lineal.settings import Settings
 from lineal.slow import MINUTELY, Slow, SlowLog
 from lineal.telemetry import Telemetry
+from resolvers.artifacts import keeping
+from resolvers.artifacts.keeping import Keeper
 from resolvers.webhooks.sending import Sender
 from serving.http import Http
 from serving.targets import read
+from storage.local import LocalStorage
+from tests import building
 from tests.lineal.conftest import logging_as_before
 from tests.listening import Handler, Listening
+from tests.services import Neo4jServer
 
 __all__ = ["logging_as_before"]
 
@@ -77,11 +86,41 @@ async def test_a_trace_is_handed_on_to_webhooks_and_platforms(spans: InMemorySpa
         assert parent in made
         assert "baggage" not in headers
     assert len(taking.headers) == 2
+    below = [each for each in spans.get_finished_spans() if each.name == "POST"]
+    assert [each.parent and each.parent.span_id for each in below] == 2 * [outer.get_span_context().span_id]
     assert not [each for each in spans.get_finished_spans() if "secret" in each.to_json()]
 
 
+async def test_what_is_done_in_the_background_makes_no_spans_and_hands_no_trace_on(
+    spans: InMemorySpanExporter, tmp_path: Path
+) -> None:
+    with Taking() as taking:
+        (config,) = read({"targets": {"farm": {"platform": "ray-serve", "url": taking.url, "workspaces": "*"}}})
+        platform = Http(config)
+        async with Sender(private=True) as sender, LocalStorage(tmp_path / "artifacts", bytes(32)) as storage:
+            assert (await sender.post(taking.url, b"{}", {})).taken
+            await storage.present("default", [])
+        await platform.call("POST", "/x", json={})
+        await platform.close()
+    assert spans.get_finished_spans() == ()
+    assert not [headers for headers in taking.headers if "traceparent" in headers]
+    with span("operation", begins=True):
+        pass
+    assert [each.name for each in spans.get_finished_spans()] == ["operation"]
+
+
+@pytest.mark.usefixtures("neo4j_graph")
+async def test_a_statement_of_neo4j_is_told_as_neo4js(spans: InMemorySpanExporter, neo4j_server: Neo4jServer) -> None:
+    settings = Settings.load(graph=neo4j_server.url)
+    async with opened(settings, telemetry_of(settings).on_statement) as graph:
+        with span("outer", headers={}):
+            await building.model(graph, "m")
+    *statements, _ = spans.get_finished_spans()
+    assert {(each.attributes or {})["db.system.name"] for each in statements} == {"neo4j"}
+
+
 async def test_an_error_is_told_by_its_class_alone(spans: InMemorySpanExporter) -> None:
-    with pytest.raises(ValueError, match="ann"), span("x"):
+    with pytest.raises(ValueError, match="ann"), span("x", headers={}):
         raise ValueError("ann@example.org")
     (found,) = spans.get_finished_spans()
     assert found.attributes == {"error.type": "ValueError"}
@@ -121,13 +160,51 @@ def test_what_nobody_measures_costs_no_name_and_what_is_measured_has_one() -> No
 
 
 async def test_httpx_errors_of_spans_are_no_values(spans: InMemorySpanExporter) -> None:
-    async with Sender(private=True) as sender:
-        answer = await sender.post("http://127.0.0.1:9/hunter2", b"{}", {})
+    with span("outer", headers={}):
+        async with Sender(private=True) as sender:
+            answer = await sender.post("http://127.0.0.1:9/hunter2", b"{}", {})
     assert answer.status is None
-    (found,) = spans.get_finished_spans()
+    found, _ = spans.get_finished_spans()
     assert found.attributes is not None
     assert found.attributes["error.type"] == httpx.ConnectError.__name__
     assert "hunter2" not in found.to_json()
+
+
+async def test_work_that_another_process_does_is_idle_here_and_no_success(sqlite_graph: Graph, tmp_path: Path) -> None:
+    telemetry, key = Telemetry(), Keyring(tmp_path / "keys").ed25519(AUDIT)
+
+    async def check(_artifact: Node) -> str:
+        raise AssertionError
+
+    async with LocalStorage(tmp_path / "artifacts", bytes(32)) as storage:
+        hours = {"collect_hours": 0.0, "grace_hours": 1.0, "check_hours": 0.0}
+        workers = {
+            "sequencer": (sequencing.LEASE, Sequencer(sqlite_graph, telemetry, "one")),
+            "checkpointer": (auditing.LEASE, Checkpointer(sqlite_graph, key, "one", seconds=0.1)),
+            "keeper": (keeping.LEASE, Keeper(sqlite_graph, storage, check, by="keeper", holder="one", **hours)),
+        }
+        for name, (lease, worker) in workers.items():
+            for gauge in ("lineal_changes_unsequenced", "lineal_sequencer_lag_seconds"):
+                # What it saw while it held the lease.
+                telemetry.set(gauge, 600)
+            taken = await sqlite_graph.claim(lease, "another process", 60)
+            assert taken is not None
+            token = METER.set(telemetry)
+            try:
+                task = asyncio.create_task(worker.run())
+                await asyncio.sleep(0.3)
+                task.cancel()
+                await asyncio.wait([task])
+            finally:
+                METER.reset(token)
+            told = partial(telemetry.registry.get_sample_value, "lineal_worker_rounds_total")
+            assert (told({"worker": name, "outcome": "idle"}) or 0) > 0, name
+            assert told({"worker": name, "outcome": "ok"}) is None, name
+            success = "lineal_worker_success_timestamp_seconds"
+            assert telemetry.registry.get_sample_value(success, {"worker": name}) is None, name
+            if name == "sequencer":
+                assert telemetry.registry.get_sample_value("lineal_sequencer_lag_seconds") == 0
+                assert telemetry.registry.get_sample_value("lineal_changes_unsequenced") == 0
 
 
 async def test_only_who_seals_the_audit_says_that_it_is_sealed(

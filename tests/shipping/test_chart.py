@@ -54,11 +54,17 @@ def variables(manifest: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def loaded(manifests: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The settings as the process in the pod has them."""
+def loaded(
+    manifests: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str = "Deployment/prod-lineal"
+) -> Settings:
+    """The settings as the process in a pod has them: from its variables, and the file that it mounts."""
+    told = variables(manifests[of])
+    (mount,) = (each for each in container(manifests[of])["volumeMounts"] if each["mountPath"] == told["LINEAL_CONFIG"])
+    volumes = {each["name"]: each for each in manifests[of]["spec"]["template"]["spec"]["volumes"]}
+    config = manifests[f"ConfigMap/{volumes[mount['name']]['configMap']['name']}"]
     file = tmp_path / "lineal.toml"
-    file.write_text(manifests["ConfigMap/prod-lineal"]["data"]["lineal.toml"])
-    for name, value in variables(manifests["Deployment/prod-lineal"]).items():
+    file.write_text(config["data"][mount["subPath"]])
+    for name, value in told.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LINEAL_CONFIG", str(file))
     return Settings.load()
@@ -98,6 +104,17 @@ def test_lineal_takes_the_settings_that_it_is_given(
         assert settings.issuers[0].scopes_map == {"curator": ("model:read", "model:write")}
         assert settings.graph_password is not None
         assert settings.graph_password.get_secret_value() == "password/graph"
+
+
+def test_the_job_that_migrates_has_the_settings_before_the_release_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = rendered(VALUES[-1], "--set", "settings.graph_ca=/etc/lineal/more/ca.pem")
+    job = "Job/prod-lineal-migrate"
+    assert str(loaded(manifests, tmp_path, monkeypatch, job).graph_ca) == "/etc/lineal/more/ca.pem"
+    hooks = [manifests[name]["metadata"]["annotations"] for name in (job, "ConfigMap/prod-lineal-migrate")]
+    assert {each["helm.sh/hook"] for each in hooks} == {"pre-install,pre-upgrade"}
+    assert int(hooks[1]["helm.sh/hook-weight"]) < int(hooks[0].get("helm.sh/hook-weight", 0))
 
 
 @pytest.mark.parametrize("values", ["small", "full"])

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from graph.port import Graph, Hop, NewEdge, NewNode, Node
+from lineal.observing import METER
+from lineal.telemetry import Telemetry
 from resolvers.webhooks import deliveries, managing, turn
 from resolvers.webhooks.turn import Patience
 from tests import building
@@ -293,6 +295,20 @@ async def test_many_processes_share_the_work_and_each_event_is_sent_by_one(post:
         for each in (receiver, second):
             ids = [got.id for got in each.got]
             assert len(ids) < 2 * len(set(ids)), "but for what is told again because somebody was too slow"
+
+
+async def test_without_an_active_webhook_none_lags(sqlite_post: Post) -> None:
+    telemetry = Telemetry()
+    token = METER.set(telemetry)
+    try:
+        # As it was when the last one was deleted.
+        telemetry.set("lineal_webhook_lag_changes", 5_000)
+        telemetry.set("lineal_webhooks_waiting", 1)
+        async with sqlite_post.delivering():
+            for gauge in ("lineal_webhook_lag_changes", "lineal_webhooks_waiting"):
+                await awaited(lambda gauge=gauge: telemetry.registry.get_sample_value(gauge) == 0)  # type: ignore[misc]
+    finally:
+        METER.reset(token)
 
 
 async def test_a_process_that_is_cancelled_amid_a_burst_leaves_all_to_the_next(post: Post, receiver: Receiver) -> None:

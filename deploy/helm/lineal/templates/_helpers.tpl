@@ -39,3 +39,8 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{- define "lineal.toml" -}}
+{{- $own := dict "resource" .Values.resource "host" "0.0.0.0" "port" 8321 "drain_seconds" .Values.drainSeconds "stop_seconds" .Values.stopSeconds }}
+{{- toToml (merge $own .Values.settings) }}
+{{- end }}
