@@ -119,8 +119,7 @@ async def _dependants(tx: Transaction, version: Node) -> str:
     try:
         serving = await all_links(tx, [version.id], Hop("SERVES", "IN", "Deployment"))
         told = await _told(tx, version)
-        derived = await all_links(tx, [version.id], Hop("DERIVED_FROM", "IN", "ModelVersion"))
-        children = [link.node for link in derived.get(version.id, ())]
+        children = await _children(tx, version)
         models = await tx.nodes(list(dict.fromkeys(child.container for child in children)))
     finally:
         tx.show(view)
@@ -133,6 +132,15 @@ async def _dependants(tx: Transaction, version: Node) -> str:
             if nodes
         ]
     )
+
+
+async def _children(tx: Transaction, version: Node) -> list[Node]:
+    """The versions that were made from it, or by a run that read it."""
+    derived = await all_links(tx, [version.id], Hop("DERIVED_FROM", "IN", "ModelVersion"))
+    read = await all_links(tx, [version.id], Hop("READ", "IN", "Run"))
+    runs = sorted({link.node.id for link in read.get(version.id, ())})
+    made = await all_links(tx, runs, Hop("PRODUCED_BY", "IN", "ModelVersion")) if runs else {}
+    return [link.node for links in (*derived.values(), *made.values()) for link in links]
 
 
 async def _told(tx: Transaction, version: Node) -> list[Node]:
