@@ -11,13 +11,16 @@ from resolvers.inbound.told import Told
 from resolvers.operation import Operation
 from resolvers.writing.draft import Draft, Reference
 from resolvers.writing.meanwhile import again_if_made_meanwhile
+from resolvers.writing.refusing import refuse_retired_readers
 from resolvers.writing.story import next_version
 
 ACTION: Final = "recordWebhook"
 
 
 async def record(op: Operation, workspace: str, told: Told) -> None:
-    """Record it. The same again changes nothing. Raises NotFound (no such workspace), InvalidArgument."""
+    """Record it. The same again changes nothing. Raises NotFound (no such workspace), InvalidArgument,
+    PreconditionFailed (a new version, by a run that read what is retired).
+    """
 
     async def work(tx: Transaction) -> None:
         await (_model if told.kind == MODEL.name else _dataset)(tx, workspace, told)
@@ -34,6 +37,8 @@ async def _model(tx: Transaction, workspace: str, told: Told) -> None:
     if told.version:
         version = await _known(tx, model, told)
         if version is None:
+            runs = {ref.id: "run" for edge, ref in made_by if edge == "PRODUCED_BY" and ref.node is not None}
+            await refuse_retired_readers(tx, runs)
             number = await next_version(draft, model)
             properties = {"state": "READY", **told.properties}
             version = draft.create(MODEL_VERSION, str(number), model.workspace, container=model.id, props=properties)

@@ -15,7 +15,7 @@ from resolvers.artifacts.policy import check_signed
 from resolvers.lifecycle.findings import Verdict
 from resolvers.lifecycle.findings import kept as kept_of
 from resolvers.lifecycle.gates import OVERRIDDEN, check_override, pass_gate
-from resolvers.lifecycle.schemes import NONE, RETIRED, Schemes, Stage
+from resolvers.lifecycle.schemes import ARCHIVED, DEPRECATED, NONE, RETIRED, Schemes, Stage, is_for_deprecated
 from resolvers.reading import all_links
 from resolvers.writing.story import refuse_use
 
@@ -61,7 +61,10 @@ class Mover:
         self._moves: list[NewNode] = []
         self._ends: list[EdgeMatch] = []
         self._opens: list[NewEdge] = []
-        self._moved: dict[str, None] = {}
+        self._moved: dict[str, dict[str, Any]] = {}
+        self.deprecations: list[tuple[Node, str | None]] = []
+        """The versions that the moves deprecated, each with the reason, and those that are not any more, without one;
+        people are told by resolvers.lifecycle.deprecating.tell_deprecations."""
 
     async def __call__(self, wishes: Sequence[Wish]) -> None:
         """Do all of this. What is so already stays, and is no event.
@@ -131,11 +134,29 @@ class Mover:
         if after is not None:
             verdict = await pass_gate(self.tx, wish.version, stage=after, override=self.override, field=wish.field)
         move = await self._event(wish, verdict, {"fromStage": before, "toStage": after}, forced=forced)
-        self._moved |= dict.fromkeys((model.id, wish.version.id))
+        self._moved.setdefault(model.id, {})
+        self._moved[wish.version.id] = await self._deprecation(wish.version, model, before, after)
         if before is not None and self.replace:
             self._ends.append(EdgeMatch("STAGE", model.id, wish.version.id))
         if after is not None:
             self._open("STAGE", wish, after, move)
+
+    async def _deprecation(
+        self, version: Node, model: Node, before: str | None, after: str | None
+    ) -> dict[str, int | str | None]:
+        """What a move sets of a version's deprecation."""
+        since = version.props.get("deprecatedAt")
+        if is_for_deprecated(after):
+            if since is not None and since <= self.tx.now:
+                return {}
+            reason = self.reason or self.override or f"it came to the stage {DEPRECATED}"
+            self.deprecations.append((version, reason))
+            return {"deprecatedAt": self.tx.now, "deprecationReason": reason}
+        stage = (await self.schemes.of(model)).find(after)
+        if not is_for_deprecated(before) or since is None or (stage is not None and stage.mlflow == ARCHIVED):
+            return {}
+        self.deprecations.append((version, None))
+        return {"deprecatedAt": None, "deprecationReason": None}
 
     async def _check_way(self, wish: Wish, model: Node, before: str | None, after: str | None) -> bool:
         """Whether a move is only possible because it is overridden. Raises PreconditionFailed."""
@@ -184,7 +205,7 @@ class Mover:
         if self._ends:
             await self.tx.unlink(self._ends)
         await self.tx.link(self._opens)
-        await self.tx.update([Update(id, touch=True) for id in self._moved])
+        await self.tx.update([Update(id, props, touch=True) for id, props in self._moved.items()])
 
 
 def _refuse_retiring(wish: Wish, stage: Stage) -> None:
@@ -212,3 +233,4 @@ async def archive_others(mover: Mover, version: Node, stage: str) -> None:
     reason = f"version {version.name} takes its place in {goal.name}"
     making_room = Mover(tx, reason=reason if mover.reason is None else f"{reason}: {mover.reason}")
     await making_room([Wish(other, archive.name, field="archiveExisting") for other in others])
+    mover.deprecations += making_room.deprecations

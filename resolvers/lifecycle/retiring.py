@@ -14,6 +14,7 @@ from graph.guarding import HIDDEN
 from graph.naming import addresses
 from graph.port import EVERYTHING, EdgeMatch, Hop, Node, Transaction, Update, View
 from lineal.errors import PreconditionFailed
+from resolvers.lifecycle.deprecating import stage_for_deprecated, tell_deprecations
 from resolvers.lifecycle.marking import checked_reason
 from resolvers.lifecycle.moving import Mover
 from resolvers.lifecycle.schemes import RETIRED
@@ -37,7 +38,7 @@ async def deprecate(
 
     `since` (microseconds) is now unless given, and may be in the future. `successor` is what to use instead. Doing it
     again says another date, reason and successor. Raises NotFound, PreconditionFailed (the successor
-    is itself superseded by it).
+    is itself superseded by it; or it is in the stage Deprecated, and `since` is to come).
     """
     reason = checked_reason(reason)
     draft = Draft(tx)
@@ -49,37 +50,31 @@ async def deprecate(
         await refuse_circle(tx, old.id, new.id, "successor")
         await lead_to(draft, "SUPERSEDED_BY", old, {new.id: {}})
     at = tx.now if since is None else since
+    if at > tx.now and (stage := await stage_for_deprecated(tx, old.id)):
+        msg = f"since: {address!r} is in the stage {stage}, and so deprecated already; move it out of that first"
+        raise PreconditionFailed(msg, field="since")
     draft.set(old.id, {"deprecatedAt": at, "deprecationReason": reason})
     await draft.save()
-    word = _word(node)
-    await tell_downstream(
-        tx,
-        News(
-            "DEPRECATION",
-            node,
-            node,
-            lambda name: f"{name} was deprecated: {reason}",
-            f"A {word} was deprecated.",
-        ),
-    )
+    await tell_deprecations(tx, [(node, reason)])
     return old.id
 
 
 @command("undeprecate")
 async def undeprecate(tx: Transaction, *, address: str) -> str:
-    """Take a deprecation back; what was named as the successor stays. Raises NotFound, PreconditionFailed."""
+    """Take a deprecation back; what was named as the successor stays.
+
+    Raises NotFound, PreconditionFailed (it is not deprecated, or is in the stage Deprecated).
+    """
     id = await find(tx, address, "node", "Model", "ModelVersion")
     node = (await tx.lock([id]))[id]
     if "deprecatedAt" not in node.props:
         raise PreconditionFailed(f"node: {address!r} is not deprecated", field="node")
+    if stage := await stage_for_deprecated(tx, id):
+        raise PreconditionFailed(
+            f"node: {address!r} is in the stage {stage}; move it out of that instead", field="node"
+        )
     await tx.update([Update(id, {"deprecatedAt": None, "deprecationReason": None})])
-    word = _word(node)
-    await tell_downstream(
-        tx,
-        News(
-            "DEPRECATION", node, node, lambda name: f"{name} is deprecated no more.", f"A {word} is deprecated no more."
-        ),
-    )
+    await tell_deprecations(tx, [(node, None)])
     return id
 
 
@@ -119,8 +114,7 @@ async def _dependants(tx: Transaction, version: Node) -> str:
     try:
         serving = await all_links(tx, [version.id], Hop("SERVES", "IN", "Deployment"))
         told = await _told(tx, version)
-        derived = await all_links(tx, [version.id], Hop("DERIVED_FROM", "IN", "ModelVersion"))
-        children = [link.node for link in derived.get(version.id, ())]
+        children = await _children(tx, version)
         models = await tx.nodes(list(dict.fromkeys(child.container for child in children)))
     finally:
         tx.show(view)
@@ -133,6 +127,15 @@ async def _dependants(tx: Transaction, version: Node) -> str:
             if nodes
         ]
     )
+
+
+async def _children(tx: Transaction, version: Node) -> list[Node]:
+    """The versions that were made from it, or by a run that read it."""
+    derived = await all_links(tx, [version.id], Hop("DERIVED_FROM", "IN", "ModelVersion"))
+    read = await all_links(tx, [version.id], Hop("READ", "IN", "Run"))
+    runs = sorted({link.node.id for link in read.get(version.id, ())})
+    made = await all_links(tx, runs, Hop("PRODUCED_BY", "IN", "ModelVersion")) if runs else {}
+    return [link.node for links in (*derived.values(), *made.values()) for link in links]
 
 
 async def _told(tx: Transaction, version: Node) -> list[Node]:
@@ -165,7 +168,3 @@ async def _named(tx: Transaction, view: View, nodes: Iterable[Node]) -> str:
     words = listed([names[n.id] for n in shown[:SHOWN]])
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     return f"{words}{more}{', and others that you may not see' if len(shown) < len(each) else ''}"
-
-
-def _word(node: Node) -> str:
-    return "model" if node.kind == "Model" else "model version"

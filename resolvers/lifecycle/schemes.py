@@ -21,7 +21,8 @@ from resolvers.writing.deleting import Deleted, remove
 from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import find
 
-MLFLOW: Final = ("None", "Staging", "Production", "Archived")
+ARCHIVED: Final = "Archived"
+MLFLOW: Final = ("None", "Staging", "Production", ARCHIVED)
 """The stages that MLflow has."""
 
 NONE: Final = "none"
@@ -29,6 +30,9 @@ NONE: Final = "none"
 
 RETIRED: Final = "Retired"
 """The stage of what is retired, which has rules of its own: no move leads there."""
+
+DEPRECATED: Final = "Deprecated"
+"""The stage of what is deprecated, in whichever scheme: what comes to it is, and what leaves it is not any more."""
 
 MAX_STAGES: Final = 50
 
@@ -49,6 +53,11 @@ class Stage:
     def kept(self) -> dict[str, Any]:
         """As the graph keeps it."""
         return {"name": self.name, "mlflow": self.mlflow, "live": self.live, "final": self.final}
+
+
+def is_for_deprecated(stage: str | None) -> bool:
+    """Whether a stage is the one for what is deprecated, by its name, whatever the case."""
+    return stage is not None and stage.casefold() == DEPRECATED.casefold()
 
 
 Move = tuple[str | None, str | None]
@@ -93,7 +102,7 @@ class Scheme:
     @property
     def archive(self) -> Stage | None:
         """Where versions go that another one takes the place of: the first stage that counts as Archived."""
-        return next((stage for stage in self.stages if stage.mlflow == "Archived"), None)
+        return next((stage for stage in self.stages if stage.mlflow == ARCHIVED), None)
 
 
 def _among(names: Iterable[str | None], others: Iterable[str | None]) -> set[Move]:
@@ -108,12 +117,10 @@ STANDARD: Final = Scheme(
         Stage("Staging", "Staging"),
         Stage("Production", "Production", live=True),
         Stage("Archived", "Archived"),
-        Stage("Deprecated", "Archived"),
+        Stage(DEPRECATED, "Archived"),
         Stage(RETIRED, "Archived", final=True),
     ),
-    frozenset(
-        _among(_FOUR, _FOUR) | _among((*_FOUR, "Deprecated"), ("Deprecated", "Retired")) | _among(["Deprecated"], _FOUR)
-    ),
+    frozenset(_among(_FOUR, _FOUR) | _among((*_FOUR, DEPRECATED), (DEPRECATED, RETIRED)) | _among([DEPRECATED], _FOUR)),
 )
 """The scheme where no other holds. Its first four moves are those that MLflow's clients make."""
 

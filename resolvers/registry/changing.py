@@ -11,6 +11,7 @@ from auth.roles import Role
 from graph import validation
 from graph.port import EdgeMatch, Node, Snapshot, Transaction, Update
 from lineal.errors import InvalidArgument, NotFound
+from resolvers.lifecycle.deprecating import tell_deprecations
 from resolvers.lifecycle.moving import Mover, Wish, archive_others
 from resolvers.lifecycle.schemes import NONE
 from resolvers.registry.looking import (
@@ -121,6 +122,7 @@ async def set_stage(tx: Transaction, *, at: At, stage: str, archive_existing: bo
         await archive_others(mover, version, wanted.name)
     # To MLflow's clients it was updated, also where it was there already.
     await tx.update([Update(id, touch=True) for id in (version.container, version.id)])
+    await tell_deprecations(tx, mover.deprecations)
     return version.id
 
 

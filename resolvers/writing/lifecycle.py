@@ -9,6 +9,7 @@ from auth.roles import Role
 from graph import ontology
 from graph.port import MAX_PAGE, EdgeMatch, Hop, Paging, Transaction
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
+from resolvers.lifecycle.deprecating import tell_deprecations
 from resolvers.lifecycle.moving import Mover, Wish, archive_others
 from resolvers.writing.command import command
 from resolvers.writing.common import NamedValue, label, rows
@@ -69,7 +70,8 @@ async def set_stage(
 ) -> str:
     """Put a version into a stage, out of the one that it is in; None takes it out.
 
-    `archive_existing` moves other versions out of that stage, to where the scheme archives them. Raises NotFound,
+    `archive_existing` moves other versions out of that stage, to where the scheme archives them. What comes to the
+    stage Deprecated is deprecated, what leaves it is not any more, and people are told. Raises NotFound,
     InvalidArgument (a stage that the model's scheme does not have), PreconditionFailed (no such move, or a gate says
     no: see resolvers.lifecycle.gates.pass_gate), Forbidden.
     """
@@ -81,6 +83,7 @@ async def set_stage(
     await mover([Wish(meant.node, stage)])
     if archive_existing and stage is not None:
         await archive_others(mover, meant.node, stage)
+    await tell_deprecations(tx, mover.deprecations)
     return meant.id
 
 

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from graph.ids import kind_of
-from graph.ontology import ARTIFACT, DEPLOYMENT, DEPLOYMENT_REVISION
-from graph.port import EVERYTHING, Hop, NewEdge, NewNode, Node
+from graph.ontology import ARTIFACT, DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION
+from graph.port import EVERYTHING, Hop, NewEdge, NewNode, Node, Transaction
 from lineal.errors import PreconditionFailed
 from resolvers.reading import all_links
 from resolvers.writing.draft import Draft, Reference
+from resolvers.writing.story import refuse_use
 
 TOLD: Final = frozenset({"SERVES", "SPECIFIES", "REVISION_OF", "DEPLOYED_TO", "IN_ENVIRONMENT"})
 """Edges that say what a deployment serves, what it was told to serve, and where."""
 
-USES: Final[Mapping[str, str]] = {"SERVES": "Deployment", "DERIVED_FROM": "ModelVersion"}
+USES: Final[Mapping[str, str]] = {"SERVES": "Deployment", "DERIVED_FROM": "ModelVersion", "READ": "Run"}
 """Edges by which a version is used, and the kind of what uses it."""
 
 
@@ -88,25 +89,39 @@ def refuse_kept_files(named: Sequence[Reference]) -> None:
 
 
 async def refuse_retired_uses(draft: Draft, edges: Sequence[NewEdge], places: Sequence[int]) -> None:
-    """Raises PreconditionFailed: something new would serve a retired version, or be made from one.
+    """Raises PreconditionFailed: something new would serve or read a retired version, or be made from one.
 
     What was so before it was retired, by force, may be recorded again.
     """
-    uses = [(i, edge) for i, edge in zip(places, edges, strict=False) if edge.kind in USES and edge.until is None]
+    opened = [(i, edge) for i, edge in zip(places, edges, strict=False) if edge.until is None]
+    uses = [(i, edge) for i, edge in opened if edge.kind in USES]
     used = sorted({edge.target for _, edge in uses} - draft.created.keys())
     whole = draft.tx.seeing(EVERYTHING)
     found = await whole.nodes(used) if used else {}
     retired = sorted(id for id, node in found.items() if "retiredAt" in node.props)
-    if not retired:
-        return
     known = {
         (kind, link.node.id, id)
         for kind, user in USES.items()
-        for id, links in (await all_links(whole, retired, Hop(kind, "IN", user))).items()
+        for id, links in (await all_links(whole, retired, Hop(kind, "IN", user)) if retired else {}).items()
         for link in links
     }
     for i, edge in uses:
         if edge.target in retired and (edge.kind, edge.source, edge.target) not in known:
-            field = f"edges[{i}].to"
-            msg = f"{field}: version {found[edge.target].name} is retired; nothing may serve it or be made from it"
-            raise PreconditionFailed(msg, field=field)
+            refuse_use(found[edge.target], f"edges[{i}].to")
+    made = [(i, edge) for i, edge in opened if edge.kind == "PRODUCED_BY" and kind_of(edge.source) is MODEL_VERSION]
+    runs = sorted({edge.target for _, edge in made} - draft.created.keys())
+    makes = await all_links(whole, runs, Hop("PRODUCED_BY", "IN", MODEL_VERSION.name)) if runs else {}
+    there = {(link.node.id, run) for run, links in makes.items() for link in links}
+    new = {edge.target: f"edges[{i}].to" for i, edge in made if (edge.source, edge.target) not in there}
+    await refuse_retired_readers(draft.tx, {run: field for run, field in new.items() if run in runs})
+
+
+async def refuse_retired_readers(tx: Transaction, runs: Mapping[str, str]) -> None:
+    """Raises PreconditionFailed: one of these runs, by which something new is made, read what is retired now.
+
+    Each is given with its place in the input.
+    """
+    read = await all_links(tx.seeing(EVERYTHING), sorted(runs), Hop("READ", "OUT", MODEL_VERSION.name)) if runs else {}
+    for run, links in read.items():
+        for link in links:
+            refuse_use(link.node, runs[run], f"version {link.node.name}, which the run read,")

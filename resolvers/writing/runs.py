@@ -25,9 +25,9 @@ from resolvers.writing.common import (
 )
 from resolvers.writing.common import properties as settable
 from resolvers.writing.deleting import deleting
-from resolvers.writing.draft import Draft
+from resolvers.writing.draft import Draft, Reference
 from resolvers.writing.nodes import find, registering, renaming, updating
-from resolvers.writing.story import built_from, files, owned
+from resolvers.writing.story import built_from, files, owned, refuse_retired
 
 create_experiment = registering("createExperiment", EXPERIMENT)
 update_experiment = updating("updateExperiment", EXPERIMENT, "experiment")
@@ -68,7 +68,8 @@ async def record_run(
 
     Its workspace is that of its experiment, pipeline or parent unless given, its name its own id. A run
     with an end is FINISHED unless a state is given, any other RUNNING, since now unless a start is given.
-    Raises InvalidArgument, NotFound (each naming the place in the input), AlreadyExists, PreconditionFailed.
+    Raises InvalidArgument, NotFound (each naming the place in the input), AlreadyExists, PreconditionFailed (it read
+    a version that is retired).
     """
     draft = Draft(tx)
     run = new_id(RUN.prefix)
@@ -82,11 +83,12 @@ async def record_run(
         if text is not None:
             homes.append(draft.want(text, field, kind.name, create=create))
             draft.link(edge, run, homes[-1])
-    _read(draft, run, inputs)
+    reads = _read(draft, run, inputs)
     for i, item in enumerate(outputs):
         made = draft.want(item["dataset"], f"outputs[{i}].dataset", "DatasetVersion", create=item.get("create", False))
         draft.link("PRODUCED_BY", made, run)
     await draft.find()
+    refuse_retired(reads)
     place = workspace or next((home.workspace for home in homes), ontology.DEFAULT_WORKSPACE)
     built_from(draft, run, code, place)
     files(draft, run, artifacts, place)
@@ -97,11 +99,14 @@ async def record_run(
     return run
 
 
-def _read(draft: Draft, run: str, inputs: Sequence[RunInput]) -> None:
+def _read(draft: Draft, run: str, inputs: Sequence[RunInput]) -> list[Reference]:
+    found = []
     for i, item in enumerate(inputs):
         read = draft.want(item["address"], f"inputs[{i}].address", *READABLE)
         read.create = read.create_container = item.get("create", False) and read.kind.name != "ModelVersion"
         draft.link("READ", run, read, item.get("role"))
+        found.append(read)
+    return found
 
 
 def _begun(props: dict[str, Any], now: int) -> dict[str, Any]:

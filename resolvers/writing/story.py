@@ -23,10 +23,12 @@ from resolvers.writing.common import (
 from resolvers.writing.draft import Draft, Reference
 
 
-def made_by(draft: Draft, made: str, run: str | None) -> None:
+def made_by(draft: Draft, made: str, run: str | None) -> Reference | None:
     """The run that made it."""
-    if run is not None:
-        draft.link("PRODUCED_BY", made, draft.want(run, "run", "Run"))
+    maker = None if run is None else draft.want(run, "run", "Run")
+    if maker is not None:
+        draft.link("PRODUCED_BY", made, maker)
+    return maker
 
 
 def derived(draft: Draft, made: str, kind: NodeKind, parents: Sequence[Parent]) -> list[Reference]:

@@ -29,6 +29,7 @@ from resolvers.writing.common import properties as settable
 from resolvers.writing.deleting import deleting
 from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import updating
+from resolvers.writing.refusing import refuse_retired_readers
 from resolvers.writing.story import built_from, derived, files, made_by, next_version, owned, refuse_retired
 
 update_model_version = updating("updateModelVersion", MODEL_VERSION, "version")
@@ -73,20 +74,21 @@ async def create_model_version(
     `reason` is why it comes to its stage and gets its aliases. The state is READY unless given. With `runId` or
     `loggedModel` among its properties it is looked up in the tracking servers of its workspace, later. Raises
     InvalidArgument, NotFound (each naming the place in the input), AlreadyExists, PreconditionFailed (a cycle, a
-    parent that is retired, or a gate of the stage or an alias says no).
+    parent, or what the run read, that is retired, or a gate of the stage or an alias says no).
     """
     draft = Draft(tx)
     version = new_id(MODEL_VERSION.prefix)
     props = {"state": "READY", **settable(MODEL_VERSION, present(properties))}
     props |= queued(props, tx.now)
     owner = draft.want(model, "model", "Model", create=create_model)
-    made_by(draft, version, run)
+    maker = made_by(draft, version, run)
     _learned_from(draft, version, run, inputs)
     sources = derived(draft, version, MODEL_VERSION, parents)
     for i, field in enumerate(uses):
         draft.link("USES", version, draft.want(field, f"uses[{i}]", "Field"))
     await draft.find()
     refuse_retired(sources)
+    await refuse_retired_readers(tx, {} if maker is None else {maker.id: "run"})
     built_from(draft, version, code, owner.workspace)
     files(draft, version, artifacts, owner.workspace)
     await draft.find()

@@ -42,7 +42,8 @@ class SetStageInput:
     version: strawberry.ID = VERSION.address
     stage: str | None = need(
         "The stage, one of the model's stage scheme, whatever the case: Staging, Production, Archived or "
-        "Deprecated unless another scheme holds; null takes it out. To Retired it comes by retire alone."
+        "Deprecated unless another scheme holds; null takes it out. What comes to Deprecated is deprecated, what "
+        "leaves it is not any more. To Retired it comes by retire alone."
     )
     reason: str | None = may(_REASON, None)
     override: str | None = may(_OVERRIDE, None)

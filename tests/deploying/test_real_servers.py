@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from graph.port import Direction
 from resolvers.deploying.deploying import canary, roll_back
 from resolvers.deploying.targets import Targets
+from resolvers.reading import lineage
 from tests.artifacts.conftest import Registry
 from tests.deploying.conftest import Shop
 from tests.serving import rigs
@@ -35,6 +37,12 @@ class RealShop(Shop):
         name = name or (await self.node()).props["platformName"]
         return await self.rig.predict(name, number)
 
+    async def reached(self, data: str, as_of: int | None) -> list[str]:
+        """The deployments that lineage leads to from data, now or at an earlier time."""
+        async with self.operation() as op:
+            found = await lineage(op, [data], direction=Direction.DOWNSTREAM, kinds=["Deployment"], as_of=as_of)
+        return [node.name for node, _ in found.closure.nodes]
+
 
 @pytest.fixture(params=["torchserve", "mlserver"])
 async def real(
@@ -56,7 +64,11 @@ async def real(
 
 
 async def test_what_answers_is_what_lineage_says_at_every_moment(real: RealShop) -> None:
-    one, two = await real.version("1"), await real.version("2")
+    data = {number: f"datasets:/clicks/v{number}" for number in (1, 2)}
+    one, two = [
+        await real.version(str(number), inputs=[{"dataset": trained_on, "create": True}])
+        for number, trained_on in data.items()
+    ]
     moments = []
     async with real.looking_after():
         await real.deploy(one)
@@ -72,10 +84,12 @@ async def test_what_answers_is_what_lineage_says_at_every_moment(real: RealShop)
         await real.comes_to("READY", 3)
         assert await real.predict() == 2
         moments.append(time.time_ns() // 1_000)
-        await real.do(roll_back, address=SEARCH, to=1)
+        await real.do(roll_back, address=SEARCH)
         await real.comes_to("READY", 4)
         assert await real.predict() == 1
     served = {1: [True, True, False, True], 2: [False, True, True, False]}
     for number, version in ((1, one), (2, two)):
         found = [await real.affected(version, as_of) for as_of in (*moments, None)]
         assert [each == ["search"] for each in found] == served[number]
+        reached = [await real.reached(data[number], as_of) for as_of in (*moments, None)]
+        assert [each == ["search"] for each in reached] == served[number]

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from auth.caller import named
 from auth.recorder import Recorder
 from gateway.inbound import HUGGING_FACE, WANDB, Hub, create_inbound_routes
-from graph.port import Graph
+from graph.port import Graph, NewEdge, NewNode, Update
 from lineal.app import create_app
 from lineal.parts import opened
 from lineal.settings import Settings
@@ -170,6 +170,17 @@ async def test_another_version_has_the_next_number(sqlite_door: Door) -> None:
     found = await sqlite_door.picture()
     assert found.nodes["ModelVersion", "churn", "2"]["uri"] == f"{ARTIFACT}="
     assert found.of("ModelVersion") == {"1", "2"}
+
+
+async def test_a_run_that_read_what_is_retired_makes_no_version_any_more(sqlite_door: Door) -> None:
+    _, (teacher,) = await building.model(sqlite_door.graph, "teacher", versions=1)
+    await building.update(sqlite_door.graph, Update(teacher.id, {"retiredAt": 1}))
+    (run,) = await building.create(sqlite_door.graph, NewNode("Run", LINKED["run"], "default"))
+    await building.link(sqlite_door.graph, NewEdge("READ", run.id, teacher.id, "base"))
+    answer = await sqlite_door.wandb(LINKED)
+    assert answer.status_code == 412
+    assert "is retired" in answer.text
+    assert ("Model", "churn", None) not in (await sqlite_door.picture()).nodes
 
 
 async def test_a_payload_within_client_payload_is_understood(sqlite_door: Door) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -11,14 +12,16 @@ from auth.caller import Caller
 from lineal.errors import Conflict, Forbidden, InvalidArgument, LinealError, PreconditionFailed
 from resolvers.lifecycle.declaring import declare_gate
 from resolvers.lifecycle.moving import Mover, Wish
-from resolvers.lifecycle.retiring import retire
+from resolvers.lifecycle.retiring import deprecate, retire, undeprecate
 from resolvers.lifecycle.schemes import declare_stage_scheme, delete_stage_scheme
 from resolvers.operation import Operation
 from resolvers.writing.importing import record_lineage
 from resolvers.writing.lifecycle import set_alias, set_stage
 from resolvers.writing.models import register_model, update_model
 from resolvers.writing.versions import create_model_version
+from resolvers.writing.watching import watch
 from resolvers.writing.workspaces import update_workspace
+from tests import building
 from tests.lifecycle.conftest import ALL, ANN, BOB, EVE, PLACE, ROOT, USUAL, House, World, person, write
 
 NEEDS_AUC = {"type": "threshold", "metric": "auc >= 0.9"}
@@ -87,6 +90,83 @@ async def test_a_version_is_retired_by_retire_alone(house: House, world: World) 
         assert "only by retire" in error.message
     await house.do(BOB, set_stage, version=version.id, stage="Deprecated")
     assert await house.stage(version) == "Deprecated"
+
+
+async def test_what_comes_to_the_stage_for_deprecated_is_deprecated_and_what_leaves_it_is_not(
+    house: House, world: World
+) -> None:
+    version = world.version(1)
+    _, (child,) = await building.model(house.graph, "child", versions=1, workspace=PLACE)
+    await world.link("DERIVED_FROM", child, version, "finetune")
+    await house.do(ANN, watch, address="models:/vision:child")
+    needed = {"version": version.id, "reason": "old"}
+    assert "needed by models:/vision:child/1" in (await refused(house, BOB, retire, **needed)).message
+    await house.do(BOB, set_stage, version=child.id, stage="deprecated", reason="too slow")
+    there = (await house.node(child.id)).props
+    assert there["deprecatedAt"] <= time.time_ns() // 1000
+    assert there["deprecationReason"] == "too slow"
+    assert await told(house) == ["models:/vision:child/1 was deprecated: too slow. That is a version of this model."]
+    await house.do(BOB, retire, **needed)
+    assert len(await told(house)) == 2
+    error = await refused(house, BOB, undeprecate, address=child.id)
+    assert "is in the stage Deprecated; move it out of that instead" in error.message
+    await house.do(BOB, set_stage, version=child.id, stage="Staging")
+    assert not {"deprecatedAt", "deprecationReason"} & (await house.node(child.id)).props.keys()
+    assert "models:/vision:child/1 is deprecated no more. That is a version of this model." in await told(house)
+
+
+async def test_what_is_deprecated_stays_where_it_is_and_may_come_to_the_stage_for_it_later(
+    house: House, world: World
+) -> None:
+    version = world.version(1)
+    await house.do(ANN, watch, address=world.model.id)
+    await house.do(BOB, set_stage, version=version.id, stage="Production")
+    await house.do(BOB, deprecate, address=version.id, reason="too slow", since=5_000_000)
+    assert await house.stage(version) == "Production"
+    await house.do(BOB, set_stage, version=version.id, stage="Deprecated", reason="nobody uses it now")
+    there = (await house.node(version.id)).props
+    assert (there["deprecatedAt"], there["deprecationReason"]) == (5_000_000, "too slow")
+    assert len(await told(house)) == 1
+    error = await refused(house, BOB, deprecate, address=version.id, reason="not yet", since=2**52)
+    assert error.field == "since"
+    await house.do(BOB, deprecate, address=version.id, reason="far too slow")
+    await house.do(BOB, set_stage, version=version.id, stage="Archived")
+    assert (await house.node(version.id)).props["deprecationReason"] == "far too slow"
+    await house.do(BOB, undeprecate, address=version.id)
+
+
+async def test_a_day_to_come_is_today_for_what_comes_to_the_stage_for_deprecated(house: House, world: World) -> None:
+    version = world.version(1)
+    await house.do(BOB, deprecate, address=version.id, reason="too slow", since=2**52)
+    await house.do(BOB, set_stage, version=version.id, stage="Deprecated")
+    there = (await house.node(version.id)).props
+    assert there["deprecatedAt"] < 2**52
+    assert there["deprecationReason"] == "it came to the stage Deprecated"
+
+
+async def test_a_version_comes_to_the_stage_for_deprecated_in_each_way_deprecated(house: House, world: World) -> None:
+    edge = {"from": world.model.id, "kind": "STAGE", "to": world.version(1).id, "discriminator": "Deprecated"}
+    await house.do(BOB, record_lineage, edges=[edge])
+    scheme = {
+        "name": "two",
+        "workspace": PLACE,
+        "stages": [{"name": "DEPRECATED", "mlflow": "Archived"}, {"name": "a"}],
+    }
+    await house.do(ROOT, declare_stage_scheme, **scheme)
+    await house.do(ROOT, update_model, address=world.model.id, properties={"stageScheme": "two"})
+    made = await house.do(BOB, create_model_version, model=world.model.id, stage="deprecated")
+    await house.do(ANN, watch, address=world.model.id)
+    await house.do(BOB, set_stage, version=world.version(2).id, stage="a")
+    await house.do(BOB, set_stage, version=world.version(3).id, stage="a", archive_existing=True)
+    for version in (world.version(1), world.version(2), made):
+        assert "deprecatedAt" in (await house.node(version.id)).props
+    assert len(await told(house)) == 1
+
+
+async def told(house: House) -> list[str]:
+    """What people were told."""
+    async with house.graph.snapshot() as snapshot:
+        return [node.props["text"] for node in (await snapshot.find("Notice")).items]
 
 
 LOOSE = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graph.port import Update
 from lineal.errors import InvalidArgument, LimitExceeded, LinealError, PreconditionFailed
 from tests import building
 from tests.openlineage.conftest import Listener
@@ -528,6 +529,21 @@ async def test_a_circle_of_columns_or_of_named_versions_is_refused_and_changes_n
     assert "cycle" in error.value.message
     assert await listener.picture() == before
     await listener.hear(fields("a", "a"))
+
+
+async def test_a_run_that_reads_what_is_retired_is_refused_unless_it_did_before(listener: Listener) -> None:
+    await listener.hear(
+        of_run(1, "COMPLETE", 1, "pretrain", outputs=[data("base", **MODEL)]),
+        of_run(2, "START", 2, "score", inputs=[data("base")]),
+    )
+    async with listener.graph.snapshot() as snapshot:
+        (version,) = (await snapshot.find("ModelVersion")).items
+    await building.update(listener.graph, Update(version.id, {"retiredAt": 1}))
+    before = await listener.picture()
+    with pytest.raises(PreconditionFailed, match="is retired"):
+        await listener.hear(of_run(3, "START", 3, "score", inputs=[data("base")]))
+    assert await listener.picture() == before
+    await listener.hear(of_run(4, "COMPLETE", 2, "score", inputs=[data("base")]))
 
 
 async def test_a_bad_event_harms_no_other_of_its_batch(listener: Listener) -> None:

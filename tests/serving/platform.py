@@ -153,12 +153,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class PlatformServer(Server):
-    """The platform as a process, which keeps what it was told in `home`."""
+    """The platform as a process, which keeps what it was told in `home`; one that `forgets` comes up with nothing."""
 
     name: ClassVar[str] = "platform"
 
-    def __init__(self, home: Path, key: str) -> None:
+    def __init__(self, home: Path, key: str, *, forgets: bool = False) -> None:
         super().__init__(home)
+        self.forgets = forgets
         self.url = f"http://127.0.0.1:{self.port}"
         self.kept = home / "deployments.json"
         self._key = key
@@ -169,7 +170,15 @@ class PlatformServer(Server):
         lines = file.read_text().splitlines() if file.exists() else []
         return [(name, int(revision)) for name, _, revision in (line.partition(" ") for line in lines)]
 
+    @property
+    def asked(self) -> bool:
+        """Whether a request waits for it that it did not read: for ever, while it is stopped."""
+        fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return any(int(each[1][-4:], 16) == self.port and int(each[4][-8:], 16) > 0 for each in fields)
+
     def prepare(self) -> tuple[list[str], dict[str, str]]:
+        if self.forgets:
+            self.kept.unlink(missing_ok=True)
         command = [sys.executable, "-m", "tests.serving.platform", str(self.port), str(self.kept), self._key]
         return command, {"PYTHONPATH": str(ROOT)}
 

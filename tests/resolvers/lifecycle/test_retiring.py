@@ -15,6 +15,7 @@ from resolvers.lifecycle.schemes import RETIRED
 from resolvers.operation import Operation
 from resolvers.writing import deployments, lifecycle
 from resolvers.writing.importing import record_lineage
+from resolvers.writing.runs import record_run
 from resolvers.writing.versions import create_model_version
 from tests import building
 from tests.resolvers.conftest import Desk, refused
@@ -35,6 +36,12 @@ async def op(desk: Desk) -> Operation:
     await lifecycle.set_owners(op, address="models:/tiny", owners=["teams:/small"], create=True)
     await lifecycle.set_owners(op, address="deployments:/search", owners=["teams:/shop"], create=True)
     return op
+
+
+async def distilled(op: Operation, teacher: str, **more: Any) -> None:
+    """student/1 was made by a run that read the teacher, runs:/distilling."""
+    await record_run(op, name="distilling", inputs=[{"address": teacher, "role": "teacher"}])
+    await create_model_version(op, model="models:/student", create_model=True, run="runs:/distilling", **more)
 
 
 async def notices(desk: Desk) -> dict[str, str]:
@@ -159,6 +166,57 @@ class TestRetirement:
         for edge in late:
             with pytest.raises(PreconditionFailed, match="is retired") as error:
                 await record_lineage(op, nodes=[{"address": "deployments:/new"}], edges=[edge])
+            assert refused(error) == "edges[0].to"
+
+    async def test_what_a_run_made_that_read_it_needs_it(self, op: Operation) -> None:
+        await distilled(op, "models:/bert/2")
+        with pytest.raises(PreconditionFailed, match="is still needed by models:/student/1;"):
+            await retire(op, version="models:/bert/2", reason="old")
+        await deprecate(op, address="models:/student/1", reason="old")
+        await retire(op, version="models:/bert/2", reason="old")
+
+    async def test_what_read_it_and_made_no_version_needs_it_not(self, op: Operation) -> None:
+        await record_run(op, name="scoring", inputs=[{"address": "models:/bert/2"}])
+        await retire(op, version="models:/bert/2", reason="old")
+
+    async def test_what_was_made_from_it_in_both_ways_is_named_once(self, op: Operation) -> None:
+        await distilled(op, "models:/bert/2", parents=[{"version": "models:/bert/2"}])
+        with pytest.raises(PreconditionFailed, match="is still needed by models:/student/1;"):
+            await retire(op, version="models:/bert/2", reason="old")
+
+    async def test_no_run_reads_it_any_more_and_none_that_did_makes_anything(self, op: Operation) -> None:
+        await distilled(op, OLD)
+        await retire(op, version=OLD, reason="old", force=True)
+        inputs: list[Any] = [{"address": "models:/bert/2"}, {"address": OLD, "role": "teacher"}]
+        for late, field in (
+            (record_run(op, name="again", inputs=inputs), "inputs[1].address"),
+            (create_model_version(op, model="models:/student", run="runs:/distilling"), "run"),
+        ):
+            with pytest.raises(PreconditionFailed, match="is retired") as error:
+                await late
+            assert refused(error) == field
+
+    async def test_no_import_makes_anything_of_it_through_a_run_but_what_was_so_stays_so(self, op: Operation) -> None:
+        await distilled(op, OLD)
+        await create_model_version(op, model="models:/student")
+        await record_run(op, name="idle")
+        await retire(op, version=OLD, reason="old", force=True)
+        was: list[Any] = [
+            {"from": "runs:/distilling", "kind": "READ", "to": OLD, "discriminator": "teacher"},
+            {"from": "models:/student/1", "kind": "PRODUCED_BY", "to": "runs:/distilling"},
+            {"from": "runs:/idle", "kind": "READ", "to": OLD, "since": 1, "until": 2},
+            {"from": "models:/student/2", "kind": "PRODUCED_BY", "to": "runs:/idle"},
+            {"from": "datasets:/answers", "kind": "PRODUCED_BY", "to": "runs:/distilling"},
+        ]
+        await record_lineage(op, nodes=[{"address": "datasets:/answers"}], edges=was)
+        await create_model_version(op, model="models:/student")
+        late: list[Any] = [
+            {"from": "runs:/idle", "kind": "READ", "to": OLD},
+            {"from": "models:/student/3", "kind": "PRODUCED_BY", "to": "runs:/distilling"},
+        ]
+        for edge in late:
+            with pytest.raises(PreconditionFailed, match="is retired") as error:
+                await record_lineage(op, edges=[edge])
             assert refused(error) == "edges[0].to"
 
     async def test_a_managed_deployment_that_was_told_to_serve_it_depends(
