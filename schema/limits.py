@@ -37,7 +37,7 @@ class Limits:
     document with all fragments spread; what is under __schema and __type is not counted. `overlaps` bound what the
     standard rule must compare that fields of one name in one selection can be merged: of each such field the fields
     below it, as often as there are others. `walks` are
-    `upstream` and `downstream` fields run, `items` what all lists of an answer hold together, `answer` its bytes as
+    `upstream` and `downstream` fields run, beyond which each such field fails by itself, `items` what all lists of an answer hold together, `answer` its bytes as
     JSON, about, `cost` what it may cost at most by schema.costs, before it runs,
     `seconds` the time to answer, `body` bytes of a request.
     """
