@@ -126,7 +126,7 @@ class Context:
         return {"requested": self.requested, "actual": self.took, "limit": self.limits.cost, **left}
 
     def walk(self) -> None:
-        """Count a walk that a field of a node starts. Raises LimitExceeded: there were enough, and this one is not made."""
+        """Count a walk that a field of a node starts. Raises LimitExceeded, for that field: it is one too many."""
         if self._walks == self.limits.walks:
             msg = (
                 f"the operation walks lineage from more than {self.limits.walks} nodes one by one, and this is one of "
