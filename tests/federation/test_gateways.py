@@ -107,6 +107,7 @@ async def federation(tmp_path: Path) -> AsyncIterator[Federation]:
                 "name": "clicks_7d",
                 "team": "search",
                 "source": {"workspace": "default", "name": "clicks"},
+                "computedFrom": "datasets:/clicks/v1",
                 "usedBy": [*(v.id for v in versions), hidden.id],
             }
         ]
@@ -152,6 +153,7 @@ async def _joins(federation: Federation, url: str) -> None:
         "name": "clicks_7d",
         "keptBy": {"name": "search", "channel": "#search", "address": "teams:/search"},
         "source": {"name": "clicks", "address": "datasets:/clicks", "featureViews": [{"name": "clicks_7d"}]},
+        "computedFrom": {"name": "v1", "dataset": {"name": "clicks"}},
     }
     nodes = there["data"]["modelVersions"]["nodes"]
     assert nodes == [{"number": n, "model": {"name": "ranker"}, "featureViews": [view]} for n in (1, 2)]
