@@ -126,14 +126,14 @@ class Context:
         return {"requested": self.requested, "actual": self.took, "limit": self.limits.cost, **left}
 
     def walk(self) -> None:
-        """Count a walk that a field of a node starts. Raises LimitExceeded: too many in one operation."""
-        self._walks += 1
-        if self._walks > self.limits.walks:
+        """Count a walk that a field of a node starts. Raises LimitExceeded, for that field: it is one too many."""
+        if self._walks == self.limits.walks:
             msg = (
-                f"the operation walks lineage from more than {self.limits.walks} nodes one by one; "
-                "ask lineage(of: […]) for many at once"
+                f"the operation walks lineage from more than {self.limits.walks} nodes one by one, and this is one of "
+                "the others; ask lineage(of: […]) for many at once"
             )
-            raise self._refuse(msg, "walks", self.limits.walks)
+            raise LimitExceeded(msg, limit="walks", maximum=self.limits.walks)
+        self._walks += 1
 
     @asynccontextmanager
     async def exporting(self) -> AsyncIterator[None]:

@@ -14,7 +14,7 @@ import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
 from graph import ontology, port
-from graph.address import Address
+from graph.address import Address, parse
 from lineal.errors import InvalidArgument
 from resolvers.reading import bounded
 from schema.context import Info
@@ -89,13 +89,26 @@ def _read(place: int, given: Any) -> Address | InvalidArgument:
     name = _text(parts.get("name"))
     if by_name(kind) and name and (kind.is_global or workspace):
         return Address(kind.name, ontology.GLOBAL if kind.is_global else workspace, name)
+    if not by_name(kind) and (address := _text(parts.get("address"))):
+        return _part(kind, address, f"{field}.address")
     return _wrong(field, f"must have the fields of a key of {kind.name}: {' or '.join(keys(kind))}")
 
 
+def _part(kind: ontology.NodeKind, text: str, field: str) -> Address | InvalidArgument:
+    """Whom the address of a part means. An alias moves from one to another, and is no key of either."""
+    try:
+        address = parse(text, field=field)
+    except InvalidArgument as error:
+        return error
+    if address.kind != kind.name or address.part is None:
+        return _wrong(field, f"must be the address of a {kind.name}, as its field address has it")
+    return address
+
+
 def keys(kind: ontology.NodeKind) -> Sequence[str]:
-    """The keys of an entity, as @key has them."""
+    """The keys of an entity, as @key has them: what is within something is known by its address."""
     if not by_name(kind):
-        return ("id",)
+        return ("id", "address")
     return ("id", "name" if kind.is_global else "workspace { name } name")
 
 

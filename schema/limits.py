@@ -37,9 +37,9 @@ class Limits:
     document with all fragments spread; what is under __schema and __type is not counted. `overlaps` bound what the
     standard rule must compare that fields of one name in one selection can be merged: of each such field the fields
     below it, as often as there are others. `walks` are
-    `upstream` and `downstream` fields run, `items` what all lists of an answer hold together, `answer` its bytes as
-    JSON, about, `cost` what it may cost at most by schema.costs, before it runs,
-    `seconds` the time to answer, `body` bytes of a request.
+    `upstream` and `downstream` fields run, beyond which each such field fails by itself, `items` what all lists of an
+    answer hold together, `answer` its bytes as JSON, about, `cost` what it may cost at most by schema.costs, before it
+    runs, `seconds` the time to answer, `body` bytes of a request.
     """
 
     tokens: int = 2_000
@@ -53,7 +53,7 @@ class Limits:
     walks: int = 100
     items: int = 200_000
     answer: int = 32 * 2**20
-    cost: int = 100_000_000_000
+    cost: int = 10_000_000
     seconds: float = 30.0
     body: int = 4 * 2**20
 

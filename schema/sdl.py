@@ -43,7 +43,6 @@ def _build(limits: Limits, open_schema: bool) -> LinealSchema:
         types=(*TYPES, RequiresScopes, Cost, ListSize),
         config=StrawberryConfig(
             scalar_map={**SCALARS, Scope: SCOPE, Representation: REPRESENTATION},
-            disable_field_suggestions=True,
             enable_experimental_incremental_execution=True,
         ),
     )

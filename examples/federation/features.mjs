@@ -2,7 +2,7 @@
 //
 //   node features.mjs PORT VIEWS.json
 //
-// VIEWS.json: [{ "name", "team", "source": { "workspace", "name" }, "usedBy": [ids of model versions] }]
+// VIEWS.json: [{ "name", "team", "source": { "workspace", "name" }, "computedFrom": address, "usedBy": [ids of model versions] }]
 import { readFileSync } from 'node:fs';
 import { ApolloServer } from '@apollo/server';
 import { startStandaloneServer } from '@apollo/server/standalone';
@@ -20,6 +20,7 @@ const resolvers = {
     __resolveReference: ({ name }) => views.find((view) => view.name === name),
     keptBy: (view) => ({ __typename: 'Team', name: view.team }),
     source: (view) => dataset(view.source),
+    computedFrom: (view) => ({ __typename: 'DatasetVersion', address: view.computedFrom }),
     usedBy: (view) => view.usedBy.map((id) => ({ __typename: 'ModelVersion', id })),
   },
   ModelVersion: { featureViews: ({ id }) => views.filter((view) => view.usedBy.includes(id)) },

@@ -37,7 +37,7 @@ from graph.port import (
 )
 from graph.sqlite.migrations import OPEN
 from graph.sqlite.where import TABLES, Compiler, edge_name, ends, kind_name
-from graph.text import fold, query_tokens
+from graph.text import fold, normalize, query_tokens
 
 NODE = (
     "n.id, n.kind, n.workspace, n.container, n.name, n.created_at, n.created_by, n.updated_at, n.revision, "
@@ -133,11 +133,11 @@ class Reader:
                     WHEN h.alias IS NOT NULL THEN (
                         SELECT e.dst FROM edge e WHERE e.src = h.holder AND e.kind = 'ALIAS' AND e.disc = h.alias
                         AND {sql.live("e", as_of)} LIMIT 1)
-                    WHEN h.part IS NOT NULL THEN (
-                        SELECT n.k FROM node c JOIN node n ON n.container = c.id
-                            AND n.kind = substr(h.part, 1, instr(h.part, '/') - 1)
-                            AND n.name = substr(h.part, instr(h.part, '/') + 1)
-                        WHERE c.k = h.holder AND {sql.exists("n", as_of)} ORDER BY n.deleted_at IS NULL DESC LIMIT 1)
+                    WHEN h.part IS NOT NULL THEN coalesce(
+                        (SELECT n.k FROM node c CROSS JOIN node n ON n.key =
+                            substr(h.part, 1, instr(h.part, '/')) || c.id || substr(h.part, instr(h.part, '/'))
+                        WHERE c.k = h.holder AND {sql.exists("n", as_of)}),
+                        {_deleted_part(sql.exists("n", as_of), as_of)})
                     ELSE h.holder END AS k
                 FROM held h)
             SELECT f.place, {NODE} FROM found f JOIN node n ON n.k = f.k WHERE {shown}"""
@@ -358,7 +358,7 @@ def _wanted(address: Address) -> list[str | None]:
     kind = ontology.NODE_KINDS[address.kind]
     whole = ontology.NODE_KINDS[kind.within] if kind.within else kind
     key = ontology.key_of(whole, address.workspace, None, address.name)
-    part = f"{kind.name}/{address.part}" if address.part is not None else None
+    part = f"{kind.name}/{normalize(address.part)}" if address.part is not None else None
     return [None, key, part, address.alias]
 
 
@@ -368,6 +368,15 @@ def _tombstone(shown: str, as_of: int | None) -> str:
         return "NULL"
     return f"""(SELECT n.k FROM node n WHERE n.deleted_at IS NOT NULL AND {shown}
         AND w.name = n.kind || '/' || n.workspace || '/' || n.name LIMIT 1)"""
+
+
+def _deleted_part(exists: str, as_of: int | None) -> str:
+    """The same for a part of what was named."""
+    if as_of is None:
+        return "NULL"
+    return f"""(SELECT n.k FROM node c JOIN node n ON n.container = c.id
+        AND n.kind = substr(h.part, 1, instr(h.part, '/') - 1) AND n.name = substr(h.part, instr(h.part, '/') + 1)
+        WHERE c.k = h.holder AND n.deleted_at IS NOT NULL AND {exists} LIMIT 1)"""
 
 
 def node_of(row: Sequence[Any]) -> Node:

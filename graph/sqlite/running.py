@@ -18,6 +18,9 @@ P = ParamSpec("P")
 QUICK_STEPS: Final = 20_000
 """Steps of SQLite's machine that a statement may take in the event loop: about as long as the way to a thread."""
 
+INTERRUPT_SECONDS: Final = 0.01
+"""How often what was cancelled is interrupted until it ends."""
+
 
 class TooLong(Exception):
     """What was to be quick is not; nothing came of it, and it is to be run in a thread."""
@@ -76,8 +79,10 @@ class Thread:
             try:
                 return await asyncio.shield(future)
             except asyncio.CancelledError:
-                self._db.interrupt()
-                await asyncio.wait([future])
+                # One that comes before a statement begins, or between two of them, is of no effect.
+                while not future.done():
+                    self._db.interrupt()
+                    await asyncio.wait([future], timeout=INTERRUPT_SECONDS)
                 future.exception()
                 raise
             except sqlite3.Error as error:

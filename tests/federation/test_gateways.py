@@ -20,6 +20,7 @@ from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
 from schema.executing import Operated
+from schema.limits import Limits
 from schema.subgraph import Flavour, committed
 from tests import building as b
 from tests.auth.issuer import RESOURCE, MiniIssuer
@@ -60,10 +61,11 @@ class Federation:
 
 TOP = Path(__file__).parents[2]
 FEATURES = TOP / "examples" / "federation" / "features.graphql"
-EXAMPLE = re.findall(
+THERE, BACK = re.findall(
     r"```graphql\n(\{.*?\n\})\n```", (TOP / "docs" / "federation.md").read_text(encoding="utf-8"), re.DOTALL
-)[0]
-"""The query of the page that explains federation."""
+)
+"""The queries of the page that explains federation."""
+WALKS = Limits().walks
 
 
 async def _furnish(graph: Graph) -> tuple[list[Node], Node]:
@@ -105,6 +107,7 @@ async def federation(tmp_path: Path) -> AsyncIterator[Federation]:
                 "name": "clicks_7d",
                 "team": "search",
                 "source": {"workspace": "default", "name": "clicks"},
+                "computedFrom": "datasets:/clicks/v1",
                 "usedBy": [*(v.id for v in versions), hidden.id],
             }
         ]
@@ -144,12 +147,13 @@ async def test_apollos_gateway_joins_both_ways(federation: Federation, tmp_path:
 
 
 async def _joins(federation: Federation, url: str) -> None:
-    there = await federation.ask(url, EXAMPLE)
+    there = await federation.ask(url, THERE)
     assert "errors" not in there, there
     view = {
         "name": "clicks_7d",
         "keptBy": {"name": "search", "channel": "#search", "address": "teams:/search"},
         "source": {"name": "clicks", "address": "datasets:/clicks", "featureViews": [{"name": "clicks_7d"}]},
+        "computedFrom": {"name": "v1", "dataset": {"name": "clicks"}},
     }
     nodes = there["data"]["modelVersions"]["nodes"]
     assert nodes == [{"number": n, "model": {"name": "ranker"}, "featureViews": [view]} for n in (1, 2)]
@@ -165,6 +169,28 @@ async def _batches(federation: Federation, url: str) -> None:
     assert "basalt" not in str(back)
     (asked,) = federation.operations
     assert asked.statements <= 5
+    await _walks(federation, url)
+
+
+async def _walks(federation: Federation, url: str) -> None:
+    """The page's question for the lineage of each of them: of those beyond the limit that alone is missing."""
+    back = await federation.ask(url, BACK)
+    (view,) = back["data"]["featureViews"]
+    *versions, hidden = view["usedBy"]
+    assert hidden is None
+    assert [version["address"] for version in versions] == [f"models:/ranker/{n}" for n in range(1, MANY + 1)]
+    walked = [version["downstream"] for version in versions]
+    assert walked[:WALKS] == [
+        {"complete": True, "nodes": [{"kind": "MODEL_VERSION", "node": {"name": str(n)}}]} for n in range(1, WALKS + 1)
+    ]
+    assert walked[WALKS:] == [None] * (MANY - WALKS)
+    over = [error for error in back["errors"] if error["extensions"].get("limit") == "walks"]
+    assert {(error["extensions"]["code"], error["path"][-1]) for error in over} == {("LIMIT_EXCEEDED", "downstream")}
+    assert len(over) == MANY - WALKS
+    # Of the hidden one, which is null, Hive Gateway has an error of its own.
+    others = [error for error in back["errors"] if error not in over]
+    assert [error["path"][:4] for error in others] in ([], [["featureViews", 0, "usedBy", MANY]])
+    assert "basalt" not in str(back)
 
 
 async def test_hive_gateway_holds_fields_to_their_scopes(federation: Federation, tmp_path: Path) -> None:

@@ -12,16 +12,19 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from graphql import ValidationRule
+from graphql import ValidationRule, parse
 from starlette.requests import Request
 
 from auth.caller import Caller
 from graph.ontology import MAX_TEXT
-from graph.port import Graph, NewNode
+from graph.port import MAX_LINEAGE, Graph, NewNode
+from lineal.settings import Settings
 from resolvers.operation import Operation
 from schema import checking
+from schema.costs import Price
 from schema.executing import Operated
 from schema.limits import Limits
+from schema.sdl import build_schema
 from schema.view import create_graphql_app
 from tests import building as b
 from tests.schema.conftest import Asked
@@ -131,13 +134,32 @@ async def test_what_is_too_much_is_refused_before_any_standard_rule_sees_it(
     assert (work.visits, work.statements) == (0, ADMISSION)
 
 
-async def test_a_page_that_is_too_long_costs_too_much(http: httpx.AsyncClient, work: Work) -> None:
+def pages(levels: int) -> str:
+    """A full page of versions, below each a full page of those that came of it, and so on."""
     inner = "id"
-    for _ in range(4):
+    for _ in range(levels - 1):
         inner = f"derivatives(first: 500) {{ nodes {{ {inner} }} }}"
-    text = f"{{ modelVersions(first: 500) {{ nodes {{ {inner} }} }} }}"
-    assert await _limit(http, text) == {"cost"}
+    return f"{{ modelVersions(first: 500) {{ nodes {{ {inner} }} }} }}"
+
+
+@pytest.mark.parametrize("levels", [3, 4])
+async def test_full_pages_in_full_pages_cost_too_much_as_shipped(
+    http: httpx.AsyncClient, work: Work, levels: int
+) -> None:
+    assert await _limit(http, pages(levels)) == {"cost"}
     assert work.statements <= ADMISSION
+
+
+async def test_what_people_ask_for_is_far_from_costing_too_much_as_shipped(asked: Asked) -> None:
+    largest = f"""query($of: [ID!]!) {{ lineage(of: $of, direction: UPSTREAM, limit: {MAX_LINEAGE}) {{
+      nodes {{ node {{ id name address tags {{ name value }} }} }} edges {{ source target }} }} }}"""
+    assert asked.limits == Settings().limits
+    assert await asked(pages(2)) == {"modelVersions": {"nodes": []}}
+    model, _ = await b.model(asked.graph, "bert", versions=1)
+    await asked(largest, of=[model.id])
+    schema = build_schema()
+    for text, variables in ((pages(2), {}), (largest, {"of": [model.id]})):
+        assert Price(schema._schema, schema.costs, parse(text)).of(None, variables) * 10 <= asked.limits.cost
 
 
 async def described(graph: Graph, models: int, description: str) -> None:
@@ -196,21 +218,28 @@ async def test_what_has_too_many_tokens_is_not_even_parsed(http: httpx.AsyncClie
     assert (work.visits, work.statements) == (0, ADMISSION)
 
 
-async def test_errors_of_many_unknown_names_stop_early(http: httpx.AsyncClient) -> None:
+async def test_errors_of_many_unknown_names_stop_early(http: httpx.AsyncClient, work: Work) -> None:
     text = "{ " + " ".join(f"nope{n}" for n in range(45)) + " }"
     answer = await http.post("", json={"query": text})
     assert len(answer.json()["errors"]) <= 46
     assert len(answer.content) < 20_000
+    # The document, its operation, its selection, and each field with its name.
+    assert 0 < work.visits <= 3 + 45 * 2
+    assert work.statements <= ADMISSION
 
 
-async def test_introspection_in_a_circle_is_refused(http: httpx.AsyncClient, sqlite_graph: Graph) -> None:
-    inner = "name"
-    for _ in range(4):
+async def test_introspection_in_a_circle_is_refused(sqlite_graph: Graph, work: Work) -> None:
+    levels, inner = 4, "name"
+    for _ in range(levels):
         inner = f"fields {{ type {{ {inner} }} }}"
-    app = create_graphql_app(sqlite_graph, open_schema=True)
+    app = create_graphql_app(sqlite_graph, open_schema=True, on_operation=work.operations.append)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/graphql") as open_to_all:
         answer = (await open_to_all.post("", json={"query": f"{{ __schema {{ types {{ {inner} }} }} }}"})).json()
     assert "Maximum introspection depth exceeded" in answer["errors"][0]["message"]
+    # Each field of the document is looked at, with its name and its selection, and none of it runs.
+    assert 0 < work.visits <= 2 + 3 * (3 + 2 * levels)
+    assert len(work.operations) == 1
+    assert work.statements == 0
 
 
 async def test_introspection_needs_its_scope(http: httpx.AsyncClient, work: Work) -> None:
@@ -230,10 +259,12 @@ async def test_introspection_needs_its_scope(http: httpx.AsyncClient, work: Work
         pytest.param("query($d: LineageDirection!) { lineage(of: [], direction: $d) { complete } }", {"d": "UPSTREEM"}),
     ],
 )
-async def test_no_names_are_suggested(http: httpx.AsyncClient, text: str, variables: Any) -> None:
+async def test_no_names_are_suggested(http: httpx.AsyncClient, work: Work, text: str, variables: Any) -> None:
     answer = await http.post("", json={"query": text, "variables": variables})
     assert answer.json()["errors"]
     assert "Did you mean" not in answer.text
+    assert 0 < work.visits <= 25
+    assert work.statements <= ADMISSION
 
 
 async def test_there_is_no_batching(http: httpx.AsyncClient, work: Work) -> None:
@@ -242,36 +273,56 @@ async def test_there_is_no_batching(http: httpx.AsyncClient, work: Work) -> None
     assert work.operations == []
 
 
-async def test_there_is_no_ide_and_no_trace(http: httpx.AsyncClient) -> None:
+async def test_there_is_no_ide_and_no_trace(http: httpx.AsyncClient, work: Work) -> None:
     page = await http.get("", headers={"accept": "text/html"})
     assert (page.status_code, page.headers["content-type"]) == (400, "application/json; charset=utf-8")
+    assert work.operations == []
     broken = await http.post("", json={"query": "{ __typename "})
     assert "extensions" not in broken.json()
     assert set(broken.json()["errors"][0]["extensions"]) == {"code"}
+    assert (work.visits, work.statements) == (0, ADMISSION)
+
+
+QUERY = "{ models { nodes { id } } }"
+MUTATION = 'mutation { registerModel(input: {name: "x"}) { model { id } } }'
 
 
 @pytest.mark.parametrize(
-    ("method", "headers", "body"),
+    ("method", "text", "headers", "body", "status"),
     [
-        pytest.param("GET", {}, None, id="get_based_mutation"),
+        pytest.param("GET", MUTATION, {}, None, 405, id="get_based_mutation"),
         pytest.param(
-            "POST", {"content-type": "application/x-www-form-urlencoded"}, b"query=mutation", id="post_based_csrf"
+            "POST",
+            QUERY,
+            {"content-type": "application/x-www-form-urlencoded"},
+            b"query=mutation",
+            415,
+            id="post_based_csrf",
         ),
-        pytest.param("GET", {"sec-fetch-site": "cross-site"}, None, id="get_method_support"),
-        pytest.param("POST", {"content-type": "multipart/form-data; boundary=x"}, b"--x", id="uploads"),
+        pytest.param("GET", QUERY, {"sec-fetch-site": "cross-site"}, None, 403, id="get_method_support"),
+        pytest.param("POST", QUERY, {"content-type": "multipart/form-data; boundary=x"}, b"--x", 415, id="uploads"),
     ],
 )
 async def test_a_page_elsewhere_cannot_write_nor_ask(
-    http: httpx.AsyncClient, work: Work, method: str, headers: dict[str, str], body: bytes | None
+    http: httpx.AsyncClient,
+    work: Work,
+    *,
+    method: str,
+    text: str,
+    headers: dict[str, str],
+    body: bytes | None,
+    status: int,
 ) -> None:
-    text = 'mutation { registerModel(input: {name: "x"}) { model { id } } }'
     answer = await http.request(method, "", params={"query": text}, headers=headers, content=body)
-    assert answer.status_code in {403, 405, 415}
+    assert answer.status_code == status
     assert work.statements <= ADMISSION
+    # It is refused for that reason alone: the same question from here is answered.
+    here = await http.get("", params={"query": QUERY}, headers={"sec-fetch-site": "same-origin"})
+    assert here.json() == {"data": {"models": {"nodes": []}}}
 
 
-async def test_a_body_that_never_ends_is_given_up(sqlite_graph: Graph) -> None:
-    app = create_graphql_app(sqlite_graph, limits=Limits(seconds=0.05))
+async def test_a_body_that_never_ends_is_given_up(sqlite_graph: Graph, work: Work) -> None:
+    app = create_graphql_app(sqlite_graph, limits=Limits(seconds=0.05), on_operation=work.operations.append)
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -287,3 +338,4 @@ async def test_a_body_that_never_ends_is_given_up(sqlite_graph: Graph) -> None:
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
     await app(scope, receive, send)
     assert sent[1]["status"] == 408
+    assert (work.visits, work.operations) == (0, [])

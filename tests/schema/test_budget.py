@@ -15,6 +15,7 @@ from auth.scopes import SCOPES
 from graph.port import Graph, NewNode
 from resolvers.operation import Operation
 from schema.budget import MOST_CLIENTS, Budget, Spent
+from schema.limits import Limits
 from schema.transport import GRAPHQL_TYPE
 from schema.view import create_graphql_app
 from tests import building as b
@@ -130,11 +131,11 @@ async def test_answers_say_what_they_cost(sqlite_graph: Graph, clock: Clock) -> 
         await b.model(sqlite_graph, f"m{n}")
     async with client(sqlite_graph, Budget(600, clock)) as http:
         cost = (await http.post("", json=QUERY)).json()["extensions"]["cost"]
-        assert cost == {"requested": 21, "actual": 3 + 2, "limit": 100_000_000_000, "left": 595}
+        assert cost == {"requested": 21, "actual": 3 + 2, "limit": Limits().cost, "left": 595}
     async with client(sqlite_graph, None) as http:
         assert "extensions" not in (await http.post("", json=QUERY)).json()
         asked = (await http.post("", json={**QUERY, "extensions": {"cost": True}})).json()
-        assert asked["extensions"]["cost"] == {"requested": 21, "actual": 5, "limit": 100_000_000_000}
+        assert asked["extensions"]["cost"] == {"requested": 21, "actual": 5, "limit": Limits().cost}
 
 
 async def test_who_asks_for_long_texts_pays_for_their_bytes(sqlite_graph: Graph, clock: Clock) -> None:

@@ -47,6 +47,32 @@ async def test_an_entity_is_given_by_its_workspace_and_name(ask: Asked, story: S
     assert [each["name"] for each in found] == ["bert", "nq", "search-team"]
 
 
+async def test_what_is_within_something_is_given_by_its_address(ask: Asked, story: Story) -> None:
+    found = await _entities(
+        ask,
+        {"__typename": "ModelVersion", "address": "models:/bert/3"},
+        {"__typename": "ModelVersion", "address": "models:/bert/4"},
+        {"__typename": "DatasetVersion", "address": "datasets:/nq/v2"},
+        {"__typename": "ModelVersion", "address": "models:/bert/1", "id": story.versions[1].id},
+        {"__typename": "Field", "address": "fields:/nq/question"},
+    )
+    assert [each and each["name"] for each in found] == ["3", None, "v2", "2", "question"]
+    assert ask.operations[-1].statements <= 4
+
+
+async def test_who_may_not_see_a_part_is_told_by_its_address_what_is_told_of_one_that_never_was(
+    sqlite_graph: Graph,
+) -> None:
+    await b.workspace(sqlite_graph, "secret")
+    await b.model(sqlite_graph, "basalt", versions=1, workspace="secret")
+    ask = Asked(sqlite_graph)
+    asked = [{"__typename": "ModelVersion", "address": f"models:/secret:basalt/{number}"} for number in (1, 2)]
+    assert [each and each["name"] for each in await _entities(ask, *asked)] == ["1", None]
+    scopes = frozenset(SCOPES) - {"admin"}
+    ask.caller = Caller("gateway", scopes, workspaces=frozenset({"default"}))
+    assert await _entities(ask, *asked) == [None, None]
+
+
 async def test_entities_may_stand_in_the_document_too(ask: Asked, story: Story) -> None:
     text = (
         f'{{ _entities(representations: [{{__typename: "Run", id: "{story.run.id}"}}]) {{ ... on Run {{ state }} }} }}'
@@ -78,7 +104,15 @@ async def test_what_is_not_there_is_null_alone(ask: Asked, story: Story) -> None
         ({"__typename": "Model", "name": "bert"}, "must have the fields of a key of Model"),
         ({"__typename": "Model", "id": 5}, "must have the fields of a key of Model"),
         ({"__typename": "Model", "id": "x" * 5_000}, "must have the fields of a key of Model"),
-        ({"__typename": "ModelVersion", "workspace": {"name": "default"}, "name": "3"}, "key of ModelVersion: id"),
+        (
+            {"__typename": "ModelVersion", "workspace": {"name": "default"}, "name": "3"},
+            "key of ModelVersion: id or address",
+        ),
+        ({"__typename": "ModelVersion", "address": "bert 3"}, "is neither an id nor an address"),
+        ({"__typename": "ModelVersion", "address": "models:/bert"}, "must be the address of a ModelVersion"),
+        ({"__typename": "ModelVersion", "address": "models:/bert@champion"}, "must be the address of a ModelVersion"),
+        ({"__typename": "ModelVersion", "address": "datasets:/nq/v1"}, "must be the address of a ModelVersion"),
+        ({"__typename": "ModelVersion", "address": new_id("mv")}, "must be the address of a ModelVersion"),
         ({"__typename": "Team"}, "must have the fields of a key of Team: id or name"),
     ],
 )
@@ -124,17 +158,20 @@ async def test_a_thousand_entities_are_a_bounded_number_of_statements(graph: Gra
     made = await b.create(graph, *(NewNode("Model", f"model-{n:04}", "default") for n in range(1_000)))
     by_id = [{"__typename": "Model", "id": node.id} for node in made]
     by_name = [{"__typename": "Model", "workspace": {"name": "default"}, "name": node.name} for node in made]
-    text = """query($a: [_Any!]!, $b: [_Any!]!) {
+    _, versions = await b.model(graph, "ranker", versions=1_000)
+    by_address = [{"__typename": "ModelVersion", "address": f"models:/ranker/{node.name}"} for node in versions]
+    text = """query($a: [_Any!]!, $b: [_Any!]!, $c: [_Any!]!) {
       a: _entities(representations: $a) { ... on Model { name workspace { name } versions(first: 1) { totalCount } } }
-      b: _entities(representations: $b) { ... on Model { name } } }"""
+      b: _entities(representations: $b) { ... on Model { name } }
+      c: _entities(representations: $c) { ... on ModelVersion { name } } }"""
     counts = []
     for size in (10, 1_000):
         ask = Asked(graph)
-        found = await ask(text, a=by_id[:size], b=by_name[:size])
-        for name in "ab":
-            assert [each["name"] for each in found[name]] == [node.name for node in made[:size]]
+        found = await ask(text, a=by_id[:size], b=by_name[:size], c=by_address[:size])
+        for name, nodes in (("a", made), ("b", made), ("c", versions)):
+            assert [each["name"] for each in found[name]] == [node.name for node in nodes[:size]]
         counts.append(ask.operations[0].statements)
-    # Ids, names, their workspace, versions, and how many those are.
+    # Ids, names and addresses, their workspace, versions, and how many those are.
     assert counts[0] == counts[1] <= 5
 
 

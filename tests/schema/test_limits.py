@@ -33,7 +33,6 @@ ANSWERS = (
       complete nodes { id kind distance node { name __typename } } edges { kind source target } } }""",
     "{ models { nodes { __typename } } runs { nodes { params { name value } } } }",
 )
-FIELDS = ("{ modles { nodes { id } } }", "{ models { nodes { nam } } }")
 
 
 def bomb(fragments: int) -> str:
@@ -217,8 +216,7 @@ async def test_errors_suggest_names_only_to_those_who_may_read_the_schema(asked:
         result = await asked.answer(text)
         assert result.errors
         suggested = any("Did you mean" in error.message for error in result.errors)
-        # graphql-core has none for fields of a type that strawberry makes: they are off in its configuration.
-        assert suggested is ("schema:read" in scopes and text not in FIELDS)
+        assert suggested is ("schema:read" in scopes)
 
 
 async def test_variables_suggest_names_to_nobody(asked: Asked) -> None:

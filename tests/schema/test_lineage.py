@@ -14,6 +14,7 @@ from graph.port import MAX_DEPTH, MAX_LINEAGE, MAX_ROOTS, Direction, Graph, NewE
 from lineal.errors import InvalidArgument, NotFound
 from resolvers import reading
 from resolvers.operation import Operation
+from schema.limits import Limits
 from tests import building as b
 from tests.schema.conftest import Asked, Story
 
@@ -76,12 +77,20 @@ async def test_every_node_has_its_own_upstream_and_downstream(ask: Asked) -> Non
     assert data["datasetVersion"]["downstream"]["nodes"] == [{"node": {"address": "deployments:/search"}}]
 
 
-async def test_walks_from_nodes_one_by_one_are_bounded(sqlite_graph: Graph) -> None:
-    from schema.limits import Limits
-
-    await b.model(sqlite_graph, "bert", versions=4)
-    error = await Asked(sqlite_graph, Limits(walks=3)).refused("{ modelVersions { nodes { upstream { complete } } } }")
-    assert (error["code"], error["limit"]) == ("LIMIT_EXCEEDED", "walks")
+async def test_a_walk_too_many_from_nodes_one_by_one_fails_alone(sqlite_graph: Graph) -> None:
+    await b.model(sqlite_graph, "bert", versions=5)
+    text = "{ modelVersions(orderBy: {field: NUMBER}) { nodes { number upstream { complete } } } }"
+    result = await Asked(sqlite_graph, Limits(walks=3)).answer(text)
+    assert result.data is not None
+    nodes = result.data["modelVersions"]["nodes"]
+    assert [node["number"] for node in nodes] == [1, 2, 3, 4, 5]
+    assert [node["upstream"] for node in nodes] == [{"complete": True}] * 3 + [None] * 2
+    for place, error in enumerate(result.errors or (), start=3):
+        assert error.path == ["modelVersions", "nodes", place, "upstream"]
+        told = error.extensions or {}
+        assert (told["code"], told["limit"], told["maximum"]) == ("LIMIT_EXCEEDED", "walks", 3)
+        assert "lineage(of: […])" in error.message
+    assert len(result.errors or ()) == 2
 
 
 async def test_paths_are_counted_and_listed_with_the_edges_of_every_hop(ask: Asked, story: Story) -> None:
