@@ -87,14 +87,15 @@ async def _taken(
     async with graph.snapshot(EVERYTHING) as snapshot:
         workspaces = await workspaces_of(snapshot)
     async with holding_back(storage, workspaces):
+        # What was done up to now must be in the chains; where a write gives no place, this does.
+        while await graph.sequence():
+            pass
         async with graph.snapshot(EVERYTHING) as snapshot:
-            kept = {name: await _kept(snapshot, name) for name in await workspaces_of(snapshot)}
             moment = time.time_ns() // 1_000
-            await writing.write(GRAPH, export_lines(snapshot))
-            # What was done up to this moment must be in the chains; where a write gives no place, this does.
-            while await graph.sequence():
-                pass
+            # Where a snapshot is no true one, chains that were read after the graph would tell of what is not in it.
             await writing.write(ASIDE, aside_lines(snapshot))
+            kept = {name: await _kept(snapshot, name) for name in await workspaces_of(snapshot)}
+            await writing.write(GRAPH, export_lines(snapshot))
         copying = _Copying(storage, target)
         await writing.write(FILES, copying.lines(kept))
     lost = sorted(copying.lost)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from auth.keyring import AUDIT, Keyring
-from graph.port import EntryFilter, Graph, Kept, NewNode, Transaction
+from graph.port import EntryFilter, Graph, Kept, NewNode, Snapshot, Transaction
+from graph.transfer import export_lines
 from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.sweeping import holding_back
 from resolvers.artifacts.verifying import VERIFIED, verify_managed
-from resolvers.backup.folder import Backup, backup_of, backups, files_of
+from resolvers.backup import taking
+from resolvers.backup.folder import ASIDE, Backup, backup_of, backups, files_of
 from resolvers.backup.restoring import problems, refuse_unfinished, restore
+from resolvers.backup.taking import take
 from resolvers.writing.versions import delete_model_version
 from storage.local import LocalStorage
 from storage.port import Incoming
@@ -145,6 +149,26 @@ async def test_nothing_is_cleared_away_while_a_backup_is_taken(registry: Registr
             await collect(registry.graph, registry.storage, "default", by="gc", grace=0.0)
     assert await registry.holds(b"needed by nothing")
     assert (await collect(registry.graph, registry.storage, "default", by="gc", grace=0.0)).removed == 1
+
+
+async def test_the_audit_of_a_backup_tells_of_nothing_that_came_after_its_graph(
+    graph: Graph, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, _ = await building.model(graph, "before")
+    later: list[str] = []
+
+    async def meanwhile(snapshot: Snapshot) -> AsyncIterator[bytes]:
+        async for line in export_lines(snapshot):
+            yield line
+        model, _ = await building.model(graph, "later")
+        later.append(model.id)
+
+    monkeypatch.setattr(taking, "export_lines", meanwhile)
+    async with LocalStorage(tmp_path / "bytes", SECRET) as storage:
+        backup = (await take(graph, storage, folder, told={})).backup
+    aside = (backup.path / ASIDE).read_text()
+    assert before.id in aside
+    assert later[0] not in aside
 
 
 async def test_two_backups_into_one_folder_do_not_go_on_at_once(registry: Registry, folder: Path) -> None:
