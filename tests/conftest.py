@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Of the tests above the stores leave a third to run on Neo4j, where that is asked for: all take very long.
 
     What a store must do is in tests/graph, which all runs on both; what is above uses no more than that. The third is
-    always the same one; `make soak` and whoever runs pytest by hand have all of them.
+    always the same one, beside what is marked `each_store`; `make soak` and whoever runs pytest by hand have all.
     """
     if not config.getoption("third_on_neo4j"):
         return
@@ -49,8 +49,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _on_neo4j(item: pytest.Item) -> bool:
+    """Whether a test runs on Neo4j what is about something above it."""
     above = not item.path.is_relative_to(HERE / "graph")
-    return above and isinstance(item, pytest.Function) and "neo4j" in item.name.partition("[")[2]
+    marked = item.get_closest_marker("each_store") is not None
+    return above and not marked and isinstance(item, pytest.Function) and "neo4j" in item.name.partition("[")[2]
 
 
 class Pristine:

@@ -1,9 +1,9 @@
-// Builds into dist/; with --serve PORT serves it too, and hands /graphql on to the Lineal that LINEAL names.
+// Builds into dist/, with --trusted a page that asks for its documents by name; with --serve PORT serves it too, and hands /graphql on to the Lineal that LINEAL names.
 import { copyFileSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { build } from 'esbuild';
 
-await build({ entryPoints: { app: 'src/app.tsx' }, outdir: 'dist', bundle: true, format: 'esm', target: 'es2022', minify: true, jsx: 'automatic', define: { 'process.env.NODE_ENV': '"production"' } });
+await build({ entryPoints: { app: 'src/app.tsx' }, outdir: 'dist', bundle: true, format: 'esm', target: 'es2022', minify: true, jsx: 'automatic', define: { 'process.env.NODE_ENV': '"production"', TRUSTED: String(process.argv.includes('--trusted')) } });
 copyFileSync('index.html', 'dist/index.html');
 
 const at = process.argv.indexOf('--serve');

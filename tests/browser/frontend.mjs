@@ -18,5 +18,7 @@ await walk(async (page) => {
   await page.goBack();
   await page.getByRole('link', { name: 'Lineage' }).first().click();
   const lineage = await page.getByRole('img').getAttribute('aria-label');
-  return { models, compared, lineage, serious };
+  const nodes = await page.locator('svg g > title').allTextContents();
+  const edges = await page.locator('svg path > title').allTextContents();
+  return { models, compared, lineage, nodes, edges, serious };
 });

@@ -1,10 +1,11 @@
 // GraphiQL with the picture: the flagship question, and all that can be done with its answer.
-import { axe, download, drawn, find, given, picture, shot, walk } from './lib.mjs';
+import { axe, download, drawn, find, given, picture, placing, shot, walk } from './lib.mjs';
 
 const text = (page) => page.evaluate(() => window.__MONACO.editor.getModels().map((model) => model.getValue()).join('\n'));
 const details = (page) => page.locator('.lp-details').innerText();
 
-await walk(async (page) => {
+await walk(async (page, context) => {
+  await context.addInitScript(placing);
   await page.goto(`${given.base}/graphiql#token=${given.token}`);
   await page.locator('.graphiql-execute-button').waitFor();
   const address = page.url();
@@ -24,6 +25,16 @@ await walk(async (page) => {
   await find(page, given.served);
   await shot(page, 'details');
   const chosen = await details(page);
+  await page.locator('.lp canvas').press('Escape');
+  const let_go = await page.locator('.lp-details').isHidden();
+  await page.evaluate(() => { window.places = {}; });
+  await page.keyboard.press('+');
+  await page.waitForFunction((name) => window.places[name], given.served);
+  const place = await page.evaluate((name) => window.places[name], given.served);
+  const canvas = await page.locator('.lp canvas').boundingBox();
+  await page.mouse.click(canvas.x + place.x + 5, canvas.y + place.y);
+  await page.locator('.lp-details:not([hidden])').waitFor();
+  const clicked = await details(page);
   await find(page, given.version);
   const expanded = await drawn(page, () => page.getByRole('button', { name: 'Expand upstream' }).click());
   const expandedQuery = await text(page);
@@ -80,7 +91,7 @@ await walk(async (page) => {
   const background = await page.evaluate(() => getComputedStyle(document.querySelector('#bar')).backgroundColor);
 
   return {
-    address, flagship, light, dark, background, scopes, chosen, expanded, expandedQuery, way, wayQuery, before, time, now, steps, closed, groups, history, answers,
+    address, flagship, light, dark, background, scopes, chosen, let_go, clicked, expanded, expandedQuery, way, wayQuery, before, time, now, steps, closed, groups, history, answers,
     zoomed: near !== nearer,
     svg: svg.bytes.toString().slice(0, 400) + svg.bytes.toString().slice(-200), png: [...png.bytes.subarray(0, 8)], size: png.bytes.length, mermaid: mermaid.bytes.toString().slice(0, 2_000),
     names: [svg.name, png.name, mermaid.name],

@@ -59,6 +59,18 @@ export async function drawn(page, act = async () => {}) {
 
 export const picture = (page) => page.evaluate(() => document.querySelector('.lp canvas').toDataURL());
 
+/** Has the page keep where words were last drawn, in pixels of the canvas as the mouse counts them. */
+export function placing() {
+  const drawing = CanvasRenderingContext2D.prototype;
+  const draw = drawing.fillText;
+  window.places = {};
+  drawing.fillText = function (text, x, y, ...rest) {
+    const at = this.getTransform().transformPoint({ x, y });
+    window.places[text] = { x: at.x / devicePixelRatio, y: at.y / devicePixelRatio };
+    return draw.call(this, text, x, y, ...rest);
+  };
+}
+
 export async function download(page, label) {
   const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: label }).click()]);
   return { name: file.suggestedFilename(), bytes: readFileSync(await file.path()) };

@@ -22,6 +22,16 @@ function counting() {
   new PerformanceObserver((list) => work.blocked.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: 'longtask' });
 }
 
+/** How long the same work takes, by turns undisturbed and disturbed by what else the machine does: milliseconds. */
+function same() {
+  return Array.from({ length: 20 }, () => {
+    const start = performance.now();
+    let sum = 0;
+    for (let n = 0; n < 20_000_000; n++) sum += Math.sqrt(n) % 7;
+    return sum && performance.now() - start;
+  });
+}
+
 await walk(async (page, context) => {
   await context.addInitScript(counting);
   const work = () => page.evaluate(() => window.work);
@@ -70,6 +80,9 @@ await walk(async (page, context) => {
   const near = await work();
   await shot(page, 'many-near');
 
+  await page.goto(at({}));
+  const empty = await page.evaluate(same);
+
   // A page of another origin that shows the picture in a frame.
   const other = createServer((_, response) => response.setHeader('content-type', 'text/html').end(`<!doctype html><title>wiki</title><iframe src="${given.base}/lineage?of=${encodeURIComponent(given.version)}&bare#token=${given.token}"></iframe>`)).listen(given.embedder, '127.0.0.1');
   await page.goto(`http://127.0.0.1:${given.embedder}/`);
@@ -78,5 +91,5 @@ await walk(async (page, context) => {
   other.close();
   other.closeAllConnections();
 
-  return { linked, dated, opens, restricted, cut, nothing, unasked, many, grouped, boxes, panned, drawnIn, laidOut: whole.laidOut, whole: whole.frames.at(-1), panning: moved.frames.slice(whole.frames.length), moves: MOVES, near: near.frames.at(-1), blocked: Math.max(...near.blocked), embedded, light, dark };
+  return { linked, dated, opens, restricted, cut, nothing, unasked, many, grouped, boxes, panned, drawnIn, laidOut: whole.laidOut, whole: whole.frames.at(-1), panning: moved.frames.slice(whole.frames.length), moves: MOVES, near: near.frames.at(-1), blocked: Math.max(...near.blocked), empty, embedded, light, dark };
 });

@@ -286,6 +286,7 @@ async def test_a_store_that_is_away_for_a_while_makes_nobody_miss_anything(
     assert away == 0
 
 
+@pytest.mark.each_store
 async def test_processes_that_share_a_store_tell_alike(store_url: str) -> None:
     async with open_graph(store_url) as one, open_graph(store_url) as other:
         await one.migrate()

@@ -153,7 +153,7 @@ async def test_full_pages_in_full_pages_cost_too_much_as_shipped(
 async def test_what_people_ask_for_is_far_from_costing_too_much_as_shipped(asked: Asked) -> None:
     largest = f"""query($of: [ID!]!) {{ lineage(of: $of, direction: UPSTREAM, limit: {MAX_LINEAGE}) {{
       nodes {{ node {{ id name address tags {{ name value }} }} }} edges {{ source target }} }} }}"""
-    assert asked.limits == Settings().limits
+    assert asked.limits == Settings.load().limits
     assert await asked(pages(2)) == {"modelVersions": {"nodes": []}}
     model, _ = await b.model(asked.graph, "bert", versions=1)
     await asked(largest, of=[model.id])

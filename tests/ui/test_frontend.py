@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +23,22 @@ from tests.ui.building import ROOT, copied, node
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 EXAMPLE = ROOT / "examples" / "frontend"
-CREATE = """
-mutation ($model: ID!, $rate: String!) {
-  createModelVersion(input: {model: $model, params: [{name: "rate", value: $rate}]}) { version { number } }
+SEED = """
+mutation {
+  createModelVersion(input: {model: "models:/seed", createModel: true}) { version { number } }
+  registerDatasetVersion(input: {dataset: "datasets:/clicks", name: "v1", createDataset: true}) { version { name } }
 }
+"""
+CREATE = """
+mutation ($rate: String!) {
+  createModelVersion(input: {model: "models:/bert", params: [{name: "rate", value: $rate}],
+    parents: [{version: "models:/seed/1", relation: "finetune"}], inputs: [{dataset: "datasets:/clicks/v1"}]}) {
+    version { number } } }
 """
 
 
 class Frontend(Server):
-    """The example, built and served in front of a Lineal."""
+    """The example, built and served in front of a Lineal, which it asks for documents by their names."""
 
     name = "frontend"
 
@@ -39,7 +47,7 @@ class Frontend(Server):
         self._lineal = lineal
 
     def prepare(self) -> tuple[list[str], dict[str, str]]:
-        return ["node", "build.mjs", "--serve", str(self.port)], {"LINEAL": self._lineal}
+        return ["node", "build.mjs", "--trusted", "--serve", str(self.port)], {"LINEAL": self._lineal}
 
     def answers(self) -> bool:
         try:
@@ -49,16 +57,18 @@ class Frontend(Server):
 
 
 @contextmanager
-def lineal(home: Path) -> Iterator[tuple[str, str]]:
-    """A Lineal with two versions of one model; its address and a token."""
+def lineal(home: Path, manifest: Path) -> Iterator[tuple[LinealServer, str]]:
+    """A Lineal with two versions of one model, which runs the documents of a manifest alone; and a token."""
     server = LinealServer(home, free_port(), [])
     asyncio.run(server.furnish())
     token = LocalIssuer(Keyring(home / "keys")).token(scopes=["all"])
     with server:
-        for rate in ("0.1", "0.2"):
-            made = server.ask(token, query=CREATE, model="models:/bert", rate=rate).json()
+        for query, given in ((SEED, {}), (CREATE, {"rate": "0.1"}), (CREATE, {"rate": "0.2"})):
+            made = server.ask(token, query=query, **given).json()
             assert "errors" not in made, made
-        yield server.url.removesuffix("/graphql"), token
+    documents = json.dumps([str(manifest)])
+    with LinealServer(home, server.port, [], documents=documents, documents_only="true") as trusting:
+        yield trusting, token
 
 
 def test_its_client_is_made_from_the_schema_and_it_shows_what_is_there(tmp_path: Path) -> None:
@@ -70,13 +80,20 @@ def test_its_client_is_made_from_the_schema_and_it_shows_what_is_there(tmp_path:
     node(place, "node_modules/typescript/bin/tsc", "--noEmit")
     walks = tmp_path / "walks"
     walks.mkdir()
-    with lineal(tmp_path / "lineal") as (base, token), Frontend(place, base) as frontend:
-        seen = walk(walks, "frontend", base=f"http://127.0.0.1:{frontend.port}", token=token)
-    assert seen["models"] == "1 models"
+    manifest = place / "src" / "gql" / "persisted-documents.json"
+    with lineal(tmp_path / "lineal", manifest) as (server, token):
+        assert server.ask(token, query="{ models { totalCount } }").status_code == 403
+        with Frontend(place, server.url.removesuffix("/graphql")) as frontend:
+            seen = walk(walks, "frontend", base=f"http://127.0.0.1:{frontend.port}", token=token)
+    assert seen["models"] == "2 models"
     assert "rate" in seen["compared"]
     assert "0.1" in seen["compared"]
     assert "0.2" in seen["compared"]
-    assert seen["lineage"] == "Lineage: 1 nodes"
+    assert seen["lineage"] == "Lineage: 3 nodes"
+    *causes, itself = sorted(seen["nodes"], key=lambda address: "bert" in address)
+    assert sorted(causes) == ["datasets:/clicks/v1", "models:/seed/1"]
+    assert itself in {"models:/bert/1", "models:/bert/2"}
+    assert sorted(seen["edges"]) == ["DERIVED_FROM", "TRAINED_ON"]
     assert seen["serious"] == []
 
 

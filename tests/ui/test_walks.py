@@ -29,8 +29,8 @@ VERSION = "models:/alphabrothers%2Falpha-sts-v0/1"
 BIG = "datasets:/big/0"
 MANY = 5_000
 ALIKE = 1_000
-FROZEN_MILLISECONDS = 5_000
-"""What nobody would take for slow any more, on a slow machine that does other things as well."""
+FROZEN_MILLISECONDS = 1_000
+"""What people take for frozen, on a machine that does nothing else; it took 250."""
 READS = ("model:read", "dataset:read", "deployment:read", "workspace:read", "lineage:read", "schema:read")
 
 
@@ -96,6 +96,8 @@ def test_graphiql_draws_the_flagship_answer_and_goes_on_from_it(tmp_path: Path, 
     assert "323 nodes" in seen["flagship"]
 
     assert "deployments:/made-up-similarity" in seen["chosen"]
+    assert seen["let_go"]
+    assert "deployments:/made-up-similarity" in seen["clicked"]
     assert "326 nodes" in seen["expanded"]
     assert "moreUpstream" in seen["expandedQuery"]
     assert "ways" in seen["wayQuery"]
@@ -112,6 +114,7 @@ def test_graphiql_draws_the_flagship_answer_and_goes_on_from_it(tmp_path: Path, 
     assert "groups" not in seen["groups"].split("edges")[-1]
     assert "Contaminated" in seen["history"]
     assert set(seen["answers"].values()) == {True}, seen["answers"]
+    assert seen["background"] == "rgb(38, 45, 57)"
 
     assert seen["names"] == ["lineage.svg", "lineage.png", "lineage.mmd"]
     assert seen["svg"].startswith("<svg xmlns=")
@@ -142,7 +145,8 @@ def test_the_picture_is_a_page_to_link_to_and_to_embed(tmp_path: Path, place: di
     assert seen["panned"]
     assert 0 < len(seen["panning"]) <= seen["moves"] + 1
     assert 0 < seen["near"]["words"] / 2 < MANY / 20, "what is out of sight is not drawn"
-    assert seen["blocked"] < FROZEN_MILLISECONDS
+    # As often as the same work on an empty page takes longer at one time than at another, the machine was busy.
+    assert seen["blocked"] < FROZEN_MILLISECONDS * max(seen["empty"]) / min(seen["empty"])
     assert "nodes" in seen["embedded"]
 
 

@@ -192,10 +192,11 @@ async def test_wrong_fields_are_refused_naming_what_is_wrong(rest: Client, field
 
 
 async def test_fields_is_bounded_by_the_limits_of_graphql(rest: Client) -> None:
-    asked = (
-        "versions.nodes.derivedFrom.nodes.derivatives.nodes.derivedFrom.nodes.derivatives.nodes.derivedFrom.nodes.name"
-    )
-    assert (await rest.get(f"/models/bert?fields={asked}"))["versions"]
+    asked = "versions.nodes.derivedFrom.nodes.derivatives.nodes.derivedFrom.nodes"
+    assert (await rest.get(f"/models/bert?fields={asked}.name"))["versions"]
+    problem = await rest.refused("GET", f"/models/bert?fields={asked}.derivatives.nodes.derivedFrom.nodes.name", 422)
+    assert problem["code"] == "LIMIT_EXCEEDED"
+    assert "the operation may cost" in problem["detail"]
     problem = await rest.refused("GET", "/models?limit=501", 400)
     assert problem["field"] == "limit"
 
