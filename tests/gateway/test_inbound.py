@@ -180,7 +180,7 @@ async def test_a_run_that_read_what_is_retired_makes_no_version_any_more(sqlite_
     answer = await sqlite_door.wandb(LINKED)
     assert answer.status_code == 412
     assert "is retired" in answer.text
-    assert ("Model", "churn", None) not in (await sqlite_door.picture()).nodes
+    assert (await sqlite_door.picture()).of("Model") == {"teacher"}
 
 
 async def test_a_payload_within_client_payload_is_understood(sqlite_door: Door) -> None:

@@ -145,8 +145,9 @@ async def test_a_day_to_come_is_today_for_what_comes_to_the_stage_for_deprecated
 
 
 async def test_a_version_comes_to_the_stage_for_deprecated_in_each_way_deprecated(house: House, world: World) -> None:
-    edge = {"from": world.model.id, "kind": "STAGE", "to": world.version(1).id, "discriminator": "Deprecated"}
-    await house.do(BOB, record_lineage, edges=[edge])
+    edge: Any = {"from": world.model.id, "kind": "STAGE", "to": world.version(1).id, "discriminator": "Deprecated"}
+    async with Operation(house.graph, caller=BOB) as op:
+        await record_lineage(op, edges=[edge])
     scheme = {
         "name": "two",
         "workspace": PLACE,

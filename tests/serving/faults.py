@@ -42,13 +42,19 @@ class Faults:
         self.fired = False
         """Whether the fault that was armed last has happened."""
         self._armed: tuple[int, Fault, bool] | None = None
+        self._looked: set[str] = set()
+        """The calls that changed nothing since the last one that did, or since the fault was armed."""
         self._lock = threading.Lock()
         self._release = threading.Event()
 
     def arm(self, n: int, fault: Fault, *, changing: bool = True) -> None:
-        """Have the n-th call from now fail, counted from 1 among those that change something, or that do not."""
+        """Have the n-th call from now fail, counted from 1 among those that change something, or that do not.
+
+        Of those that do not, the same again counts only after a change: how often one looks is a matter of time.
+        """
         with self._lock:
             self.fired = False
+            self._looked = set()
             self._armed = (n, fault, changing)
 
     def clear(self) -> None:
@@ -69,7 +75,9 @@ class Faults:
         """Take note of a call; the fault that it shall meet."""
         with self._lock:
             self.calls.append(Call(what, changes))
-            if self._armed is None or self._armed[2] is not changes:
+            again = what in self._looked
+            self._looked = set() if changes else {*self._looked, what}
+            if self._armed is None or self._armed[2] is not changes or again:
                 return None
             n, fault, _ = self._armed
             self._armed = (n - 1, fault, changes) if n > 1 else None

@@ -192,8 +192,11 @@ async def test_deployments_do_not_disturb_each_other(rig: Rig, adapter: Adapter,
     await answers(rig, other.name, 2)
 
 
+@pytest.mark.parametrize("changing", [True, False], ids=["change", "look"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.lower())
-async def test_a_rollout_goes_on_after_each_single_call_that_fails(rig: Rig, name: str, fault: Fault) -> None:
+async def test_a_rollout_goes_on_after_each_single_call_that_fails(
+    rig: Rig, name: str, fault: Fault, changing: bool
+) -> None:
     # As short as a test can bear for what never comes, and long for what is only slow.
     patience = 1.0 if fault is Fault.HANG else 30.0
     n = 0
@@ -203,7 +206,7 @@ async def test_a_rollout_goes_on_after_each_single_call_that_fails(rig: Rig, nam
         fired = False
         async with rig.adapter(timeout=patience) as adapter:
             rig.faults.clear()
-            rig.faults.arm(n, fault)
+            rig.faults.arm(n, fault, changing=changing)
             for revision, weights in enumerate(({1: 1.0}, {2: 1.0}, {}), 1):
                 await settle(rig, adapter, desired(rig, f"{name}-{n}", weights, revision=revision))
                 if weights:
