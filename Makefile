@@ -87,7 +87,7 @@ ui: ## Build the pages anew from ui/ (needs Node 20.19 or newer)
 
 .PHONY: lock
 lock: ## Pin the newest dependencies, with their checksums (needs uv)
-	$(LOCK) --upgrade --group build pyproject.toml -o requirements.txt
+	$(LOCK) --upgrade --group build --extra tracing pyproject.toml -o requirements.txt
 	$(LOCK) --upgrade --group dev --all-extras -c requirements.txt pyproject.toml -o requirements-dev.txt
 	$(LOCK) --upgrade --group build --all-extras -c requirements-dev.txt pyproject.toml -o requirements-all.txt
 

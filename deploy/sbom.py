@@ -56,7 +56,7 @@ def bill() -> Json:
     pages = json.loads((TOP / "ui" / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     built_in = list(_npm(pages))
     known = {part.ref for part in python}
-    own = {*_asked("lineal", frozenset(), known), *_resolved("", pages[""], pages)}
+    own = {*_asked("lineal", frozenset({"tracing"}), known), *_resolved("", pages[""], pages)}
     parts = [*python, *built_in]
     edges = {SELF: own} | {part.ref: part.needs for part in parts}
     needed = _reached(SELF, edges)

@@ -56,16 +56,19 @@ class Enricher:
         while True:
             busy = False
             try:
-                with working("enricher") as round:
-                    busy = await self.step(round)
+                busy = await self.step()
             except LinealError as error:
                 _log.warning("versions wait to be looked up: %s", error.message)
             except Exception:  # noqa: BLE001 - a defect met with one version must not end what is done about others
                 _log.exception("versions wait to be looked up: a defect")
             await asyncio.sleep(0 if busy else POLL_SECONDS)
 
-    async def step(self, round: Round) -> bool:
+    async def step(self) -> bool:
         """Look up some of those that are due; whether there were any."""
+        with working("enricher") as round:
+            return await self._step(round)
+
+    async def _step(self, round: Round) -> bool:
         if self._trackers.pause > 0 or not (due := await self._due()):
             return False
         async with holding(self._graph, LEASE, self._holder, LEASE_SECONDS) as held:

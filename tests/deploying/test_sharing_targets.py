@@ -86,13 +86,13 @@ async def test_who_lost_its_lease_tells_no_lag_of_the_target_any_more(shop: Shop
         seen: list[list[float | None]] = []
         held = leasing.Held(Lease(NAME, "x", 1, 0), float("inf"))
 
-        async def observe(_names: Any) -> Any:
+        async def observe(_names: object) -> Any:
             seen.append(told())
             held.lost = True
             raise Conflict("the lease is lost")
 
         reconciler, adapter = shop.reconciler(), shop.targets.adapter("farm")
-        adapter.observe = observe  # type: ignore[method-assign]
+        adapter.observe = observe  # type: ignore[method-assign, assignment]
         with pytest.raises(Conflict):
             await reconciler._act("farm", held)
         ((waiting, lag),) = seen

@@ -197,7 +197,7 @@ def promtool() -> Path:
 
 @pytest.mark.parametrize("name", ["rules", "alerts"])
 def test_prometheus_takes_them(promtool: Path, name: str) -> None:
-    command = [promtool, "check", "rules", PROMETHEUS / f"{name}.yaml"]
+    command: list[str | Path] = [promtool, "check", "rules", PROMETHEUS / f"{name}.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -178,7 +178,7 @@ async def test_work_that_another_process_does_is_idle_here_and_no_success(sqlite
 
     async with LocalStorage(tmp_path / "artifacts", bytes(32)) as storage:
         hours = {"collect_hours": 0.0, "grace_hours": 1.0, "check_hours": 0.0}
-        workers = {
+        workers: dict[str, tuple[str, Sequencer | Checkpointer | Keeper]] = {
             "sequencer": (sequencing.LEASE, Sequencer(sqlite_graph, telemetry, "one")),
             "checkpointer": (auditing.LEASE, Checkpointer(sqlite_graph, key, "one", seconds=0.1)),
             "keeper": (keeping.LEASE, Keeper(sqlite_graph, storage, check, by="keeper", holder="one", **hours)),

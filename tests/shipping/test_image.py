@@ -8,11 +8,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.observing.receiver import Receiver
 from tests.services import free_port
 from tests.shipping.conftest import TOP
 from tests.shipping.containing import Build, Stage, entered, instructions
@@ -59,6 +61,12 @@ def container(image: Stage, tmp_path: Path) -> Container:
 
 @pytest.fixture
 def serving(container: Container) -> Iterator[subprocess.Popen[str]]:
+    with served(container) as process:
+        yield process
+
+
+@contextmanager
+def served(container: Container) -> Iterator[subprocess.Popen[str]]:
     """The image's own command, once its health check is content."""
     command = container.line(*container.image.entrypoint, *container.image.command)
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
@@ -96,6 +104,16 @@ def test_its_health_check_fails_once_it_stops_and_it_stops_in_good_order(
     assert serving.wait(30) == 0
     assert '"event":"stopped"' in serving.stdout.read().replace('": "', '":"')  # type: ignore[union-attr]
     assert not container.healthy()
+
+
+@pytest.mark.timeout(900)
+def test_it_sends_traces_where_it_is_told_to(image: Stage, tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        container = Container(image, tmp_path / "state", LINEAL_OTLP_ENDPOINT=receiver.url)
+        with served(container) as process:
+            process.send_signal(signal.Signals[container.image.stop])
+            assert process.wait(30) == 0
+    assert "GET /readyz" in {span.name for span in receiver.spans}
 
 
 @pytest.mark.timeout(900)

@@ -13,6 +13,8 @@ import pytest
 
 from graph.port import Graph
 from lineal.errors import InvalidArgument, Unavailable
+from lineal.observing import METER
+from lineal.telemetry import Telemetry
 from resolvers.tracking import enriching, trackers
 from resolvers.tracking.trackers import Trackers
 from resolvers.writing.versions import delete_model_version
@@ -195,8 +197,16 @@ async def test_one_who_waits_for_an_answer_keeps_the_lease(
 async def test_one_of_two_processes_looks_a_version_up(office: Office, liar: Liar) -> None:
     await office.register(runId=RUN)
     first, second = office.enricher(), office.enricher()
-    await asyncio.gather(first.step(), second.step())
+    telemetry = Telemetry()
+    token = METER.set(telemetry)
+    try:
+        await asyncio.gather(first.step(), second.step())
+    finally:
+        METER.reset(token)
     assert liar.asked.count("runs/get") == 1
+    for outcome in ("ok", "idle"):
+        told = {"worker": "enricher", "outcome": outcome}
+        assert telemetry.registry.get_sample_value("lineal_worker_rounds_total", told) == 1
 
 
 async def test_a_version_that_is_deleted_meanwhile_is_left_alone(office: Office, liar: Liar) -> None:
