@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -24,6 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lineal.errors import Unavailable
 from tests.failures.stack import Api, Stack, standing
 from tests.failures.taking import Taker
+from tests.failures.telling import Teller
 from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.running import ROOT, LinealServer
 from tests.services import Server, free_port
@@ -40,6 +42,8 @@ TIMEOUT = 2
 PATIENCE = 60.0
 
 REGISTER = "mutation($n: String!) {registerModel(input: {name: $n}) {model {id}}}"
+PIPELINES = "/apis/v2beta1"
+
 READ = "{models {nodes {name}} datasets {nodes {name}}}"
 FILES = '{modelVersion(address: "models:/m/1") {artifacts {edges {node {files(first: 1) {nodes {url}}}}}}}'
 PHASE = '{deployment(address: "deployments:/d") {phase desiredRevision}}'
@@ -71,6 +75,8 @@ class Place:
     lineage: Taker
     traces: Taker
     lake: MinioServer
+    tracker: Teller
+    kubeflow: Teller
     fresh: dict[str, list[str]] = field(default_factory=lambda: {"ci": [], "opaque": []})
     """Tokens that were fetched and not shown yet, by client."""
     made: int = 0
@@ -154,6 +160,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         lakes = client_of(lake)
         lakes.make_bucket("lake")
         lakes.fput_object("lake", "raw/a.csv", str(_written(home / "a.csv", "a,b\n1,2\n")))
+        tracker, kubeflow = (started.enter_context(Teller(home / name)) for name in ("tracker", "kubeflow"))
+        kubeflow.tell({f"{PIPELINES}/runs": {"runs": []}})
+        for kind, more_keys in {"trackers": 'workspaces = "*"', "kubeflow": 'workspace = "default"\nevery = 1'}.items():
+            url = (tracker if kind == "trackers" else kubeflow).url
+            (home / f"{kind}.toml").write_text(
+                f'[{kind}.lab]\nurl = "{url}"\n{more_keys}\ntimeout = {TIMEOUT}\noptions = {{ allow_private = true }}\n'
+            )
         models = home / "models"
         models.mkdir()
         (home / "targets.toml").write_text(
@@ -172,19 +185,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "targets": str(home / "targets.toml"),
             "observe_seconds": "1",
             "connectors": str(home / "connectors.toml"),
+            "trackers": str(home / "trackers.toml"),
+            "kubeflow": str(home / "kubeflow.toml"),
             "webhook_private": "true",
             "openlineage_url": f"{lineage.url}/lineage",
             "openlineage_private": "true",
             "otlp_endpoint": traces.url,
         }
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in {"RIG_SECRET": SECRET, "LAKE_KEY": ACCESS_KEY, "LAKE_SECRET": SECRET_KEY}.items():
-                patch.setenv(name, value)
-            patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-            lineal = stack.process("lineal", port, **more)
-            started.enter_context(lineal)
+        patch = started.enter_context(pytest.MonkeyPatch.context())
+        for name, value in {"RIG_SECRET": SECRET, "LAKE_KEY": ACCESS_KEY, "LAKE_SECRET": SECRET_KEY}.items():
+            patch.setenv(name, value)
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        lineal = stack.process("lineal", port, **more)
+        started.enter_context(lineal)
         api = Api(f"http://127.0.0.1:{port}", stack.token())
-        place = Place(stack, lineal, api, target, hooks, lineage, traces, lake)
+        place = Place(stack, lineal, api, target, hooks, lineage, traces, lake, tracker, kubeflow)
         _furnish(place)
         yield place
         api.http.close()
@@ -339,7 +354,7 @@ def storage(place: Place, cells: dict[str, str]) -> None:
 def storage_frozen(place: Place, cells: dict[str, str]) -> None:
     with away(place.stack.minio, frozen=True):
         hold(place, cells, first="upload")
-        assert place.left_alone(kind="storage")
+        comes_to(lambda: refused(place.probe("upload")) and place.left_alone(kind="storage"))
 
 
 def issuer(place: Place, cells: dict[str, str]) -> None:
@@ -447,6 +462,54 @@ def data(place: Place, cells: dict[str, str]) -> None:
     comes_to(lambda: place.ask(asked)["artifact"]["verification"] == "VERIFIED")
 
 
+def tracker(place: Place, cells: dict[str, str]) -> None:
+    run, model = "a" * 32, f"models:/{place.name()}"
+    info = {"run_id": run, "experiment_id": "7", "status": "FINISHED", "start_time": 1_000, "end_time": 2_000}
+    place.tracker.tell(
+        {
+            "/api/2.0/mlflow/runs/get": {"run": {"info": info, "data": {"params": [{"key": "lr", "value": "0.1"}]}}},
+            "/api/2.0/mlflow/experiments/get": {"experiment": {"name": "away"}},
+        }
+    )
+    made = f'model: "{model}", createModel: true, runId: "{run}"'
+    asked = f'{{modelVersion(address: "{model}/1") {{enrichment enrichmentMessage}}}}'
+    with away(place.tracker, frozen=False):
+        hold(place, cells)
+        place.ask(f"mutation {{createModelVersion(input: {{{made}}}) {{version {{id}}}}}}")
+        comes_to(lambda: place.ask(asked)["modelVersion"]["enrichmentMessage"])
+        assert place.ask(asked)["modelVersion"]["enrichment"] == "QUEUED"
+    comes_to(lambda: place.ask(asked)["modelVersion"]["enrichment"] == "DONE")
+
+
+def kubeflow(place: Place, cells: dict[str, str]) -> None:
+    id = str(uuid4())
+    run = {"run_id": id, "display_name": "iris", "state": "SUCCEEDED", "created_at": "2026-01-01T00:00:00Z"}
+    asked = f'{{runs(where: {{name: {{eq: "{id}"}}}}) {{nodes {{name}}}}}}'
+    with away(place.kubeflow, frozen=False):
+        hold(place, cells)
+        place.kubeflow.tell({f"{PIPELINES}/runs": {"runs": [run]}, f"{PIPELINES}/runs/{id}": run})
+        assert place.ask(asked)["runs"]["nodes"] == []
+    comes_to(lambda: place.ask(asked)["runs"]["nodes"])
+
+
+def process(place: Place, cells: dict[str, str]) -> None:
+    api, names = place.api, [f"taken-over-{place.name()}"]
+    with place.stack.process("other", free_port(), webhook_private="true") as other:
+        place.api = Api(f"http://127.0.0.1:{other.port}", place.stack.token())
+        place.lineal.kill()
+        try:
+            with pytest.raises(httpx.TransportError):
+                api.http.get("/healthz")
+            hold(place, cells)
+            # Its order, and its delivery, are work that the other one had.
+            place.ask(REGISTER, n=names[0])
+            comes_to(lambda: _told(place.hooks, names) == set(names))
+        finally:
+            place.api.http.close()
+            place.api = api
+            place.lineal.start()
+
+
 CASES: dict[str, Callable[[Place, dict[str, str]], None]] = {
     "Neo4j": neo4j,
     "Neo4j, frozen": neo4j_frozen,
@@ -460,5 +523,8 @@ CASES: dict[str, Callable[[Place, dict[str, str]], None]] = {
     "the receiver of OpenLineage": openlineage,
     "the receiver of traces": traces,
     "data elsewhere": data,
+    "a tracking server": tracker,
+    "Kubeflow": kubeflow,
+    "a process of several": process,
 }
 """What holds the last column of each row, and the cells before it."""
