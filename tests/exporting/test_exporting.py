@@ -23,8 +23,9 @@ from resolvers.exporting.exporting import FORMATS
 from resolvers.exporting.licences import expression
 from resolvers.operation import Operation
 from resolvers.writing.lifecycle import set_owners
-from tests.environments import environment, run
+from tests.environments import run
 from tests.exporting.conftest import ANN, HOSTILE, LOCAL, SHA256, Export
+from tests.mlcroissant import mlcroissant_python
 
 Read = Callable[..., Awaitable[Any]]
 TUNED = "models:/tuned/1"
@@ -252,7 +253,7 @@ async def test_forms_of_one_thing_refuse_others_by_name(exported: Export) -> Non
 
 @pytest.mark.services
 async def test_croissant_is_right_by_mlcroissant(exported: Export, tmp_path: Path) -> None:
-    python = environment("mlcroissant", "mlcroissant==1.1.1")
+    python = mlcroissant_python()
     script = "import sys, json, mlcroissant as m; print(json.dumps(m.Dataset(jsonld=sys.argv[1]).metadata.to_json()))"
     for of in ("datasets:/clicks/v2", "datasets:/corpus/v1"):
         path = tmp_path / "croissant.json"

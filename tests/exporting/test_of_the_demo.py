@@ -23,7 +23,8 @@ from lineal import demo
 from resolvers.exporting.exporting import export, format_of
 from resolvers.operation import Operation
 from resolvers.reading import lineage
-from tests.environments import environment, run
+from tests.environments import run
+from tests.mlcroissant import mlcroissant_python
 from tests.openlineage.conftest import BASE, right, specification
 
 __all__ = ["right", "specification"]
@@ -89,7 +90,7 @@ async def test_pictures_have_the_same_nodes_and_edges(graph_of_demo: Graph) -> N
 
 @pytest.mark.services
 async def test_croissant_of_nq_is_loaded_by_mlcroissant_without_an_error(graph_of_demo: Graph, tmp_path: Path) -> None:
-    python = environment("mlcroissant", "mlcroissant==1.1.1")
+    python = mlcroissant_python()
     (tmp_path / "nq.json").write_bytes(await _of_nq(graph_of_demo, "croissant", Direction.UPSTREAM))
     script = (
         "import sys, json, mlcroissant as m; d = m.Dataset(jsonld=sys.argv[1]); i = d.metadata.ctx.issues; "

@@ -11,10 +11,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.services import go_program
+from tests.promtool import promtool_binary
 
 PROMETHEUS: Final = Path(__file__).parents[2] / "deploy" / "prometheus"
-PROMTOOL_VERSION: Final = "v0.316.0"
 SCRAPE: Final = "30s"
 
 Labels = dict[str, str]
@@ -190,9 +189,7 @@ def firing(rule: dict[str, Any], labels: Labels) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def promtool() -> Path:
-    # Rules need none of the clients of clouds that Prometheus can ask for what there is to scrape.
-    module = "github.com/prometheus/prometheus/cmd/promtool"
-    return go_program("promtool", module, PROMTOOL_VERSION, tags="remove_all_sd")
+    return promtool_binary()
 
 
 @pytest.mark.parametrize("name", ["rules", "alerts"])

@@ -13,11 +13,9 @@ from graph.port import Graph
 from schema.documents import Documents, load
 from schema.sdl import COMMITTED
 from tests import building as b
-from tests import npm
+from tests import npm, relay_compiler
 from tests.schema.test_over_http import client
 
-NAME = "relay-compiler"
-HERE = Path(__file__).parent / "relay"
 QUERY = """import { graphql } from 'relay-runtime';
 export const MODELS = graphql`query modelsQuery($first: Int!) { models(first: $first) { nodes { id name } } }`;
 """
@@ -27,7 +25,7 @@ export const MODELS = graphql`query modelsQuery($first: Int!) { models(first: $f
 async def test_a_relay_apps_documents_are_trusted_by_the_manifest_of_its_build(
     sqlite_graph: Graph, tmp_path: Path
 ) -> None:
-    modules = npm.packages(NAME, HERE)
+    modules = relay_compiler.node_modules()
     source, manifest = tmp_path / "src", tmp_path / "persisted.json"
     source.mkdir()
     (source / "models.js").write_text(QUERY)
@@ -35,7 +33,7 @@ async def test_a_relay_apps_documents_are_trusted_by_the_manifest_of_its_build(
     manifest.write_text("{}")
     config: dict[str, Any] = {"src": "src", "language": "javascript", "schema": "schema.graphql"}
     (tmp_path / "relay.config.json").write_text(json.dumps({**config, "persistConfig": {"file": manifest.name}}))
-    command = [npm.node(NAME), str(modules / "relay-compiler" / "cli.js"), "relay.config.json"]
+    command = [npm.node(relay_compiler.NAME), str(modules / "relay-compiler" / "cli.js"), "relay.config.json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: ASYNC221
     assert done.returncode == 0, done.stdout + done.stderr
     (name,) = json.loads(manifest.read_text())
