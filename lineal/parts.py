@@ -51,8 +51,11 @@ LONG: Final = 24 * 3_600.0
 _log = logging.get("lineal.parts")
 
 
-def store(settings: Settings, observer: Observer | None = None, *, seconds: float = READ_SECONDS) -> Graph:
-    """The store of these settings, not yet open; no snapshot of it may last longer. Raises InvalidArgument."""
+def store(settings: Settings, observer: Observer | None = None, *, seconds: float = 0.0) -> Graph:
+    """The store of these settings, not yet open. Raises InvalidArgument.
+
+    A snapshot of it may last for so many seconds where that is longer than operations may.
+    """
     password = settings.graph_password
     return open_graph(
         settings.graph,
@@ -61,7 +64,7 @@ def store(settings: Settings, observer: Observer | None = None, *, seconds: floa
         database=settings.graph_database,
         ca=settings.graph_ca,
         observer=observer,
-        seconds=seconds,
+        seconds=max(seconds, settings.query_seconds, READ_SECONDS),
     )
 
 
@@ -94,7 +97,7 @@ def must_exist(settings: Settings) -> None:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, observer: Observer | None = None, *, create: bool = True, seconds: float = READ_SECONDS
+    settings: Settings, observer: Observer | None = None, *, create: bool = True, seconds: float = 0.0
 ) -> AsyncIterator[Graph]:
     """The store, open and at this code's version. An embedded one is brought there.
 

@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from auth.keyring import AUDIT, Keyring
+from graph.open import READ_SECONDS
 from graph.port import Graph, NewEdge, Statement
 from graph.sqlite.store import SqliteGraph
 from lineal import logging
@@ -118,6 +119,15 @@ async def test_a_walk_visits_no_more_nodes_than_the_settings_allow(
     answer = await query(client, '{lineage(of: ["models:/m/1"], direction: UPSTREAM) {complete nodes {id}}}')
     assert answer["data"]["lineage"]["complete"] is False
     assert len(answer["data"]["lineage"]["nodes"]) == 3
+
+
+@pytest.mark.parametrize(("operation", "snapshot"), [(5, READ_SECONDS), (120, 120)])
+def test_a_snapshot_may_last_as_long_as_an_operation(
+    monkeypatch: pytest.MonkeyPatch, operation: float, snapshot: float
+) -> None:
+    monkeypatch.setattr("lineal.parts.open_graph", lambda _url, **options: options["seconds"])
+    opened_for: object = store(Settings.load(graph="bolt://127.0.0.1:7687", query_seconds=operation))
+    assert opened_for == snapshot
 
 
 async def test_health_is_the_process_and_readiness_the_store(client: httpx.AsyncClient) -> None:
