@@ -10,7 +10,7 @@ import statistics
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -30,8 +30,10 @@ FILES: Final = (
     "query Files($a: ID!) {modelVersion(address: $a) {artifacts {edges {node {files(first: 1) {nodes {url}}}}}}}"
 )
 EVENTS: Final = "subscription Events($after: String) {events(after: $after, kinds: [MODEL_VERSION]) {sequence}}"
-FOLLOWED: Final = 5
-"""Events after which whoever follows them goes away, and comes back later."""
+FOLLOWED: Final = 3
+"""Events after which whoever follows them goes away and comes back later: as many as are of one's own meanwhile."""
+FOLLOW_SECONDS: Final = 30.0
+"""How long the first of them may take; fewer than all may be left where a stream broke off."""
 BOOKMARK: Final = "lineal-bookmark"
 PAUSE: Final = 0.3
 SECONDS: Final = 90.0
@@ -201,7 +203,10 @@ class Client:
         headers = {"authorization": f"Bearer {self._token()}", "accept": "text/event-stream"}
         told = 0
         try:
-            async with self._http.stream("POST", "/graphql", json=body, headers=headers) as answer:
+            async with (
+                asyncio.timeout(FOLLOW_SECONDS),
+                self._http.stream("POST", "/graphql", json=body, headers=headers) as answer,
+            ):
                 if not answer.is_success:
                     await answer.aread()
                     raise FailedError(_kind(answer), answer.text)
@@ -210,13 +215,16 @@ class Client:
                         continue
                     said = json.loads(line.removeprefix("data: "))
                     if errors := said.get("errors"):
-                        raise FailedError(errors[0].get("extensions", {}).get("code", "none"), str(errors))
+                        raise _refused(errors)
                     now = said["data"]["events"]["sequence"]
                     if now <= self._sequence:
                         self.kept.missing.append(f"the event {now} came after {self._sequence}")
                     self._sequence, told = now, told + 1
                     if told == FOLLOWED:
                         return {}
+        except TimeoutError:
+            if not told:
+                raise FailedError("silent", f"no event after {self._sequence} in {FOLLOW_SECONDS:g} s") from None
         except httpx.TransportError as error:
             raise FailedError("broken", type(error).__name__) from None
         return {}
@@ -232,23 +240,13 @@ class Client:
         return await self._answer(self._http.post, f"/api/v1/uploads/{begun['id']}/complete")
 
     async def _put(self, url: str, data: bytes, headers: Mapping[str, str]) -> None:
-        try:
-            sent = await self._http.put(url, content=data, headers=headers)
-        except httpx.TransportError as error:
-            raise FailedError("storage", type(error).__name__) from None
-        if not sent.is_success:
-            raise FailedError("storage", f"{sent.status_code} {sent.text}")
+        await _of_storage(self._http.put(url, content=data, headers=headers))
 
     async def bytes_of(self, version: Version) -> bytes:
         """What was uploaded to a version, as it is now. Raises FailedError."""
         found = await self.ask(FILES, a=version.address)
         (edge,) = found["modelVersion"]["artifacts"]["edges"]
-        try:
-            answer = await self._http.get(edge["node"]["files"]["nodes"][0]["url"])
-        except httpx.TransportError as error:
-            raise FailedError("storage", type(error).__name__) from None
-        if not answer.is_success:
-            raise FailedError("storage", f"{answer.status_code} {answer.text}")
+        answer = await _of_storage(self._http.get(edge["node"]["files"]["nodes"][0]["url"]))
         return answer.content
 
     # ── Requests ──────────────────────────────────────────────────────────────────────────────────
@@ -260,7 +258,7 @@ class Client:
             body["extensions"] = {"bookmark": self.bookmark}
         answer = await self._answer(self._http.post, "/graphql", json=body)
         if errors := answer.get("errors"):
-            raise FailedError(errors[0].get("extensions", {}).get("code", "none"), str(errors))
+            raise _refused(errors)
         self.bookmark = (answer.get("extensions") or {}).get("bookmark") or self.bookmark
         data: Mapping[str, Any] = answer["data"]
         return data
@@ -294,6 +292,22 @@ class Client:
                 self.kept.seconds.setdefault(what, []).append(time.monotonic() - began)
                 return answer
         return None
+
+
+async def _of_storage(sending: Awaitable[httpx.Response]) -> httpx.Response:
+    """What a signed address answers. Raises FailedError."""
+    try:
+        answer = await sending
+    except httpx.TransportError as error:
+        raise FailedError("storage", type(error).__name__) from None
+    if not answer.is_success:
+        raise FailedError("storage", f"{answer.status_code} {answer.text}")
+    return answer
+
+
+def _refused(errors: Sequence[Mapping[str, Any]]) -> FailedError:
+    """What GraphQL's errors say, by the code of the first."""
+    return FailedError(errors[0].get("extensions", {}).get("code", "none"), str(errors))
 
 
 def _kind(answer: httpx.Response) -> str:

@@ -20,12 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
-from tests.conftest import count
+from tests.conftest import SOAK, count
 from tests.ha.load import Client, Kept
 from tests.running import LinealServer
 from tests.services import free_port
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(2 * 3600)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(2 * 3600 if SOAK else 600)]
 
 SECONDS = count(30, 3_600)
 CLIENTS = 4
