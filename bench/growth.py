@@ -69,14 +69,23 @@ class Filled:
     models: Iterator[int]
 
 
-async def fill(graph: Graph, versions: int, *, hub: bool = False) -> Filled:
-    """Grow a store to about so many versions, a part at a time. With `hub` 2,000 models of 50 versions of 5 tags."""
+def _bytes(place: Path) -> int:
+    """How much the files in a folder take, without Neo4j's logs of transactions, which it lets go of with time."""
+    files = (path for path in place.rglob("*") if path.is_file() and "transactions" not in path.parts)
+    return sum(path.stat().st_size for path in files)
+
+
+async def fill(graph: Graph, place: Path, versions: int, *, hub: bool = False) -> Filled:
+    """Grow a store to about so many versions, a part at a time. With `hub` 2,000 models of 50 versions of 5 tags.
+
+    `place` is the folder that the store is in.
+    """
     await graph.migrate()
     grower = Grower()
     root = grower.family(PLANTED, 1_000)
-    for place, record in enumerate(grower.graph.records):
+    for index, record in enumerate(grower.graph.records):
         if record.node.kind == "ModelVersion":
-            grower.tag(place, {"tag-0": "rare"})
+            grower.tag(index, {"tag-0": "rare"})
     model = next(record.node.name for record in grower.graph.records if record.node.kind == "Model")
     started, count, items = time.perf_counter(), 0, 0
     for number, size in enumerate(sizes(1)):
@@ -93,7 +102,10 @@ async def fill(graph: Graph, versions: int, *, hub: bool = False) -> Filled:
         else:
             grower.family(f"family-{number}", max(3, size))
     seconds = time.perf_counter() - started
-    console.print(f"{count:,} versions, {items:,} nodes and edges: {items / seconds:,.0f} a second, {seconds:,.0f} s")
+    console.print(
+        f"{count:,} versions, {items:,} nodes and edges: {items / seconds:,.0f} a second, {seconds:,.0f} s; "
+        f"{_bytes(place) / items:,.0f} bytes each on disk"
+    )
     return Filled(graph, root, model, iter(range(10**9)))
 
 
@@ -101,6 +113,7 @@ async def _ask(schema: LinealSchema, filled: Filled, query: str) -> None:
     given = {"of": [filled.root], "model": filled.model}
     result = await execute(schema, filled.graph, query, {name: given[name] for name in given if f"${name}:" in query})
     assert not result.errors, result.errors
+    assert result.data
     assert any(result.data.values()), result.data
 
 
@@ -143,13 +156,14 @@ async def run(store: str, large: int, rounds: int, page_cache: str) -> None:
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stores = {}
-        for place, (size, (versions, hub)) in enumerate(parts.items()):
+        for number, (size, (versions, hub)) in enumerate(parts.items()):
+            place = home / f"{number}"
             if store == "neo4j":
-                server = stack.enter_context(Neo4jServer(home / f"{place}", page_cache=page_cache, heap="2g"))
+                server = stack.enter_context(Neo4jServer(place, page_cache=page_cache, heap="2g"))
                 graph: Graph = await stack.enter_async_context(Neo4jGraph(server.url))
             else:
-                graph = await stack.enter_async_context(SqliteGraph(home / f"{place}.db"))
-            stores[size] = await fill(graph, versions, hub=hub)
+                graph = await stack.enter_async_context(SqliteGraph(place / "lineal.db"))
+            stores[size] = await fill(graph, place, versions, hub=hub)
         await measure(store, stores, rounds)
 
 

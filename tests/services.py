@@ -207,6 +207,13 @@ class Server(ABC):
         """Whether its process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that its process has, as Linux tells."""
+        assert self._process is not None
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def stop(self) -> None:
         """End it in good order; at once where that takes too long."""
         if self._process is None:

@@ -6,7 +6,6 @@ The median of the last third is held against that of the second one: the first t
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import sys
 import time
@@ -58,10 +57,9 @@ class Process(LinealServer):
         """Bytes in memory, open files, threads, tasks of asyncio, and bytes of the write-ahead log."""
         assert self._process is not None
         proc = Path(f"/proc/{self._process.pid}")
-        pages = int((proc / "statm").read_text().split()[1])
         wal = self.home / "lineal.db-wal"
         return {
-            "memory": float(pages * os.sysconf("SC_PAGE_SIZE")),
+            "memory": float(self.memory),
             "files": float(len(list((proc / "fd").iterdir()))),
             "threads": float(len(list((proc / "task").iterdir()))),
             "tasks": self.tasks(),

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -92,9 +93,10 @@ def test_the_script_of_queries_subscriptions_errors_and_reconnects(server: Linea
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS + 200)
 async def test_clients_of_processes_that_are_killed_over_and_over_get_every_change_once_and_in_order(
-    served: Served,
+    served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = served.processes[0]
+    alone = _memory(served)
     killed = cycle(served.processes)
     command = script("following.mjs", first.home)
     async with open_graph(first.store) as graph:
@@ -123,10 +125,14 @@ async def test_clients_of_processes_that_are_killed_over_and_over_get_every_chan
                 following.stdin.write(f"{expected[-1]}\n".encode())
                 await following.stdin.drain()
                 said = json.loads(await following.stdout.readline())
+                followed = _memory(served)
         finally:
             if following.returncode is None:
                 following.kill()
             await following.wait()
+    with capsys.disabled():
+        each = (followed - alone) / CLIENTS / 1024
+        sys.stdout.write(f"\n{CLIENTS} clients came {said['connections']} times; memory for each: {each:.0f} KiB\n")
     digest = hashlib.sha256("".join(f"{sequence}\n" for sequence in expected).encode()).hexdigest()
     assert said["wrong"] == 0
     assert said == {
@@ -137,6 +143,11 @@ async def test_clients_of_processes_that_are_killed_over_and_over_get_every_chan
         "connections": said["connections"],
     }
     assert said["connections"] > CLIENTS, "they came again"
+
+
+def _memory(served: Served) -> int:
+    """Bytes of memory of the processes, where the system tells; it says 0 elsewhere."""
+    return sum(process.memory for process in served.processes) if Path("/proc/self/statm").exists() else 0
 
 
 async def _change(graph: Graph, names: Iterator[str]) -> None:
