@@ -638,7 +638,11 @@ def _pairs(sources: Iterable[NodeKind], targets: Iterable[NodeKind]) -> tuple[tu
     return tuple((source.name, target.name) for source in sources for target in targets)
 
 
-_WEIGHT: Final = (_p("weight", Type.FLOAT, "Share of the traffic, from 0 to 1."),)
+_SERVED: Final = (
+    _p("weight", Type.FLOAT, "Share of the traffic, from 0 to 1."),
+    _p("digest", Type.STRING, "The files that it is served with, by their digest, where Lineal keeps them.", internal=True),
+    _p("uri", Type.STRING, "Where the files are that it is served with, where they stay elsewhere.", internal=True),
+)
 _MOVE: Final = (_p("move", Type.STRING, "The move that brought it about, by id.", internal=True),)
 
 VERSION_OF = EdgeKind(
@@ -700,7 +704,7 @@ EVALUATED_ON = EdgeKind(
 )
 SERVES = EdgeKind(
     "SERVES", (("Deployment", "ModelVersion"),), "Open while the deployment serves this version.",
-    Lineage.YES, ("used",), properties=_WEIGHT,
+    Lineage.YES, ("used",), properties=_SERVED,
 )
 REVISION_OF = EdgeKind(
     "REVISION_OF", (("DeploymentRevision", "Deployment"),), "A revision belongs to its deployment.",
@@ -708,7 +712,7 @@ REVISION_OF = EdgeKind(
 )
 SPECIFIES = EdgeKind(
     "SPECIFIES", (("DeploymentRevision", "ModelVersion"),), "A revision asked for this version.",
-    prov=("specializationOf",), properties=_WEIGHT, blocks=False,
+    prov=("specializationOf",), properties=_SERVED, blocks=False,
 )
 EVENT_OF = EdgeKind(
     "EVENT_OF", (("DeploymentEvent", "Deployment"),), "What it happened to.", exclusive=Exclusive.PER_SOURCE, blocks=False,

@@ -11,7 +11,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, Self
@@ -40,8 +40,8 @@ class File:
     sha256: str
 
 
-class Source(Protocol):
-    """The files of one model version, as Lineal keeps or knows them."""
+class Files(Protocol):
+    """Which files a model version has."""
 
     @property
     def digest(self) -> str:
@@ -50,6 +50,10 @@ class Source(Protocol):
     @property
     def uri(self) -> str:
         """Where they are, when they stay elsewhere; else empty."""
+
+
+class Source(Files, Protocol):
+    """The files of one model version, as Lineal keeps or knows them."""
 
     async def files(self) -> Sequence[File]:
         """All of them by path. Raises NotFound, Unavailable, PreconditionFailed (they stay elsewhere)."""
@@ -61,12 +65,12 @@ class Source(Protocol):
         """An address that gives one of them to whoever has it, for so long. Raises NotFound, Unavailable."""
 
 
-def tag_of(source: Source) -> str:
+def tag_of(files: Files) -> str:
     """What stands for the files of a version in names, labels and marks: 16 hexadecimal digits.
 
     The same number may stand for other files tomorrow, where a deployment goes over to another model.
     """
-    return hashlib.sha256((source.digest or source.uri).encode()).hexdigest()[:16]
+    return hashlib.sha256((files.digest or files.uri).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,13 @@ def _is(seen: Seen, wanted: Served) -> bool:
         seen.state is State.READY
         and (seen.weight is None or abs(seen.weight - wanted.weight) < ROUNDING)
         and (not seen.tag or seen.tag == tag_of(wanted.source))
+    )
+
+
+def still_there(desired: Desired, observed: Observed) -> Desired:
+    """What a platform serves of what it shall: the rest left out."""
+    return replace(
+        desired, served=tuple(each for each in desired.served if any(_is(seen, each) for seen in observed.seen))
     )
 
 

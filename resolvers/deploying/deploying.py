@@ -6,6 +6,7 @@ Nothing here talks to a platform: the reconciler does, and the caller never wait
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Concatenate, Final, Generic, ParamSpec
 
 from graph import ontology, validation
@@ -13,8 +14,9 @@ from graph.address import Address
 from graph.ontology import DEPLOYMENT, MODEL_VERSION
 from graph.port import Hop, Node, Order, Paging, Prop, Transaction
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
-from resolvers.deploying.plans import REVISIONS, SPECIFIED, Plan, plans_of, weight_of
+from resolvers.deploying.plans import REVISIONS, SPECIFIED, Plan, plans_of
 from resolvers.deploying.revising import Call, Told, begin, close, revise, target_node
+from resolvers.deploying.sources import Share, with_files
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import Command
@@ -81,7 +83,7 @@ async def deploy(
     draft = Draft(tx)
     wanted = [draft.want(each["version"], f"serves[{i}].version", MODEL_VERSION.name) for i, each in enumerate(serves)]
     await draft.find()
-    served = _shares(wanted, [each.get("weight") for each in serves])
+    served = await with_files(tx, _shares(wanted, [each.get("weight") for each in serves]))
     address = Address(DEPLOYMENT.name, workspace, validation.name(name))
     (found,) = await tx.resolve([address])
     props = {
@@ -124,8 +126,8 @@ async def canary(
     node = before.deployment
     assert beside.node is not None
     number = int(beside.node.props["number"])
-    mains = [node for node, _ in told.served if int(node.props["number"]) != told.canary]
-    if any(main.id == beside.id for main in mains):
+    mains = [each for each in told.served if each.number != told.canary]
+    if any(main.version.id == beside.id for main in mains):
         raise InvalidArgument(f"version: {version!r} is served already; a canary is another version", field="version")
     if len(mains) != 1 or (len(told.served) > 1 and told.canary != number):
         n = len(told.served)
@@ -135,7 +137,10 @@ async def canary(
     share = (CANARY if splits else 0.0) if weight is None else weight
     if not 0 <= share < 1:
         raise InvalidArgument(f"weight: must be from 0 up to but not 1, not {share!r}", field="weight")
-    served = [(mains[0], 1 - share), (beside.node, share)]
+    tried = [each for each in told.served if each.version.id == beside.id] or await with_files(
+        call.tx, [Share(beside.node, share)]
+    )
+    served = [replace(mains[0], weight=1 - share), replace(tried[0], weight=share)]
     return await revise(
         call,
         node,
@@ -158,11 +163,12 @@ async def promote(
     await draft.find()
     before, told = await _present(call.tx, deployment.id)
     node = before.deployment
-    tried = [node for node, _ in told.served if int(node.props["number"]) == told.canary]
+    tried = [each for each in told.served if each.number == told.canary]
     if not tried:
         msg = f"deployment: {node.name!r} has no canary to promote; it serves {len(told.served)} version(s)"
         raise PreconditionFailed(msg, field="deployment")
-    promoted = Told([(tried[0], 1.0)], "PROMOTE", reason, told.resources, told.settings, override=override)
+    served = [replace(tried[0], weight=1.0)]
+    promoted = Told(served, "PROMOTE", reason, told.resources, told.settings, override=override)
     return await revise(call, node, promoted, before)
 
 
@@ -255,9 +261,7 @@ async def _refuse_elsewhere(tx: Transaction, node: Node, target: str | None, env
             raise PreconditionFailed(msg, field=field)
 
 
-async def _restorable(
-    tx: Transaction, node: Node, to: int | None, now: Told
-) -> tuple[Node, Sequence[tuple[Node, float]]]:
+async def _restorable(tx: Transaction, node: Node, to: int | None, now: Told) -> tuple[Node, Sequence[Share]]:
     """The revision to go back to, with its versions. Raises NotFound, PreconditionFailed.
 
     Unless one is named it is the last good one that tells something else, and no canary, which was a trial; after a
@@ -275,7 +279,7 @@ async def _restorable(
     specified = await all_links(tx, [revision.id for revision in revisions], SPECIFIED)
     told = _spec(now.served, now.resources, now.settings)
     for revision in revisions:
-        served = [(link.node, weight_of(link)) for link in specified.get(revision.id, ())]
+        served = [Share.of(link) for link in specified.get(revision.id, ())]
         good = revision.props.get("verifiedAt") is not None and served
         if to is not None and not good:
             msg = f"to: revision {to} of {node.name!r} was never seen to be served as told"
@@ -288,18 +292,19 @@ async def _restorable(
     raise PreconditionFailed(msg, field="deployment")
 
 
-def _spec(served: Sequence[tuple[Node, float]], resources: Mapping[str, Any], settings: Mapping[str, Any]) -> object:
+def _spec(served: Sequence[Share], resources: Mapping[str, Any], settings: Mapping[str, Any]) -> object:
     """What a revision tells, to be compared."""
-    return sorted((version.id, weight) for version, weight in served), dict(resources), dict(settings)
+    return {each.version.id: each.props for each in served}, dict(resources), dict(settings)
 
 
-def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> list[tuple[Node, float]]:
+def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> list[Share]:
     """Each version with its share. Raises InvalidArgument, LimitExceeded."""
     if not wanted:
         raise InvalidArgument("serves: names no version; to have nothing served, stop the deployment", field="serves")
     if len(wanted) > MAX_SERVED:
         raise LimitExceeded(f"serves: has {len(wanted)} entries; at most {MAX_SERVED} are allowed", field="serves")
-    served: dict[str, tuple[Node, float]] = {}
+    served: dict[str, Share] = {}
+    total = 0.0
     for i, (reference, weight) in enumerate(zip(wanted, weights, strict=True)):
         assert reference.node is not None
         if reference.id in served:
@@ -309,8 +314,8 @@ def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> lis
         if share is None or not 0 <= share <= 1:
             msg = f"serves[{i}].weight: must be from 0 to 1, not {weight!r}"
             raise InvalidArgument(msg, field=f"serves[{i}].weight")
-        served[reference.id] = (reference.node, share)
-    total = sum(share for _, share in served.values())
+        served[reference.id] = Share(reference.node, share)
+        total += share
     if abs(total - 1) > ROUNDING:
         raise InvalidArgument(f"serves: the weights come to {total}; they are shares of 1", field="serves")
     return list(served.values())

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from resolvers.deploying.plans import Plan
-from serving.port import Desired, Observed, Seen, State, fulfils
+from resolvers.deploying.sources import Share
+from serving.port import Desired, Observed, Seen, State, fulfils, tag_of
 
 MAX_MESSAGE: Final = 2_000
 
@@ -16,15 +17,15 @@ MAX_MESSAGE: Final = 2_000
 class Verdict:
     """What becomes of a deployment.
 
-    `deployment` and `revision` are the properties to set, None to remove one. `serving` are the shares of the
-    versions that are truly served, by id, or None where nothing is known of it. `act` is whether the platform is to be
+    `deployment` and `revision` are the properties to set, None to remove one. `serving` is what
+    is truly served, or None where nothing is known of it. `act` is whether the platform is to be
     told again; `rolls_back` whether the last good revision takes over. `noteworthy` is whether it is an event, and
     `left_out` how many such looks were left out before it.
     """
 
     deployment: Mapping[str, Any] = field(default_factory=dict)
     revision: Mapping[str, Any] = field(default_factory=dict)
-    serving: Mapping[str, float | None] | None = None
+    serving: Sequence[Share] | None = None
     act: bool = False
     rolls_back: bool = False
     noteworthy: bool = False
@@ -36,8 +37,8 @@ class Verdict:
         return str(self.deployment["phase"])
 
 
-Known = Mapping[int, Sequence[tuple[str, str]]]
-"""The versions that a platform may have, by their number: id, and tag of the files."""
+Known = Mapping[int, Sequence[Share]]
+"""What a platform may have, by the number of the version."""
 
 
 def judge(
@@ -73,27 +74,28 @@ def judge(
         told = _told(plan, "FAILED", str(plan.revision.props.get("message", "")), seen, serving)
         # What was told last is still what is wanted, and whatever stood in its way may have gone.
         return replace(told, act=full)
-    repairs = plan.deployment.props.get("driftPolicy", "REPAIR") == "REPAIR"
     told = _told(plan, "DRIFTED", trouble or hindered or _difference(seen, desired, ""), seen, serving, quiet=True)
     first = plan.deployment.props.get("phase") != "DRIFTED"
-    return replace(told, act=repairs and (full or first))
+    return replace(told, act=not plan.reports and (full or first))
 
 
-def truly_served(seen: Observed, known: Known) -> dict[str, float | None]:
-    """The shares of the versions that answer, by id, as far as they are known."""
-    return {
-        id: each.weight
-        for each in seen.seen
-        if each.state is State.READY and each.number is not None
-        for id in [next((id for id, tag in known.get(each.number, ()) if each.tag in {"", tag}), None)]
-        if id is not None
-    }
+def truly_served(seen: Observed, known: Known) -> list[Share]:
+    """The versions that answer, as far as they are known."""
+    served: dict[str, Share] = {}
+    for each in seen.seen:
+        if each.state is State.READY and each.number is not None:
+            found = next((share for share in known.get(each.number, ()) if each.tag in {"", tag_of(share)}), None)
+            if found is not None:
+                served[found.version.id] = replace(found, weight=each.weight)
+    return list(served.values())
 
 
-def _fulfilled(plan: Plan, desired: Desired, seen: Observed, serving: Mapping[str, float | None], now: int) -> Verdict:
+def _fulfilled(plan: Plan, desired: Desired, seen: Observed, serving: Sequence[Share], now: int) -> Verdict:
     phase = "READY" if desired.served else "STOPPED"
     weights = {each.version: each.weight for each in desired.served}
-    shares = {id: weights.get(id) if weight is None else weight for id, weight in serving.items()}
+    shares = [
+        replace(share, weight=weights.get(share.version.id)) if share.weight is None else share for share in serving
+    ]
     told = _told(plan, phase, seen.message, seen, shares, quiet=True)
     verified = plan.revision.props.get("state") == "VERIFIED"
     more = {"verifiedRevision": plan.number, **({"uri": seen.url} if seen.url else {})}
@@ -110,7 +112,7 @@ def _rolling(
     plan: Plan,
     desired: Desired,
     seen: Observed,
-    serving: Mapping[str, float | None],
+    serving: Sequence[Share],
     *,
     now: int,
     trouble: str,
@@ -124,7 +126,7 @@ def _rolling(
     if began is not None and paused is not None:
         began += now - max(began, paused)
         resumed["startedAt"] = began
-    retired = [version.name for version, _ in plan.versions if version.props.get("retiredAt") is not None]
+    retired = [each.version.name for each in plan.versions if each.version.props.get("retiredAt") is not None]
     problem = trouble or failed or (f"version {', '.join(retired)} was retired meanwhile" if retired else "")
     if not problem and began is not None and now - began > plan.progress:
         problem = f"it was not served as told within {plan.progress // 1_000_000} s: {difference}"
@@ -140,12 +142,20 @@ def _rolling(
     return Verdict(told.deployment, failure, serving, rolls_back=backs, noteworthy=True)
 
 
+def other_serving(plan: Plan, verdict: Verdict) -> bool:
+    """Whether something else is served than the graph says."""
+    if verdict.serving is None:
+        return False
+    now, seen = ({each.version.id: each.props for each in some} for some in (plan.serving, verdict.serving))
+    return now != seen
+
+
 def _told(
     plan: Plan,
     phase: str,
     message: str,
     seen: Observed | None,
-    serving: Mapping[str, float | None] | None,
+    serving: Sequence[Share] | None,
     *,
     quiet: bool = False,
 ) -> Verdict:

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from dataclasses import replace
 from typing import Final
 
-from resolvers.deploying.judging import Verdict
+from resolvers.deploying.judging import Verdict, other_serving
 from resolvers.deploying.plans import Plan
 
 MOST: Final = 10
@@ -35,7 +35,7 @@ class Pace:
         if "state" in verdict.revision or verdict.rolls_back:
             return self._written(plan.deployment.id, verdict)
         under_way = plan.revision.props.get("state") in UNDER_WAY
-        if not verdict.noteworthy and not _serves_otherwise(plan, verdict):
+        if not verdict.noteworthy and not other_serving(plan, verdict):
             return verdict if under_way or self._is_time(plan.deployment.id) else None
         if self._has_room(plan.deployment.id):
             return self._written(plan.deployment.id, verdict)
@@ -63,8 +63,3 @@ class Pace:
             return False
         wrote.append(now)
         return True
-
-
-def _serves_otherwise(plan: Plan, verdict: Verdict) -> bool:
-    now = {version.id: weight for version, weight in plan.serving}
-    return verdict.serving is not None and dict(verdict.serving) != now

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from graph.ontology import DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION, SERVING_TARGET
-from graph.port import Hop, Link, Node, Order, Paging, Snapshot
-from resolvers.deploying.sources import Source, sources_of
+from graph.port import Hop, Node, Order, Paging, Snapshot
+from resolvers.deploying.sources import Share
 from resolvers.reading import all_links
 from serving.port import Desired, Served
 from storage.port import Storage
@@ -32,15 +32,15 @@ _DIGITS: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A deployment, the revision that it was told last, and the versions with their shares that this names.
+    """A deployment, the revision that it was told last, and the versions that this names.
 
-    `serving` are the versions that the graph says are served now, with their shares.
+    `serving` are the versions that the graph says are served now.
     """
 
     deployment: Node
     revision: Node
-    versions: Sequence[tuple[Node, float]]
-    serving: Sequence[tuple[Node, float | None]]
+    versions: Sequence[Share]
+    serving: Sequence[Share]
 
     @property
     def name(self) -> str:
@@ -57,11 +57,16 @@ class Plan:
         """Microseconds that a rollout may take."""
         return int(self.deployment.props.get("progressSeconds", PROGRESS_SECONDS)) * 1_000_000
 
-    def desired(self, sources: Mapping[str, Source]) -> Desired:
-        """As its platform is told."""
+    @property
+    def reports(self) -> bool:
+        """Whether what a platform serves otherwise is only reported, and not repaired."""
+        return self.deployment.props.get("driftPolicy") == "REPORT"
+
+    def desired(self, storage: Storage, base: str) -> Desired:
+        """As its platform is told; `base` is this server's address."""
         served = (
-            Served(int(version.props["number"]), weight, sources[version.id], version.id)
-            for version, weight in self.versions
+            Served(each.number, each.weight or 0.0, each.source(storage, base), each.version.id)
+            for each in self.versions
         )
         props = self.revision.props
         return Desired(self.name, self.number, tuple(served), props.get("resources", {}), props.get("settings", {}))
@@ -80,24 +85,12 @@ async def plans_of(snapshot: Snapshot, deployments: Sequence[Node]) -> list[Plan
         Plan(
             node,
             revisions[node.id],
-            [(link.node, weight_of(link)) for link in specified.get(revisions[node.id].id, ())],
-            [(link.node, link.edge.props.get("weight")) for link in serving.get(node.id, ())],
+            [Share.of(link) for link in specified.get(revisions[node.id].id, ())],
+            [Share.of(link) for link in serving.get(node.id, ())],
         )
         for node in deployments
         if node.id in revisions
     ]
-
-
-async def sources(snapshot: Snapshot, plans: Sequence[Plan], storage: Storage, base: str) -> dict[str, Source]:
-    """The files of all versions of these plans, and of what is served now, by their ids, in one statement."""
-    versions = {version.id: version for plan in plans for version, _ in (*plan.versions, *plan.serving)}
-    return await sources_of(snapshot, list(versions.values()), storage, base) if versions else {}
-
-
-def weight_of(link: Link) -> float:
-    """The share on an edge; all of it where none is said."""
-    props: Mapping[str, Any] = link.edge.props
-    return float(props.get("weight", 1.0))
 
 
 def platform_name(workspace: str, name: str) -> str:

@@ -32,12 +32,12 @@ from lineal.errors import Conflict, InvalidArgument, LinealError, PreconditionFa
 from lineal.observing import METER, working
 from resolvers import leasing
 from resolvers.deploying.bringing import Bringing
-from resolvers.deploying.plans import ON_TARGET, TARGET, Plan, plans_of, sources
+from resolvers.deploying.plans import ON_TARGET, TARGET, Plan, plans_of
 from resolvers.deploying.settling import ACTION, Look, Settling
 from resolvers.deploying.targets import Targets
 from resolvers.leasing import Held, holding
 from resolvers.reading import all_found, all_links
-from serving.port import GUARD, Adapter, Desired
+from serving.port import GUARD, Adapter, Desired, still_there
 from storage.port import Storage
 
 POLL_SECONDS: Final = 1.0
@@ -61,7 +61,7 @@ class Reconciler:
     ) -> None:
         self._graph, self._storage, self._targets = graph, storage, targets
         self._by, self._holder, self._every, self._base = by, holder, every, base
-        self._settle = Settling(graph, storage, by=by, base=base)
+        self._settle = Settling(graph, by=by)
         self._others: dict[str, dict[str, Desired]] = {}
         """What is wanted of each target besides, as of the last full look, by the id of the deployment."""
         self._tried: dict[str, float] = {}
@@ -141,10 +141,9 @@ class Reconciler:
     async def _round(self, target: str, adapter: Adapter, held: Held, *, full: bool) -> None:
         """Look at all deployments of a target, or at those that wait, write what follows, and act."""
         look = await self._read(target, full=full)
-        if full:
-            self._others[target] = dict(look.desired)
-        else:
-            self._others.setdefault(target, {}).update(look.desired)
+        known = {} if full else self._others.get(target, {})
+        now = {**known, **look.desired}
+        self._others[target] = {id: each for id, each in now.items() if id not in look.desired or each.served}
         _measure(target, look.plans)
         if not look.plans:
             return
@@ -156,6 +155,11 @@ class Reconciler:
             # Whether it does not answer or does not let Lineal look, nothing is known.
             look.trouble = error.message
         verdicts = await self._settle(look, held.lease, full=full)
+        for plan in look.plans:
+            id = plan.deployment.id
+            if look.seen is not None and plan.reports and verdicts[id].phase == "DRIFTED":
+                # Whoever is told of all that a server serves must not be told to repair this one by the way.
+                self._others[target][id] = still_there(look.desired[id], look.seen[plan.name])
         acting = [plan for plan in look.plans if verdicts[plan.deployment.id].act]
         if acting:
             await self._tell(target, adapter, look, acting, held)
@@ -172,7 +176,7 @@ class Reconciler:
         await files.begin(look.desired, [plan.deployment.id for plan in plans])
         for plan in sorted(plans, key=lambda plan: self._tried.get(plan.deployment.id, 0.0)):
             id, outcome = plan.deployment.id, "told"
-            others = [each for other, each in self._others[target].items() if other != id and each.served]
+            others = [each for other, each in self._others[target].items() if other != id]
             tried.append(plan)
             asked = False
             try:
@@ -232,12 +236,11 @@ class Reconciler:
             places, found = await self._deployments(snapshot, target)
             active = [node for node in found if full or node.props.get("phase") in {"PENDING", "ROLLING_OUT"}]
             plans = await plans_of(snapshot, active)
-            files = await sources(snapshot, plans, self._storage, self._base)
-        desired = {plan.deployment.id: plan.desired(files) for plan in plans}
+        desired = {plan.deployment.id: plan.desired(self._storage, self._base) for plan in plans}
         met = {id: self._hindered[id] for id in desired if id in self._hindered}
         hindered = {id: text for id, (revision, text) in met.items() if desired[id].revision == revision}
         about = self._targets.about(target)
-        return Look(plans, desired, files, hindered=hindered, places=places if full else (), about=about)
+        return Look(plans, desired, hindered=hindered, places=places if full else (), about=about)
 
     async def _deployments(self, snapshot: Snapshot, target: str) -> tuple[list[Node], list[Node]]:
         """What stands for a target in the workspaces that may use it, and the managed deployments on it."""

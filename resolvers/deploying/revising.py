@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from graph import ontology, validation
@@ -13,7 +13,7 @@ from graph.ontology import DEPLOYMENT, DEPLOYMENT_EVENT, DEPLOYMENT_REVISION
 from graph.port import EVERYTHING, Hop, Node, Paging, Transaction
 from lineal.errors import InvalidArgument, LimitExceeded, LinealError, PreconditionFailed
 from resolvers.deploying.plans import TARGET, Plan, platform_name
-from resolvers.deploying.sources import FILES, NoFiles, refuse_unfit
+from resolvers.deploying.sources import FILES, Elsewhere, Share, refuse_unfit
 from resolvers.lifecycle.findings import kept as kept_of
 from resolvers.lifecycle.gates import pass_gate
 from resolvers.lifecycle.standing import gated_environments
@@ -31,7 +31,7 @@ MAX_REASON: Final = 2_000
 class Told:
     """What a deployment is told: versions with their shares, in the order in which they were given, and how."""
 
-    served: Sequence[tuple[Node, float]]
+    served: Sequence[Share]
     cause: str
     reason: str | None
     resources: Mapping[str, Any]
@@ -134,8 +134,8 @@ def _add(draft: Draft, node: Node, told: Told, before: Plan | None, props: Mappi
     }
     known = {name: value for name, value in facts.items() if value is not None}
     revision = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=known)
-    for version, weight in told.served:
-        draft.link("SPECIFIES", revision, version.id, props={"weight": weight})
+    for each in told.served:
+        draft.link("SPECIFIES", revision, each.version.id, props=each.props)
     return number
 
 
@@ -164,7 +164,7 @@ def note_event(draft: Draft, deployment: Node, phase: str, revision: int, messag
 
 def _desired(node: Node, told: Told) -> Desired:
     """As the adapter checks it, which looks at no files."""
-    served = tuple(ToServe(int(version.props["number"]), weight, NoFiles()) for version, weight in told.served)
+    served = tuple(ToServe(each.number, each.weight or 0.0, Elsewhere()) for each in told.served)
     return Desired(str(node.props["platformName"]), 1, served, told.resources, told.settings)
 
 
@@ -175,12 +175,13 @@ async def _environment(tx: Transaction, node: Node) -> str | None:
 
 async def _refuse_unfit(tx: Transaction, told: Told) -> None:
     """Raises PreconditionFailed: a version that nobody may serve, or versions of several models."""
-    models = {version.container for version, _ in told.served}
+    versions = [each.version for each in told.served]
+    models = {version.container for version in versions}
     if len(models) > 1:
         msg = "serves: the versions are of several models; one deployment serves versions of one"
         raise PreconditionFailed(msg, field="serves")
-    links = await all_links(tx, [version.id for version, _ in told.served], FILES)
-    for i, (version, _) in enumerate(told.served):
+    links = await all_links(tx, [version.id for version in versions], FILES)
+    for i, version in enumerate(versions):
         field = f"serves[{i}].version"
         if version.props.get("state", "READY") != "READY":
             raise PreconditionFailed(f"{field}: it is {version.props['state']}, not READY", field=field)
@@ -193,22 +194,20 @@ async def _pass_gates(
 ) -> dict[str, Any]:
     """What the environment's gates say of the versions, to be kept with the revision. Raises what `pass_gate` raises.
 
-    What has that share of the requests already was let through before, and is not asked for again; of what is restored
-    only marks on its data are, which may have come since.
+    What was let through before is not asked for again; of what is restored only marks on its data are, which may have
+    come since.
     """
     if environment is None:
         if told.cause != "ROLL_BACK":
             await _refuse_nowhere(tx, node, told)
         return {}
     kept: dict[str, Any] = {}
-    verified = before is not None and before.revision.props.get("state") == "VERIFIED"
-    present = {version.id: weight for version, weight in before.versions} if before and verified else {}
-    for i, (version, weight) in enumerate(told.served):
-        if weight <= present.get(version.id, -1.0):
+    for i, each in enumerate(told.served):
+        if before is not None and _let_through(each, told, before):
             continue
         verdict = await pass_gate(
             tx,
-            version,
+            each.version,
             environment=environment,
             workspace=node.workspace,
             override=told.override,
@@ -217,15 +216,30 @@ async def _pass_gates(
         )
         for name, value in kept_of(verdict).items():
             if name == "verdict":
-                kept.setdefault(name, {})[version.id] = value
+                kept.setdefault(name, {})[each.version.id] = value
             else:
                 kept[name] = value
     return kept
 
 
+def _let_through(share: Share, told: Told, before: Plan) -> bool:
+    """Whether just this is served: the version with its files, resources and settings, and no canary that gets more."""
+    now = before.revision.props
+    same = (now.get("resources", {}), now.get("settings", {})) == (dict(told.resources), dict(told.settings))
+    if now.get("state") != "VERIFIED" or not same:
+        return False
+    tried = now.get("canary")
+    return any(
+        replace(present, version=share.version, weight=share.weight) == share
+        and (present.number != tried or (share.weight or 0.0) <= (present.weight or 0.0))
+        for present in before.versions
+        if present.version.id == share.version.id
+    )
+
+
 async def _refuse_nowhere(tx: Transaction, node: Node, told: Told) -> None:
     """Raises InvalidArgument: it belongs to no environment, and some are guarded where it or a version of it is."""
-    for workspace in sorted({node.workspace, *(version.workspace for version, _ in told.served)}):
+    for workspace in sorted({node.workspace, *(each.version.workspace for each in told.served)}):
         if gated := await gated_environments(tx.seeing(EVERYTHING), workspace):
             names = ", ".join(repr(name) for name in gated)
             msg = (

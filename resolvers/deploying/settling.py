@@ -10,15 +10,14 @@ from typing import Final
 from graph.address import Address
 from graph.ontology import DEPLOYMENT_REVISION, MODEL_VERSION, NOTICE
 from graph.port import EVERYTHING, EdgeMatch, Graph, Hop, Lease, NewEdge, Node, Snapshot, Transaction, Update
-from resolvers.deploying.judging import MAX_MESSAGE, Known, Verdict, as_seen, judge
+from resolvers.deploying.judging import MAX_MESSAGE, Known, Verdict, as_seen, judge, other_serving
 from resolvers.deploying.pacing import Pace
-from resolvers.deploying.plans import SPECIFIED, Plan, weight_of
+from resolvers.deploying.plans import SPECIFIED, Plan
 from resolvers.deploying.revising import note_event
-from resolvers.deploying.sources import Source, sources_of
+from resolvers.deploying.sources import Share, with_files
 from resolvers.reading import all_links
 from resolvers.writing.draft import Draft
-from serving.port import Desired, Observed, tag_of
-from storage.port import Storage
+from serving.port import Desired, Observed
 
 ACTION: Final = "reconcile"
 
@@ -29,7 +28,6 @@ class Look:
 
     plans: Sequence[Plan]
     desired: Mapping[str, Desired]
-    sources: Mapping[str, Source]
     seen: Mapping[str, Observed] | None = None
     trouble: str = ""
     refused: dict[str, str] = field(default_factory=dict)
@@ -44,8 +42,8 @@ class Look:
 class Settling:
     """Writes what follows from looks. `by` is the name that its writes are recorded under."""
 
-    def __init__(self, graph: Graph, storage: Storage, *, by: str, base: str) -> None:
-        self._graph, self._storage, self._by, self._base = graph, storage, by, base
+    def __init__(self, graph: Graph, *, by: str) -> None:
+        self._graph, self._by = graph, by
         self._pace = Pace()
 
     async def __call__(self, look: Look, lease: Lease, *, full: bool) -> dict[str, Verdict]:
@@ -94,12 +92,12 @@ class Settling:
 
     async def _known(self, look: Look) -> dict[str, Known]:
         """The versions that a platform may have of each deployment, by number; earlier ones are looked for."""
-        known: dict[str, dict[int, list[tuple[str, str]]]] = {}
+        known: dict[str, dict[int, list[Share]]] = {}
         unknown: dict[str, set[int]] = {}
         for plan in look.plans:
             mine = known.setdefault(plan.deployment.id, {})
-            for version, _ in (*plan.versions, *plan.serving):
-                mine.setdefault(int(version.props["number"]), []).append((version.id, tag_of(look.sources[version.id])))
+            for share in (*plan.versions, *plan.serving):
+                mine.setdefault(share.number, []).append(share)
             seen = () if look.seen is None else look.seen[plan.name].seen
             if numbers := {each.number for each in seen if each.number is not None} - mine.keys():
                 unknown[plan.deployment.id] = numbers
@@ -109,10 +107,8 @@ class Settling:
                     model = _model(next(plan for plan in look.plans if plan.deployment.id == id))
                     if model is not None:
                         found = await _numbered(snapshot, model, numbers)
-                        files = await sources_of(snapshot, found, self._storage, self._base)
-                        for node in found:
-                            entry = (node.id, tag_of(files[node.id]))
-                            known[id].setdefault(int(node.props["number"]), []).append(entry)
+                        for share in await with_files(snapshot, [Share(node, None) for node in found]):
+                            known[id].setdefault(share.number, []).append(share)
         return dict(known)
 
     async def _write(
@@ -130,13 +126,11 @@ class Settling:
             if verdict.revision:
                 updates.append(Update(plan.revision.id, verdict.revision))
             if verdict.serving is not None:
-                now = {version.id: weight for version, weight in plan.serving}
-                for id in now.keys() - verdict.serving.keys():
-                    ends.append(EdgeMatch("SERVES", node.id, id))
-                for id, weight in verdict.serving.items():
-                    if id not in now or now[id] != weight:
-                        ends += [EdgeMatch("SERVES", node.id, id)] if id in now else []
-                        links.append(NewEdge("SERVES", node.id, id, props={} if weight is None else {"weight": weight}))
+                now = {each.version.id: each.props for each in plan.serving}
+                seen_now = {each.version.id: each.props for each in verdict.serving}
+                other = [id for id in now.keys() | seen_now.keys() if now.get(id) != seen_now.get(id)]
+                ends += [EdgeMatch("SERVES", node.id, id) for id in other if id in now]
+                links += [NewEdge("SERVES", node.id, id, props=seen_now[id]) for id in other if id in seen_now]
             if verdict.noteworthy:
                 seen = as_seen(None if look.seen is None else look.seen.get(plan.name))
                 about = {
@@ -185,7 +179,7 @@ async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: 
     }
     made = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=props)
     for link in restored:
-        draft.link("SPECIFIES", made, link.node.id, props={"weight": weight_of(link)})
+        draft.link("SPECIFIES", made, link.node.id, props=Share.of(link).props)
     note_event(draft, node, "PENDING", number, reason)
     return [Update(node.id, {"desiredRevision": number, "phase": "PENDING", "message": reason})]
 
@@ -208,14 +202,12 @@ def _changes(plan: Plan, verdict: Verdict) -> bool:
     """Whether anything of a verdict is not in the graph yet."""
     deployment = any(plan.deployment.props.get(name) != value for name, value in verdict.deployment.items())
     revision = any(plan.revision.props.get(name) != value for name, value in verdict.revision.items())
-    now = {version.id: weight for version, weight in plan.serving}
-    serving = verdict.serving is not None and dict(verdict.serving) != now
-    return deployment or revision or serving or verdict.rolls_back
+    return deployment or revision or other_serving(plan, verdict) or verdict.rolls_back
 
 
 def _model(plan: Plan) -> str | None:
     """The id of the model whose versions a deployment serves."""
-    return next((version.container for version, _ in (*plan.versions, *plan.serving)), None)
+    return next((each.version.container for each in (*plan.versions, *plan.serving)), None)
 
 
 async def _numbered(snapshot: Snapshot, model: str, numbers: set[int]) -> list[Node]:

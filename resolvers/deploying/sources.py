@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from graph.ontology import ARTIFACT, MODEL_VERSION
 from graph.port import Hop, Link, Node, Snapshot
@@ -20,21 +20,17 @@ DEFAULT: Final = "model"
 
 
 @dataclass(frozen=True, slots=True)
-class ArtifactSource:
-    """The files of one artifact; `base` is this server's address, which addresses of the local folder begin with."""
+class Kept:
+    """Files that Lineal keeps; `base` is this server's address, which addresses of the local folder begin with."""
 
     storage: Storage
     workspace: str
     digest: str
-    uri: str
     base: str
+    uri: str = ""
 
     async def files(self) -> Sequence[File]:
-        """All of them by path. Raises NotFound, Unavailable, PreconditionFailed."""
-        if not self.digest:
-            raise PreconditionFailed(
-                f"the files stay at {self.uri}, and are not kept by Lineal: the target cannot have them"
-            )
+        """All of them by path. Raises NotFound, Unavailable."""
         manifest = await load_manifest(self.storage, self.workspace, self.digest)
         return [File(file.path, file.size, file.sha256) for file in manifest.files]
 
@@ -49,47 +45,79 @@ class ArtifactSource:
 
 
 @dataclass(frozen=True, slots=True)
-class NoFiles:
-    """A version without files that Lineal keeps or reads: the platform has to have it from elsewhere."""
+class Elsewhere:
+    """Files that Lineal does not keep: the platform has to have them from where they are."""
 
-    digest: str = ""
     uri: str = ""
+    digest: str = ""
 
     async def files(self) -> Sequence[File]:
-        """Raises PreconditionFailed: there are none."""
-        raise _nothing()
+        """Raises PreconditionFailed: Lineal has none."""
+        raise self._refusal()
 
     def read(self, file: File) -> AsyncIterator[bytes]:  # noqa: ARG002
         """Raises PreconditionFailed, as `files`."""
-        raise _nothing()
+        raise self._refusal()
 
     async def link(self, file: File, seconds: int) -> str:  # noqa: ARG002
         """Raises PreconditionFailed, as `files`."""
-        raise _nothing()
+        raise self._refusal()
+
+    def _refusal(self) -> PreconditionFailed:
+        there = f"; they stay at {self.uri}" if self.uri else ""
+        msg = f"the version has no files that Lineal keeps{there}: push them, or take a target that needs none"
+        return PreconditionFailed(msg)
 
 
-def _nothing() -> PreconditionFailed:
-    return PreconditionFailed("the version has no files that Lineal keeps: push them, or take a target that needs none")
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A version that is to be served, or is: its share of the requests where it is known, and which files it has then.
+
+    Those are what it had when it was told: a version that gets others is served with them once that is told again.
+    """
+
+    version: Node
+    weight: float | None
+    digest: str = ""
+    uri: str = ""
+
+    @classmethod
+    def of(cls, link: Link) -> Share:
+        """As an edge that leads to the version says."""
+        props: Mapping[str, Any] = link.edge.props
+        return cls(link.node, props.get("weight"), props.get("digest", ""), props.get("uri", ""))
+
+    @property
+    def number(self) -> int:
+        """The number of the version."""
+        return int(self.version.props["number"])
+
+    @property
+    def props(self) -> dict[str, Any]:
+        """As an edge that leads to the version says it."""
+        facts = {"weight": self.weight, "digest": self.digest or None, "uri": self.uri or None}
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def source(self, storage: Storage, base: str) -> Kept | Elsewhere:
+        """The files themselves."""
+        if self.digest:
+            return Kept(storage, self.version.workspace, self.digest, base)
+        return Elsewhere(self.uri)
 
 
-Source = ArtifactSource | NoFiles
+async def with_files(snapshot: Snapshot, shares: Sequence[Share]) -> list[Share]:
+    """The same with the files that these versions have now; in one statement."""
+    links = await all_links(snapshot, [share.version.id for share in shares], FILES) if shares else {}
+    return [_with_files(share, links.get(share.version.id, ())) for share in shares]
 
 
-async def sources_of(snapshot: Snapshot, versions: Sequence[Node], storage: Storage, base: str) -> dict[str, Source]:
-    """The files of each of these versions, by its id; in one statement."""
-    links = await all_links(snapshot, [version.id for version in versions], FILES)
-    return {version.id: _source(version, links.get(version.id, ()), storage, base) for version in versions}
-
-
-def _source(version: Node, links: Sequence[Link], storage: Storage, base: str) -> Source:
+def _with_files(share: Share, links: Sequence[Link]) -> Share:
     named = {link.edge.discriminator: link.node for link in links}
     usable = {name: node for name, node in named.items() if node.props.get("storage") in {MANAGED, REFERENCED}}
     found = usable.get(DEFAULT) or (next(iter(usable.values())) if len(usable) == 1 else None)
-    if found is None:
-        return NoFiles(uri=str(version.props.get("uri", "")))
-    managed = found.props["storage"] == MANAGED
-    digest = str(found.props["digest"]) if managed else ""
-    return ArtifactSource(storage, found.workspace, digest, "" if managed else str(found.props["uri"]), base)
+    if found is not None and found.props["storage"] == MANAGED:
+        return replace(share, digest=str(found.props["digest"]), uri="")
+    return replace(share, digest="", uri=str((found or share.version).props.get("uri", "")))
 
 
 def refuse_unfit(version: Node, links: Sequence[Link], field: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from resolvers.deploying import bringing
 from resolvers.deploying.bringing import Bringing
-from resolvers.deploying.sources import ArtifactSource, sources_of
+from resolvers.deploying.sources import Kept, Share, with_files
 from serving import placing
 from serving.port import Desired, File, Served
 from tests.deploying.conftest import Shop
@@ -22,7 +22,8 @@ async def wanted(shop: Shop, answer: str, revision: int, name: str = "search") -
     """What shall serve a version that answers so."""
     version = await shop.version(answer, f"models:/{name}")
     async with shop.registry.graph.snapshot() as snapshot:
-        (source,) = (await sources_of(snapshot, [version], shop.registry.storage, BASE)).values()
+        (share,) = await with_files(snapshot, [Share(version, 1.0)])
+    source = share.source(shop.registry.storage, BASE)
     return Desired(name, revision, (Served(int(version.props["number"]), 1.0, source, version.id),))
 
 
@@ -30,19 +31,19 @@ async def test_whoever_waits_for_files_is_not_woken_by_them_and_others_are(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desired, woken = await wanted(shop, "1", 1), asyncio.Event()
-    come, read = asyncio.Event(), ArtifactSource.read
+    come, read = asyncio.Event(), Kept.read
     files = Bringing(shop.targets.adapter("farm"), woken.set)
     monkeypatch.setattr(bringing, "PATIENCE", 60.0)
     await files.begin({"a": desired}, ["a"])
     assert files.there("a")
     assert not woken.is_set()
 
-    async def late(source: ArtifactSource, file: File) -> AsyncIterator[bytes]:
+    async def late(source: Kept, file: File) -> AsyncIterator[bytes]:
         await come.wait()
         async for chunk in read(source, file):
             yield chunk
 
-    monkeypatch.setattr(ArtifactSource, "read", late)
+    monkeypatch.setattr(Kept, "read", late)
     monkeypatch.setattr(bringing, "PATIENCE", 0.0)
     other = await wanted(shop, "2", 1, "other")
     await files.begin({"b": other}, ["b"])

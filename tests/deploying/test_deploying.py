@@ -24,7 +24,7 @@ from lineal.errors import (
 )
 from resolvers.deploying import pacing, reconciling
 from resolvers.deploying.deploying import canary, deploy, promote, roll_back, stop_deployment
-from resolvers.deploying.sources import ArtifactSource
+from resolvers.deploying.sources import Kept
 from resolvers.deploying.targets import Targets
 from resolvers.leasing import Held
 from resolvers.lifecycle.declaring import declare_gate
@@ -170,15 +170,15 @@ async def test_one_whose_files_cannot_be_had_holds_no_other_up(shop: Shop) -> No
 async def test_files_that_cannot_be_had_hold_no_other_up_however_many_they_are(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, away = ArtifactSource.files, set[str]()
+    read, away = Kept.files, set[str]()
 
-    async def files(source: ArtifactSource) -> Sequence[File]:
+    async def files(source: Kept) -> Sequence[File]:
         found = await read(source)
         if away & {file.sha256 for file in found}:
             raise Unavailable("their storage is away")
         return found
 
-    monkeypatch.setattr(ArtifactSource, "files", files)
+    monkeypatch.setattr(Kept, "files", files)
     for number in range(reconciling.MAX_DELAYED):
         away.add(sha256(f"{number}".encode()))
         await shop.deploy(await shop.version(f"{number}", f"models:/away-{number}"), name=f"away-{number}")
@@ -192,15 +192,15 @@ async def test_files_that_cannot_be_had_hold_no_other_up_however_many_they_are(
 
 async def test_files_that_are_long_on_their_way_hold_no_other_up(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     large, small = await shop.version("1"), await shop.version("2", "models:/other")
-    arrive, read = asyncio.Event(), ArtifactSource.read
+    arrive, read = asyncio.Event(), Kept.read
 
-    async def slowly(source: ArtifactSource, file: File) -> AsyncIterator[bytes]:
+    async def slowly(source: Kept, file: File) -> AsyncIterator[bytes]:
         if file.sha256 == sha256(b"1"):
             await arrive.wait()
         async for chunk in read(source, file):
             yield chunk
 
-    monkeypatch.setattr(ArtifactSource, "read", slowly)
+    monkeypatch.setattr(Kept, "read", slowly)
     await shop.deploy(large, name="large")
     async with shop.looking_after():
         await shop.comes_to("ROLLING_OUT", address="deployments:/large")
@@ -220,9 +220,9 @@ async def test_files_that_do_not_come_in_time_fail_a_rollout_and_are_given_up(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = await shop.version("1"), await shop.version("2")
-    given_up, read = asyncio.Event(), ArtifactSource.read
+    given_up, read = asyncio.Event(), Kept.read
 
-    async def never(source: ArtifactSource, file: File) -> AsyncIterator[bytes]:
+    async def never(source: Kept, file: File) -> AsyncIterator[bytes]:
         if file.sha256 == sha256(b"2"):
             try:
                 await asyncio.Event().wait()
@@ -231,7 +231,7 @@ async def test_files_that_do_not_come_in_time_fail_a_rollout_and_are_given_up(
         async for chunk in read(source, file):
             yield chunk
 
-    monkeypatch.setattr(ArtifactSource, "read", never)
+    monkeypatch.setattr(Kept, "read", never)
     async with shop.looking_after():
         await shop.deploy(one, progress_seconds=2)
         await shop.comes_to("READY", 1)

@@ -396,7 +396,7 @@ async def told_last(graph: Graph) -> dict[str, set[int]]:
     async with graph.snapshot() as snapshot:
         plans = await plans_of(snapshot, (await snapshot.find("Deployment")).items)
     assert all(plan.number == plan.deployment.props["desiredRevision"] for plan in plans)
-    return {plan.deployment.name: {version.props["number"] for version, _ in plan.versions} for plan in plans}
+    return {plan.deployment.name: {each.number for each in plan.versions} for plan in plans}
 
 
 async def assert_history(graph: Graph, wanted: dict[str, set[int]]) -> None:

@@ -10,15 +10,17 @@ import pytest
 from graph.port import Node
 from resolvers.deploying.judging import Verdict, judge
 from resolvers.deploying.plans import Plan
-from resolvers.deploying.sources import NoFiles
-from serving.port import NOTHING, Desired, Observed, Seen, Served, State, tag_of
+from resolvers.deploying.sources import Elsewhere, Share
+from serving.port import NOTHING, Desired, Observed, Seen, Served, State
 
 NOW = 1_000_000_000
 SECOND = 1_000_000
-FILES = NoFiles()
+FILES = Elsewhere()
 VERSION = Node("mv_2", "ModelVersion", container="mo_1", name="2", props={"number": 2})
 BEFORE = Node("mv_1", "ModelVersion", container="mo_1", name="1", props={"number": 1})
-KNOWN = {1: [("mv_1", tag_of(FILES))], 2: [("mv_2", tag_of(FILES))]}
+WANTED = Share(VERSION, 1.0)
+EARLIER = Share(BEFORE, 1.0)
+KNOWN = {1: [EARLIER], 2: [WANTED]}
 DESIRED = Desired("search", 5, (Served(2, 1.0, FILES, "mv_2"),))
 STOP = Desired("search", 5)
 
@@ -36,8 +38,8 @@ def plan(state: str = "ROLLING_OUT", phase: str = "ROLLING_OUT", **more: Any) ->
     return Plan(
         Node("de_1", "Deployment", props=deployment),
         Node("dr_5", "DeploymentRevision", props={n: v for n, v in revision.items() if v is not None}),
-        [(VERSION, 1.0)],
-        [(BEFORE, 1.0)],
+        [WANTED],
+        [EARLIER],
     )
 
 
@@ -49,7 +51,7 @@ def test_what_is_served_as_told_is_verified_and_ready() -> None:
     verdict = of(plan(), READY)
     assert (verdict.phase, verdict.revision["state"], verdict.revision["verifiedAt"]) == ("READY", "VERIFIED", NOW)
     assert verdict.deployment["verifiedRevision"] == 5
-    assert verdict.serving == {"mv_2": 1.0}
+    assert verdict.serving == [WANTED]
     assert not verdict.act
     assert verdict.noteworthy
 
@@ -70,7 +72,7 @@ def test_where_nothing_shall_be_served_and_nothing_is_it_is_stopped() -> None:
 def test_a_rollout_goes_on_while_there_is_time(state: str) -> None:
     verdict = of(plan(state), OLD, LOADING)
     assert (verdict.phase, verdict.act, verdict.rolls_back) == ("ROLLING_OUT", True, False)
-    assert verdict.serving == {"mv_1": 1.0}, "the old one still answers"
+    assert verdict.serving == [EARLIER], "the old one still answers"
     assert verdict.revision == {}
 
 
@@ -83,7 +85,7 @@ def test_what_was_never_told_is_not_served_as_told_whatever_is_seen() -> None:
 def test_a_version_that_is_retired_meanwhile_is_not_rolled_out() -> None:
     asked = plan(verifiedRevision=4)
     gone = replace(VERSION, props={**VERSION.props, "retiredAt": NOW})
-    verdict = of(replace(asked, versions=[(gone, 1.0)]), OLD)
+    verdict = of(replace(asked, versions=[replace(WANTED, version=gone)]), OLD)
     assert (verdict.phase, verdict.rolls_back, verdict.act) == ("FAILED", True, False)
     assert "retired" in verdict.revision["message"]
 
@@ -159,7 +161,7 @@ def test_a_platform_that_goes_away_again_and_again_does_not_give_a_rollout_more_
 def test_drift_is_told_and_repaired_or_not(policy: str, phase: str, *, full: bool, acts: bool) -> None:
     verdict = of(plan("VERIFIED", phase, driftPolicy=policy), OLD, full=full)
     assert (verdict.phase, verdict.act) == ("DRIFTED", acts)
-    assert verdict.serving == {"mv_1": 1.0}
+    assert verdict.serving == [EARLIER]
     assert verdict.deployment["message"] == "1 (ready, 100%) is served, 2 (100%) shall be"
 
 
@@ -180,10 +182,10 @@ def test_what_failed_is_tried_again_at_every_full_look_and_becomes_ready_when_it
 )
 def test_what_is_not_of_a_known_version_is_not_said_to_be_served(seen: Seen) -> None:
     verdict = of(plan("VERIFIED", "READY"), seen)
-    assert (verdict.phase, verdict.serving) == ("DRIFTED", {})
+    assert (verdict.phase, verdict.serving) == ("DRIFTED", [])
 
 
 def test_a_platform_that_still_moves_is_not_ready_yet() -> None:
     verdict = judge(plan(), DESIRED, Observed((READY,), settled=False), NOW, "", known=KNOWN)
     assert verdict.phase == "ROLLING_OUT"
-    assert judge(plan(), DESIRED, NOTHING, NOW, "", known=KNOWN).serving == {}
+    assert judge(plan(), DESIRED, NOTHING, NOW, "", known=KNOWN).serving == []
