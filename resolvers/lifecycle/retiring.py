@@ -19,6 +19,7 @@ from resolvers.lifecycle.marking import checked_reason
 from resolvers.lifecycle.moving import Mover
 from resolvers.lifecycle.schemes import RETIRED
 from resolvers.lifecycle.telling import News, listed, tell_downstream
+from resolvers.lifecycle.told import told_to_serve
 from resolvers.reading import all_links
 from resolvers.writing.command import command
 from resolvers.writing.draft import Draft
@@ -113,7 +114,7 @@ async def _dependants(tx: Transaction, version: Node) -> str:
     tx.show(EVERYTHING)
     try:
         serving = await all_links(tx, [version.id], Hop("SERVES", "IN", "Deployment"))
-        told = await _told(tx, version)
+        told = [each.deployment for each in await told_to_serve(tx, [version.id])]
         children = await _children(tx, version)
         models = await tx.nodes(list(dict.fromkeys(child.container for child in children)))
     finally:
@@ -136,21 +137,6 @@ async def _children(tx: Transaction, version: Node) -> list[Node]:
     runs = sorted({link.node.id for link in read.get(version.id, ())})
     made = await all_links(tx, runs, Hop("PRODUCED_BY", "IN", "ModelVersion")) if runs else {}
     return [link.node for links in (*derived.values(), *made.values()) for link in links]
-
-
-async def _told(tx: Transaction, version: Node) -> list[Node]:
-    """The managed deployments that were told last to serve a version: they will, if they do not yet."""
-    links = (await all_links(tx, [version.id], Hop("SPECIFIES", "IN", "DeploymentRevision"))).get(version.id, [])
-    revisions = [link.node for link in links]
-    deployments = await tx.nodes(list(dict.fromkeys(revision.container for revision in revisions)))
-    return [
-        deployment
-        for revision in revisions
-        if (deployment := deployments.get(revision.container)) is not None
-        and deployment.props.get("managed")
-        and deployment.props.get("phase") != "STOPPED"
-        and deployment.props.get("desiredRevision") == revision.props["number"]
-    ]
 
 
 def _is_over(version: Node, model: Node | None, now: int) -> bool:
