@@ -16,7 +16,7 @@ from graph.port import Hop, Node, Order, Paging, Prop, Transaction
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 from resolvers.deploying.plans import REVISIONS, SPECIFIED, Plan, plans_of
 from resolvers.deploying.revising import Call, Told, begin, close, revise, target_node
-from resolvers.deploying.sources import Share, with_files
+from resolvers.deploying.sources import Share, is_whole, with_files
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import Command
@@ -280,9 +280,12 @@ async def _restorable(tx: Transaction, node: Node, to: int | None, now: Told) ->
     told = _spec(now.served, now.resources, now.settings)
     for revision in revisions:
         served = [Share.of(link) for link in specified.get(revision.id, ())]
-        good = revision.props.get("verifiedAt") is not None and served
+        good = revision.props.get("verifiedAt") is not None and is_whole(served)
         if to is not None and not good:
-            msg = f"to: revision {to} of {node.name!r} was never seen to be served as told"
+            msg = (
+                f"to: revision {to} of {node.name!r} cannot be served again: it was never seen to be served as told, "
+                "serves nothing, or a version of it was deleted"
+            )
             raise PreconditionFailed(msg, field="to")
         props = revision.props
         tells = _spec(served, props.get("resources", {}), props.get("settings", {}))

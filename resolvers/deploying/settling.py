@@ -14,7 +14,7 @@ from resolvers.deploying.judging import MAX_MESSAGE, Known, Verdict, as_seen, ju
 from resolvers.deploying.pacing import Pace
 from resolvers.deploying.plans import SPECIFIED, Plan
 from resolvers.deploying.revising import note_event
-from resolvers.deploying.sources import Share, with_files
+from resolvers.deploying.sources import Share, is_whole, with_files
 from resolvers.reading import all_links
 from resolvers.writing.draft import Draft
 from serving.port import Desired, Observed
@@ -164,8 +164,8 @@ async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: 
     good = Address(DEPLOYMENT_REVISION.name, node.workspace, node.name, str(node.props["verifiedRevision"]))
     (revision,) = await tx.resolve([good])
     assert revision is not None
-    restored = (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])
-    if any(link.node.props.get("retiredAt") is not None for link in restored):
+    restored = [Share.of(link) for link in (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])]
+    if not is_whole(restored) or any(each.version.props.get("retiredAt") is not None for each in restored):
         # Nothing may serve it any more: there is nothing to go back to.
         return []
     number = plan.number + 1
@@ -178,8 +178,8 @@ async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: 
         **{name: revision.props[name] for name in ("resources", "settings", "canary") if name in revision.props},
     }
     made = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=props)
-    for link in restored:
-        draft.link("SPECIFIES", made, link.node.id, props=Share.of(link).props)
+    for each in restored:
+        draft.link("SPECIFIES", made, each.version.id, props=each.props)
     note_event(draft, node, "PENDING", number, reason)
     return [Update(node.id, {"desiredRevision": number, "phase": "PENDING", "message": reason})]
 

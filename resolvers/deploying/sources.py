@@ -11,7 +11,7 @@ from graph.port import Hop, Link, Node, Snapshot
 from lineal.errors import PreconditionFailed
 from resolvers.artifacts.common import MANAGED, REFERENCED, load_manifest
 from resolvers.reading import all_links
-from serving.port import File
+from serving.port import ROUNDING, File
 from storage.port import Storage
 
 FILES: Final = Hop("HAS_ARTIFACT", "OUT", ARTIFACT.name)
@@ -103,6 +103,11 @@ class Share:
         if self.digest:
             return Kept(storage, self.version.workspace, self.digest, base)
         return Elsewhere(self.uri)
+
+
+def is_whole(shares: Sequence[Share]) -> bool:
+    """Whether these are all that something was told to serve: a version of it may have been deleted since."""
+    return abs(sum(share.weight or 0.0 for share in shares) - 1) <= ROUNDING
 
 
 async def with_files(snapshot: Snapshot, shares: Sequence[Share]) -> list[Share]:

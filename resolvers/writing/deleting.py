@@ -13,6 +13,7 @@ from graph.naming import addresses
 from graph.ontology import NODE_KINDS, NodeKind
 from graph.port import EVERY_RIGHT, EVERYTHING, MAX_PAGE, Hop, Node, Not, Order, Paging, Prop, Transaction, Update
 from lineal.errors import LimitExceeded, PreconditionFailed
+from resolvers.lifecycle.told import told_to_serve
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.nodes import find
@@ -124,7 +125,7 @@ async def _parts(tx: Transaction, node: Node) -> list[Node]:
 
 
 async def _dependants(tx: Transaction, nodes: Sequence[Node]) -> str:
-    """What else leads to these nodes by an edge that blocks, in words; empty when nothing does.
+    """What else leads to these nodes by an edge that blocks, or was told to serve them, in words; or nothing.
 
     Of what the caller may not see, only that there is something.
     """
@@ -138,7 +139,10 @@ async def _dependants(tx: Transaction, nodes: Sequence[Node]) -> str:
             found = await tx.neighbours(ids, Hop(edge.name, "IN"), others, paging=Paging(MAX_PAGE)) if ids else {}
             there |= {link.node.id: link.node for page in found.values() for link in page.items}
             more = more or any(page.has_next for page in found.values())
-    unseen = not tx.view.whole and await tx.unseen_dependants(sorted(going))
+    versions = [n.id for n in nodes if n.kind == ontology.MODEL_VERSION.name]
+    told = [each.deployment for each in await told_to_serve(tx.seeing(EVERYTHING), versions)]
+    there |= {deployment.id: deployment for deployment in told if tx.view.shows(deployment)}
+    unseen = not tx.view.whole and (not all(map(tx.view.shows, told)) or await tx.unseen_dependants(sorted(going)))
     if not there:
         return f"still needed by {HIDDEN}" if unseen else ""
     shown = [there[id] for id in sorted(there)][:SHOWN]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from resolvers.deploying.deploying import canary, deploy, promote, roll_back
 from resolvers.deploying.targets import Targets
 from resolvers.lifecycle.approving import approve, request_approval
 from resolvers.lifecycle.declaring import delete_gate
-from resolvers.writing.versions import create_model_version, update_model_version
+from resolvers.writing.models import delete_model
+from resolvers.writing.versions import create_model_version, delete_model_version, update_model_version
 from resolvers.writing.workspaces import create_workspace
 from serving.targets import read
 from tests.artifacts.conftest import Registry
@@ -173,3 +175,34 @@ async def test_what_is_only_to_be_reported_is_not_repaired_by_another_rollout_on
                 assert ((await real.node()).props["phase"], await real.serves()) == ("DRIFTED", {})
     finally:
         rig.close()
+
+
+async def test_what_was_told_to_be_served_is_not_deleted_and_what_lost_a_version_is_not_gone_back_to(
+    shop: Shop,
+) -> None:
+    one, two, three = [await shop.version(answer) for answer in "123"]
+
+    async def deleted(delete: Any, **given: Any) -> str:
+        async with shop.operation() as op:
+            with pytest.raises(PreconditionFailed) as refusal:
+                await delete(op, **given)
+        return refusal.value.message
+
+    async with shop.looking_after():
+        await shop.deploy(one)
+        await shop.comes_to("READY", 1)
+    await shop.deploy(two)
+    assert SEARCH in await deleted(delete_model_version, address=two.id)
+    assert SEARCH in await deleted(delete_model, address="models:/ranker")
+    async with shop.looking_after():
+        await shop.comes_to("READY", 2)
+        assert (await shop.predict(), await shop.serves()) == (2, {"2": 1.0})
+        await shop.deploy(three)
+        await shop.comes_to("READY", 3)
+        async with shop.operation() as op:
+            await delete_model_version(op, address=two.id)
+        told = await refused(shop, roll_back, PreconditionFailed, "to", address=SEARCH, to=2)
+        assert "a version of it was deleted" in told.message
+        await shop.do(roll_back, address=SEARCH)
+        await shop.comes_to("READY", 4)
+        assert await shop.predict() == 1
