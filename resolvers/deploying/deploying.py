@@ -79,6 +79,9 @@ async def deploy(
     target than before, a name that another deployment had before), Conflict.
     """
     tx = call.tx
+    for field, given in (("resources", resources), ("settings", settings)):
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidArgument(f"{field}: must be an object of them by name, not {given!r:.80}", field=field)
     draft = Draft(tx)
     wanted = [draft.want(each["version"], f"serves[{i}].version", MODEL_VERSION.name) for i, each in enumerate(serves)]
     await draft.find()

@@ -74,9 +74,9 @@ class DeployInput:
     target: str | None = may("The configured target to run on, by name. A new deployment needs it; it never changes.")
     environment: str | None = may("The environment it belongs to, by name; its gate is asked. It never changes.")
     resources: JSON | None = may(
-        "Replicas, memory and the like, all of them, in the words of the platform. Unless given, as they were; {}: none."
+        "Replicas, memory and the like, in the words of the platform, all of them. Unless given, as before; {}: none."
     )
-    settings: JSON | None = may("All else that the platform takes. Unless given, as it was; {}: nothing.")
+    settings: JSON | None = may("All else that the platform takes. Unless given, as before; {}: nothing.")
     drift_policy: str | None = may(ontology.DEPLOYMENT.by_name["driftPolicy"].doc)
     progress_seconds: int | None = may(ontology.DEPLOYMENT.by_name["progressSeconds"].doc)
     reason: str | None = may(_REASON)

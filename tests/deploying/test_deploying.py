@@ -575,6 +575,8 @@ async def test_what_cannot_be_served_is_refused_and_nothing_is_left_of_it(shop: 
         (InvalidArgument, "target", {**serves((one, 1)), "target": "nowhere"}),
         (InvalidArgument, "target", {**serves((one, 1)), "target": None}),
         (InvalidArgument, "driftPolicy", {**serves((one, 1)), "drift_policy": "SOMETIMES"}),
+        (InvalidArgument, "settings", {**serves((one, 1)), "settings": [1]}),
+        (InvalidArgument, "resources", {**serves((one, 1)), "resources": "two"}),
         (LimitExceeded, "reason", {**serves((one, 1)), "reason": "x" * 2001}),
         (NotFound, "serves[0].version", {"serves": [{"version": "models:/unknown/1"}], **WHERE}),
     ]
