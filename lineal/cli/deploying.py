@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from enum import StrEnum
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
+import orjson
 import typer
 from rich.live import Live
 from rich.table import Table
@@ -58,6 +60,13 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is s
 Name = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="deployments:/name, or its name.", show_default=False)]
 
 
+class DriftPolicy(StrEnum):
+    """What is done about a change behind Lineal's back."""
+
+    REPAIR = "REPAIR"
+    REPORT = "REPORT"
+
+
 def deploy(
     version: Annotated[str, typer.Argument(help="models:/name/3, or models:/name@alias.", show_default=False)],
     target: Annotated[str, typer.Argument(help="The configured target, by name.", show_default=False)],
@@ -74,6 +83,32 @@ def deploy(
     weight: Annotated[
         float | None, typer.Option(help="The canary's share of the requests, from 0 to 1.", show_default=False)
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A setting of the platform, its value JSON or else text. Those given are all. Default: as before.",
+            show_default=False,
+        ),
+    ] = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Replicas, memory and the like, as a setting. Those given are all. Default: as before.",
+            show_default=False,
+        ),
+    ] = None,
+    drift_policy: Annotated[
+        DriftPolicy | None,
+        typer.Option(
+            help="Whether a change behind Lineal's back is undone (REPAIR, unless told otherwise) or only told.",
+            show_default=False,
+        ),
+    ] = None,
+    progress_seconds: Annotated[
+        int | None, typer.Option(help="How long a rollout may take: 600 unless told otherwise.", show_default=False)
+    ] = None,
     reason: Reason = None,
     override: Override = None,
     wait: Wait = True,
@@ -85,6 +120,16 @@ def deploy(
     """
     if weight is not None and not canary:
         raise InvalidArgument("--weight: goes with --canary", field="weight")
+    told = (
+        ("settings", _pairs(setting, "setting")),
+        ("resources", _pairs(resource, "resource")),
+        ("driftPolicy", drift_policy),
+        ("progressSeconds", progress_seconds),
+    )
+    how = {name: value for name, value in told if value is not None}
+    if canary and how:
+        msg = "--canary: is served like what it goes beside; deploy that with other settings first, or without --canary"
+        raise InvalidArgument(msg, field="canary")
     given = {name: value for name, value in (("reason", reason), ("override", override)) if value is not None}
     with Remote.of(options.settings()) as remote:
         meant = remote.ask(VERSION, address=version)["modelVersion"]
@@ -100,9 +145,24 @@ def deploy(
         else:
             where = {} if environment is None else {"environment": environment}
             serves = [{"version": meant["address"]}]
-            told = {"name": name, "workspace": workspace, "target": target, "serves": serves, **where, **given}
-            done = remote.ask(DEPLOY, input=told)
+            what = {"name": name, "workspace": workspace, "target": target, "serves": serves}
+            done = remote.ask(DEPLOY, input={**what, **where, **how, **given})
         _finish(remote, done, wait=wait, format=format)
+
+
+def _pairs(given: Sequence[str] | None, option: str) -> dict[str, Any] | None:
+    """What is given as KEY=VALUE, each value as JSON where it is that, else as text; None where nothing is given."""
+    if not given:
+        return None
+    pairs: dict[str, Any] = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise InvalidArgument(f"--{option}: {text!r} must be KEY=VALUE", field=option)
+        pairs[name] = value
+        with suppress(orjson.JSONDecodeError):
+            pairs[name] = orjson.loads(value)
+    return pairs
 
 
 def _refuse_elsewhere(deployment: Mapping[str, Any], **given: str | None) -> None:

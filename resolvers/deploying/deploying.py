@@ -76,10 +76,14 @@ async def deploy(
 ) -> str:
     """Have versions of one model served under a name, on a configured target; the deployment is made when it is new.
 
-    Shares come to 1; a single version has all. Raises InvalidArgument, NotFound, PreconditionFailed (a version that is
-    not fit to be served, a gate that says no, another target than before), Conflict.
+    Shares come to 1; a single version has all. Resources and settings that are None stay as they were told last. Raises
+    InvalidArgument, NotFound, PreconditionFailed (a version that is not fit to be served, a gate that says no, another
+    target than before, a name that another deployment had before), Conflict.
     """
     tx = call.tx
+    for field, given in (("resources", resources), ("settings", settings)):
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidArgument(f"{field}: must be an object of them by name, not {given!r:.80}", field=field)
     draft = Draft(tx)
     wanted = [draft.want(each["version"], f"serves[{i}].version", MODEL_VERSION.name) for i, each in enumerate(serves)]
     await draft.find()
@@ -90,13 +94,28 @@ async def deploy(
         **({} if drift_policy is None else {"driftPolicy": drift_policy}),
         **({} if progress_seconds is None else {"progressSeconds": progress_seconds}),
     }
-    told = Told(served, "DEPLOY", reason, resources or {}, settings or {}, override=override)
     if found is None:
         if target is None:
             raise InvalidArgument(f"target: the deployment {name!r} is new; say where it shall run", field="target")
+        told = Told(served, "DEPLOY", reason, resources or {}, settings or {}, override=override)
         return await begin(call, address, told, target=target, environment=environment, props=props)
-    before, _ = await _present(tx, found.id)
+    if found.name != address.name:
+        # Its platform still knows it by what is made of that name, so no other deployment can begin under it.
+        msg = (
+            f"name: {name!r} is what the deployment {found.name!r} was called before; deploy as {found.name!r} to "
+            "replace what it serves, or under a name that none had"
+        )
+        raise PreconditionFailed(msg, field="name")
+    before, now = await _present(tx, found.id)
     await _refuse_elsewhere(tx, found, target, environment)
+    told = Told(
+        served,
+        "DEPLOY",
+        reason,
+        now.resources if resources is None else resources,
+        now.settings if settings is None else settings,
+        override=override,
+    )
     if props:
         draft.set(found.id, props)
         await draft.save()

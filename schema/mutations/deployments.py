@@ -66,15 +66,17 @@ _OVERRIDE: Final = (
 
 @takes("What shall be served from now on, under a name.")
 class DeployInput:
-    name: str = need("The deployment's name. One that is not there is made.")
+    name: str = need("The deployment's name, as it is called now. One that is not there is made.")
     workspace: str = may(WORKSPACE_DOC, ontology.DEFAULT_WORKSPACE)
     serves: list[ServedInput] = need(
         "The versions of one model to serve; their weights come to 1. A single one has all."
     )
     target: str | None = may("The configured target to run on, by name. A new deployment needs it; it never changes.")
     environment: str | None = may("The environment it belongs to, by name; its gate is asked. It never changes.")
-    resources: JSON | None = may("Replicas, memory and the like, in the words of the platform.")
-    settings: JSON | None = may("Anything else that the platform takes.")
+    resources: JSON | None = may(
+        "Replicas, memory and the like, in the words of the platform, all of them. Unless given, as before; {}: none."
+    )
+    settings: JSON | None = may("All else that the platform takes. Unless given, as before; {}: nothing.")
     drift_policy: str | None = may(ontology.DEPLOYMENT.by_name["driftPolicy"].doc)
     progress_seconds: int | None = may(ontology.DEPLOYMENT.by_name["progressSeconds"].doc)
     reason: str | None = may(_REASON)

@@ -31,7 +31,7 @@ from resolvers.lifecycle.declaring import declare_gate
 from resolvers.lifecycle.marking import mark_dataset
 from resolvers.operation import Operation
 from resolvers.reading import all_links
-from resolvers.writing.deployments import delete_deployment, update_deployment
+from resolvers.writing.deployments import delete_deployment, rename_deployment, update_deployment
 from resolvers.writing.lifecycle import set_owners
 from serving.port import File
 from serving.targets import read
@@ -153,6 +153,35 @@ async def test_other_settings_of_the_same_version_are_told_and_can_be_taken_back
         await shop.comes_to("READY", 3)
     assert (await shop.node(f"{SEARCH}/3")).props["settings"] == {"batch": 1}
     assert [revision for told, revision in shop.platform.told() if told == name] == [1, 2, 3]
+
+
+async def test_what_is_not_said_of_resources_and_settings_stays_as_it_was_told_last(shop: Shop) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    told: list[tuple[dict[str, Any], tuple[Any, Any]]] = [
+        ({"settings": {"batch": 1}, "resources": {"cpu": 2}}, ({"batch": 1}, {"cpu": 2})),
+        ({}, ({"batch": 1}, {"cpu": 2})),
+        ({"settings": {"delay": 5}}, ({"delay": 5}, {"cpu": 2})),
+        ({"resources": {}}, ({"delay": 5}, None)),
+    ]
+    for number, (given, kept) in enumerate(told, 1):
+        await shop.deploy(two if number % 2 else one, **given)
+        props = (await shop.node(f"{SEARCH}/{number}")).props
+        assert (props.get("settings"), props.get("resources")) == kept
+
+
+async def test_a_platform_that_needs_settings_is_told_them_once(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await shop.version("1"), await shop.version("2")
+    table = {"platform": "ray-serve", "url": shop.platform.url, "files": {"mode": "folder", "path": str(tmp_path)}}
+    async with Targets(read({"targets": {"farm": {**table, "workspaces": "*"}}})) as targets:
+        monkeypatch.setattr(shop, "targets", targets)
+        given = {**WHERE, "serves": [{"version": one.id}]}
+        await refused(shop, deploy, InvalidArgument, "settings.import_path", **given)
+        await shop.deploy(one, settings={"import_path": "ranker:app"})
+        await shop.deploy(two)
+        assert (await shop.node(f"{SEARCH}/2")).props["settings"] == {"import_path": "ranker:app"}
+        await refused(shop, deploy, InvalidArgument, "settings.import_path", **given, settings={})
 
 
 async def test_one_whose_files_cannot_be_had_holds_no_other_up(shop: Shop) -> None:
@@ -546,6 +575,8 @@ async def test_what_cannot_be_served_is_refused_and_nothing_is_left_of_it(shop: 
         (InvalidArgument, "target", {**serves((one, 1)), "target": "nowhere"}),
         (InvalidArgument, "target", {**serves((one, 1)), "target": None}),
         (InvalidArgument, "driftPolicy", {**serves((one, 1)), "drift_policy": "SOMETIMES"}),
+        (InvalidArgument, "settings", {**serves((one, 1)), "settings": [1]}),
+        (InvalidArgument, "resources", {**serves((one, 1)), "resources": "two"}),
         (LimitExceeded, "reason", {**serves((one, 1)), "reason": "x" * 2001}),
         (NotFound, "serves[0].version", {"serves": [{"version": "models:/unknown/1"}], **WHERE}),
     ]
@@ -593,6 +624,17 @@ async def test_a_deployment_stays_where_it_is_and_what_is_only_recorded_is_left_
     await refused(shop, roll_back, PreconditionFailed, "deployment", address=SEARCH)
     await refused(shop, roll_back, NotFound, "to", address=SEARCH, to=9)
     await refused(shop, canary, InvalidArgument, "version", address=SEARCH, version=version.id)
+
+
+async def test_a_name_that_a_deployment_had_before_is_not_taken_for_it(shop: Shop) -> None:
+    one, other = await shop.version("1"), await shop.version("2", "models:/other")
+    await shop.deploy(one)
+    await shop.do(rename_deployment, address=SEARCH, name="search-old")
+    told = await refused(shop, deploy, PreconditionFailed, "name", **WHERE, serves=[{"version": other.id}])
+    assert "'search-old'" in told.message
+    assert (await shop.node("deployments:/search-old")).props["desiredRevision"] == 1
+    await shop.deploy(other, name="search-old")
+    assert (await shop.node("deployments:/search-old")).props["desiredRevision"] == 2
 
 
 async def gate(shop: Shop, *conditions: dict[str, Any]) -> None:

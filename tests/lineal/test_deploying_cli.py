@@ -20,6 +20,7 @@ import pytest
 from tests.lineal.test_transferring import Desk
 from tests.running import ROOT, LinealServer
 from tests.services import free_port
+from tests.serving.bento_server import BentoServer
 from tests.serving.platform import PlatformServer
 from tests.serving.rigs import SECRET
 
@@ -34,8 +35,19 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformServe
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, platform: PlatformServer) -> Iterator[LinealServer]:
-    """A Lineal that has the platform as its target `farm`."""
+def cloud() -> Iterator[BentoServer]:
+    """A platform that needs settings, standing in for BentoCloud."""
+    server = BentoServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, platform: PlatformServer, cloud: BentoServer
+) -> Iterator[LinealServer]:
+    """A Lineal that has the platforms as its targets `farm` and `cloud`."""
     home = tmp_path_factory.mktemp("lineal")
     (home / "models").mkdir()
     (home / "targets.toml").write_text(f"""
@@ -45,6 +57,12 @@ url = "{platform.url}/deployments"
 workspaces = "*"
 secrets = {{ key_file = "{home / "secret"}" }}
 files = {{ mode = "folder", path = "{home / "models"}" }}
+
+[targets.cloud]
+platform = "bentoml"
+url = "http://127.0.0.1:{cloud.port}"
+workspaces = "*"
+secrets = {{ token_file = "{home / "secret"}" }}
 """)
     (home / "secret").write_text(SECRET)
     with LinealServer(home, free_port(), (), targets=str(home / "targets.toml"), observe_seconds="1") as server:
@@ -125,6 +143,25 @@ def test_a_rollback_past_a_mark_on_the_data_is_overridden_with_a_reason(desk: De
     assert answers(desk, platform, "walled:flats") == 1
     entries = _ask(desk, '{ audit(workspace: "walled", action: "overrideGate") { nodes { data } } }')["audit"]["nodes"]
     assert ["nothing else is left" in json.dumps(entry["data"]) for entry in entries] == [True]
+
+
+def test_a_platform_is_told_the_settings_that_it_needs(desk: Desk, cloud: BentoServer) -> None:
+    cloud.bentos |= {"flats:v1": 1, "flats:v2": 2}
+    one, two = pushed(desk, "bentos", "1"), pushed(desk, "bentos", "2")
+    code, said = desk.refused("deploy", one, "cloud")
+    assert (code, said.partition(": ")[0]) == (2, "settings.bento")
+    settings = ("--setting", "bento=flats:v{number}", "--setting", "service=main", "--setting", 'env={"MODE": "a=b"}')
+    resources = ("--resource", "min_replicas=2", "--resource", "instance_type=cpu.1")
+    others = ("--drift-policy", "REPORT", "--progress-seconds", "120")
+    assert desk.told("deploy", one, "cloud", *settings, *resources, *others)["phase"] == "READY"
+    query = "query One($of: ID!) { deployment(address: $of) { platformName driftPolicy progressSeconds } }"
+    found = _ask(desk, query, of="deployments:/bentos")["deployment"]
+    assert (found["driftPolicy"], found["progressSeconds"]) == ("REPORT", 120)
+    # What is not said again stays.
+    assert desk.told("deploy", two, "cloud")["phase"] == "READY"
+    told = cloud.deployments[found["platformName"]].told
+    assert (told["bento"], {"name": "MODE", "value": "a=b"} in told["envs"]) == ("flats:v2", True)
+    assert told["services"] == {"main": {"instance_type": "cpu.1", "scaling": {"min_replicas": 2}}}
 
 
 def test_status_is_a_table_of_all_deployments(desk: Desk) -> None:
@@ -224,6 +261,10 @@ def test_who_does_not_wait_is_told_what_shall_be(desk: Desk) -> None:
     [
         (["deploy", "models:/unknown/1", "farm"], 1, "there is no 'models:/unknown/1'"),
         (["deploy", "models:/ranker/1", "farm", "--weight", "0.5"], 2, "goes with --canary"),
+        (["deploy", "models:/ranker/1", "farm", "--setting", "batch"], 2, "--setting: 'batch' must be KEY=VALUE"),
+        (["deploy", "models:/ranker/1", "farm", "--resource", "=1"], 2, "--resource: '=1' must be KEY=VALUE"),
+        (["deploy", "models:/ranker/1", "farm", "--canary", "--setting", "a=1"], 2, "--canary: is served like"),
+        (["deploy", "models:/ranker/1", "farm", "--canary", "--progress-seconds", "9"], 2, "--canary: is served like"),
         (["deploy", "models:/ranker/1", "nowhere", "--name", "new"], 2, "no target 'nowhere' is configured"),
         (["rollback", "unknown"], 1, "there is no Deployment"),
         (["status", "unknown"], 1, "there is no 'deployments:/unknown'"),
