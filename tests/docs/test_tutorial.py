@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -27,4 +28,9 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None
     assert "not any more" in said
     assert "not back to it either" in said
     assert "ROLL_BACK" in said
+    (told,) = (json.loads(line)["data"] for line in said.splitlines() if '"notifications"' in line)
+    assert {"by": "local:ann", "action": "markDataset"} in [each["change"] for each in told["notifications"]["nodes"]]
+    (notice,) = told["viewer"]["principal"]["notifiedOf"]["nodes"]
+    assert "those of another city" in notice["text"]
+    assert "1, 2" in notice["text"]
     assert "deployments:/flat-prices" in said
