@@ -361,7 +361,9 @@ class SqliteGraph(Graph):
         )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA cache_size = -32000")
+        # SQLite forgets its pages whenever another connection wrote, and the system keeps those of the file: more is no
+        # faster, and as many connections as there are would hold many times as much.
+        db.execute("PRAGMA cache_size = -4000")
         db.execute("PRAGMA temp_store = MEMORY")
         return db
 
