@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from graph.ontology import MARK
-from graph.port import MAX_DEPTH, MAX_LINEAGE, All, Cursor, Direction, Hop, Node, Order, Paging, Prop, Where
-from resolvers.lifecycle.telling import AFFECTED
+from graph.port import All, Cursor, Hop, Node, Order, Paging, Prop, Where
+from resolvers.lifecycle.descent import descendants
 from resolvers.operation import Operation
-from resolvers.reading import Lineage, lineages, walk_of
+from resolvers.reading import Lineage
 
 MARKS = Hop("MARKS", "OUT")
 _BATCH = 200
@@ -108,6 +108,5 @@ async def marked(
 
 async def affected(op: Operation, marked: Marked) -> Affected:
     """All that came of what a mark is or was on, as far as lineage shows it to the caller."""
-    walk = walk_of(op, Direction.DOWNSTREAM, depth=MAX_DEPTH, kinds=AFFECTED, limit=MAX_LINEAGE)
-    (found,) = await lineages(op, [marked.of], walk)
-    return Affected(found)
+    closure = await descendants(await op.snapshot(), marked.of, walk_limit=op.walk_limit)
+    return Affected(Lineage([marked.of], closure))

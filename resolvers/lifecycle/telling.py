@@ -21,25 +21,16 @@ from graph.ontology import NOTICE
 from graph.port import (
     EVERY_RIGHT,
     EVERYTHING,
-    MAX_DEPTH,
-    MAX_LINEAGE,
-    Direction,
     Hop,
     NewEdge,
     NewNode,
     Node,
     Transaction,
-    Walk,
     batched,
 )
+from resolvers.lifecycle.descent import descendants
 from resolvers.reading import all_links
 
-AFFECTED: Final = frozenset({"ModelVersion", "Deployment"})
-"""What is told of downstream: the versions that came of something, and the deployments that serve them."""
-
-WALK: Final = Walk(
-    Direction.DOWNSTREAM, depth=MAX_DEPTH, edges=ontology.LINEAGE_EDGES, kinds=AFFECTED, limit=MAX_LINEAGE
-)
 _BATCH: Final = 500
 _SHOWN: Final = 100
 """Versions that one notice names."""
@@ -101,7 +92,7 @@ async def tell_downstream(tx: Transaction, news: News) -> int:
 
 async def _concerned(tx: Transaction, about: Node) -> list[Concerned]:
     """The models and deployments that came of something, by id."""
-    found = [node for node, _ in (await tx.closure([about.id], WALK)).nodes]
+    found = [node for node, _ in (await descendants(tx, about)).nodes]
     versions = [node for node in found if node.kind == "ModelVersion"]
     models = await tx.nodes(list(dict.fromkeys(node.container for node in versions)))
     concerned = {id: Concerned(model) for id, model in models.items()}
