@@ -81,6 +81,13 @@ class Case:
             ]
         return [m for m in self._evaluations[version.id] if dataset is None or m.on(dataset)]
 
+    async def of_failed_validation(self, evaluation: Node) -> bool:
+        """Whether an evaluation is what a validation reported that failed."""
+        links = (await all_links(self.whole, [evaluation.id], Hop("REPORTED", "IN", "Validation"))).get(
+            evaluation.id, []
+        )
+        return any(link.node.props["state"] == "FAILED" for link in links)
+
     async def figures(self, owner: str) -> dict[str, Metric]:
         """The metrics of an evaluation, a version or a run, by name."""
         if owner not in self._figures:
