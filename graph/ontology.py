@@ -386,6 +386,7 @@ DEPLOYMENT_REVISION = NodeKind(
         _p("reason", Type.TEXT, "Why, in the words of whoever asked; of an automatic rollback what went wrong.", internal=True),
         _p("state", Type.STRING, "What came of it: PENDING, ROLLING_OUT, VERIFIED (it was seen to be served as told), FAILED, or REPLACED before either.", filterable=True, internal=True, values=REVISION_STATES),
         _p("message", Type.TEXT, "Why it failed.", internal=True),
+        _p("condemned", Type.TEXT, "Why it shall not be served after all, where that came up before it was: data was marked that a version of it came from.", internal=True),
         _p("canary", Type.INT, "The number of the version that is tried beside the other one.", internal=True, least=1, most=MAX_NUMBER),
         _p("restores", Type.INT, "The number of the revision that it goes back to.", internal=True, least=1, most=MAX_NUMBER),
         _p("startedAt", Type.TIME, "When its platform was first told; later by as long as the platform could not be reached since.", internal=True),

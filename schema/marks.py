@@ -69,7 +69,9 @@ async def _page(info: Info, ids: list[str] | Any, first: int, after: str | None)
     return Rows(found, page_info([(id,) for id in left[:first]], len(left) > first, after is not None))
 
 
-@strawberry.type(description="What came of something: model versions, and the deployments that serve them now.")
+@strawberry.type(
+    description="What came of something: model versions, and the deployments that serve them or were told to."
+)
 class Affected:
     """All that is affected."""
 
@@ -90,7 +92,7 @@ class Affected:
         resolver=_models, description="The models that have affected versions, by id."
     )
     deployments: Page[Annotated[Deployment, strawberry.lazy("schema.deployment")]] | None = strawberry.field(
-        resolver=_deployments, description="The deployments that serve affected versions, by id."
+        resolver=_deployments, description="The deployments that serve affected versions, or were told to, by id."
     )
     lineage: Lineage | None = strawberry.field(
         resolver=_lineage,
@@ -105,7 +107,7 @@ async def _affected(root: port.Node, info: Info) -> Affected | None:
     if found is None:
         return None
     affected: Any = await marking.affected(info.context.op, found)
-    info.context.hold(len(affected.lineage.closure.nodes))
+    info.context.hold(affected.version_count + affected.deployment_count)
     return affected  # type: ignore[no-any-return]
 
 
@@ -149,7 +151,7 @@ def affected() -> Any:
     return strawberry.field(
         resolver=_affected,
         description="All that came of what it is on, or was on last, as it is now: model versions and the deployments "
-        "that serve them. Null where you may not see what it is on.",
+        "that serve them or were told to. Null where you may not see what it is on.",
     )
 
 

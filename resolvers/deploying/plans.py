@@ -62,6 +62,11 @@ class Plan:
         """Whether what a platform serves otherwise is only reported, and not repaired."""
         return self.deployment.props.get("driftPolicy") == "REPORT"
 
+    @property
+    def condemned(self) -> str:
+        """Why it shall not be served after all; empty where it may, or where it was before that came up."""
+        return str(self.revision.props.get("condemned", ""))
+
     def desired(self, storage: Storage, base: str) -> Desired:
         """As its platform is told; `base` is this server's address."""
         served = (

@@ -114,13 +114,14 @@ class Settling:
     async def _write(
         self, tx: Transaction, plans: Sequence[Plan], verdicts: Mapping[str, Verdict], look: Look, lease: Lease
     ) -> None:
-        nodes = await tx.lock([plan.deployment.id for plan in plans])
+        nodes = await tx.lock([node.id for plan in plans for node in (plan.deployment, plan.revision)])
         draft = Draft(tx)
         ends, links, updates = list[EdgeMatch](), list[NewEdge](), list[Update]()
         for plan in plans:
             node, verdict = nodes[plan.deployment.id], verdicts[plan.deployment.id]
-            if node.props.get("desiredRevision") != plan.number:
-                # It was told something else since it was read: that is looked at next.
+            condemned = nodes[plan.revision.id].props.get("condemned", "")
+            if node.props.get("desiredRevision") != plan.number or condemned != plan.condemned:
+                # It was told something else since it was read, or condemned: that is looked at next.
                 continue
             updates.append(Update(node.id, verdict.deployment))
             if verdict.revision:
@@ -160,22 +161,22 @@ class Settling:
 
 
 async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> list[Update]:
-    """Add a revision that restores the last good one. The updates of the deployment."""
-    good = Address(DEPLOYMENT_REVISION.name, node.workspace, node.name, str(node.props["verifiedRevision"]))
-    (revision,) = await tx.resolve([good])
-    assert revision is not None
-    restored = [Share.of(link) for link in (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])]
-    if not is_whole(restored) or any(each.version.props.get("retiredAt") is not None for each in restored):
-        # Nothing may serve it any more: there is nothing to go back to.
+    """Add a revision that restores the last good one, or, of what is condemned, one that serves nothing where there is
+    none. The updates of the deployment.
+    """
+    good = await _last_good(tx, node)
+    if good is None and not plan.condemned:
         return []
+    revision, restored = good or (plan.revision, [])
+    cause = {"cause": "STOP"} if good is None else {"cause": "ROLL_BACK", "restores": int(revision.props["number"])}
+    kept = ("resources", "settings") if good is None else ("resources", "settings", "canary")
     number = plan.number + 1
     reason = f"revision {plan.number} failed: {verdict.deployment.get('message')}"
     props = {
-        "cause": "ROLL_BACK",
         "state": "PENDING",
         "reason": reason,
-        "restores": int(revision.props["number"]),
-        **{name: revision.props[name] for name in ("resources", "settings", "canary") if name in revision.props},
+        **cause,
+        **{name: revision.props[name] for name in kept if name in revision.props},
     }
     made = draft.create(DEPLOYMENT_REVISION, str(number), node.workspace, container=node.id, props=props)
     for each in restored:
@@ -184,11 +185,24 @@ async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: 
     return [Update(node.id, {"desiredRevision": number, "phase": "PENDING", "message": reason})]
 
 
+async def _last_good(tx: Transaction, node: Node) -> tuple[Node, list[Share]] | None:
+    """The last revision that was seen to be served as told, unless nothing may serve it any more."""
+    if "verifiedRevision" not in node.props:
+        return None
+    good = Address(DEPLOYMENT_REVISION.name, node.workspace, node.name, str(node.props["verifiedRevision"]))
+    (revision,) = await tx.resolve([good])
+    assert revision is not None
+    shares = [Share.of(link) for link in (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])]
+    gone = not is_whole(shares) or any(each.version.props.get("retiredAt") is not None for each in shares)
+    return None if gone else (revision, shares)
+
+
 async def _tell_owners(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> None:
     """Tell who answers for a deployment that a rollout failed; its watchers hear of every change anyway."""
     owners = (await all_links(tx, [node.id], Hop("OWNED_BY", "OUT"))).get(node.id, [])
     if owners:
-        after = "; it goes back to what was served before" if verdict.rolls_back else ""
+        good = "verifiedRevision" in plan.deployment.props
+        after = f"; it {'goes back to what was served before' if good else 'is stopped'}" if verdict.rolls_back else ""
         text = f"Revision {plan.number} of {node.name} failed{after}: {verdict.revision.get('message')}"
         notice = draft.create(
             NOTICE, None, node.workspace, container=node.id, props={"type": "DEPLOYMENT", "text": text}

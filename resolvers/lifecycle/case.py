@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
-from graph import ontology
 from graph.address import Address
-from graph.port import (
-    EVERYTHING,
-    MAX_DEPTH,
-    MAX_LINEAGE,
-    MAX_ROOTS,
-    Direction,
-    Hop,
-    Link,
-    Metric,
-    Node,
-    Snapshot,
-    Walk,
-    batched,
-)
+from graph.port import EVERYTHING, Hop, Link, Metric, Node, Snapshot, batched
 from resolvers.comparing import PRODUCER
+from resolvers.lifecycle.descent import Ancestors, ancestors
 from resolvers.lifecycle.parties import ever
 from resolvers.lifecycle.schemes import Schemes
 from resolvers.lifecycle.targets import Target
 from resolvers.reading import all_links
-
-WALK: Final = Walk(
-    Direction.UPSTREAM,
-    depth=MAX_DEPTH,
-    edges=ontology.LINEAGE_EDGES,
-    kinds=frozenset({"ModelVersion", "DatasetVersion", "Field", "Run"}),
-    limit=MAX_LINEAGE,
-)
-"""How far it is looked upstream, from the version and from what `Case.ancestors` says besides."""
 
 BATCH: Final = 1_000
 """Nodes whose marks or properties are asked for at a time."""
@@ -49,13 +27,6 @@ class Measurement(NamedTuple):
     def on(self, dataset: Node) -> bool:
         """Whether it is on this version of a data set, or on any version of this data set."""
         return any(dataset.id in {node.id, node.container} for node in self.data)
-
-
-class Ancestors(NamedTuple):
-    """What a version came from, itself included, and whether that is all of it."""
-
-    nodes: Sequence[Node]
-    complete: bool
 
 
 class Champion(NamedTuple):
@@ -80,40 +51,10 @@ class Case:
         self._figures: dict[str, dict[str, Metric]] = {}
 
     async def ancestors(self) -> Ancestors:
-        """The version and what it came from: versions of models and data sets, and fields.
-
-        Lineage has what certainly went into it. Here what may have counts too: what a run read of which a run is a
-        part that made something, and all versions of a data set of which nothing but a field is known.
-        """
+        """The version and what it came from, as widely as `descent.ancestors` says."""
         if self._ancestors is None:
-            nodes: dict[str, Node] = {}
-            asked: set[str] = set()
-            complete, roots = True, [self.version.id]
-            while roots:
-                for some in batched(roots, MAX_ROOTS):
-                    closure = await self.whole.closure(some, WALK)
-                    complete = complete and closure.complete
-                    nodes |= {node.id: node for node, _ in closure.nodes}
-                roots = sorted(await self._beyond(nodes, asked) - nodes.keys())
-                if len(nodes) + len(roots) > MAX_LINEAGE:
-                    complete, roots = False, []
-            self._ancestors = Ancestors([node for node in nodes.values() if node.kind != "Run"], complete)
+            self._ancestors = (await ancestors(self.whole, [self.version.id]))[self.version.id]
         return self._ancestors
-
-    async def _beyond(self, nodes: Mapping[str, Node], asked: set[str]) -> set[str]:
-        """The runs that runs among these are a part of, and the versions of data sets that only fields are known of.
-
-        What is in `asked` is not asked about again; what is asked about now is added to it.
-        """
-        known = {node.container for node in nodes.values() if node.kind == "DatasetVersion"}
-        runs = {id for id, node in nodes.items() if node.kind == "Run"} - asked
-        homes = {node.container for node in nodes.values() if node.kind == "Field"} - known - asked
-        asked |= runs | homes
-        found: set[str] = set()
-        for ids, hop in ((runs, Hop("PART_OF", "OUT", "Run")), (homes, Hop("VERSION_OF", "IN", "DatasetVersion"))):
-            for some in batched(sorted(ids), BATCH):
-                found |= {link.node.id for links in (await all_links(self.whole, some, hop)).values() for link in links}
-        return found
 
     async def files(self) -> list[Link]:
         """The artifacts of the version."""
@@ -139,6 +80,13 @@ class Case:
                 Measurement(node, [link.node for link in data.get(node.id, ())]) for node in nodes
             ]
         return [m for m in self._evaluations[version.id] if dataset is None or m.on(dataset)]
+
+    async def of_failed_validation(self, evaluation: Node) -> bool:
+        """Whether an evaluation is what a validation reported that failed."""
+        links = (await all_links(self.whole, [evaluation.id], Hop("REPORTED", "IN", "Validation"))).get(
+            evaluation.id, []
+        )
+        return any(link.node.props["state"] == "FAILED" for link in links)
 
     async def figures(self, owner: str) -> dict[str, Metric]:
         """The metrics of an evaluation, a version or a run, by name."""

@@ -24,6 +24,7 @@ REFUSED, ALLOWED = "refused", "allowed"
 class Evaluated:
     """There is an evaluation of the version on each of these data sets, none older than `days`.
 
+    The latest one counts, and not as one where a validation reported it that failed.
     A data set stands for any of its versions, a version of one for itself.
     """
 

@@ -52,15 +52,20 @@ class Judge:
 
     async def evaluated(self, condition: Evaluated) -> Finding:
         """See conditions.Evaluated."""
-        missing, old = [], []
+        missing, failed, old = [], [], []
         for address, dataset in zip(condition.datasets, await self._resolved(condition.datasets), strict=True):
             found = await self.case.evaluations(self.case.version, dataset) if dataset is not None else []
             if not found:
                 missing.append(str(address))
+            elif await self.case.of_failed_validation(found[0].evaluation):
+                # An older one says nothing of what was looked at last.
+                failed.append(str(address))
             elif condition.days and found[0].evaluation.created_at < self.case.now - condition.days * DAY:
                 old.append(str(address))
         if missing:
             return Finding(False, "there is no evaluation on every data set", missing)
+        if failed:
+            return Finding(False, "the latest evaluation is of a validation that failed", failed)
         if old:
             return Finding(False, f"an evaluation is older than {condition.days} days", old)
         return Finding(True, "there are the evaluations", [str(address) for address in condition.datasets])

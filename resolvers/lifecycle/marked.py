@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from graph.ontology import MARK
-from graph.port import MAX_DEPTH, MAX_LINEAGE, All, Cursor, Direction, Hop, Node, Order, Paging, Prop, Where
-from resolvers.lifecycle.telling import AFFECTED
+from graph.port import EVERYTHING, All, Cursor, Hop, Node, Order, Paging, Prop, Where
+from resolvers.lifecycle.descent import as_seen, descendants
+from resolvers.lifecycle.told import told_to_serve
 from resolvers.operation import Operation
-from resolvers.reading import Lineage, lineages, walk_of
+from resolvers.reading import Lineage
 
 MARKS = Hop("MARKS", "OUT")
 _BATCH = 200
@@ -32,9 +33,14 @@ class Marked:
 
 @dataclass(frozen=True)
 class Affected:
-    """What came of something that is marked: model versions, and the deployments that serve them now."""
+    """What came of something that is marked: model versions, and the deployments that serve them or were told to.
+
+    `told` are those of these that do not serve any yet. `seen` is whether none of them was left out for want of rights.
+    """
 
     lineage: Lineage
+    told: Sequence[Node]
+    seen: bool
 
     @cached_property
     def versions(self) -> Sequence[Node]:
@@ -43,8 +49,8 @@ class Affected:
 
     @cached_property
     def deployments(self) -> Sequence[Node]:
-        """The deployments, those that are hidden too, nearest first."""
-        return self._of("Deployment")
+        """The deployments, those that are hidden too: those that serve them nearest first, then the others."""
+        return [*self._of("Deployment"), *self.told]
 
     @cached_property
     def models(self) -> Sequence[str]:
@@ -74,7 +80,7 @@ class Affected:
     @property
     def complete(self) -> bool:
         """Whether nothing was cut off, by limits or rights."""
-        return self.lineage.closure.complete
+        return self.lineage.closure.complete and self.seen
 
     def _of(self, kind: str) -> list[Node]:
         return [node for node, _ in self.lineage.closure.nodes if node.kind == kind]
@@ -108,6 +114,14 @@ async def marked(
 
 async def affected(op: Operation, marked: Marked) -> Affected:
     """All that came of what a mark is or was on, as far as lineage shows it to the caller."""
-    walk = walk_of(op, Direction.DOWNSTREAM, depth=MAX_DEPTH, kinds=AFFECTED, limit=MAX_LINEAGE)
-    (found,) = await lineages(op, [marked.of], walk)
-    return Affected(found)
+    snapshot = await op.snapshot()
+    view = snapshot.view
+    closure = await descendants(snapshot, marked.of, walk_limit=op.walk_limit)
+    found = {node.id: node.kind for node, _ in closure.nodes}
+    versions = [id for id, kind in found.items() if kind == "ModelVersion"]
+    told = {each.deployment.id: each.deployment for each in await told_to_serve(snapshot.seeing(EVERYTHING), versions)}
+    more = [told[id] for id in sorted(told.keys() - found.keys())]
+    reached = [node for node in more if view.shows(node) or node.workspace not in view.opaque]
+    return Affected(
+        Lineage([marked.of], closure), [as_seen(node, view) for node in reached], seen=len(reached) == len(more)
+    )

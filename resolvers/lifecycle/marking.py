@@ -1,7 +1,8 @@
 """Marks: a data set, or a version of one, is contaminated or forbidden, as long as the mark is on it.
 
 Marking is an act: in one transaction the people who answer for every model that learned from it, at any depth, and
-for every deployment that serves one of those, are told. Marks that were taken off stay in history.
+for every deployment that serves one of those or was told to, are told; and what was told to go live where a gate wants
+clean data, and is not yet, is condemned. Marks that were taken off stay in history.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from graph.ontology import MARK, MARK_TYPES
 from graph.port import EdgeMatch, Hop, Paging, Prop, Transaction, Update
 from lineal.errors import AlreadyExists, InvalidArgument, PreconditionFailed
+from resolvers.lifecycle.condemning import condemn
 from resolvers.lifecycle.telling import News, tell_downstream
 from resolvers.writing.command import command
 from resolvers.writing.draft import Draft
@@ -48,7 +50,7 @@ async def mark_dataset(tx: Transaction, *, address: str, reason: str, type: str 
         lambda name: f"{name} was marked {type}: {reason}",
         f"A data set was marked {type}.",
     )
-    await tell_downstream(tx, news)
+    await condemn(tx, type, await tell_downstream(tx, news))
     return mark
 
 

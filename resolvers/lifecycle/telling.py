@@ -21,25 +21,17 @@ from graph.ontology import NOTICE
 from graph.port import (
     EVERY_RIGHT,
     EVERYTHING,
-    MAX_DEPTH,
-    MAX_LINEAGE,
-    Direction,
     Hop,
     NewEdge,
     NewNode,
     Node,
     Transaction,
-    Walk,
     batched,
 )
+from resolvers.lifecycle.descent import descendants
+from resolvers.lifecycle.told import Told, told_to_serve
 from resolvers.reading import all_links
 
-AFFECTED: Final = frozenset({"ModelVersion", "Deployment"})
-"""What is told of downstream: the versions that came of something, and the deployments that serve them."""
-
-WALK: Final = Walk(
-    Direction.DOWNSTREAM, depth=MAX_DEPTH, edges=ontology.LINEAGE_EDGES, kinds=AFFECTED, limit=MAX_LINEAGE
-)
 _BATCH: Final = 500
 _SHOWN: Final = 100
 """Versions that one notice names."""
@@ -47,10 +39,11 @@ _SHOWN: Final = 100
 
 @dataclass(slots=True)
 class Concerned:
-    """A model or a deployment, and those of its versions that are affected."""
+    """A model, and those of its versions that are affected; or a deployment, and whether it serves such or will."""
 
     thing: Node
     versions: list[Node] = field(default_factory=list)
+    serves: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +60,23 @@ class News:
     unnamed: str
 
 
-async def tell_downstream(tx: Transaction, news: News) -> int:
-    """Tell the owners and watchers of every model and every deployment that came of something; how many notices.
+async def tell_downstream(tx: Transaction, news: News) -> Sequence[Told]:
+    """Tell the owners and watchers of every model and every deployment that came of something.
+
+    The answer is what managed deployments were told last to serve of it, whoever answers for them.
 
     It must be the last thing that a use case does: from here on it sees everything, and may write everything, for it
     tells people about what its caller may not see. The thing itself is told of too, where it is a model or a version.
     Bounded like a walk through lineage: what is beyond 20,000 nodes is not told.
     """
     tx.guard(EVERYTHING, EVERY_RIGHT)
-    concerned = await _concerned(tx, news.about)
+    found = [node for node, _ in (await descendants(tx, news.about)).nodes]
+    serving = await told_to_serve(tx, [node.id for node in found if node.kind == "ModelVersion"])
+    concerned = await _concerned(tx, news.about, found, [each.deployment for each in serving])
     people = await _people(tx, concerned)
     told = [(each, ids) for each in concerned if (ids := people[each.thing.id])]
     if not told:
-        return 0
+        return serving
     name = (await addresses(tx, [news.about]))[news.about.id]
     public = await _is_public(tx, news.about.workspace)
     near = set() if public else await _unshared(tx, news.about, [each.thing for each, _ in told])
@@ -96,18 +93,18 @@ async def tell_downstream(tx: Transaction, news: News) -> int:
             edges += [NewEdge("NOTIFIES", id, person) for person in ids]
         await tx.create(nodes)
     await tx.link(edges)
-    return len(told)
+    return serving
 
 
-async def _concerned(tx: Transaction, about: Node) -> list[Concerned]:
-    """The models and deployments that came of something, by id."""
-    found = [node for node, _ in (await tx.closure([about.id], WALK)).nodes]
+async def _concerned(tx: Transaction, about: Node, found: Sequence[Node], told: Iterable[Node]) -> list[Concerned]:
+    """The models and deployments of what was found to have come of something, by id, with those that were told to."""
     versions = [node for node in found if node.kind == "ModelVersion"]
     models = await tx.nodes(list(dict.fromkeys(node.container for node in versions)))
     concerned = {id: Concerned(model) for id, model in models.items()}
     for node in versions:
         if node.container in concerned:
             concerned[node.container].versions.append(node)
+    concerned |= {node.id: Concerned(node, serves=False) for node in told}
     concerned |= {node.id: Concerned(node) for node in found if node.kind == "Deployment"}
     if about.kind == "Model" and about.id not in concerned:
         concerned[about.id] = Concerned(about)
@@ -148,7 +145,7 @@ def _sentence(text: str) -> str:
 
 def _consequence(each: Concerned, about: Node) -> str:
     if each.thing.kind == "Deployment":
-        return "This deployment serves what came of it."
+        return f"This deployment {'serves' if each.serves else 'was told to serve'} what came of it."
     if each.thing.id == about.id:
         return "That is this model."
     others = [version for version in each.versions if version.id != about.id]

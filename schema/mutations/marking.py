@@ -43,7 +43,7 @@ class MarkMutations:
         marking.mark_dataset,
         MarkDatasetInput,
         "Marks a data set, or a version of one, and tells the owners and watchers of every model that learned from it, "
-        "at any depth, and of every deployment that serves one of those. Mark.affected lists them.",
+        "at any depth, and of every deployment that serves one of those or was told to. Mark.affected lists them.",
         MARK.answer,
     )
     unmark = does(

@@ -48,6 +48,14 @@ async def old(world: World) -> None:
     await building.load(world.graph, [record], edges)
 
 
+async def validated(world: World, *states: str, **metrics: float) -> None:
+    """Validations on the data, one after the other, that came to these states."""
+    for state in states:
+        props = {"state": state, "suite": "s"}
+        (validation,) = await building.create(world.graph, NewNode("Validation", new_id("va"), PLACE, props=props))
+        await world.link("REPORTED", validation, await world.evaluate(1, "v1", PLACE, **metrics))
+
+
 async def champion(world: World, theirs: float, on: str = "v1") -> None:
     """Version 2 is the champion, with a figure."""
     await world.link("ALIAS", world.model, world.version(2), "champion")
@@ -163,6 +171,17 @@ ROWS = [
     Row("another version's evaluation", evaluated(V1), lambda w: w.evaluate(2, "v1"), False, V1),
     Row("a data set that is not there", evaluated("datasets:/gone"), nothing, False, "datasets:/gone"),
     Row("an evaluation of today", evaluated(V1, newerThanDays=1), lambda w: w.evaluate(1), True, "there are"),
+    Row("a validation", evaluated(V1), lambda w: validated(w, "FAILED", "SUCCEEDED"), True, "there are"),
+    Row("one that failed", evaluated(V1), lambda w: validated(w, "FAILED"), False, f"that failed: {V1}"),
+    Row("one that failed since", evaluated(NQ), lambda w: validated(w, "SUCCEEDED", "FAILED"), False, "that failed"),
+    Row(
+        "figures of one that failed",
+        threshold("auc < 0.2", dataset=V1),
+        lambda w: validated(w, "FAILED", auc=0.1),
+        True,
+        "auc 0.1 < 0.2",
+        {"auc": 0.1, "limit of auc": 0.2},
+    ),
     Row("an evaluation of long ago", evaluated(V1, newerThanDays=30), old, False, f"older than 30 days: {V1}"),
     Row("an old one where age is not asked for", evaluated(V1), old, True, "there are"),
     Row(

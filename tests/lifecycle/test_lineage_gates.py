@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
 from graph.address import parse
-from graph.port import EdgeMatch, Hop, Link, NewEdge, NewNode, Snapshot
+from graph.port import EdgeMatch, NewEdge, NewNode
 from lineal.errors import PreconditionFailed
-from resolvers.lifecycle import case
+from resolvers.lifecycle import descent
 from resolvers.lifecycle.findings import METRICS
 from resolvers.operation import Operation
-from resolvers.reading import all_links
 from resolvers.writing.lifecycle import set_stage
 from resolvers.writing.sharing import share_with
 from tests import building
@@ -75,24 +72,6 @@ async def test_what_a_run_read_that_started_the_run_that_made_it_counts(house: H
     assert not (await house.check(ANN, world.version(1))).met
 
 
-async def test_of_runs_within_runs_each_is_asked_once_what_it_is_a_part_of(
-    house: House, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await house.gate(CLEAN)
-    runs = await building.create(world.graph, *(NewNode("Run", f"run-{n}", PLACE) for n in range(12)))
-    within = [NewEdge("PART_OF", inner.id, outer.id) for inner, outer in pairwise(runs)]
-    await building.link(world.graph, NewEdge("PRODUCED_BY", world.version(1).id, runs[0].id), *within)
-    asked: list[str] = []
-
-    async def counting(snapshot: Snapshot, ids: Sequence[str], hop: Hop) -> dict[str, list[Link]]:
-        asked.extend(ids if hop.kind == "Run" else ())
-        return await all_links(snapshot, ids, hop)
-
-    monkeypatch.setattr(case, "all_links", counting)
-    assert (await house.check(ANN, world.version(1))).met
-    assert sorted(asked) == sorted(run.id for run in runs)
-
-
 async def test_what_a_data_set_came_from_counts_where_only_a_field_of_it_is_known(house: House, world: World) -> None:
     await house.gate(CLEAN)
     table, (first, second) = await building.dataset(house.graph, "table", "v1", "v2", workspace=PLACE)
@@ -115,7 +94,7 @@ async def test_what_could_not_be_looked_through_whole_is_not_met(
     for version in await world.chain(3):
         await world.set(version, license="MIT")
     assert (await house.check(ANN, world.version(1))).met
-    monkeypatch.setattr(case, "WALK", replace(case.WALK, depth=2))
+    monkeypatch.setattr(descent, "UPSTREAM", replace(descent.UPSTREAM, depth=2))
     checked = await house.check(ANN, world.version(1))
     assert [told.detail for told in checked.conditions] == ["what it came from could not be looked through whole"] * 2
     assert not any(told.met for told in checked.conditions)
