@@ -65,9 +65,9 @@ def judge(
     serving = truly_served(seen, known)
     state = plan.revision.props.get("state")
     # What is new is told once, whatever is served: settings may have changed, which nobody sees.
-    if fulfils(seen, desired) and state != "PENDING" and not plan.condemned:
+    if fulfils(seen, desired) and state != "PENDING" and not plan.withheld:
         return _fulfilled(plan, desired, seen, serving, now)
-    if state in {"PENDING", "ROLLING_OUT"} or plan.condemned:
+    if state in {"PENDING", "ROLLING_OUT"} or plan.withheld:
         difference = _difference(seen, desired, hindered)
         return _rolling(plan, desired, seen, serving, now=now, trouble=trouble, difference=difference)
     if state == "FAILED":
@@ -126,20 +126,14 @@ def _rolling(
     if began is not None and paused is not None:
         began += now - max(began, paused)
         resumed["startedAt"] = began
-    retired = [each.version.name for each in plan.versions if each.version.props.get("retiredAt") is not None]
-    problem = (
-        plan.condemned
-        or trouble
-        or failed
-        or (f"version {', '.join(retired)} was retired meanwhile" if retired else "")
-    )
+    problem = plan.withheld or trouble or failed
     if not problem and began is not None and now - began > plan.progress:
         problem = f"it was not served as told within {plan.progress // 1_000_000} s: {difference}"
     if not problem:
         told = _told(plan, "ROLLING_OUT", difference, seen, serving, quiet=True)
         return Verdict(told.deployment, resumed, serving, act=True, noteworthy=told.noteworthy)
     good = bool(plan.deployment.props.get("verifiedRevision"))
-    backs = bool(plan.condemned) or (good and plan.revision.props.get("cause") not in {"ROLL_BACK", "STOP"})
+    backs = bool(plan.withheld) or (good and plan.revision.props.get("cause") not in {"ROLL_BACK", "STOP"})
     told = _told(plan, "FAILED", problem, seen, serving)
     failure = {"state": "FAILED", "message": problem[:MAX_MESSAGE]}
     return Verdict(told.deployment, failure, serving, rolls_back=backs, noteworthy=True)

@@ -64,8 +64,16 @@ class Plan:
 
     @property
     def condemned(self) -> str:
-        """Why it shall not be served after all; empty where it may, or where it was before that came up."""
+        """Why a mark forbids that it is served after all; empty where none does, or where it was served before."""
         return str(self.revision.props.get("condemned", ""))
+
+    @property
+    def withheld(self) -> str:
+        """Why it shall not be served after all; empty where it may, or where it was before that came up."""
+        retired = [each.version.name for each in self.versions if each.version.props.get("retiredAt") is not None]
+        if retired and not self.condemned and self.revision.props.get("state") != "VERIFIED":
+            return f"version {', '.join(retired)} was retired meanwhile"
+        return self.condemned
 
     def desired(self, storage: Storage, base: str) -> Desired:
         """As its platform is told; `base` is this server's address."""

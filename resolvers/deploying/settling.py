@@ -161,11 +161,11 @@ class Settling:
 
 
 async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: Verdict) -> list[Update]:
-    """Add a revision that restores the last good one, or, of what is condemned, one that serves nothing where there is
+    """Add a revision that restores the last good one, or, of what is withheld, one that serves nothing where there is
     none. The updates of the deployment.
     """
     good = await _last_good(tx, node)
-    if good is None and not plan.condemned:
+    if good is None and not plan.withheld:
         return []
     revision, restored = good or (plan.revision, [])
     cause = {"cause": "STOP"} if good is None else {"cause": "ROLL_BACK", "restores": int(revision.props["number"])}

@@ -90,6 +90,16 @@ def test_a_version_that_is_retired_meanwhile_is_not_rolled_out() -> None:
     assert "retired" in verdict.revision["message"]
 
 
+@pytest.mark.parametrize("seen", [(), (READY,)])
+def test_a_version_that_is_retired_is_not_tried_again_though_there_is_nothing_to_go_back_to(
+    seen: tuple[Seen, ...],
+) -> None:
+    asked = plan("FAILED", "FAILED", message="no memory")
+    gone = replace(VERSION, props={**VERSION.props, "retiredAt": NOW})
+    verdict = of(replace(asked, versions=[replace(WANTED, version=gone)]), *seen)
+    assert (verdict.phase, verdict.rolls_back, verdict.act) == ("FAILED", True, False)
+
+
 @pytest.mark.parametrize(
     ("late", "seen", "trouble", "why"),
     [
