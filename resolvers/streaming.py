@@ -28,6 +28,9 @@ MAX_FILTER: Final = 100
 ROUND: Final = 200
 """Events that are told in one go."""
 
+Round = AbstractAsyncContextManager[tuple[Operation, list[Event]]]
+"""The next events, which may be none, and the operation that they were read by; it ends with the round."""
+
 _CONTAINING: Final = frozenset({"VERSION_OF", "PART_OF"})
 _TOUCHING: Final = frozenset({"ALIAS_CHANGED", "STAGE_CHANGED", "SERVING_CHANGED"})
 """What happens to one thing by what is at the other end of an edge: that is concerned as well."""
@@ -138,7 +141,7 @@ class Stream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> AbstractAsyncContextManager[tuple[Operation, list[Event]]]:
+    async def __anext__(self) -> Round:
         """The next round, once there may be something to tell. Raises Ended (resolvers.live)."""
         await self._wait()
         return self._round()

@@ -30,7 +30,7 @@ from lineal.errors import InvalidArgument, LimitExceeded, LinealError, Unavailab
 from resolvers.events import Event
 from resolvers.live import BACK_OFF_SECONDS, Ended, Live
 from resolvers.operation import Operation
-from resolvers.streaming import Stream
+from resolvers.streaming import Round, Stream
 from schema.context import Context
 from schema.executing import LinealSchema, OnOperation, Operated, audit, run
 from schema.executors import executor
@@ -140,16 +140,13 @@ class Streams:
                 executor, stream = opened
                 async for round in stream:
                     try:
-                        async with round as (op, events):
-                            told = await self._told_all(executor, context, op, events)
+                        results, asked_of_store = await self._results(executor, context, round)
                     except Unavailable:
                         # What was not told yet is told once the store is back.
                         await asyncio.sleep(BACK_OFF_SECONDS)
                         continue
-                    statements += op.statements
-                    for n, (each, _) in enumerate(told):
-                        each.settle(statements=n == 0)
-                    for _, result in told:
+                    statements += asked_of_store
+                    for result in results:
                         yield result
                     # Who has spent more than they have is told the rest when that is paid.
                     await asyncio.sleep(context.owed)
@@ -214,6 +211,19 @@ class Streams:
         if isinstance(source, CoreResult):
             return PreExecutionError(None, [present(error, executed=True) for error in source.errors or ()])
         return built, source
+
+    async def _results(
+        self, executor: Executor[Any], opened: Context, round: Round
+    ) -> tuple[list[ExecutionResult], int]:
+        """The answers of a round, and how many statements they took.
+
+        Nothing else of it is held while they are sent, which takes a slow reader as long as it likes.
+        """
+        async with round as (op, events):
+            told = await self._told_all(executor, opened, op, events)
+        for n, (each, _) in enumerate(told):
+            each.settle(statements=n == 0)
+        return [result for _, result in told], op.statements
 
     async def _told_all(
         self, executor: Executor[Any], opened: Context, op: Operation, events: list[Event]
