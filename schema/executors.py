@@ -23,6 +23,15 @@ class _Weighed:
     context_value: Any
     collected_errors: Any
 
+    def build_per_event_executor(self, payload: Any) -> Any:
+        """One for an event of a subscription, which remembers what fields it collected for itself alone.
+
+        The library's share that memory, by lists that each event makes anew: it would grow with each of them.
+        """
+        single = super().build_per_event_executor(payload)  # type: ignore[misc]
+        single._relevant_sub_fields = {}
+        return single
+
     def execute_field(
         self, parent_type: Any, source: Any, field_details_list: Any, path: Any, position_context: Any
     ) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from graphql.execution.collect_fields import CollectedFields
 
 from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
@@ -387,6 +389,21 @@ async def test_answers_to_many_events_are_held_no_more_at_a_time_than_one_may_be
     assert len({event["sequence"] for event in events}) == 20
     assert max(held) == 6
     assert sum(held) == 20
+
+
+async def test_what_was_told_leaves_nothing_in_memory(live: Following, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "ROUND", 10)
+    start = await live.now()
+    for n in range(60):
+        await b.model(live.graph, f"m{n}")
+    await live.now()
+    follower = live.follow(after=start)
+    collected = []
+    for _ in range(2):
+        await follower.take(30)
+        gc.collect()
+        collected.append(sum(type(each) is CollectedFields for each in gc.get_objects()))
+    assert collected[1] == collected[0]
 
 
 async def test_what_cannot_be_audited_is_not_told(sqlite_graph: Graph) -> None:
