@@ -49,12 +49,14 @@ class Runner:
     Two statements at once would break the connection. `statements` counts those sent. A first one that
     meets a transient fault, as on a connection that died while nobody used it, is sent again up to
     `tries` times in all: nothing was read yet. None is waited for longer than so many `seconds`; a server
-    that lives ends it before. Where the `breaker` is open none is sent, which raises Resting.
+    that lives ends it before. Where the `breaker` is open none is sent, which raises Resting. `turn` is
+    waited for before the transaction begins, and is no part of that.
     """
 
     def __init__(
         self,
         begin: Callable[[], Awaitable[AsyncTransaction]],
+        turn: Callable[[], Awaitable[None]],
         observer: Observer | None,
         breaker: Breaker,
         *,
@@ -66,6 +68,7 @@ class Runner:
         self.statements = 0
         self.moment: int | None = None
         self._begin = begin
+        self._turn = turn
         self._observer = observer
         self._tries = tries
         self._tx: AsyncTransaction | None = None
@@ -100,6 +103,7 @@ class Runner:
         self.statements += 1
         failed = True
         try:
+            await self._turn()
             async with self._answered():
                 if self._tx is None:
                     self._tx = await self._begin()
@@ -120,6 +124,7 @@ class Runner:
         self.statements += 1
         failed = True
         try:
+            await self._turn()
             self._tx = self._tx or await self._begin()
             await (await self._tx.run(text)).consume()
             failed = False
@@ -139,6 +144,7 @@ class Runner:
 
     async def explain(self, text: str) -> list[str]:
         """The operators of a statement's plan, the last one first, indented by depth. Raises the driver's errors."""
+        await self._turn()
         self._tx = self._tx or await self._begin()
         summary = await (await self._tx.run(f"EXPLAIN {text}")).consume()
         return list(_operators(summary.plan or {}))

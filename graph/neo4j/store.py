@@ -114,6 +114,7 @@ class Neo4jGraph(Graph):
         self._bookmarks = AsyncGraphDatabase.bookmark_manager()
         self._driver: AsyncDriver | None = None
         self._breaker = Breaker("store", "", is_away)
+        self._room = asyncio.Semaphore(connections)
         self._sessions = 0
 
     @property
@@ -190,12 +191,21 @@ class Neo4jGraph(Graph):
         async def begin() -> AsyncTransaction:
             return await session.begin_transaction(timeout=longest)
 
+        taken = False
+
+        async def turn() -> None:
+            nonlocal taken
+            if not taken:
+                await self._connection_free()
+                taken = True
+
         self._sessions += 1
         try:
             async with session:
                 try:
                     yield Runner(
                         begin,
+                        turn,
                         self._observer,
                         self._breaker,
                         seconds=longest + GRACE_SECONDS,
@@ -211,6 +221,20 @@ class Neo4jGraph(Graph):
             raise
         finally:
             self._sessions -= 1
+            if taken:
+                self._room.release()
+
+    async def _connection_free(self) -> None:
+        """Wait until one of the connections is free, and take it. Raises Unavailable.
+
+        The driver would wait for it as well, but then that cannot be told from waiting for the server's answer.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._room.acquire()
+        except TimeoutError:
+            msg = f"none of the {self._connections} connections to the store was free for {self._timeout:g} seconds"
+            raise Unavailable(msg, retryAfter=1) from None
 
     @asynccontextmanager
     async def snapshot(self, view: View = EVERYTHING, *, after: str = "") -> AsyncIterator[Snapshot]:

@@ -13,6 +13,7 @@ import pytest
 
 from graph.neo4j.store import Neo4jGraph
 from graph.port import Direction, Graph, Snapshot, Walk
+from lineal import breaking
 from lineal.errors import InvalidArgument, Unavailable
 from tests import building
 from tests.graph.test_ladder import EDGES, RECORDS, TOP
@@ -48,6 +49,40 @@ async def test_a_read_past_its_time_limit_says_so(neo4j_graph: Graph, neo4j_serv
         slow = "UNWIND range(1, 100000000) AS i WITH i WHERE i % 7 = 8 RETURN count(i) AS result"
         with pytest.raises(Unavailable, match="within the time limit"):
             await snapshot._ask("slow", slow, {})  # type: ignore[attr-defined]
+
+
+async def test_waiting_for_a_connection_is_no_sign_that_the_store_is_away(
+    neo4j_graph: Graph, neo4j_server: Neo4jServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaking, "SILENCE", 0.1)
+    async with Neo4jGraph(neo4j_server.url, connections=1) as narrow:
+
+        async def read() -> None:
+            async with narrow.snapshot() as snapshot:
+                await snapshot.find("Model")
+
+        async with narrow.snapshot() as holding:
+            await holding.find("Model")
+            given_up = await asyncio.gather(
+                *(asyncio.wait_for(read(), 0.3) for _ in range(2 * breaking.FAILURES)), return_exceptions=True
+            )
+            assert {type(each) for each in given_up} == {TimeoutError}
+            await holding.find("Model")
+        await read()
+
+
+async def test_who_waits_for_a_connection_too_long_is_told_to_come_again(
+    neo4j_graph: Graph, neo4j_server: Neo4jServer
+) -> None:
+    async with (
+        Neo4jGraph(neo4j_server.url, connections=1, timeout=0.5) as narrow,
+        narrow.snapshot() as holding,
+        narrow.snapshot() as waiting,
+    ):
+        await holding.find("Model")
+        with pytest.raises(Unavailable, match="none of the 1 connections") as told:
+            await waiting.find("Model")
+        assert told.value.details["retryAfter"] == 1
 
 
 @pytest.fixture(scope="module")
