@@ -1,6 +1,6 @@
 // Many clients that follow everything: `node following.mjs URL TOKEN COUNT AFTER TRANSPORT,…`.
 // Says "following" once each was told something, takes the last sequence from standard input, and prints what they
-// were told once all of them have got there: how many clients, the distinct digests, how often they came again.
+// were told once all of them have got there: how many clients, the distinct digests, how often they connected, and how often they were told to come again.
 import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { createClient as createSocketClient } from 'graphql-ws';
@@ -14,6 +14,7 @@ const kinds = transports.split(',');
 let connections = 0;
 let last = null;
 let began = 0;
+let again = 0;
 
 class Plain extends WebSocket {
   constructor(address, protocols) {
@@ -44,25 +45,44 @@ function follow(transport) {
     state.check = () => {
       if (last !== null && state.at >= last) resolve();
     };
-    client.subscribe(
-      { query, variables },
-      {
-        next: ({ data, errors }) => {
-          if (errors) return reject(new Error(JSON.stringify(errors)));
-          const { sequence } = data.events;
-          if (sequence <= state.at) state.wrong += 1;
-          if (!state.told) began += 1;
-          if (began === Number(count) && !state.told) console.log('following');
-          state.told += 1;
-          state.at = sequence;
-          state.digest.update(`${sequence}\n`);
-          variables.after = sequence;
-          state.check();
+    let refused = false;
+    const subscribe = () =>
+      client.subscribe(
+        { query, variables },
+        {
+          next: ({ data, errors }) => {
+            if (errors) return refuse(errors);
+            const { sequence } = data.events;
+            if (sequence <= state.at) state.wrong += 1;
+            if (!state.told) began += 1;
+            if (began === Number(count) && !state.told) console.log('following');
+            state.told += 1;
+            state.at = sequence;
+            state.digest.update(`${sequence}\n`);
+            variables.after = sequence;
+            state.check();
+          },
+          error: (error) => {
+            if (!Array.isArray(error)) return reject(error instanceof Error ? error : new Error(JSON.stringify(error.code)));
+            refuse(error);
+            comeAgain();
+          },
+          // Over server-sent events a refusal is a result, after which it is completed.
+          complete: () => (refused ? comeAgain() : reject(new Error('it was completed'))),
         },
-        error: (error) => reject(error instanceof Error ? error : new Error(JSON.stringify(error.code ?? error))),
-        complete: () => reject(new Error('it was completed')),
-      },
-    );
+      );
+    // Who is told to come again comes again.
+    const refuse = (errors) => {
+      const codes = errors.map(({ extensions }) => extensions?.code);
+      if (!codes.every((code) => ['UNAVAILABLE', 'LIMIT_EXCEEDED'].includes(code))) reject(new Error(JSON.stringify(errors)));
+      again += 1;
+      refused = true;
+    };
+    const comeAgain = () => {
+      refused = false;
+      setTimeout(subscribe, 1000 + Math.random() * 1000);
+    };
+    subscribe();
   });
   return state;
 }
@@ -80,6 +100,7 @@ console.log(
     digests: [...new Set(clients.map((client) => client.digest.digest('hex')))],
     wrong: clients.reduce((sum, client) => sum + client.wrong, 0),
     connections,
+    again,
   }),
 );
 process.exit(0);
