@@ -105,7 +105,7 @@ class Composition:
         self.telemetry = telemetry
         self.authenticator = authenticator
         self.load = Load(settings.max_requests)
-        self.live = Live(graph, most=settings.max_subscriptions)
+        self.live = Live(graph, most=settings.max_subscriptions, most_each=settings.max_subscriptions_per_client)
         self._recorder = Recorder(graph)
         self._storage = storage_of(settings)
         self._bytes = Bytes(self._storage, trusted=settings.signers.trusted(), connectors=connectors_of(settings))
@@ -277,11 +277,12 @@ class Composition:
                 paths=(*PATHS, *metadata_paths(resource)),
                 clients=settings.log_clients,
             ),
+            # Before it asks, a browser asks whether it may, without a token; without these headers it shows its page no
+            # answer, and no refusal.
+            *([cors(settings.cors_origins)] if settings.cors_origins else []),
             Middleware(Balanced, load=self.load, bookmark=self.graph.bookmark, always=always),
             # With issuers it is tokens that keep strangers out, and clients use whatever name a proxy has.
             *([] if settings.issuers else [Middleware(LoopbackHost, recorder=recorder)]),
-            # Before it asks, a browser asks whether it may: without a token.
-            *([cors(settings.cors_origins)] if settings.cors_origins else []),
             Middleware(
                 Access,
                 authenticator=self.authenticator,

@@ -21,6 +21,7 @@ from auth.recorder import Recorder
 from gateway.problems import Problem
 from graph.port import WATCHED, Watched
 from lineal import logging
+from lineal.balancing import BOOKMARK
 from lineal.errors import Internal, LinealError
 from lineal.faces import face_of
 from lineal.observing import METER, span, tracing
@@ -209,13 +210,22 @@ def _host(headers: Headers) -> str:
 
 def cors(origins: Sequence[str]) -> Middleware:
     """Lets pages of these sites ask from browsers, with tokens and never with cookies."""
-    named = ("authorization", "content-type", "dpop", "idempotency-key", "if-match", "if-none-match", PREFLIGHT)
+    named = (
+        "authorization",
+        "content-type",
+        "dpop",
+        "idempotency-key",
+        "if-match",
+        "if-none-match",
+        BOOKMARK,
+        PREFLIGHT,
+    )
     return Middleware(
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=named,
-        expose_headers=("etag", "location", "retry-after", "www-authenticate", "dpop-nonce", REQUEST_ID),
+        expose_headers=("etag", "location", "retry-after", "www-authenticate", "dpop-nonce", BOOKMARK, REQUEST_ID),
     )
 
 

@@ -271,6 +271,9 @@ class Settings(BaseSettings):
         description="Short name of the issuer whose people SCIM provisions. Default: the first issuer's, or local.",
     )
     max_subscriptions: int = Field(2_000, ge=1, description="Subscriptions that one process serves at a time.")
+    max_subscriptions_per_client: int = Field(
+        500, ge=1, description="Those of them that one person has with one program, or one address without a token."
+    )
     max_operations_per_connection: int = Field(
         100, ge=1, description="Operations that one WebSocket has under way at a time, subscriptions among them."
     )

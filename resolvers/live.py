@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -27,6 +28,7 @@ MAX_KEPT: Final = 1_000
 MAX_KEPT_SUBJECTS: Final = 20_000
 """Subjects that the kept changes have together; a single change may have more."""
 MAX_FOLLOWERS: Final = 2_000
+MAX_EACH: Final = 500
 AT_ONCE: Final = 8
 """Followers that read from the store at a time: others than they ask too."""
 
@@ -38,12 +40,14 @@ class Ended(Exception):
 
 
 class Live:
-    """What is new, for up to `most` followers at a time."""
+    """What is new, for up to `most` followers at a time, of each client up to `most_each`."""
 
-    def __init__(self, graph: Graph, *, most: int = MAX_FOLLOWERS) -> None:
+    def __init__(self, graph: Graph, *, most: int = MAX_FOLLOWERS, most_each: int = MAX_EACH) -> None:
         self._graph = graph
         self._most = most
+        self._most_each = most_each
         self._count = 0
+        self._counts = Counter[str]()
         self._reader: asyncio.Task[None] | None = None
         self._tip = self._newest = -1
         self._start = 0
@@ -66,21 +70,28 @@ class Live:
         return self._tip
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
+    async def following(self, client: str) -> AsyncIterator[None]:
         """Follow; the first one begins the reading, and the last one ends it.
 
-        Raises LimitExceeded: too many follow already.
+        Raises LimitExceeded: too many follow already, or too many of this client.
         """
-        if self._count >= self._most:
-            msg = f"this process serves {self._most} subscriptions, which is the most; try again, or end one"
-            raise LimitExceeded(msg, limit="subscriptions", maximum=self._most)
+        for count, most, whose in (
+            (self._count, self._most, ""),
+            (self._counts[client], self._most_each, " of one client"),
+        ):
+            if count >= most:
+                msg = f"this process serves {most} subscriptions{whose}, which is the most; try again, or end one"
+                raise LimitExceeded(msg, limit="subscriptions", maximum=most)
         self._count += 1
+        self._counts[client] += 1
         if self._reader is None:
             self._reader = asyncio.create_task(self._read())
         try:
             yield
         finally:
             self._count -= 1
+            self._counts[client] -= 1
+            self._counts += Counter()
             if not self._count and self._reader is not None:
                 reader, self._reader = self._reader, None
                 self._forget()

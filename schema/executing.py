@@ -32,7 +32,7 @@ from strawberry.types.execution import PreExecutionError
 
 from auth.caller import LOCAL, Caller
 from graph.port import WATCHED, Graph, Statement, Watched
-from lineal.errors import Forbidden, LimitExceeded, LinealError, Unauthenticated
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, Unauthenticated
 from lineal.observing import span, tracing
 from resolvers.auditing import concerned
 from resolvers.nesting import nests_deeper
@@ -267,6 +267,26 @@ async def run(
         codes = [str((error.extensions or {}).get("code")) for error in result.errors or ()]
         on_operation(Operated(*context.operation, seconds, context.op.statements, codes, query, watched.slowest))
     return result
+
+
+def bookmark_of(extensions: Mapping[str, Any] | None) -> str:
+    """What a request's extensions ask to be there. Raises InvalidArgument: it is no text."""
+    bookmark = (extensions or {}).get("bookmark") or ""
+    if not isinstance(bookmark, str):
+        msg = "extensions.bookmark: must be the text that extensions of an answer had"
+        raise InvalidArgument(msg, field="extensions.bookmark")
+    return bookmark
+
+
+async def extend(result: ExecutionResult, context: Context, asked: Mapping[str, Any] | None) -> None:
+    """Put into an answer's extensions what was written until then, and the cost where it is asked for, or counts."""
+    more: dict[str, Any] = {}
+    if bookmark := await context.op.bookmark():
+        more["bookmark"] = bookmark
+    if context.budget is not None or (asked or {}).get("cost") is True:
+        more["cost"] = context.cost()
+    if more:
+        result.extensions = {**(result.extensions or {}), **more}
 
 
 def _name(operating: Span, context: Context) -> None:

@@ -116,6 +116,8 @@ class _Connection:
         self._began = False
         self._who: Who | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Operations that were ended, and have not come to their end yet: a statement may have to."""
         self._ending: _Closed | None = None
         self._main: asyncio.Task[None] | None = None
 
@@ -182,6 +184,8 @@ class _Connection:
                 await self._subscribe(message.get("id"), message.get("payload"))
             case "complete":
                 if (task := self._tasks.pop(str(message.get("id")), None)) is not None:
+                    self._leaving.add(task)
+                    task.add_done_callback(self._leaving.discard)
                     task.cancel()
             case other:
                 raise _Closed(BAD_REQUEST, f"Unknown message type: {str(other)[:40]!r}")
@@ -221,7 +225,7 @@ class _Connection:
                 raise _Closed(BAD_REQUEST, f"payload.{name}: must be {'text' if kind is str else 'an object'}")
         if id in self._tasks:
             raise _Closed(EXISTS, f"Subscriber for {id[:60]} already exists")
-        if len(self._tasks) >= self._rules.per_connection:
+        if len(self._tasks) + len(self._leaving) >= self._rules.per_connection:
             most = self._rules.per_connection
             msg = f"this connection has {most} operations, which is the most; end one, or open another connection"
             await self._error(id, [_presented(LimitExceeded(msg, limit="operations", maximum=most))])
@@ -231,7 +235,7 @@ class _Connection:
         except HTTPException as error:
             await self._error(id, [GraphQLError(error.reason, extensions={"code": InvalidArgument.code})])
             return
-        asked = Asked(query, given.get("variables"), given.get("operationName"))
+        asked = Asked(query, given.get("variables"), given.get("operationName"), given.get("extensions"))
         self._tasks[id] = asyncio.create_task(self._operate(id, asked, self._who))
 
     async def _operate(self, id: str, asked: Asked, who: Who) -> None:
@@ -279,7 +283,7 @@ class _Connection:
 
     async def _stop(self) -> None:
         """End all operations."""
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._leaving]
         for task in tasks:
             task.cancel()
         if tasks:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -25,6 +26,8 @@ from schema.streaming import Asked, Streams, Who, payload
 from schema.transport import accepts, chunk
 
 MEDIA_TYPE: Final = "text/event-stream"
+FAREWELL_SECONDS: Final = 5.0
+"""How long a last word is waited for to be taken by a client that may not read."""
 SILENT_SECONDS: Final = 12.0
 """After how long without an event something is sent, so that nothing between here and there takes it for dead."""
 
@@ -62,7 +65,9 @@ class EventStream(Response):
             # A process that is about to end breaks it off: whoever listens is to come again.
             if not isinstance(sending.exception(), (Ended, type(None))):
                 sending.result()
-            await send(chunk(b"", more=False))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await send(chunk(b"", more=False))
 
     async def _send(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
@@ -72,9 +77,15 @@ class EventStream(Response):
             async with asyncio.timeout_at(loop.time() + self._expires - time.time() if self._expires else None):
                 await self._send_all(send)
         except TimeoutError:
+            # What it held is free now, whether or not anybody reads why.
+            await self._results.aclose()
             error = Unauthenticated("the token has expired; come again with another one, after the last sequence")
             shown = present(GraphQLError(error.message, original_error=error), executed=True)
-            await send(chunk(_event("next", payload(PreExecutionError(None, [shown])))))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await send(chunk(_event("next", payload(PreExecutionError(None, [shown])))))
+                    await send(chunk(_event("complete")))
+            return
         await send(chunk(_event("complete")))
 
     async def _send_all(self, send: Send) -> None:

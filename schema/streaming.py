@@ -32,7 +32,7 @@ from resolvers.live import BACK_OFF_SECONDS, Ended, Live
 from resolvers.operation import Operation
 from resolvers.streaming import Round, Stream
 from schema.context import Context
-from schema.executing import LinealSchema, OnOperation, Operated, audit, run
+from schema.executing import LinealSchema, OnOperation, Operated, audit, bookmark_of, extend, run
 from schema.executors import executor
 from schema.failures import present
 
@@ -56,11 +56,12 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked: a document, the values of its variables, and which of its operations."""
+    """What is asked: a document, the values of its variables, which of its operations, and what else."""
 
     query: str | None
     variables: Mapping[str, Any] | None = None
     operation_name: str | None = None
+    extensions: Mapping[str, Any] | None = None
 
 
 def _query(asked: Mapping[str, Any]) -> str | None:
@@ -101,6 +102,7 @@ class Streams:
         """
         context = self._context(self._new(who))
         try:
+            context.op.after = bookmark_of(asked.extensions)
             result = await run(
                 self.schema,
                 context,
@@ -110,6 +112,8 @@ class Streams:
                 on_operation=self._on_operation,
                 allowed_operation_types=allowed,
             )
+        except InvalidArgument as error:
+            yield _refused(error)
         except MissingQueryError:
             yield _refused(InvalidArgument("query: must be a GraphQL document, and is missing", field="query"))
         except CannotGetOperationTypeError as error:
@@ -122,15 +126,17 @@ class Streams:
                 async for each in results:
                     yield each
         else:
+            await extend(result, context, asked.extensions)
             yield result if ran(result) else PreExecutionError(None, result.errors, result.extensions)
 
     async def _subscribed(self, asked: Asked, who: Who) -> AsyncGenerator[ExecutionResult, None]:
         started = time.perf_counter()
         context = self._context(self._new(who))
+        context.op.after = bookmark_of(asked.extensions)
         context.follow = (self.live, lambda: self._new(who))
         statements, codes = 0, list[str]()
         try:
-            async with self.live.following():
+            async with self.live.following(context.client):
                 opened = await self._opened(context, asked)
                 statements += context.op.statements
                 if isinstance(opened, PreExecutionError):

@@ -6,7 +6,7 @@ and no uploads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any, TypeAlias
@@ -27,13 +27,13 @@ from strawberry.types.graphql import OperationType
 
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
 from graph.port import Graph
-from lineal.errors import Forbidden, LimitExceeded, Unauthenticated, Unavailable
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, Unauthenticated, Unavailable
 from resolvers.operation import Operation
 from schema import parts, sse
 from schema.budget import Budget
 from schema.context import Context
 from schema.documents import Documents
-from schema.executing import LinealSchema, OnOperation, run
+from schema.executing import LinealSchema, OnOperation, bookmark_of, extend, run
 from schema.limits import Limits
 from schema.sdl import build_schema
 from schema.sockets import PROTOCOL, Sockets
@@ -127,7 +127,7 @@ class View(GraphQL[Context, None]):
             raise HTTPException(400, "Unable to parse request body as JSON") from error
         op = self._new_operation(request)
         who = Who(op.caller, op.request, op.address)
-        asked = Asked(data.query, data.variables, data.operation_name)
+        asked = Asked(data.query, data.variables, data.operation_name, data.extensions)
         allowed = tuple(OperationType.from_http(adapter.method) - {OperationType.SUBSCRIPTION})
         return sse.EventStream(self._streams, asked, who, allowed)
 
@@ -183,8 +183,8 @@ class View(GraphQL[Context, None]):
     ) -> ExecutionResult:
         """Run the document and release the snapshot. Raises HTTPException where there is no operation to run."""
         allowed = OperationType.from_http(request_adapter.method) - {OperationType.SUBSCRIPTION}
-        context.op.after = _bookmark(request_data.extensions) or context.op.after
         try:
+            context.op.after = bookmark_of(request_data.extensions) or context.op.after
             result = await run(
                 self._schema,
                 context,
@@ -194,6 +194,8 @@ class View(GraphQL[Context, None]):
                 on_operation=self._on_operation,
                 allowed_operation_types=allowed,
             )
+        except InvalidArgument as error:
+            raise HTTPException(400, error.message) from None
         except MissingQueryError:
             raise HTTPException(400, "query: must be a GraphQL document, and is missing") from None
         except CannotGetOperationTypeError as error:
@@ -203,10 +205,7 @@ class View(GraphQL[Context, None]):
                 raise HTTPException(400, LIVE) from None
             raise HTTPException(405, error.as_http_error_reason(request_adapter.method)) from None
         self._head(request, request_data, sub_response, result, context)
-        if bookmark := await context.op.bookmark():
-            result.extensions = {**(result.extensions or {}), "bookmark": bookmark}
-        if self._budget is not None or (request_data.extensions or {}).get("cost") is True:
-            result.extensions = {**(result.extensions or {}), "cost": context.cost()}
+        await extend(result, context, request_data.extensions)
         return result
 
     def _head(
@@ -256,14 +255,6 @@ class View(GraphQL[Context, None]):
         if "etag" in sub_response.headers and isinstance(response_data, dict):
             return tagged(response, response_data.get("data"), sub_response.headers["etag"])
         return response
-
-
-def _bookmark(extensions: Mapping[str, Any] | None) -> str:
-    """What a request's extensions ask to be there. Raises HTTPException: it is no text."""
-    bookmark = (extensions or {}).get("bookmark") or ""
-    if not isinstance(bookmark, str):
-        raise HTTPException(400, "extensions.bookmark: must be the text that extensions of an answer had")
-    return bookmark
 
 
 def _wait(result: ExecutionResult, code: str) -> int:

@@ -104,6 +104,22 @@ async def test_pages_of_named_sites_may_ask_from_a_browser(settings: Settings, t
                 assert "access-control-allow-origin" not in other.headers
 
 
+async def test_pages_of_named_sites_see_that_the_process_is_full_and_bring_bookmarks(
+    settings: Settings, telemetry: Telemetry
+) -> None:
+    page = "https://app.example.org"
+    full = settings.model_copy(update={"cors_origins": (page,), "max_requests": 0})
+    async with opened(settings) as graph:
+        app = create_app(full, graph, telemetry)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=LOCAL) as client:
+            asked = {"access-control-request-method": "POST", "access-control-request-headers": "lineal-bookmark"}
+            assert (await client.options("/graphql", headers={"origin": page, **asked})).status_code == 200
+            answer = await client.post("/graphql", json={"query": "{__typename}"}, headers={"origin": page})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (503, page)
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"retry-after", "lineal-bookmark"} <= set(exposed)
+
+
 async def test_the_limits_are_those_of_the_settings(client: httpx.AsyncClient) -> None:
     deep = "{models{nodes{versions{nodes{model{versions{nodes{name}}}}}}}}"
     answer = await query(client, deep)

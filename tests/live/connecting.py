@@ -71,6 +71,10 @@ class Wire:
         """Send an ASGI message to the application."""
         self._to_app.put_nowait(message)
 
+    def done(self) -> bool:
+        """Whether the application is done with it."""
+        return self._task.done()
+
     def leave(self) -> None:
         """Go without a word."""
 

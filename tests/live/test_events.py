@@ -52,7 +52,7 @@ async def _only(live: Following, start: str, **filters: Any) -> list[tuple[str, 
             async with round as (_, events):
                 found.extend((event.subject, event.action) for event in events)
 
-    async with live.live.following():
+    async with live.live.following("a client"):
         taking = asyncio.create_task(take())
         await reached(lambda: stream.at >= end)
         taking.cancel()

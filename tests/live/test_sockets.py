@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import orjson
 import pytest
+from strawberry.types import ExecutionResult
 
 from auth.authenticator import Authenticator
 from auth.challenges import unavailable
 from graph.port import Update
 from schema.sockets import SocketRules, Sockets
+from schema.streaming import Asked, Streams, Who
 from tests import building as b
 from tests.live.connecting import Site, Socket, site, socket_scope
 from tests.live.following import SEQUENCES, reached
@@ -276,6 +279,68 @@ async def test_one_connection_has_so_many_operations_and_one_process_so_many_sub
             two.subscribe(SEQUENCES, "b", after="0")
             assert (await two.heard())["type"] == "next"
         await reached(lambda: here.followers == 0)
+
+
+async def test_what_one_client_follows_leaves_room_for_others(tmp_path: Path) -> None:
+    async with (
+        site(tmp_path, max_subscriptions=3, max_subscriptions_per_client=2) as here,
+        here.connected() as one,
+        here.connected() as again,
+        here.connected(name="other") as other,
+    ):
+        one.subscribe(SEQUENCES, "a")
+        again.subscribe(SEQUENCES, "a")
+        await reached(lambda: here.followers == 2)
+        again.subscribe(SEQUENCES, "b")
+        refused = await again.heard()
+        assert "of one client" in refused["payload"][0]["message"]
+        other.subscribe(SEQUENCES, "a", after="0")
+        assert (await other.heard())["type"] == "next"
+        one.tell("complete", id="a")
+        await reached(lambda: here.followers == 2)
+        again.subscribe(SEQUENCES, "b", after="0")
+        assert (await again.heard())["type"] == "next"
+
+
+async def test_an_operation_that_was_ended_counts_until_it_has_come_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, over = asyncio.Event(), asyncio.Event()
+
+    async def slow(self: Streams, asked: Asked, who: Who) -> AsyncIterator[ExecutionResult]:
+        try:
+            await asyncio.sleep(60)
+            yield ExecutionResult({}, None)
+        finally:
+            await go_on.wait()
+            over.set()
+
+    async with site(tmp_path, max_operations_per_connection=1) as here, here.connected() as one:
+        with monkeypatch.context() as patched:
+            patched.setattr(Streams, "results", slow)
+            one.subscribe("{ __typename }", "a")
+            one.tell("ping")
+            assert await one.heard() == {"type": "pong"}
+            one.tell("complete", id="a")
+            one.subscribe("{ __typename }", "b")
+            assert (await one.heard())["payload"][0]["extensions"]["limit"] == "operations"
+        go_on.set()
+        await over.wait()
+        one.tell("ping")
+        assert await one.heard() == {"type": "pong"}
+        one.subscribe("{ __typename }", "b")
+        assert (await one.heard())["payload"] == {"data": {"__typename": "Query"}}
+
+
+async def test_extensions_are_as_over_http(here: Site) -> None:
+    async with here.connected() as socket:
+        socket.tell("subscribe", id="a", payload={"query": "{ __typename }", "extensions": {"cost": True}})
+        answer = (await socket.heard())["payload"]
+        assert answer["extensions"]["cost"].keys() == {"requested", "actual", "limit"}
+        assert (await socket.heard())["type"] == "complete"
+        socket.tell("subscribe", id="a", payload={"query": "{ __typename }", "extensions": {"bookmark": 7}})
+        refused = await socket.heard()
+        assert (refused["type"], refused["payload"][0]["extensions"]["code"]) == ("error", "INVALID_ARGUMENT")
 
 
 async def test_a_client_that_does_not_read_holds_up_no_other_and_gets_everything_later(here: Site) -> None:

@@ -99,6 +99,18 @@ async def test_a_stream_whose_token_expires_says_so_and_ends(here: Site) -> None
     assert here.followers == 0
 
 
+async def test_who_does_not_read_holds_nothing_once_their_token_has_expired(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "FAREWELL_SECONDS", 0.1)
+    async with here.events(SEQUENCES, token=here.bearer(expires_in=2)) as source:
+        assert await source.status() == 200
+        await reached(lambda: here.followers == 1)
+        source.room.clear()
+        await reached(lambda: here.followers == 0)
+        await reached(source.done)
+
+
 async def test_a_server_that_stops_breaks_streams_off_so_that_clients_come_again(here: Site) -> None:
     async with here.events(SEQUENCES) as source:
         await source.status()
