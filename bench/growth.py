@@ -39,6 +39,8 @@ TAGS: Final = 5
 FLUSH: Final = 20_000
 """Nodes and edges that are kept in memory before they are loaded."""
 BAR: Final = 1.3
+AT_ONCE: Final = 8
+SECONDS: Final = 10.0
 PLANTED: Final = "planted"
 
 ASKED: Final = {
@@ -158,6 +160,31 @@ async def measure(name: str, stores: dict[str, Filled], rounds: int) -> None:
         console.print(f"{what}: {first * 1e3:.1f} ms; {grown} (bar: {BAR})")
 
 
+async def throughput(size: str, filled: Filled) -> None:
+    """Print how many of some things one process does in a second in a store, where several ask at once."""
+    schema = build_schema()
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        what: lambda query=ASKED[what]: _ask(schema, filled, query)  # type: ignore[misc]
+        for what in ("a page of models", "lineage of 1,000 nodes")
+    }
+    calls["a write of a version"] = lambda: _write(filled)
+    for what, call in calls.items():
+        end, done = time.perf_counter() + SECONDS, [0] * AT_ONCE
+
+        async def asking(place: int, call: Callable[[], Awaitable[object]], end: float, done: list[int]) -> None:
+            while time.perf_counter() < end:
+                await call()
+                done[place] += 1
+
+        started, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(asking(place, call, end, done) for place in range(AT_ONCE)))
+        seconds = time.perf_counter() - started
+        share = (time.process_time() - cpu) / seconds
+        console.print(
+            f"{size}, {AT_ONCE} at once, {what}: {sum(done) / seconds:,.0f} a second, {share:.0%} of one processor"
+        )
+
+
 async def run(store: str, large: int, rounds: int, page_cache: str) -> None:
     """Load, then ask."""
     parts = {f"{SMALL:,} versions": (SMALL, False), f"{MODELS:,} models of {VERSIONS}": (MODELS * VERSIONS, True)}
@@ -174,6 +201,7 @@ async def run(store: str, large: int, rounds: int, page_cache: str) -> None:
                 graph = await stack.enter_async_context(SqliteGraph(place / "lineal.db"))
             stores[size] = await fill(graph, place, versions, hub=hub)
         await measure(store, stores, rounds)
+        await throughput(size, stores[size])
 
 
 def main() -> None:
