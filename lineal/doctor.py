@@ -22,8 +22,9 @@ from cryptography.x509 import load_pem_x509_certificates
 from auth.jwks import Keys
 from auth.keyring import AUDIT, BYTES, HANDLE, WEBHOOK, Keyring
 from graph.port import Graph
-from lineal import tracing
+from lineal import logging, tracing
 from lineal.errors import LinealError, PreconditionFailed, Unavailable
+from lineal.hubs import pipelines_of
 from lineal.parts import connectors_of, storage_of, store, store_file, targets_of, trackers_of
 from lineal.settings import Settings
 from resolvers.webhooks.sending import Sender
@@ -42,6 +43,8 @@ NETWORKED: Final = frozenset(
 )
 """File systems that more than one host may write to."""
 MOUNTS: Final = Path("/proc/self/mounts")
+
+_log = logging.get("lineal.doctor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,14 @@ async def examine(settings: Settings, *, least_free: int = LEAST_FREE) -> list[F
     """Everything that is found, in the order of the checks; one that fails keeps none of the others from being made."""
     patient = Patient(settings, [], least_free)
     for check in CHECKS:
-        await check(patient)
+        name = check.__name__.removeprefix("_")
+        try:
+            await check(patient)
+        except Exception as error:  # noqa: BLE001 - a defect met in one check must not end the others
+            # What it says may have a secret inside; the log is for who runs Lineal.
+            _log.exception("a check failed: a defect", check=name)
+            mend = "see the log for what it failed at, and report it: the settings that it is about may be right"
+            patient.wrong(name, f"this check itself failed: {type(error).__name__}", mend)
     return patient.findings
 
 
@@ -106,6 +116,7 @@ async def _files(patient: Patient) -> None:
         "connectors": lambda: connectors_of(settings),
         "targets": lambda: targets_of(settings),
         "trackers": lambda: trackers_of(settings),
+        "kubeflow": lambda: pipelines_of(settings),
         "documents": lambda: load_documents(settings.documents),
         "webhook_ca": lambda: Sender(ca=settings.webhook_ca),
         "openlineage_ca": lambda: Sender(ca=settings.openlineage_ca, setting="openlineage_ca"),
@@ -337,7 +348,7 @@ async def _traces(patient: Patient) -> None:
                 answer = await client.post(where, headers={"content-type": "application/x-protobuf"})
     except PreconditionFailed as error:
         patient.wrong("traces", error.message, "install lineal[tracing]")
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         patient.wrong("traces", f"{where} cannot be reached: {type(error).__name__}", mend)
     else:
         if answer.is_success:

@@ -10,7 +10,7 @@ from graph.port import Graph
 from lineal import logging
 from lineal.settings import Settings
 from resolvers.kubeflow.polling import Poller
-from storage.tracking.kubeflow_config import load
+from storage.tracking.kubeflow_config import KubeflowConfig, load
 
 
 def hubs_of(settings: Settings) -> dict[str, Hub]:
@@ -25,7 +25,12 @@ def hubs_of(settings: Settings) -> dict[str, Hub]:
     }
 
 
+def pipelines_of(settings: Settings) -> tuple[KubeflowConfig, ...]:
+    """The Kubeflow Pipelines servers of these settings. Raises InvalidArgument."""
+    return load(settings.kubeflow) if settings.kubeflow else ()
+
+
 def poller(settings: Settings, graph: Graph) -> Poller:
     """What looks for runs of Kubeflow Pipelines. Raises InvalidArgument."""
-    configs = load(settings.kubeflow) if settings.kubeflow else ()
-    return Poller(graph, configs, by=named("kubeflow").name, holder=logging.accept_request_id(None))
+    servers = pipelines_of(settings)
+    return Poller(graph, servers, by=named("kubeflow").name, holder=logging.accept_request_id(None))

@@ -42,10 +42,16 @@ MAX_SEARCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What was asked about, in the order asked, and what the walk found."""
+    """What was asked about, in the order asked, and what the walk found.
+
+    `some_edges` says that it walked only some of the edges that carry lineage, `some_kinds` that only some kinds of
+    what it came to are here.
+    """
 
     roots: Sequence[Node]
     closure: Closure
+    some_edges: bool = False
+    some_kinds: bool = False
 
 
 async def resolve(
@@ -121,7 +127,13 @@ async def lineage(
         raise InvalidArgument(msg, field="of")
     walk = walk_of(op, direction, depth=depth, edges=edges, kinds=kinds, as_of=as_of, limit=limit)
     roots = await find_all(op, of, as_of=as_of, field="of")
-    return Lineage(roots, await (await op.snapshot()).closure([root.id for root in roots], walk))
+    closure = await (await op.snapshot()).closure([root.id for root in roots], walk)
+    return Lineage(
+        roots,
+        closure,
+        some_edges=not set(walk.edges).issuperset(ontology.LINEAGE_EDGES),
+        some_kinds=walk.kinds is not None,
+    )
 
 
 async def lineages(op: Operation, nodes: Sequence[Node], walk: Walk) -> list[Lineage]:

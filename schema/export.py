@@ -59,7 +59,7 @@ class LineageExport:
     sha256: str = strawberry.field(description="The SHA-256 of its bytes, in hexadecimal.")
     complete: bool = strawberry.field(
         resolver=lambda root: root.of.complete,
-        description="Whether nothing was cut off, by depth, limit or rights, as in Lineage.",
+        description="Whether nothing was cut off, by depth, limit or rights, or left out by edges or kinds.",
     )
     notes: list[str] = strawberry.field(
         resolver=lambda root: list(root.of.notes), description="What is not in it, each in one sentence."
@@ -95,7 +95,5 @@ async def export_lineage(
     async with context.exporting():
         found = await read_from(info, of, way, depth, edges, kinds, as_of, limit)
         form, handle = FORMATS[format.value], context.handle
-        exported: Any = await export(
-            context.op, found, form, direction=way, handle=handle, as_of=as_of, filtered=kinds is not None
-        )
+        exported: Any = await export(context.op, found, form, direction=way, handle=handle, as_of=as_of)
     return exported  # type: ignore[no-any-return]

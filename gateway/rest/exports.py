@@ -36,7 +36,8 @@ ELSEWHERE: Final[Json] = {
 HEADERS: Final[Json] = {
     "Content-Disposition": {"description": "Of a file: what it may be saved as.", "schema": {"type": "string"}},
     "Lineal-Complete": {
-        "description": "Of a file: whether nothing was cut off, by depth, limit or rights.",
+        "description": "Of a file: whether nothing was cut off, by depth, limit or rights, or left out by edges or "
+        "kinds.",
         "schema": {"type": "boolean"},
     },
 }

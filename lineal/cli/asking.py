@@ -124,8 +124,7 @@ def lineage(
             limit=limit,
         )
         if form is not None:
-            moment = options.moment(as_of)
-            return await export(op, found, form, direction=direction, as_of=moment, filtered=bool(kinds))
+            return await export(op, found, form, direction=direction, as_of=options.moment(as_of))
         nodes = [node for node, _ in found.closure.nodes]
         named = await addresses(await op.snapshot(), [*found.roots, *nodes])
         return rendering.Picture(found.roots, found.closure, direction, named)

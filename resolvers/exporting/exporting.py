@@ -108,16 +108,13 @@ async def export(
     direction: Direction,
     handle: Handle = str,
     as_of: int | None = None,
-    filtered: bool = False,
 ) -> Exported:
     """A lineage that was found, in a form; `handle` stands in for ids of what may not be read.
 
     Raises InvalidArgument (the form is of one thing, and it is of none or several), LimitExceeded (it would be too
     large), Unavailable (the form needs a library that is not there).
     """
-    of = await gather(
-        op, found, direction=direction, handle=handle, as_of=as_of, filtered=filtered, details=format.details
-    )
+    of = await gather(op, found, direction=direction, handle=handle, as_of=as_of, details=format.details)
     data = await asyncio.to_thread(lambda: _bytes(format.write(of)))
     if len(data) > MAX_EXPORT:
         msg = (

@@ -57,12 +57,11 @@ async def gather(
     direction: Direction,
     handle: Handle,
     as_of: int | None = None,
-    filtered: bool = False,
     details: bool = True,
 ) -> Provenance:
     """A lineage with what its nodes have; without `details` with their names alone.
 
-    `filtered` says that only some kinds of nodes were asked for. Raises LimitExceeded: all of that is more than 16 MiB.
+    Raises LimitExceeded: all of that is more than 16 MiB.
     """
     closure = found.closure
     gatherer = _Gatherer(op, await op.snapshot(), as_of)
@@ -78,13 +77,14 @@ async def gather(
         bare = Thing(id, node, named[node.id] if node.visible else id, distance, node.id in frontier)
         return bare if id in hidden.values() else _with(bare, has)
 
-    notes = _notes(found, filtered=filtered, restricted=len(hidden), details=details) + gatherer.notes
+    filtered = found.some_edges or found.some_kinds
+    notes = _notes(found, restricted=len(hidden)) + gatherer.notes
     return Provenance(
         roots=[thing(root, 0) for root in found.roots],
         things=[thing(node, distance) for node, distance in closure.nodes],
         edges=[_told(edge, hidden) for edge in closure.edges],
         direction=direction,
-        complete=closure.complete,
+        complete=closure.complete and not filtered,
         filtered=filtered,
         notes=notes,
         moment=gatherer.moment,
@@ -126,7 +126,7 @@ def _told(edge: Edge, hidden: Mapping[str, str]) -> Edge:
     return replace(edge, source=source, target=target)
 
 
-def _notes(found: Lineage, *, filtered: bool, restricted: int, details: bool) -> list[str]:
+def _notes(found: Lineage, *, restricted: int) -> list[str]:
     closure, notes = found.closure, []
     if not closure.complete:
         count = len(closure.frontier)
@@ -134,7 +134,9 @@ def _notes(found: Lineage, *, filtered: bool, restricted: int, details: bool) ->
     if restricted:
         one = restricted == 1
         notes.append(f"{restricted:,} {'node is' if one else 'nodes are'} restricted: not to be read by whoever asked.")
-    if filtered and details:
+    if found.some_edges:
+        notes.append("Only edges of the kinds asked for were walked.")
+    if found.some_kinds:
         notes.append("Only nodes of the kinds asked for are here, and edges between two of these.")
     return notes
 

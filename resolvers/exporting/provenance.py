@@ -118,9 +118,9 @@ class Provenance:
 
     `roots` are what was asked about, as handles or ids; `things` what the walk found, nearest first; `edges` lie
     between two of these and name them by their ids or handles. `notes` say what is not in it, each in one sentence.
-    `moment` is the time that it is of (microseconds), `complete` whether nothing was cut off, `filtered`
-    whether only some kinds of nodes were asked for, `base` the address of
-    the server, `namespace` that of what is registered here, where OpenLineage tells of it.
+    `moment` is the time that it is of (microseconds), `complete` whether nothing was cut off or left out,
+    `filtered` whether only some kinds of nodes or of edges were asked for, `base` the address of the server,
+    `namespace` that of what is registered here, where OpenLineage tells of it.
     """
 
     roots: Sequence[Thing]

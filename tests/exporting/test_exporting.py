@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from prov.model import ProvDocument
 from spdx_python_model.bindings import v3_0_1 as spdx3
 
 from graph import ontology
-from graph.port import Graph
+from graph.port import Direction, Graph
 from lineal.errors import InvalidArgument
-from resolvers.exporting.exporting import FORMATS
+from resolvers.exporting.exporting import FORMATS, export
 from resolvers.exporting.licences import expression
+from resolvers.exporting.spdx import COMPLETE
 from resolvers.operation import Operation
+from resolvers.reading import lineage
 from resolvers.writing.lifecycle import set_owners
 from tests.environments import run
 from tests.exporting.conftest import ANN, HOSTILE, LOCAL, SHA256, Export
@@ -318,6 +321,44 @@ async def test_what_was_cut_off_is_said(exported: Export, name: str) -> None:
     assert (
         "ot complete: 2 of the walked nodes have more behind them." in (await exported(TUNED, name, depth=1)).decode()
     )
+
+
+@pytest.mark.parametrize(
+    ("only", "note"),
+    [
+        ({"edges": ["DERIVED_FROM"]}, "Only edges of the kinds asked for were walked."),
+        (
+            {"kinds": ["ModelVersion", "DatasetVersion"]},
+            "Only nodes of the kinds asked for are here, and edges between two of these.",
+        ),
+    ],
+    ids=["edges", "kinds"],
+)
+@pytest.mark.parametrize("name", FORMATS)
+async def test_what_was_not_asked_for_is_said_and_nothing_is_called_complete(
+    family: Graph, name: str, only: dict[str, Any], note: str
+) -> None:
+    of = "datasets:/clicks/v2" if name == "croissant" else TUNED
+    async with Operation(family, caller=ANN) as op:
+        found = await lineage(op, [of], direction=Direction.UPSTREAM, **only)
+        done = await export(op, found, FORMATS[name], direction=Direction.UPSTREAM)
+    assert not done.of.complete
+    assert note in done.of.notes
+    text = done.data.decode()
+    # OpenLineage has no word for it.
+    assert note in text or name == "openlineage"
+    assert '"aggregate": "complete"' not in text
+    assert not re.search(r'"urn:lineal:edge:[^}]*"completeness": "complete"', text)
+    assert COMPLETE not in text
+    if name in {"prov-json", "prov-n", "cyclonedx"}:
+        assert re.search(r"lineal:complete\W+(\w+\W+){0,2}false", text)
+    if name == "graphml":
+        assert nx.parse_graphml(text).graph["complete"] is False
+
+
+async def test_all_edges_that_carry_lineage_are_no_fewer_when_they_are_named(exported: Export) -> None:
+    named = await exported(TUNED, "spdx", edges=ontology.LINEAGE_EDGES)
+    assert "Only edges" not in named.decode()
 
 
 async def test_metrics_need_their_scope(exported: Export) -> None:

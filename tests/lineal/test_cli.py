@@ -160,6 +160,9 @@ def test_as_of_looks_at_an_earlier_time(ask: Lineal) -> None:
 def test_edges_limits_what_is_walked(ask: Lineal) -> None:
     ran = ask("lineage", "corpus", "--downstream", "--edges", "trained_on")
     assert ran.out.splitlines()[-1] == "2 shown; walked 1 DatasetVersion, 1 ModelVersion; complete"
+    ran = ask("lineage", "corpus", "--downstream", "--edges", "trained_on", "--format", "mermaid")
+    assert "Only edges of the kinds asked for were walked." in ran.out
+    assert "Only edges of the kinds asked for were walked." in ran.err
 
 
 @pytest.mark.parametrize(

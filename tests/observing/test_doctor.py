@@ -15,6 +15,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
+from typing import NoReturn
 
 import neo4j
 import pytest
@@ -185,6 +186,10 @@ def no_targets_file(home: Path, web: Web, put: Callable[[str, str], None]) -> No
     put("targets", str(home / "targets.toml"))
 
 
+def no_kubeflow_file(home: Path, web: Web, put: Callable[[str, str], None]) -> None:
+    put("kubeflow", str(home / "kubeflow.toml"))
+
+
 def closed_target(home: Path, web: Web, put: Callable[[str, str], None]) -> None:
     text = f'[targets.farm]\nplatform = "ray-serve"\nurl = "http://127.0.0.1:{free_port()}"\nworkspaces = "*"\n'
     (home / "targets.toml").write_text(text)
@@ -207,6 +212,10 @@ def closed_otlp(home: Path, web: Web, put: Callable[[str, str], None]) -> None:
 
 def no_otlp(home: Path, web: Web, put: Callable[[str, str], None]) -> None:
     put("otlp_endpoint", web.url)
+
+
+def no_port_of_otlp(home: Path, web: Web, put: Callable[[str, str], None]) -> None:
+    put("otlp_endpoint", "http://127.0.0.1:4318x")
 
 
 def no_checkpoint_folder(home: Path, web: Web, put: Callable[[str, str], None]) -> None:
@@ -236,11 +245,13 @@ def no_signers_key(home: Path, web: Web, put: Callable[[str, str], None]) -> Non
         (another_issuer, ("issuers", "the metadata of another issuer", "exactly what the issuer calls itself")),
         (issuer_ahead, ("clock", "the clocks of the issuer corp", "NTP")),
         (no_targets_file, ("targets", "targets.toml", "a file that is there")),
+        (no_kubeflow_file, ("kubeflow", "kubeflow.toml", "a file that is there")),
         (closed_target, ("target farm", "is away", "its url and credentials")),
         (ended_certificate, ("webhook_ca", "ended on", "the current certificate")),
         (no_certificates, ("webhook_ca", "certificates in PEM", "or none")),
         (closed_otlp, ("traces", "cannot be reached", "otlp_endpoint")),
         (no_otlp, ("traces", "answered with status 404", "otlp_endpoint")),
+        (no_port_of_otlp, ("traces", "4318x/v1/traces cannot be reached", "otlp_endpoint")),
         (no_checkpoint_folder, ("audit_checkpoint_file", "cannot be written", "make the folder")),
         (no_signers_key, ("signers", "cannot be read", "signers")),
     ],
@@ -257,6 +268,31 @@ def test_a_fault_is_named_and_how_it_is_mended(
     assert check in {finding["check"] for finding in wrong}, findings
     told = next(f for f in wrong if f["check"] == check and found in f["found"])
     assert mend in told["mend"], told
+
+
+def test_a_check_that_fails_itself_is_found_and_keeps_none_of_the_others_from_being_made(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {finding["check"] for finding in doctor()[1]}
+
+    def broken(path: Path) -> NoReturn:
+        raise RuntimeError(f"{path} has the password hunter2")
+
+    monkeypatch.setattr("lineal.doctor.shutil.disk_usage", broken)
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    findings = json.loads(result.stdout)["findings"]
+    assert {finding["check"] for finding in findings} == whole
+    (wrong,) = [finding for finding in findings if finding["wrong"]]
+    assert (wrong["check"], wrong["found"]) == ("disk", "this check itself failed: RuntimeError")
+    assert "a check failed: a defect" in result.stderr
+    assert "hunter2" not in result.stdout
+
+
+def test_every_file_that_a_setting_names_is_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {name for name, field in Settings.model_fields.items() if field.annotation == Path | None}
+    for name in named:
+        monkeypatch.setenv(f"LINEAL_{name.upper()}", str(home / "missing" / "file"))
+    assert named <= {finding["check"] for finding in doctor()[1] if finding["wrong"]}
 
 
 def test_where_nothing_is_wrong_it_says_so_and_leaves_nothing_behind(

@@ -192,6 +192,9 @@ def test_prometheus_gets_the_rules_and_alerts_of_deploy(full: Manifests) -> None
         ("replica=3", "replica"),
         ("resource=lineal", "resource"),
         ("settings.storage=", "storage"),
+        # Files there would go with the pod, and no other process would have them.
+        ("settings.storage=/var/lib/lineal/files", "storage"),
+        ("settings.storage=s3://", "storage"),
         ("graph.url=sqlite:///lineal.db", "url"),
     ],
 )
@@ -199,6 +202,15 @@ def test_a_wrong_value_is_refused_by_its_name(wrong: str, told: str) -> None:
     done = helm("template", "prod", CHART, "--values", VALUES[-1], "--kube-version", f"{NEWEST}.0", "--set", wrong)
     assert done.returncode != 0
     assert told in done.stderr
+
+
+def test_files_may_be_in_a_volume_that_is_mounted_for_them() -> None:
+    mounted = "extraVolumeMounts[0].name=files,extraVolumeMounts[0].mountPath=/srv/files"
+    for folder in ("/srv/files", "/srv/files/lineal"):
+        manifests = rendered(VALUES[-1], "--set", f"settings.storage={folder},{mounted}")
+        assert tomllib.loads(manifests["ConfigMap/prod-lineal"]["data"]["lineal.toml"])["storage"] == folder
+    with pytest.raises(AssertionError, match=r"settings\.storage: /srv/files2 is in no volume"):
+        rendered(VALUES[-1], "--set", f"settings.storage=/srv/files2,{mounted}")
 
 
 def test_it_is_of_the_version_that_it_is_shipped_with() -> None:

@@ -84,6 +84,13 @@ async def test_what_was_cut_off_is_said_in_the_file_and_beside_it(rest: Client) 
     assert "%% Not complete: 1 of the walked nodes has more behind them." in answer.text
 
 
+async def test_what_was_not_asked_for_is_said_too(rest: Client) -> None:
+    path = "/lineage?of=models:/bert/3&direction=UPSTREAM&format=mermaid&edges=DERIVED_FROM"
+    answer = await rest.send("GET", path)
+    assert answer.headers["lineal-complete"] == "false"
+    assert "%% Only edges of the kinds asked for were walked." in answer.text
+
+
 async def test_a_client_that_takes_no_such_media_type_is_told(rest: Client) -> None:
     path = "/lineage?of=models:/bert/3&direction=UPSTREAM&format=graphml"
     problem = await rest.refused("GET", path, 406, headers={"accept": "application/json"})

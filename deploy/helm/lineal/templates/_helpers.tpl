@@ -41,6 +41,14 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{- define "lineal.toml" -}}
+{{- $storage := .Values.settings.storage }}
+{{- $kept := hasPrefix "s3://" $storage }}
+{{- range .Values.extraVolumeMounts }}
+{{- $kept = or $kept (hasPrefix (printf "%s/" (trimSuffix "/" .mountPath)) (printf "%s/" $storage)) }}
+{{- end }}
+{{- if not $kept }}
+{{- fail (printf "settings.storage: %s is in no volume of extraVolumeMounts: its files would go with the pod" $storage) }}
+{{- end }}
 {{- $own := dict "resource" .Values.resource "host" "0.0.0.0" "port" 8321 "drain_seconds" .Values.drainSeconds "stop_seconds" .Values.stopSeconds }}
 {{- toToml (merge $own .Values.settings) }}
 {{- end }}
