@@ -17,7 +17,7 @@ from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from graph.open import open_graph
 from graph.port import EdgeMatch, Graph, Head, NewEdge, NewNode, Node, Transaction, Update
-from lineal.errors import Conflict, NotFound, PreconditionFailed, Unavailable
+from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from resolvers import events, streaming
 from resolvers import live as reading
 from resolvers.events import Position, events_of, position
@@ -365,7 +365,14 @@ async def test_what_was_taken_off_the_audit_is_not_passed_over_in_silence(
         await live.now()
 
     second = position(whole[1]["sequence"]).seq
+    async with Operation(live.graph) as op:
+        behind = await Stream.opened(
+            op, live.live, lambda: Operation(live.graph), Wanted(), position(whole[0]["sequence"])
+        )
     await prune(second)
+    async with live.live.following():
+        with pytest.raises(InvalidArgument, match="was taken off the audit"):
+            await (await anext(behind)).__aenter__()
     refused = await live.follow(after=whole[0]["sequence"]).refused()
     assert (refused["code"], refused["field"]) == ("INVALID_ARGUMENT", "after")
     assert "was taken off the audit" in refused["message"]
