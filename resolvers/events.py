@@ -6,7 +6,9 @@ in it, which are the same for whoever looks: what somebody may not see leaves a 
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,9 +17,10 @@ from graph import ontology
 from graph.ids import kind_of
 from graph.naming import addresses
 from graph.ontology import NODE_KINDS
-from graph.port import Change, Node
+from graph.port import Change, Node, Snapshot
 from graph.recording import subjects
 from lineal.errors import InvalidArgument
+from resolvers.following import tip
 from resolvers.operation import Operation
 from resolvers.redacting import redacted
 
@@ -49,6 +52,11 @@ INDEX_BITS: Final = 20
 MAX_INDEX: Final = 2**INDEX_BITS - 1
 MAX_SUBJECTS: Final = 5_000
 """Subjects of changes that are looked at in one go."""
+LAG_SECONDS: Final = 2.0
+"""How long a place is waited for that is beyond all events: what is read may lag behind what told of it."""
+LOOK_SECONDS: Final = 0.1
+_LAST: Final = "\U0010ffff"
+"""Comes after every name of a workspace."""
 
 
 def type_of(kind: str, action: str) -> str:
@@ -66,6 +74,11 @@ class Position:
 
     seq: int
     index: int = MAX_INDEX
+
+    @property
+    def done(self) -> int:
+        """The `seq` of the change after which to go on: that of an event may have others behind it."""
+        return self.seq if self.index == MAX_INDEX else self.seq - 1
 
     @property
     def number(self) -> int:
@@ -89,6 +102,46 @@ def position(text: str, field: str = "after") -> Position:
         msg = f"{field}: must be the sequence of an event, such as 0000000000000042.0000001, or 0, not {text[:80]!r}"
         raise InvalidArgument(msg, field=field)
     return Position(int(found[1]), MAX_INDEX if found[2] is None else int(found[2]))
+
+
+async def check_place(op: Operation, after: Position) -> int:
+    """See that everything after a place can be told; returns the newest change that did something.
+
+    Raises InvalidArgument: there is no such place here, or what came after it was taken off the audit.
+    """
+    until = time.monotonic() + LAG_SECONDS
+    while after.seq > (newest := await tip(snapshot := await op.snapshot())):
+        # The change of the place itself may have been taken off the audit; the note of that is newer.
+        if await snapshot.anchors() and after.seq <= await _noted(snapshot):
+            break
+        if time.monotonic() >= until:
+            msg = f"after: {after} is beyond all events of this store; begin anew from its `sequence`"
+            raise InvalidArgument(msg, field="after")
+        await asyncio.sleep(LOOK_SECONDS)
+        await op.close()
+    await check_left(op, after)
+    return newest
+
+
+async def check_left(op: Operation, after: Position) -> None:
+    """See that what came after a place was not taken off the audit. Raises InvalidArgument: it was.
+
+    The beginning of all is that of what is left.
+    """
+    snapshot = await op.snapshot()
+    if not after.seq or not await snapshot.anchors():
+        return
+    # Numbers have no gaps, and what is taken off is the beginning: so the next one is there, or there is none yet.
+    upto = await snapshot.entries(after=(after.done + 2, _LAST), limit=1)
+    if await _noted(snapshot) > after.done and not (upto and upto[0].change.seq == after.done + 1):
+        msg = f"after: what came after {after} was taken off the audit; 0 begins with what is left"
+        raise InvalidArgument(msg, field="after")
+
+
+async def _noted(snapshot: Snapshot) -> int:
+    """The `seq` of the newest change in the audit, also of one that only noted something."""
+    newest = await snapshot.entries(limit=1)
+    return newest[0].change.seq or 0 if newest else 0
 
 
 @dataclass(frozen=True, slots=True)

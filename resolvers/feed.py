@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lineal.errors import Forbidden
-from resolvers.events import MAX_INDEX, Event, Position, events_of, handful
-from resolvers.following import tip
+from resolvers.events import Event, Position, check_place, events_of, handful
 from resolvers.operation import Operation
 from resolvers.reading import bounded
 
@@ -33,16 +32,15 @@ class Feed:
 async def feed(op: Operation, after: Position, limit: int = 100) -> Feed:
     """The first `limit` (1 to 1,000) events after a place that may be told to the caller.
 
-    Raises Forbidden (the scope activity:read), InvalidArgument.
+    Raises Forbidden (the scope activity:read), InvalidArgument (what is after the place cannot be told, too).
     """
     if not op.caller.holds(SCOPE):
         raise Forbidden(f"the scope {SCOPE} is needed", scopes=[[SCOPE]])
     bounded(limit, 1, MAX_EVENTS, field="limit")
+    newest = await check_place(op, after)
     snapshot = await op.snapshot()
-    newest = await tip(snapshot)
     found: list[Event] = []
-    # The change of an event may have others behind it.
-    seq = after.seq if after.index == MAX_INDEX else after.seq - 1
+    seq = after.done
     for _ in range(LOOKS):
         read = await snapshot.changes(after=seq, limit=BATCH)
         changes = handful(read)

@@ -97,7 +97,11 @@ async def find_all(
     field: str = "address",
 ) -> list[Node]:
     """Like `resolve_all`, each node once. Raises NotFound, naming every one that is missing."""
-    found = await resolve_all(op, refs, kinds=kinds, as_of=as_of, field=field)
+    return there(refs, await resolve_all(op, refs, kinds=kinds, as_of=as_of, field=field), field=field)
+
+
+def there(refs: Sequence[str], found: Sequence[Node | None], *, field: str) -> list[Node]:
+    """Each node once that was found for these. Raises NotFound, naming every one that is missing."""
     missing = [ref for ref, node in zip(refs, found, strict=True) if node is None]
     if missing:
         msg = f"{field}: nothing is there for {', '.join(map(repr, missing))}"

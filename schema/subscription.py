@@ -29,7 +29,8 @@ AfterSequence = Annotated[
     str | None,
     _says(
         "Go on after the event of this `sequence`: nothing is missed, and nothing comes twice. "
-        '"0" begins with the first event of all; without it events are told from now on.'
+        '"0" begins with the first event that there is; without it events are told from now on. Refused where not all '
+        "that came after it can be told."
     ),
 ]
 About = Annotated[
@@ -39,7 +40,7 @@ About = Annotated[
 DownstreamOf = Annotated[
     list[strawberry.ID] | None,
     _says(
-        f"Only what happens to these and to all that came of them, as lineage then has it: {_ROOTS}. "
+        f"Only what happens to these and to all that came of them, as lineage then had it: {_ROOTS}. "
         "Needs the scope lineage:read."
     ),
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,18 +16,18 @@ from graphql.execution.collect_fields import CollectedFields
 from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from graph.open import open_graph
-from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Update
-from lineal.errors import Unavailable
+from graph.port import EdgeMatch, Graph, Head, NewEdge, NewNode, Node, Transaction, Update
+from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
+from resolvers import events, streaming
 from resolvers import live as reading
-from resolvers import streaming
-from resolvers.events import events_of, position
+from resolvers.events import Position, events_of, position
 from resolvers.operation import Operation
 from resolvers.streaming import Stream, Wanted
 from schema.limits import Limits
 from schema.streaming import Streams
 from tests import building as b
 from tests.live import following
-from tests.live.following import ALL, Following, reached, subjects
+from tests.live.following import ALL, SECONDS, Following, reached, subjects
 
 FILTERED = """subscription ($after: String, $about: [ID!], $downstreamOf: [ID!], $kinds: [NodeKind!],
     $actions: [EventAction!], $workspaces: [String!], $changed: [String!]) {
@@ -42,22 +44,12 @@ async def live(graph: Graph) -> AsyncIterator[Following]:
 
 async def _only(live: Following, start: str, **filters: Any) -> list[tuple[str, str]]:
     """What a filter lets through of all that happened since `start`: subjects and actions."""
-    end = position(await live.now())
-    async with Operation(live.graph) as op:
-        stream = await Stream.opened(op, live.live, lambda: Operation(live.graph), Wanted(**filters), position(start))
-    found: list[tuple[str, str]] = []
-
-    async def take() -> None:
-        async for round in stream:
-            async with round as (_, events):
-                found.extend((event.subject, event.action) for event in events)
-
-    async with live.live.following("a client"):
-        taking = asyncio.create_task(take())
-        await reached(lambda: stream.at >= end)
-        taking.cancel()
-        await asyncio.wait([taking])
-    return found
+    end = await live.now()
+    names = {"downstreamOf": "downstream_of"}
+    wanted = Wanted(**{names.get(name, name): value for name, value in filters.items()})
+    async with live.live.following("a client"), _followed(live, wanted, start) as (stream, told):
+        await _come(stream, end)
+    return [(event.subject, event.action) for event in told]
 
 
 async def test_who_goes_on_after_a_sequence_misses_nothing_and_sees_nothing_twice(live: Following) -> None:
@@ -186,6 +178,212 @@ async def test_downstream_of_a_data_set_grows_and_shrinks_as_lineage_does(live: 
         (unrelated.id, "UNLINKED"),
         (v1.id, "UPDATED"),
     ]
+
+
+async def test_who_comes_back_is_told_what_was_downstream_while_they_were_away(live: Following) -> None:
+    _, (v1,) = await b.dataset(live.graph, "nq", "v1")
+    _, (version,) = await b.model(live.graph, "bert", versions=1)
+    (deployment,) = await b.create(live.graph, NewNode("Deployment", "search", "default", props={"phase": "READY"}))
+    await b.link(live.graph, NewEdge("TRAINED_ON", version.id, v1.id, "train"))
+    await b.link(live.graph, NewEdge("SERVES", deployment.id, version.id, props={"weight": 1.0}))
+    start = await live.now()
+    await b.update(live.graph, Update(deployment.id, {"phase": "FAILED"}))
+    await b.unlink(live.graph, EdgeMatch("SERVES", deployment.id, version.id))
+    await b.update(live.graph, Update(deployment.id, {"message": "gone"}))
+    await b.unlink(live.graph, EdgeMatch("TRAINED_ON", version.id, v1.id))
+    told = [(deployment.id, "UPDATED"), (deployment.id, "SERVING_CHANGED"), (version.id, "UNLINKED")]
+    assert await _only(live, start, downstreamOf=["datasets:/nq"]) == told
+    assert await _only(live, start, downstreamOf=["datasets:/nq"], kinds=["Deployment"]) == told[:2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kinds", [None, ["Deployment", "DeploymentRevision"]])
+async def test_who_comes_back_is_told_just_what_those_were_who_stayed(
+    live: Following, seed: int, kinds: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "TURNS", 3)
+    monkeypatch.setattr(streaming, "ROUND", 4)
+    random = Random(seed)
+    data, parts = await b.dataset(live.graph, "nq", "v1", "v2")
+    model, versions = await b.model(live.graph, "bert", versions=3)
+    names = ("search", "chat")
+    deployments = await b.create(live.graph, *(NewNode("Deployment", name, "default") for name in names))
+    world = {"data": [data], "part": parts, "model": [model], "version": versions, "deployments": deployments}
+    world |= {what: [] for what in ("link", "unlink", "revision", "remove", "update")}
+    for version, deployment in zip(versions, deployments, strict=False):
+        await b.link(live.graph, NewEdge("TRAINED_ON", version.id, parts[0].id, "train"))
+        await b.link(live.graph, NewEdge("SERVES", deployment.id, version.id, props={"weight": 1.0}))
+    wanted = Wanted(downstream_of=[data.id], kinds=kinds)
+    cursors = [await live.now()]
+    async with live.live.following("a client"), _followed(live, wanted, cursors[0]) as (stayed, told):
+        for n in range(40):
+            await _something(live.graph, random, n, world)
+            cursors.append(await live.now())
+            live.live.wake()
+            await _come(stayed, cursors[-1])
+        places = [*map(position, cursors), *(event.position for event in told)]
+        for place in places:
+            async with _followed(live, wanted, str(place)) as (back, again):
+                await _come(back, cursors[-1])
+            assert _named(again) == _named([event for event in told if event.position > place]), str(place)
+    assert told
+
+
+async def _come(stream: Stream, end: str) -> None:
+    await reached(lambda: stream.at >= position(end))
+
+
+def _named(events: list[events.Event]) -> list[tuple[str, str, str]]:
+    return [(str(event.position), event.kind, event.action) for event in events]
+
+
+@asynccontextmanager
+async def _followed(live: Following, wanted: Wanted, start: str) -> AsyncIterator[tuple[Stream, list[events.Event]]]:
+    """A stream after a place that is read as it comes, and what it told."""
+    async with Operation(live.graph) as op:
+        stream = await Stream.opened(op, live.live, lambda: Operation(live.graph), wanted, position(start))
+    told: list[events.Event] = []
+
+    async def take() -> None:
+        async for round in stream:
+            async with round as (_, found):
+                told.extend(found)
+
+    taking = asyncio.create_task(take())
+    try:
+        yield stream, told
+    finally:
+        taking.cancel()
+        await asyncio.wait([taking])
+
+
+async def _something(graph: Graph, random: Random, n: int, world: dict[str, list[Node]]) -> None:
+    """Do something to what may come of the data."""
+    parts, versions, deployments = world["part"], world["version"], world["deployments"]
+    (data,), (model,) = world["data"], world["model"]
+    what = random.choice(
+        ("link", "link", "link", "unlink", "version", "part", "revision", "remove", "update", "update")
+    )
+    served = {"weight": 1.0}
+
+    async def work(tx: Transaction) -> list[Node]:
+        version, older = random.sample(versions, 2)
+        deployment, part = random.choice(deployments), random.choice(parts)
+        made: list[Node] = []
+        if what in {"link", "unlink"}:
+            edge = random.choice(
+                (
+                    NewEdge("TRAINED_ON", version.id, part.id, "train"),
+                    NewEdge("DERIVED_FROM", version.id, older.id, "finetune"),
+                    NewEdge("SERVES", deployment.id, version.id, props=served),
+                )
+            )
+            if what == "link":
+                await tx.link([edge])
+            else:
+                await tx.unlink([EdgeMatch(edge.kind, edge.source)])
+        elif what == "version":
+            made = await tx.create([NewNode("ModelVersion", f"n{n}", "default", model.id, {"number": n + 10})])
+            await tx.link([NewEdge("VERSION_OF", made[0].id, model.id)])
+            await tx.link([NewEdge("DERIVED_FROM", made[0].id, older.id, "finetune")])
+            await tx.link([NewEdge("SERVES", deployment.id, made[0].id, props=served)] if n % 2 else [])
+        elif what == "part":
+            made = await tx.create([NewNode("DatasetVersion", f"n{n}", "default", data.id)])
+            await tx.link([NewEdge("VERSION_OF", made[0].id, data.id)])
+            await tx.link([NewEdge("DERIVED_FROM", part.id, made[0].id, "copy")] if n % 2 else [])
+        elif what == "revision":
+            made = await tx.create([NewNode("DeploymentRevision", str(n), "default", deployment.id, {"number": n + 1})])
+            await tx.link([NewEdge("REVISION_OF", made[0].id, deployment.id)])
+        elif what == "remove":
+            await tx.remove([random.choice([*world["revision"], version, part]).id])
+        else:
+            await tx.update([Update(one.id, {"description": f"n{n}"}) for one in (version, deployment, part)])
+        return made
+
+    # What would close a cycle, or is gone already, is refused.
+    with suppress(Conflict, NotFound, PreconditionFailed):
+        world[what] += await graph.write(work, by=b.BY, action="something")
+
+
+async def test_what_was_deleted_is_followed_to_its_end_by_who_comes_back(live: Following) -> None:
+    await b.create(live.graph, NewNode("Workspace", "secret", "", props={"visibility": "PRIVATE"}))
+    model, (first, second) = await b.model(live.graph, "bert", versions=2)
+    hidden, _ = await b.model(live.graph, "hidden", workspace="secret")
+    _, (v1,) = await b.dataset(live.graph, "nq", "v1")
+    await b.link(live.graph, NewEdge("TRAINED_ON", first.id, v1.id, "train"))
+    start = await live.now()
+    await b.update(live.graph, Update(first.id, {"description": "x"}))
+    await b.remove(live.graph, first.id)
+    await b.remove(live.graph, v1.id)
+    await b.remove(live.graph, second.id, model.id)
+    await b.remove(live.graph, hidden.id)
+    end = await live.now()
+    told = [(first.id, "UPDATED"), (first.id, "DELETED")]
+    assert await _only(live, start, about=[first.id]) == told
+    assert await _only(live, start, about=["models:/bert/1"]) == told
+    assert await _only(live, start, downstreamOf=[v1.id]) == [*told, (v1.id, "DELETED")]
+    assert (await _only(live, start, about=["models:/bert"]))[-1] == (model.id, "DELETED")
+    assert (await live.follow(FILTERED, about=[first.id], after=end).refused())["code"] == "NOT_FOUND"
+    ann = Caller("corp:ann", ALL, workspaces=frozenset({"default"}))
+    refused = await live.follow(FILTERED, ann, about=["models:/secret:hidden"], after=start).refused()
+    absent = await live.follow(FILTERED, ann, about=["models:/secret:absent"], after=start).refused()
+    assert refused["message"].replace("hidden", "absent") == absent["message"]
+    assert (refused["code"], refused["message"].count("hidden")) == ("NOT_FOUND", 1)
+
+
+async def test_a_place_beyond_all_events_is_refused_unless_they_come_soon(
+    live: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = await b.model(live.graph, "bert")
+    tip = position(await live.now()).seq
+    coming = asyncio.create_task(live.follow(after=f"{tip + 1}").event())
+    monkeypatch.setattr(events, "LAG_SECONDS", SECONDS)
+    await asyncio.sleep(0.05)
+    await b.update(live.graph, Update(made.id, {"description": "x"}))
+    await b.update(live.graph, Update(made.id, {"description": "y"}))
+    assert position((await coming)["sequence"]).seq == tip + 2
+    monkeypatch.setattr(events, "LAG_SECONDS", 0.0)
+    refused = await live.follow(after="99999").refused()
+    assert (refused["code"], refused["field"]) == ("INVALID_ARGUMENT", "after")
+    assert "is beyond all events of this store" in refused["message"]
+
+
+async def test_what_was_taken_off_the_audit_is_not_passed_over_in_silence(
+    live: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LAG_SECONDS", 0.0)
+    made = [(await b.model(live.graph, name))[0] for name in "abc"]
+    end = await live.now()
+    whole = await live.follow(after="0").take(3)
+    async with live.graph.snapshot() as snapshot:
+        chain = await snapshot.chain("default")
+    place = {entry.change.seq: entry for entry in chain}
+
+    async def prune(seq: int) -> None:
+        entry = place[seq]
+        await live.graph.prune([Head("default", entry.number, entry.hash)], by="root")
+        await live.now()
+
+    second = position(whole[1]["sequence"]).seq
+    async with Operation(live.graph) as op:
+        behind = await Stream.opened(
+            op, live.live, lambda: Operation(live.graph), Wanted(), position(whole[0]["sequence"])
+        )
+    await prune(second)
+    async with live.live.following("a client"):
+        with pytest.raises(InvalidArgument, match="was taken off the audit"):
+            await (await anext(behind)).__aenter__()
+    refused = await live.follow(after=whole[0]["sequence"]).refused()
+    assert (refused["code"], refused["field"]) == ("INVALID_ARGUMENT", "after")
+    assert "was taken off the audit" in refused["message"]
+    for after in ("0", str(Position(second))):
+        assert subjects(await live.follow(after=after).take(1)) == [made[2].id]
+    # Of a store where nothing happened for long nothing is left, and who is up to date misses nothing.
+    await prune(position(end).seq)
+    follower = live.follow(after=end)
+    await b.update(live.graph, Update(made[0].id, {"description": "x"}))
+    assert subjects(await follower.take(1)) == [made[0].id]
+    assert "was taken off" in (await live.follow(after=str(Position(second))).refused())["message"]
 
 
 async def test_what_is_hidden_is_not_told_by_any_filter(live: Following) -> None:
