@@ -43,6 +43,10 @@ await walk(async (page, context) => {
   await page.getByLabel('As of, exactly').fill('2001-01-01T00:00:00');
   await drawn(page, () => page.getByLabel('As of, exactly').blur());
   const dated = page.url();
+  const linkedTo = await drawn(page, () => page.goto(at({ of: given.version, asOf: '2027-01-02T03:04:05Z' })));
+  const linkedTime = await page.locator('.lp-time output').innerText();
+  await drawn(page, () => page.getByRole('button', { name: 'Now' }).click());
+  const linkedNow = await page.locator('.lp-time output').innerText();
   const open = page.getByRole('link', { name: 'Open in GraphiQL' });
   await open.evaluate((link) => link.addEventListener('click', (event) => event.preventDefault()));
   await open.click();
@@ -91,5 +95,5 @@ await walk(async (page, context) => {
   other.close();
   other.closeAllConnections();
 
-  return { linked, dated, opens, restricted, cut, nothing, unasked, many, grouped, boxes, panned, drawnIn, laidOut: whole.laidOut, whole: whole.frames.at(-1), panning: moved.frames.slice(whole.frames.length), moves: MOVES, near: near.frames.at(-1), blocked: Math.max(...near.blocked), empty, embedded, light, dark };
+  return { linked, dated, linkedTo, linkedTime, linkedNow, opens, restricted, cut, nothing, unasked, many, grouped, boxes, panned, drawnIn, laidOut: whole.laidOut, whole: whole.frames.at(-1), panning: moved.frames.slice(whole.frames.length), moves: MOVES, near: near.frames.at(-1), blocked: Math.max(...near.blocked), empty, embedded, light, dark };
 });

@@ -123,12 +123,38 @@ def test_graphiql_draws_the_flagship_answer_and_goes_on_from_it(tmp_path: Path, 
     assert '"NQ (data set)"' in seen["mermaid"]
 
 
+def test_the_picture_asks_what_was_drawn_and_says_of_when_it_is(tmp_path: Path, place: dict[str, Any]) -> None:
+    seen = walk(tmp_path, "operations", version=VERSION, **place)
+    for one in ("looked", "slid", "expanded"):
+        assert [asked["operationName"] for asked in seen[one]] == ["Look"], one
+        assert "mutation Promote" in seen[one][0]["query"]
+    assert seen["now"] == "now"
+    assert seen["slidTo"].endswith("UTC")
+    assert seen["expanded"][0]["query"].count("asOf: ") == 2
+    assert seen["expandedAt"] == seen["back"] == seen["slidTo"]
+    assert seen["beside"] == "now"
+
+    assert seen["typed"] == "2027-01-02 03:04:05 UTC"
+    assert seen["variable"] == "2028-01-02 03:04:05 UTC"
+    assert seen["several"] == "several times"
+
+    assert "no query" in seen["refused"]
+    assert seen["unasked"]
+    assert [asked["operationName"] for asked in seen["alone"]] == ["Lineage"]
+    assert "mutation" not in seen["alone"][0]["query"]
+    assert seen["opened"] == 1
+    assert seen["kept"]
+
+
 def test_the_picture_is_a_page_to_link_to_and_to_embed(tmp_path: Path, place: dict[str, Any]) -> None:
     seen = walk(tmp_path, "lineage", version=VERSION, big=BIG, **place)
     assert seen["console"] == []
     assert seen["light"] == []
     assert seen["dark"] == []
     assert "asOf=2001-01-01" in seen["dated"]
+    assert "0 nodes" not in seen["linkedTo"]
+    assert seen["linkedTime"] == "2027-01-02 03:04:05 UTC"
+    assert seen["linkedNow"] == "now"
     assert "graphiql#query=" in seen["opens"]
     assert "restricted: there, but not for you to read" in seen["restricted"]
     assert "is not complete" in seen["cut"]

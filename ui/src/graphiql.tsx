@@ -9,9 +9,9 @@ import 'graphiql/graphiql.css';
 import './lineage.css';
 import './graphiql-page.css';
 import { HISTORY_PLUGIN } from '@graphiql/plugin-history';
-import { type GraphiQLPlugin, useGraphiQL, useGraphiQLActions } from '@graphiql/react';
+import { type GraphiQLPlugin, type TabsState, useGraphiQL, useGraphiQLActions } from '@graphiql/react';
 import { GraphiQL } from 'graphiql';
-import { Kind, parse } from 'graphql';
+import { getOperationAST, Kind, parse } from 'graphql';
 import { useEffect, useRef } from 'react';
 import { createRoot } from 'react-dom/client';
 import { account } from './account.ts';
@@ -19,7 +19,7 @@ import { h } from './dom.ts';
 import { type Example, examples, FIND, found, type Found } from './examples.ts';
 import { readAnswer } from './graph.ts';
 import { Picture } from './picture.ts';
-import { asOfQuery, withExpansion, withWays } from './queries.ts';
+import { type Asked, asOfQuery, timesOf, withExpansion, withWays, type Written } from './queries.ts';
 import { ask, base, config, type Config, finish, tokenFromAddress } from './signin.ts';
 
 self.MonacoEnvironment = {
@@ -30,8 +30,8 @@ self.MonacoEnvironment = {
 };
 
 interface Writing {
-  /** Puts a question into the editors, and asks it. */
-  ask(query: string, variables?: string): void;
+  /** Puts a question into the editors, and asks it: this operation, which a document of one need not name. */
+  ask(query: string, variables?: string, operationName?: string | null): void;
   newTab(): void;
 }
 
@@ -40,24 +40,44 @@ function useWriting(): Writing {
   const queryEditor = useGraphiQL((state) => state.queryEditor);
   const variableEditor = useGraphiQL((state) => state.variableEditor);
   return {
-    ask(query, variables) {
-      queryEditor?.setValue(query);
-      if (variables !== undefined) variableEditor?.setValue(variables);
+    ask(query, variables, operationName) {
       const documentAST = parse(query);
+      const operation = getOperationAST(documentAST, operationName);
+      if (!operation) return;
+      queryEditor?.setValue(query);
+      // The keys of GraphiQL run what the cursor is in, which would be whatever comes first.
+      queryEditor?.setPosition(queryEditor.getModel()!.getPositionAt(operation.loc!.start));
+      if (variables !== undefined) variableEditor?.setValue(variables);
       const operations = documentAST.definitions.filter((each) => each.kind === Kind.OPERATION_DEFINITION);
-      setOperationFacts({ documentAST, operations, operationName: operations[0]?.name?.value });
+      setOperationFacts({ documentAST, operations, operationName: operation.name?.value });
       run();
     },
     newTab: addTab,
   };
 }
 
-let asOf: string | undefined;
+/** What the answer of each tab answers, by the tab's id: the editors may hold something else by now. */
+const answered = new Map<string, Asked>();
+let latest: Asked | undefined;
+
+function fetcher(body: Asked) {
+  if (body.operationName !== 'IntrospectionQuery') latest = body;
+  return ask(body) as never;
+}
+
+/** GraphiQL empties a tab's answer when it asks, and gives it to the tab that is open when it comes. */
+function tabChanged({ tabs, activeTabIndex }: TabsState): void {
+  const { id, response } = tabs[activeTabIndex]!;
+  if (!response) answered.delete(id);
+  else if (latest && !answered.has(id)) answered.set(id, latest);
+}
 
 function LineagePanel() {
   const holder = useRef<HTMLDivElement>(null);
   const picture = useRef<Picture>(undefined);
   const keep = useRef(false);
+  const drawn = useRef<Asked>({ query: '' });
+  const tab = useGraphiQL((state) => state.tabs[state.activeTabIndex]?.id);
   const response = useGraphiQL((state) => state.tabs[state.activeTabIndex]?.response);
   const query = useGraphiQL((state) => state.queryEditor);
   const variables = useGraphiQL((state) => state.variableEditor);
@@ -67,19 +87,26 @@ function LineagePanel() {
   host.current = { writing, query, variables };
 
   useEffect(() => {
-    const current = () => host.current.query?.getValue() ?? '';
-    const again = (text: string, vars?: string) => {
+    const current = (): Asked => ({ query: host.current.query?.getValue() ?? '', operationName: drawn.current.operationName });
+    const more = ({ query, alone }: Written) => {
       keep.current = true;
-      host.current.writing.ask(text, vars);
+      if (alone && current().query.trim()) host.current.writing.newTab();
+      host.current.writing.ask(query, undefined, alone ? undefined : drawn.current.operationName);
     };
     picture.current = new Picture(holder.current!, {
-      expand: (id, direction) => again(withExpansion(current(), id, direction, asOf)),
-      way: (from, to, direction) => again(withWays(current(), from, to, direction, asOf)),
+      expand: (id, direction) => more(withExpansion(current(), id, direction, timesOf(drawn.current)[0])),
+      way: (from, to, direction) => more(withWays(current(), from, to, direction, timesOf(drawn.current)[0])),
       asOf: (time) => {
         const changed = asOfQuery(current(), time);
-        if (!changed) return 'nothing in this query has a time';
-        asOf = time;
-        again(changed.query, changed.variables.length ? timed(host.current.variables?.getValue() ?? '', changed.variables, time) : undefined);
+        if (typeof changed === 'string') return changed;
+        let variables: string | undefined;
+        try {
+          if (changed.variables.length) variables = timed(host.current.variables?.getValue() ?? '', changed.variables, time);
+        } catch {
+          return 'the variables are no JSON';
+        }
+        keep.current = true;
+        host.current.writing.ask(changed.query, variables, drawn.current.operationName);
         return undefined;
       },
     });
@@ -90,13 +117,14 @@ function LineagePanel() {
       if (!keep.current) picture.current?.note('Run a query: what its answer holds of nodes and edges is drawn here.');
       return;
     }
+    drawn.current = answered.get(tab!) ?? { query: '' };
     try {
-      picture.current?.show(readAnswer(JSON.parse(response)), keep.current);
+      picture.current?.show(readAnswer(JSON.parse(response)), timesOf(drawn.current), keep.current);
     } catch {
       picture.current?.note(response.slice(0, 300));
     }
     keep.current = false;
-  }, [response]);
+  }, [response, tab]);
   useEffect(() => {
     const system = matchMedia('(prefers-color-scheme: dark)');
     const follow = () => picture.current?.setDark(theme ? theme === 'dark' : system.matches);
@@ -109,10 +137,8 @@ function LineagePanel() {
 
 function timed(text: string, names: readonly string[], time: string | undefined): string {
   const values = JSON.parse(text.trim() || '{}') as Record<string, unknown>;
-  for (const name of names) {
-    if (time) values[name] = time;
-    else delete values[name];
-  }
+  // Left out, one would be of its default.
+  for (const name of names) values[name] = time ?? null;
   return JSON.stringify(values, null, 2);
 }
 
@@ -148,7 +174,8 @@ function Page({ found: things, open }: { found: Found; open: boolean }) {
   const first = list[0]!;
   return (
     <GraphiQL
-      fetcher={(body) => ask(body) as never}
+      fetcher={fetcher}
+      onTabChange={tabChanged}
       defaultTabs={[{ query: first.query }]}
       {...(linked.has('query') ? { initialQuery: linked.get('query')!, initialVariables: linked.get('variables') ?? '' } : {})}
       {...(open ? {} : { schema: null })}

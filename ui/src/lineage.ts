@@ -6,7 +6,7 @@ import { account } from './account.ts';
 import { h } from './dom.ts';
 import { readAnswer } from './graph.ts';
 import { type Direction, Picture } from './picture.ts';
-import { asOfQuery, lineageQuery, withExpansion, withWays } from './queries.ts';
+import { asOfQuery, lineageQuery, timesOf, withExpansion, withWays } from './queries.ts';
 import { ask, base, config, tokenFromAddress } from './signin.ts';
 
 const asked = new URLSearchParams(location.search);
@@ -15,25 +15,25 @@ const direction = asked.get('direction')?.toUpperCase() ?? 'BOTH';
 const directions: Direction[] = direction === 'UPSTREAM' || direction === 'DOWNSTREAM' ? [direction] : ['UPSTREAM', 'DOWNSTREAM'];
 const number = (name: string, otherwise: number) => Number.parseInt(asked.get(name) ?? '', 10) || otherwise;
 
-let asOf = asked.get('asOf') ?? undefined;
-let query = lineageQuery({ of, directions, depth: number('depth', 20), limit: number('limit', 1_000), asOf, kinds: asked.getAll('kinds').flatMap((each) => each.split(',')).filter(Boolean) });
+let query = lineageQuery({ of, directions, depth: number('depth', 20), limit: number('limit', 1_000), asOf: asked.get('asOf') ?? undefined, kinds: asked.getAll('kinds').flatMap((each) => each.split(',')).filter(Boolean) });
 
 const bar = document.getElementById('bar')!;
 const picture = new Picture(document.getElementById('app')!, {
-  expand: (id, towards) => again(withExpansion(query, id, towards, asOf)),
-  way: (from, to, towards) => again(withWays(query, from, to, towards, asOf)),
+  expand: (id, towards) => again(withExpansion({ query }, id, towards)),
+  way: (from, to, towards) => again(withWays({ query }, from, to, towards)),
   asOf: (time) => {
-    asOf = time;
+    const changed = asOfQuery({ query }, time);
+    if (typeof changed === 'string') return changed;
     if (time) asked.set('asOf', time);
     else asked.delete('asOf');
     history.replaceState(null, '', `${location.pathname}?${asked}`);
-    again(asOfQuery(query, time)!.query);
+    again(changed);
     return undefined;
   },
 });
 
-function again(text: string): void {
-  query = text;
+function again(changed: { query: string }): void {
+  query = changed.query;
   void run(true);
 }
 
@@ -42,8 +42,9 @@ async function run(keep = false): Promise<void> {
     picture.note('Say what to draw: an address such as datasets:/NQ or models:/name/3, or an id.');
     return;
   }
+  const body = { query };
   try {
-    picture.show(readAnswer(await ask({ query })), keep);
+    picture.show(readAnswer(await ask(body)), timesOf(body), keep);
   } catch (error) {
     picture.note(`Lineal cannot be reached: ${(error as Error).message}`);
   }

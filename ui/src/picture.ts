@@ -74,16 +74,17 @@ export class Picture {
     new ResizeObserver(() => (this.touched ? this.redraw() : this.fit())).observe(this.canvas);
   }
 
-  /** Show this; what is open and where one looks stays with `keep`. */
-  show(graph: Graph, keep = false): void {
+  /** Show this, which is of these times (undefined for now); what is open and where one looks stays with `keep`. */
+  show(graph: Graph, times: readonly (string | undefined)[], keep = false): void {
     this.graph = graph;
     if (!keep) {
       this.open = new Set();
       this.current = undefined;
       this.picked = [];
       this.touched = false;
+      this.aside.hidden = true;
     }
-    this.time.reaches(graph.earliest);
+    this.time.set(times, graph.earliest);
     this.tell(graph);
     this.arrange();
   }

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { buildSchema, parse, validate } from 'graphql';
+import { buildSchema, parse, print, validate } from 'graphql';
 import { examples, FIND, found } from '../src/examples.ts';
 import { toMermaid, toSvg } from '../src/export.ts';
 import { readAnswer } from '../src/graph.ts';
 import { grouped } from '../src/grouping.ts';
 import { layout } from '../src/layout.ts';
-import { asOfQuery, lineageQuery, withExpansion, withWays, WRITTEN } from '../src/queries.ts';
+import { asOfQuery, lineageQuery, timesOf, withExpansion, withWays, WRITTEN } from '../src/queries.ts';
 import { LIGHT } from '../src/shapes.ts';
 
 const lineage = (more: object = {}) => ({
@@ -148,25 +148,62 @@ describe('queries', () => {
     for (const { query } of examples({ versions: ['models:/a/1', 'models:/a/2'] })) valid(query);
     valid(FIND);
     valid(lineageQuery({ of: ['models:/"a"'], directions: ['UPSTREAM', 'DOWNSTREAM'], depth: 3, asOf: '2026-01-01T00:00:00Z', kinds: ['MODEL', 'x) { y'] }));
-    valid(withExpansion(question, 'mv_1', 'DOWNSTREAM', '2026-01-01T00:00:00Z'));
-    valid(withWays(question, 'mv_1', 'mv_2', 'DOWNSTREAM'));
+    valid(withExpansion({ query: question }, 'mv_1', 'DOWNSTREAM').query);
+    valid(withExpansion({ query: '' }, 'mv_1', 'DOWNSTREAM', '2026-01-01T00:00:00Z').query);
+    valid(withWays({ query: question }, 'mv_1', 'mv_2', 'DOWNSTREAM').query);
   });
   it('grow by what is expanded, each once', () => {
-    const twice = withExpansion(withExpansion(withExpansion(question, 'a', 'UPSTREAM'), 'b', 'UPSTREAM'), 'a', 'UPSTREAM');
+    const { query: twice } = withExpansion(withExpansion(withExpansion({ query: question }, 'a', 'UPSTREAM'), 'b', 'UPSTREAM'), 'a', 'UPSTREAM');
     assert.equal(twice.match(/moreUpstream/g)!.length, 1);
     assert.match(twice, /of: \["b", "a"\]/);
     assert.match(twice, /^# Why\n/);
-    assert.ok(withWays(withWays(twice, 'a', 'b', 'UPSTREAM'), 'a', 'c', 'UPSTREAM').includes('to: "c"'));
-    for (const other of ['mutation { x }', 'nonsense {', '']) assert.ok(withExpansion(other, 'a', 'UPSTREAM').startsWith(WRITTEN));
+    assert.ok(withWays(withWays({ query: twice }, 'a', 'b', 'UPSTREAM'), 'a', 'c', 'UPSTREAM').query.includes('to: "c"'));
+    assert.equal(withExpansion({ query: question }, 'a', 'UPSTREAM').alone, false);
+    for (const query of ['mutation { x }', 'nonsense {', '', 'query A { x } query B { x }']) {
+      const { query: written, alone } = withExpansion({ query }, 'a', 'UPSTREAM', '2026-01-01T00:00:00Z');
+      assert.ok(alone && written.startsWith(WRITTEN) && written.includes('asOf: "2026'));
+    }
+  });
+  it('are of the operation that was run, and of no other', () => {
+    const query = `mutation Promote { x } query Other { ...Rest } ${question.replace('}', '...Used }')} fragment Rest on Query { lineage(of: "b") { complete } } fragment Used on Query { paths(from: "a", to: "b") { count } }`;
+    const operations = (text: string) => parse(text).definitions.map((each) => print(each));
+    const differ = (text: string) => operations(text).flatMap((each, at) => (each === operations(query)[at] ? [] : [at]));
+    const asked = { query, operationName: 'Q' };
+    assert.deepEqual(differ(withExpansion(asked, 'a', 'UPSTREAM').query), [2]);
+    assert.deepEqual(differ(withWays(asked, 'a', 'b', 'UPSTREAM').query), [2]);
+    const dated = asOfQuery(asked, '2026-01-01T00:00:00Z');
+    assert.ok(typeof dated === 'object');
+    assert.deepEqual([differ(dated.query), dated.variables], [[4], ['t']]);
+    for (const operationName of ['Promote', 'Gone', undefined]) {
+      assert.equal(withExpansion({ query, operationName }, 'a', 'UPSTREAM').alone, true);
+      assert.match(asOfQuery({ query, operationName }, undefined) as string, /no query/);
+    }
+  });
+  it('are all of one time, which is said', () => {
+    const variables = { t: '2025-01-01T00:00:00Z' };
+    assert.deepEqual(timesOf({ query: question, variables }), ['2025-01-01T00:00:00Z']);
+    assert.deepEqual(timesOf({ query: question, variables: { t: null } }), [undefined]);
+    const defaulted = question.replace('DateTime', 'DateTime = "2024-01-01T00:00:00Z"');
+    assert.deepEqual(timesOf({ query: defaulted }), ['2024-01-01T00:00:00Z']);
+    assert.deepEqual(timesOf({ query: defaulted, variables: { t: null } }), [undefined]);
+    for (const query of ['{ viewer { name } }', 'mutation { x }', '', question]) assert.deepEqual(timesOf({ query }), [undefined]);
+    assert.deepEqual(timesOf({ query: '{ a: lineage(of: ["a"], asOf: "2025") { complete } b: lineage(of: ["a"]) { complete } }' }), ['2025', undefined]);
+
+    const grown = withWays(withExpansion({ query: question }, 'a', 'UPSTREAM', '2026-01-01T00:00:00Z'), 'a', 'b', 'UPSTREAM');
+    assert.deepEqual(timesOf({ ...grown, variables }), Array(3).fill('2025-01-01T00:00:00Z'));
+    const literal = { query: question.replace('asOf: $t', 'asOf: "2023-01-01T00:00:00Z"') };
+    assert.deepEqual(timesOf(withExpansion(literal, 'a', 'UPSTREAM')), Array(2).fill('2023-01-01T00:00:00Z'));
   });
   it('ask of another time where something in them has one', () => {
-    assert.deepEqual(asOfQuery(question, '2026-01-01T00:00:00Z'), { query: question, variables: ['t'] });
-    const dated = asOfQuery('{ lineage(of: ["a"], direction: UPSTREAM) { complete } paths(from: "a", to: "b") { paths { length } } }', '2026-01-01T00:00:00Z')!;
+    assert.deepEqual(asOfQuery({ query: question }, '2026-01-01T00:00:00Z'), { query: question, variables: ['t'] });
+    const dated = asOfQuery({ query: '{ lineage(of: ["a"], direction: UPSTREAM) { complete } paths(from: "a", to: "b") { paths { length } } }' }, '2026-01-01T00:00:00Z');
+    assert.ok(typeof dated === 'object');
     valid(dated.query);
     assert.equal(dated.query.match(/asOf: "2026/g)!.length, 2);
-    assert.equal(asOfQuery(dated.query, undefined)!.query.includes('asOf'), false);
-    assert.equal(asOfQuery('{ viewer { name } }', undefined), undefined);
-    assert.equal(asOfQuery('nonsense {', undefined), undefined);
+    const back = asOfQuery({ query: dated.query }, undefined);
+    assert.ok(typeof back === 'object' && !back.query.includes('asOf'));
+    assert.match(asOfQuery({ query: '{ viewer { name } }' }, undefined) as string, /has a time/);
+    assert.match(asOfQuery({ query: 'nonsense {' }, undefined) as string, /no query/);
   });
   it('of examples speak of what the store has', () => {
     assert.deepEqual(found(undefined), { dataset: undefined, version: undefined, versions: [] });
