@@ -20,6 +20,7 @@ from graph.port import EVERYTHING, Graph, Kept, Note, batched
 from graph.transfer import Progress, export_lines, import_file
 from lineal.errors import Internal, LinealError, PreconditionFailed
 from resolvers.artifacts.common import blobs_of, find_manifest, load_manifest, manifest_name, note_verified
+from resolvers.artifacts.owning import named_anew, own
 from resolvers.backup.folder import ASIDE, FILES, GRAPH, Backup, files_of, wrong_parts
 from storage.copying import AT_ONCE, MISSING, copy, problem
 from storage.local import LocalStorage
@@ -84,9 +85,10 @@ async def restore(
             f"the backup {backup.name} is not whole: {wrong[0]}", problems=wrong[:MAX_PROBLEMS], count=len(wrong)
         )
     mark = {"backup": backup.name, "sha256": backup.digest}
-    await begin(graph, mark)
+    await begin(graph, mark, named_anew(copied=True))
+    undone = await _owned(graph, storage, backup)
     async with files_of(directory) as files:
-        undone = await _bring_files(files, storage, backup)
+        undone += await _bring_files(files, storage, backup)
     await bring_graph(graph, backup.path, backup.told["parts"], by=by, progress=progress)
     await end(graph, Note(by, "restoreBackup", {**mark, "moment": backup.told["moment"]}))
     return undone
@@ -108,8 +110,11 @@ async def _unfinished(graph: Graph) -> Kept | None:
     return found[RESTORING][0] if found else None
 
 
-async def begin(graph: Graph, told: Mapping[str, str]) -> None:
-    """Note that a restore goes on. Raises PreconditionFailed: the store is not empty, or another restore goes on."""
+async def begin(graph: Graph, told: Mapping[str, str], name: Kept) -> None:
+    """Note that a restore goes on, into a graph of this name.
+
+    Raises PreconditionFailed: the store is not empty, or another restore goes on.
+    """
     before = await _unfinished(graph)
     if before is not None and before.data != told:
         raise PreconditionFailed(f"a restore of another backup, {before.data['backup']}, into this store is unfinished")
@@ -121,7 +126,7 @@ async def begin(graph: Graph, told: Mapping[str, str]) -> None:
             msg = "the store has something in it already: what is brought in needs an empty one; name another"
             raise PreconditionFailed(msg)
     mark = Kept(RESTORING, 0, _UNFINISHED, told)
-    await graph.write(lambda tx: tx.keep([mark]), by="", action="restore")
+    await graph.write(lambda tx: tx.keep([mark, name]), by="", action="restore")
 
 
 async def bring_graph(
@@ -146,6 +151,17 @@ async def end(graph: Graph, note: Note) -> None:
     """The store may be used from now on; the audit has this note of it."""
     await graph.write(lambda tx: tx.keep((), drop={RESTORING: None}), by="", action="restore")
     await graph.note([note])
+
+
+async def _owned(graph: Graph, storage: Storage, backup: Backup) -> list[str]:
+    """Have the storage belong to the new graph where it is empty; where it is not, in words."""
+    others = []
+    for workspace in sorted({body["workspace"] for _, body in backup.lines(FILES)}):
+        try:
+            await own(graph, storage, workspace)
+        except PreconditionFailed as error:
+            others.append(error.message)
+    return others
 
 
 async def _bring_files(files: LocalStorage, storage: Storage, backup: Backup) -> list[str]:

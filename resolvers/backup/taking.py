@@ -23,6 +23,7 @@ from graph.transfer import export_lines
 from lineal.errors import Internal
 from resolvers.artifacts.common import blobs_of, find_manifest, made_since, manifest_name, opened_since, pages
 from resolvers.artifacts.losing import FAILED
+from resolvers.artifacts.owning import OWNER
 from resolvers.artifacts.paths import files
 from resolvers.artifacts.sweeping import BACKUPS, SWEEPS, holding_back
 from resolvers.backup.folder import ASIDE, FILES, GRAPH, Backup, Writing, alone_in, backups, files_of, remove
@@ -33,7 +34,7 @@ from storage.port import Blob, Storage
 
 MAX_LOST: Final = 100
 """Lost files that are named, at most."""
-_OWN: Final = ("manifests/", "verified/", SWEEPS, BACKUPS)
+_OWN: Final = ("manifests/", "verified/", SWEEPS, BACKUPS, OWNER)
 """Documents that are copied in another way, or that mean nothing elsewhere."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,12 +15,15 @@ from graph.port import EntryFilter, Graph, Kept, NewNode, Snapshot, Transaction
 from graph.transfer import export_lines
 from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from resolvers.artifacts.collecting import collect
+from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.owning import OWNER, take_over
 from resolvers.artifacts.sweeping import holding_back
 from resolvers.artifacts.verifying import VERIFIED, verify_managed
 from resolvers.backup import taking
 from resolvers.backup.folder import ASIDE, Backup, backup_of, backups, files_of
 from resolvers.backup.restoring import problems, refuse_unfinished, restore
 from resolvers.backup.taking import take
+from resolvers.bytes import Bytes
 from resolvers.writing.versions import delete_model_version
 from storage.local import LocalStorage
 from storage.port import Incoming
@@ -103,8 +107,6 @@ def stores(local: Any, s3: Any) -> tuple[Any, Any]:
 async def test_a_backup_of_the_embedded_store_comes_back_on_neo4j(
     sqlite_graph: Graph, neo4j_graph: Graph, stores: tuple[Any, Any], tmp_path: Path
 ) -> None:
-    from resolvers.bytes import Bytes
-
     (local, s3), folder = stores, tmp_path / "backups"
     registry = Registry(sqlite_graph, local, Bytes(local.storage))
     await furnish(registry, tmp_path)
@@ -194,8 +196,6 @@ async def test_what_was_lost_already_is_named_once_and_the_rest_is_kept(registry
 @pytest.fixture
 async def whole(sqlite_graph: Graph, local: Any, folder: Path) -> Backup:
     """A backup of the embedded store."""
-    from resolvers.bytes import Bytes
-
     registry = Registry(sqlite_graph, local, Bytes(local.storage))
     await registry.push(FILES)
     return (await backed_up(registry, folder)).backup
@@ -238,6 +238,36 @@ async def test_a_store_with_something_in_it_is_left_alone(whole: Backup, folder:
         with pytest.raises(PreconditionFailed, match="needs an empty one"):
             await restore(other.graph, other.storage, folder, whole, by="ann")
         assert await content(other.graph) == before
+
+
+async def test_a_restored_graph_leaves_the_storage_of_the_first_one_alone_until_it_takes_it_over(
+    registry: Registry, folder: Path, tmp_path: Path
+) -> None:
+    await registry.push(FILES)
+    taken = await backed_up(registry, folder)
+    _, later = await registry.push(MORE, model="models:/later")
+    name = manifest_name(later.props["digest"])
+    async with empty(tmp_path / "other") as other:
+        (undone,) = await restore(other.graph, registry.storage, folder, taken.backup, by="ann")
+        assert "belongs to another graph" in undone
+        drill = Registry(other.graph, registry.store, Bytes(registry.storage))
+        with pytest.raises(PreconditionFailed, match="belongs to another graph"):
+            await collect(other.graph, registry.storage, "default", by="gc", grace=0.0)
+        with pytest.raises(PreconditionFailed, match="belongs to another graph"):
+            await drill.push({"x": b"of the drill"})
+        assert await registry.holds(b"third")
+        assert await registry.storage.get("default", name) is not None
+        await registry.storage.discard("default", OWNER)
+        with pytest.raises(PreconditionFailed, match="never sent anything"):
+            await collect(other.graph, registry.storage, "default", by="gc", grace=0.0)
+        await take_over(other.graph, registry.storage, "default")
+        await collect(other.graph, registry.storage, "default", by="gc", grace=3_600.0)
+        assert await registry.storage.get("default", name) is not None
+        await asyncio.sleep(1.1)
+        await collect(other.graph, registry.storage, "default", by="gc", grace=0.0)
+        assert not await registry.holds(b"third")
+        assert await registry.storage.get("default", name) is None
+        await drill.push({"x": b"of the drill"})
 
 
 class Full(LocalStorage):
