@@ -81,7 +81,6 @@ def move(
                 return
             with output.progress() as advance:
                 async with store(to, seconds=LONG) as new:
-                    await new.migrate()
                     await bring_over(source, new, to.graph, by=LOCAL.name, progress=advance)
 
     asyncio.run(run())
