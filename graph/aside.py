@@ -41,6 +41,8 @@ PAGE: Final = 500
 BATCH_BYTES: Final = 8 * 2**20
 RESTORING: Final = "restore"
 """Whose what is kept says that a restore goes on, or broke off: no backup has it."""
+SELF: Final = "graph"
+"""Whose what is kept says which graph this is: no backup has it, for a copy is another one."""
 FIRST: Final = -(2**63)
 """Below every number of what is kept."""
 
@@ -67,7 +69,7 @@ async def aside_lines(snapshot: Snapshot) -> AsyncIterator[bytes]:
     kept_after = ("", FIRST)
     while kept := await snapshot.all_kept(kept_after, PAGE):
         for each in kept:
-            if each.owner != RESTORING:
+            if each.owner not in {RESTORING, SELF}:
                 yield _line("kept", asdict(each))
             kept_after = each.owner, each.number
     key_after = ("", "")

@@ -39,6 +39,18 @@ async def copy(source: Storage, target: Storage, workspace: str, blob: Blob) -> 
     return _difference(came, blob)
 
 
+async def put_right(source: Storage, target: Storage, workspace: str, blob: Blob) -> str:
+    """Have a blob in another store, unless it is there; what is wrong with it at its source.
+
+    What is there under its name and is something else makes room for it.
+    """
+    if await target.find(workspace, blob.sha256) is not None:
+        if not await problem(target, workspace, blob):
+            return ""
+        await target.remove(workspace, [blob.sha256])
+    return await copy(source, target, workspace, blob)
+
+
 def _difference(found: Blob, told: Blob) -> str:
     if found.size != told.size:
         return f"has {found.size:,} bytes instead of {told.size:,}"

@@ -330,6 +330,16 @@ class LocalStorage(Storage):
 
         return await self._run(read)
 
+    async def written(self, workspace: str, name: str) -> int:
+        path = self._document(workspace, name)
+
+        def look() -> int:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                return path.stat().st_mtime_ns // 1000
+            return 0
+
+        return await self._run(look)
+
     async def documents(self, workspace: str, prefix: str) -> AsyncIterator[str]:
         check_document(prefix, prefix=True)
         folder, _, beginning = prefix.rpartition("/")

@@ -300,6 +300,10 @@ class Storage(ABC):
         """A document, or None."""
 
     @abstractmethod
+    async def written(self, workspace: str, name: str) -> int:
+        """When a document was put there (microseconds since the epoch); 0 where there is none."""
+
+    @abstractmethod
     def documents(self, workspace: str, prefix: str) -> AsyncIterator[str]:
         """The names of the documents whose names begin so, in order."""
 

@@ -377,6 +377,11 @@ class S3Storage(Storage):
         place = self.options.place(workspace)
         return await self._run(self._objects.get, place.bucket, place.document(name))
 
+    async def written(self, workspace: str, name: str) -> int:
+        place = self.options.place(workspace)
+        found = await self._run(self._objects.stat, place.bucket, place.document(name))
+        return 0 if found is None else _micros(found.last_modified)
+
     async def documents(self, workspace: str, prefix: str) -> AsyncIterator[str]:
         place = self.options.place(workspace)
         beginning = place.documents + check_document(prefix, prefix=True)

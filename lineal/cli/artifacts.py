@@ -15,9 +15,10 @@ from graph.port import EVERYTHING, Graph, Node, Order, Paging, Prop
 from lineal.cli import options, output
 from lineal.cli.output import Format
 from lineal.cli.tokens import seconds
-from lineal.errors import NotFound
+from lineal.errors import InvalidArgument, NotFound
 from lineal.settings import Settings
 from resolvers.artifacts.collecting import Collected, collect
+from resolvers.artifacts.owning import take_over
 from resolvers.artifacts.quotas import measured
 from resolvers.bytes import Bytes
 from resolvers.exporting.linking import AREA, clear_exports
@@ -77,17 +78,27 @@ def gc(
             show_default=False,
         ),
     ] = None,
+    takes: Annotated[
+        bool,
+        typer.Option(
+            "--take-over", help="Before that, make the storage this graph's that belongs to one which is used no more."
+        ),
+    ] = False,
     workspace: Workspaces = None,
     format: Output = Format.TEXT,
     graph: options.GraphUrl = None,
 ) -> None:
     """Remove from storage what nothing has needed for a while; uploads may go on meanwhile."""
+    if takes and dry_run:
+        raise InvalidArgument("--take-over: it is done, and --dry-run does nothing", field="take-over")
     settings = options.settings(graph)
     kept_for = settings.artifact_grace_hours * 3_600 if grace is None else seconds(grace)
 
     async def work(graph: Graph, bytes_: Bytes) -> dict[str, Collected]:
         names = await _workspaces(graph, workspace)
         by = named("gc").name
+        for name in names if takes else ():
+            await take_over(graph, bytes_.storage, name)
         done = {
             name: await collect(graph, bytes_.storage, name, by=by, grace=kept_for, dry_run=dry_run) for name in names
         }

@@ -16,7 +16,7 @@ from lineal.cli.output import Format
 from lineal.errors import InvalidArgument
 from resolvers.backup.checking import Check, Finding
 from resolvers.backup.folder import Backup, backup_of, backups
-from resolvers.backup.restoring import problems
+from resolvers.backup.restoring import Restored, problems
 from resolvers.backup.restoring import restore as bring_back
 from resolvers.backup.taking import Taken, take
 
@@ -43,13 +43,18 @@ def backup(
     verify: Annotated[
         bool, typer.Option("--verify", help="Take none; read all that is there, and name what is wrong.")
     ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Read all bytes that the folder has already, not a part; mend what is wrong."),
+    ] = False,
     moment: Moment = None,
     format: Output = Format.TEXT,
     graph: options.GraphUrl = None,
 ) -> None:
     """Keep the graph, the audit and all files of this moment in a folder; writers go on meanwhile.
 
-    Bytes that an earlier backup has are not copied again. Exits with 1 where files are lost, or a backup is not whole.
+    Bytes that an earlier backup has are not copied again, unless they are found to be wrong. Exits with 1 where files
+    are lost, or a backup is not whole.
     """
     if verify:
         _verify(directory, moment, format)
@@ -63,15 +68,18 @@ def backup(
     async def run() -> Taken:
         async with opened(settings, create=False, seconds=LONG) as store, storage_of(settings) as storage:
             told = {"lineal": __version__, "graph": settings.graph, "storage": storage.name}
-            return await take(store, storage, directory, told=told, keep=keep)
+            return await take(store, storage, directory, told=told, keep=keep, deep=deep)
 
     done = asyncio.run(run())
     told = done.backup.told
     if format is Format.JSON:
-        facts = {"copied": done.copied, "bytesCopied": done.bytes_copied, "lost": list(done.lost)}
-        output.as_json({"backup": done.backup.name, "blobs": told["blobs"], "bytes": told["bytes"], **facts})
+        facts = {"copied": done.copied, "bytesCopied": done.bytes_copied, "healed": done.healed}
+        there = {"blobs": told["blobs"], "bytes": told["bytes"]}
+        output.as_json({"backup": done.backup.name, **there, **facts, "lost": list(done.lost)})
     else:
         output.lines([f"lost: {each}" for each in done.lost])
+        if done.healed:
+            output.lines([f"{done.healed:,} blobs of earlier backups were wrong, and are copied again"])
         of: dict[str, int] = {what: n for part in told["parts"].values() for what, n in part["of"].items()}
         held = ", ".join(f"{of.get(what, 0):,} {what}s" for what in ("node", "edge", "change", "blob"))
         output.lines(
@@ -106,30 +114,41 @@ def restore(
         str | None,
         typer.Option(metavar="PLACE", help="Where to put the files. Default: as LINEAL_STORAGE.", show_default=False),
     ] = None,
+    despite_lost: Annotated[
+        bool,
+        typer.Option(
+            "--despite-lost", help="Restore what is whole where the backup has lost files; what has those is FAILED."
+        ),
+    ] = False,
     format: Output = Format.TEXT,
     graph: options.GraphUrl = None,
 ) -> None:
     """Bring a backup back into an empty store, of either kind: the same ids, times, changes and files.
 
     All of it is checked first, and compared afterwards. A restore that broke off is gone on with by the same command;
-    until it is finished nothing else opens the store.
+    until it is finished nothing else opens the store. Exits with 1 where files are lost.
     """
     from lineal.parts import LONG, storage_of, store
 
     settings = options.settings(graph, storage=storage)
     chosen = backup_of(directory, moment)
 
-    async def run() -> list[str]:
+    async def run() -> Restored:
         with output.progress() as advance:
             async with store(settings, seconds=LONG) as opened, storage_of(settings) as files:
-                await opened.migrate()
-                return await bring_back(opened, files, directory, chosen, by=LOCAL.name, progress=advance)
+                return await bring_back(
+                    opened, files, directory, chosen, by=LOCAL.name, despite_lost=despite_lost, progress=advance
+                )
 
-    undone = asyncio.run(run())
+    done = asyncio.run(run())
     if format is Format.JSON:
-        output.as_json({"backup": chosen.name, "graph": settings.graph, "undone": undone})
+        output.as_json({"backup": chosen.name, "graph": settings.graph, "undone": done.undone, "lost": done.lost})
     else:
-        output.lines([*undone, f"{settings.graph} is as it was at {chosen.name}"])
+        but = f", but for {len(done.lost):,} lost files" if done.lost else ""
+        lost = [f"lost: {each}" for each in done.lost]
+        output.lines([*lost, *done.undone, f"{settings.graph} is as it was at {chosen.name}{but}"])
+    if done.lost:
+        raise typer.Exit(1)
 
 
 def check(

@@ -66,7 +66,7 @@ def move(
     Whoever writes meanwhile is told to try again later; when all has moved the old store stays read-only. Files stay
     where they are: give the new server the same storage.
     """
-    from lineal.parts import LONG, opened, store
+    from lineal.parts import LONG, opened, storage_of, store
     from resolvers.backup.moving import move as bring_over
     from resolvers.backup.moving import stay
 
@@ -76,11 +76,11 @@ def move(
     async def run() -> None:
         async with opened(settings, create=False, seconds=LONG) as source:
             if undo:
-                await stay(source, to.graph)
+                async with storage_of(settings) as storage:
+                    await stay(source, storage, to.graph)
                 return
             with output.progress() as advance:
                 async with store(to, seconds=LONG) as new:
-                    await new.migrate()
                     await bring_over(source, new, to.graph, by=LOCAL.name, progress=advance)
 
     asyncio.run(run())

@@ -7,7 +7,8 @@ goes on meanwhile know of each other is in resolvers.artifacts.sweeping.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +30,7 @@ from graph.port import (
 from lineal.errors import Internal, PreconditionFailed
 from lineal.observing import METER
 from resolvers.artifacts.common import BATCH, SHA256, SLACK, find_manifest, made_since, opened_since, pages
+from resolvers.artifacts.owning import own
 from resolvers.artifacts.paths import needed as sent_by_path
 from resolvers.artifacts.quotas import usage
 from resolvers.artifacts.sweeping import clearing
@@ -136,10 +138,11 @@ async def collect(
     """Clear a workspace's storage of what nothing has needed for `grace` seconds; with `dry_run` only say what that is.
 
     An artifact that nothing has is noted at first, and removed once it was noted for that long. Raises
-    PreconditionFailed: the manifest of an artifact is gone, so that nobody knows what it needs; Unavailable.
+    PreconditionFailed: the manifest of an artifact is gone, so that nobody knows what it needs, or the storage belongs
+    to another graph; Unavailable.
     """
     done = Collected()
-    await _refuse_strangers(graph, storage, workspace)
+    await own(graph, storage, workspace, dry_run=dry_run)
     began = time.time_ns() // 1_000
     before = began - int(grace * _SECOND)
     done.expired = await _expire(graph, workspace, by, began, dry_run=dry_run)
@@ -167,30 +170,17 @@ async def collect(
     await _sweep(graph, storage, workspace, batch, began=began, done=done, dry_run=dry_run)
     done.chilled, done.warmed = len(cold), len(warm)
     if not dry_run:
-        await _move(storage, workspace, storage.chill, cold)
-        await _move(storage, workspace, storage.warm, warm)
-        async with clearing(storage, workspace):
+        await _move(graph, storage, workspace, storage.chill, cold)
+        await _move(graph, storage, workspace, storage.warm, warm)
+        async with _clearing(graph, storage, workspace):
             late = await _mark(graph, storage, workspace, began - SLACK)
             blobs = needed.blobs | late.blobs
             done.parts = await storage.abandon(workspace, before, lambda sha256: bytes.fromhex(sha256) in blobs)
-        done.documents = await _sweep_documents(graph, storage, workspace, needed, began)
+        done.documents = await _sweep_documents(graph, storage, workspace, needed, began=began, before=before)
         await usage(storage, workspace, fresh=True)
         METER.get().add("lineal_collected_blobs", done.removed)
         METER.get().add("lineal_collected_bytes", done.bytes_removed)
     return done
-
-
-async def _refuse_strangers(graph: Graph, storage: Storage, workspace: str) -> None:
-    """Raises PreconditionFailed: there are bytes, but this graph has put none there: they are those of another one."""
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        page = await snapshot.find(UPLOAD.name, Prop("workspace", "eq", workspace), paging=Paging(1))
-    if not page.items:
-        known = {sha256 async for sha256 in sent_by_path(storage, workspace)}
-        async for blob in storage.blobs(workspace):
-            if blob.sha256 in known:
-                continue
-            msg = f"{storage.name} keeps bytes of a workspace {workspace!r} that this graph has never sent anything for"
-            raise PreconditionFailed(msg)
 
 
 async def _expire(graph: Graph, workspace: str, by: str, now: int, *, dry_run: bool) -> int:
@@ -241,6 +231,14 @@ async def _release(graph: Graph, needed: _Needed, by: str, now: int, before: int
     return removed
 
 
+@asynccontextmanager
+async def _clearing(graph: Graph, storage: Storage, workspace: str, *, dry_run: bool = False) -> AsyncIterator[float]:
+    """A sweep as `clearing` has it, of what is still this graph's own once it is announced."""
+    async with clearing(storage, workspace) as until:
+        await own(graph, storage, workspace, dry_run=dry_run)
+        yield until
+
+
 async def _sweep(
     graph: Graph,
     storage: Storage,
@@ -254,7 +252,7 @@ async def _sweep(
     """Remove those of some old blobs that nothing needs by now either."""
     if not blobs:
         return
-    async with clearing(storage, workspace) as until:
+    async with _clearing(graph, storage, workspace, dry_run=dry_run) as until:
         # What changed since the first look is looked at again.
         late = await _mark(graph, storage, workspace, began - SLACK)
         going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
@@ -265,22 +263,26 @@ async def _sweep(
         done.kept += len(blobs) - len(gone)
 
 
-async def _move(storage: Storage, workspace: str, move: Callable[..., Awaitable[None]], digests: Sequence[str]) -> None:
+async def _move(
+    graph: Graph, storage: Storage, workspace: str, move: Callable[..., Awaitable[None]], digests: Sequence[str]
+) -> None:
     """Move blobs to or from where they are kept cold, in a way that no other collection can make a loss of."""
     for batch in batched(digests, BATCH):
         # Copies may take long, and take nothing away.
         await move(workspace, batch, until=0.0)
-        async with clearing(storage, workspace) as until:
+        async with _clearing(graph, storage, workspace) as until:
             await move(workspace, batch, until=until)
 
 
-async def _sweep_documents(graph: Graph, storage: Storage, workspace: str, needed: _Needed, began: int) -> int:
-    """Remove manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over."""
+async def _sweep_documents(
+    graph: Graph, storage: Storage, workspace: str, needed: _Needed, *, began: int, before: int
+) -> int:
+    """Remove old manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over."""
     removed = 0
     for prefix in ("manifests/", "signatures/", "verified/", "inventories/", "uploads/"):
         names = [name async for name in storage.documents(workspace, prefix)]
         for batch in batched(names, BATCH):
-            async with clearing(storage, workspace) as until:
+            async with _clearing(graph, storage, workspace) as until:
                 late = await _mark(graph, storage, workspace, began - SLACK)
                 if prefix == "verified/":
                     blobs = needed.blobs | late.blobs
@@ -291,7 +293,7 @@ async def _sweep_documents(graph: Graph, storage: Storage, workspace: str, neede
                 else:
                     kept = await _of_nodes(graph, batch)
                 for name in batch:
-                    if name not in kept:
+                    if name not in kept and await storage.written(workspace, name) < before:
                         await storage.discard(workspace, name, until=until)
                         removed += 1
     return removed

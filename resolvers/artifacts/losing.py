@@ -70,23 +70,35 @@ async def tell(tx: Transaction, workspace: str, wrong: Mapping[str, str], found:
     """
     there = await tx.nodes(sorted(found.uploads))
     uploads = await tx.lock(sorted(there)) if there else {}
-    known = [Address(ARTIFACT.name, workspace, digest) for digest in sorted(found.manifests)]
-    artifacts = {node.props["digest"]: node for node in await tx.resolve(known) if node is not None}
+    artifacts = await _artifacts(tx, workspace, found.manifests)
     if any(u.props["state"] == "COMPLETE" and u.props["digest"] not in artifacts for u in uploads.values()):
         raise Unavailable("an upload was completed meanwhile; verify again", retry=True)
+    await tx.update(
+        [Update(id, {"expiresAt": tx.now + OPEN_TIME}) for id, u in uploads.items() if u.props["state"] == "OPEN"]
+    )
+    await fail(tx, workspace, {digest: problem_of(found.manifests[digest], wrong) for digest in artifacts})
+
+
+async def fail(tx: Transaction, workspace: str, problems: Mapping[str, str]) -> None:
+    """Artifacts, by the digests of their manifests, are FAILED, and so are their model versions that were READY."""
+    artifacts = await _artifacts(tx, workspace, problems)
     ids = sorted(node.id for node in artifacts.values())
     if ids:
         await tx.lock(ids)
-    updates = [Update(id, {"expiresAt": tx.now + OPEN_TIME}) for id, u in uploads.items() if u.props["state"] == "OPEN"]
+    updates = []
     for digest, node in artifacts.items():
-        problem = problem_of(found.manifests[digest], wrong)
-        updates.append(Update(node.id, {"verification": FAILED, "problem": problem, "verifiedAt": tx.now}))
+        updates.append(Update(node.id, {"verification": FAILED, "problem": problems[digest], "verifiedAt": tx.now}))
     owners = await all_links(tx, ids, Hop("HAS_ARTIFACT", "IN", "ModelVersion")) if ids else {}
     versions = sorted({link.node.id for links in owners.values() for link in links})
     for id, version in (await tx.lock(versions) if versions else {}).items():
         if version.props.get("state") == "READY":
             updates.append(Update(id, {"state": FAILED, "lostAt": tx.now}))
     await tx.update(updates)
+
+
+async def _artifacts(tx: Transaction, workspace: str, digests: Collection[str]) -> dict[str, Node]:
+    known = [Address(ARTIFACT.name, workspace, digest) for digest in sorted(digests)]
+    return {node.props["digest"]: node for node in await tx.resolve(known) if node is not None}
 
 
 def problem_of(manifest: Manifest, wrong: Mapping[str, str]) -> str:

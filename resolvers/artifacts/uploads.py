@@ -48,6 +48,7 @@ from resolvers.artifacts.common import (
 )
 from resolvers.artifacts.looking import artifact_props, check_pickles, look, version_props
 from resolvers.artifacts.losing import FAILED, doubted, lift, others_failed
+from resolvers.artifacts.owning import own
 from resolvers.artifacts.policy import check_addition
 from resolvers.artifacts.quotas import USAGE, admit, check_kept
 from resolvers.artifacts.sweeping import no_sweep
@@ -112,7 +113,8 @@ async def begin_upload(
 
     `there`: all bytes are in storage already, so that nothing need be told of parts. Raises InvalidArgument and
     LimitExceeded (naming the file), NotFound, AlreadyExists (the thing has other files of that name: what a version
-    is made of never changes), LimitExceeded (the workspace's quota), Forbidden.
+    is made of never changes), LimitExceeded (the workspace's quota), PreconditionFailed (the storage belongs to
+    another graph), Forbidden.
     """
     storage = op.storage
     manifest = Manifest.of(File(file["path"], file["size"], file["sha256"]) for file in files)
@@ -124,10 +126,11 @@ async def begin_upload(
             return upload
         upload = await _begin(op, to=to, name=name, manifest=manifest, media_type=media_type, again=True)
     documents = {manifest_name(manifest.digest): manifest.canonical, session_name(upload.id): orjson.dumps(parts)}
-    await _keep(storage, upload.workspace, documents)
     try:
+        await own(op.graph, storage, upload.workspace)
+        await _keep(storage, upload.workspace, documents)
         new = await admit(op.graph, storage, upload, manifest)
-    except LimitExceeded:
+    except (LimitExceeded, PreconditionFailed):
         await abort_upload(op, address=upload.id)
         raise
     if new is not None:

@@ -15,9 +15,12 @@ from graph.aside import aside_lines
 from graph.port import MOVED, WRITES, Graph, Note
 from graph.transfer import Progress, export_lines
 from lineal.errors import Conflict, PreconditionFailed
+from resolvers.artifacts.owning import name_of, named_anew, take_over
 from resolvers.backup.folder import ASIDE, GRAPH, Writing
 from resolvers.backup.restoring import begin, bring_graph, end
+from resolvers.backup.taking import workspaces_of
 from resolvers.leasing import holding
+from storage.port import Storage
 
 LEASE_SECONDS: Final = 60.0
 """How long writes stay held after a move that died."""
@@ -42,7 +45,10 @@ async def move(source: Graph, target: Graph, to: str, *, by: str, progress: Prog
                 await writing.write(GRAPH, export_lines(snapshot))
                 await writing.write(ASIDE, aside_lines(snapshot))
             mark = {"backup": "of a move", "sha256": writing.parts[GRAPH]["sha256"]}
-            await begin(target, mark)
+            async with source.snapshot() as snapshot:
+                # The bytes stay where they are, and are those of the new store.
+                name = await name_of(snapshot) or named_anew(copied=False)
+            await begin(target, mark, name)
             await bring_graph(target, writing.path, writing.parts, by=by, progress=progress)
         held.check()
         if await source.claim(MOVED, to, FOR_GOOD) is None:
@@ -50,9 +56,17 @@ async def move(source: Graph, target: Graph, to: str, *, by: str, progress: Prog
         await end(target, Note(by, "moveStore", mark))
 
 
-async def stay(source: Graph, to: str) -> None:
-    """Let a store that was moved be written to again. Raises Conflict: it was moved to another place."""
+async def stay(source: Graph, storage: Storage, to: str) -> None:
+    """Let a store that was moved be written to again, and have its storage back.
+
+    Raises Conflict: it was moved to another place.
+    """
     lease = await source.claim(MOVED, to, LEASE_SECONDS)
     if lease is None:
         raise Conflict(f"the store was not moved to {to}")
     await source.release(lease)
+    await source.write(lambda tx: tx.keep([named_anew(copied=True)]), by="", action="nameGraph")
+    async with source.snapshot() as snapshot:
+        workspaces = await workspaces_of(snapshot)
+    for workspace in workspaces:
+        await take_over(source, storage, workspace)

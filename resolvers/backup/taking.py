@@ -23,27 +23,34 @@ from graph.transfer import export_lines
 from lineal.errors import Internal
 from resolvers.artifacts.common import blobs_of, find_manifest, made_since, manifest_name, opened_since, pages
 from resolvers.artifacts.losing import FAILED
+from resolvers.artifacts.owning import OWNER
 from resolvers.artifacts.paths import files
 from resolvers.artifacts.sweeping import BACKUPS, SWEEPS, holding_back
 from resolvers.backup.folder import ASIDE, FILES, GRAPH, Backup, Writing, alone_in, backups, files_of, remove
-from storage.copying import AT_ONCE, MISSING, copy
+from storage.copying import AT_ONCE, MISSING, problem, put_right
 from storage.local import LocalStorage
 from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
 MAX_LOST: Final = 100
 """Lost files that are named, at most."""
-_OWN: Final = ("manifests/", "verified/", SWEEPS, BACKUPS)
+TURNS: Final = 32
+"""Of the bytes that the folder has already each backup reads one part in so many, so that all are read in time."""
+_OWN: Final = ("manifests/", "verified/", SWEEPS, BACKUPS, OWNER)
 """Documents that are copied in another way, or that mean nothing elsewhere."""
 
 
 @dataclass(slots=True)
 class Taken:
-    """A backup, how many blobs and bytes it had to copy, and what the graph refers to and storage does not have."""
+    """A backup, how many blobs and bytes it had to copy, and what the graph refers to and storage does not have.
+
+    `healed` are how many of the blobs copied were there already, and not as they were written.
+    """
 
     backup: Backup
     copied: int = 0
     bytes_copied: int = 0
+    healed: int = 0
     lost: Sequence[str] = ()
 
 
@@ -61,17 +68,28 @@ class _Kept:
 
 
 async def take(
-    graph: Graph, storage: Storage, directory: Path, *, told: Mapping[str, Any], keep: int | None = None
+    graph: Graph,
+    storage: Storage,
+    directory: Path,
+    *,
+    told: Mapping[str, Any],
+    keep: int | None = None,
+    deep: bool = False,
 ) -> Taken:
     """Take a backup into a folder, beside those that are there; with `keep` only so many latest ones stay.
 
-    `told` goes into its backup.json. Raises Conflict (another one is being taken there), InvalidArgument, Unavailable.
+    Of the bytes that are there already a part is read, another one each time, and copied again where it is wrong; with
+    `deep` all are. `told` goes into its backup.json. Raises Conflict (another one is being taken there),
+    InvalidArgument, Unavailable.
     """
     with alone_in(directory):
         async with files_of(directory, write=True) as target:
             writing = Writing(directory)
             try:
-                taken = await _taken(graph, storage, target, writing, told)
+                before = backups(directory)
+                turn = (before[-1].told.get("turn", 0) + 1) % TURNS if before else 0
+                copying = _Copying(storage, target, turn=None if deep else turn)
+                taken = await _taken(graph, storage, copying, writing, {**told, "turn": turn})
             except BaseException:
                 writing.drop()
                 raise
@@ -80,9 +98,7 @@ async def take(
     return taken
 
 
-async def _taken(
-    graph: Graph, storage: Storage, target: LocalStorage, writing: Writing, told: Mapping[str, Any]
-) -> Taken:
+async def _taken(graph: Graph, storage: Storage, copying: _Copying, writing: Writing, told: Mapping[str, Any]) -> Taken:
     version = await graph.check_version()
     async with graph.snapshot(EVERYTHING) as snapshot:
         workspaces = await workspaces_of(snapshot)
@@ -96,12 +112,11 @@ async def _taken(
             await writing.write(ASIDE, aside_lines(snapshot))
             kept = {name: await _kept(snapshot, name) for name in await workspaces_of(snapshot)}
             await writing.write(GRAPH, export_lines(snapshot))
-        copying = _Copying(storage, target)
         await writing.write(FILES, copying.lines(kept))
     lost = sorted(copying.lost)
     whole = {**told, "version": version, "blobs": copying.blobs, "bytes": copying.bytes}
     done = writing.finish(moment, {**whole, "lost": lost[:MAX_LOST], "lostCount": len(lost)})
-    return Taken(done, copying.copied, copying.bytes_copied, lost)
+    return Taken(done, copying.copied, copying.bytes_copied, copying.healed, lost)
 
 
 async def workspaces_of(snapshot: Snapshot) -> list[str]:
@@ -125,10 +140,14 @@ async def _kept(snapshot: Snapshot, workspace: str) -> list[_Kept]:
 
 
 class _Copying:
-    """Copies what is kept in storage, and tells of it, line by line."""
+    """Copies what is kept in storage, and tells of it, line by line.
 
-    def __init__(self, storage: Storage, target: LocalStorage) -> None:
-        self.blobs = self.bytes = self.copied = self.bytes_copied = 0
+    What is there already is read where it is its `turn`, or all of it (None).
+    """
+
+    def __init__(self, storage: Storage, target: LocalStorage, *, turn: int | None) -> None:
+        self.blobs = self.bytes = self.copied = self.bytes_copied = self.healed = 0
+        self._turn = turn
         self.lost: set[str] = set()
         self._storage, self._target = storage, target
         self._seen = set[bytes]()
@@ -160,8 +179,8 @@ class _Copying:
             async for blob in self._copied(each.workspace, blobs):
                 yield _blob_line(each.workspace, blob)
             for blob in blobs:
-                if problem := self._wrong.get(blob.sha256):
-                    self._lose(each, f"{blob.sha256} {problem}")
+                if text := self._wrong.get(blob.sha256):
+                    self._lose(each, f"{blob.sha256} {text}")
 
     async def _manifest(self, kept: _Kept) -> Manifest | None:
         """A manifest, in the backup now; None where it is lost, or not there yet."""
@@ -174,7 +193,7 @@ class _Copying:
             self._lose(kept, f"its manifest {MISSING}")
             return None
         name = manifest_name(manifest.digest)
-        if await self._target.get(kept.workspace, name) is None:
+        if await self._target.get(kept.workspace, name) != manifest.canonical:
             await self._target.put(kept.workspace, name, manifest.canonical)
         return manifest
 
@@ -204,9 +223,11 @@ class _Copying:
         for batch in batched(new, AT_ONCE):
             self._seen.update(bytes.fromhex(blob.sha256) for blob in batch)
             there = await self._target.present(workspace, batch)
+            bad = await self._bad(workspace, [blob for blob in batch if blob.sha256 in there])
+            there -= bad
             missing = [blob for blob in batch if blob.sha256 not in there]
-            done = await asyncio.gather(*(copy(self._storage, self._target, workspace, blob) for blob in missing))
-            wrong = {blob.sha256: problem for blob, problem in zip(missing, done, strict=True) if problem}
+            done = await asyncio.gather(*(put_right(self._storage, self._target, workspace, blob) for blob in missing))
+            wrong = {blob.sha256: text for blob, text in zip(missing, done, strict=True) if text}
             self._wrong |= wrong
             for blob in batch:
                 if blob.sha256 in wrong:
@@ -214,7 +235,14 @@ class _Copying:
                 self.blobs, self.bytes = self.blobs + 1, self.bytes + blob.size
                 if blob.sha256 not in there:
                     self.copied, self.bytes_copied = self.copied + 1, self.bytes_copied + blob.size
+                    self.healed += blob.sha256 in bad
                 yield blob
+
+    async def _bad(self, workspace: str, there: Sequence[Blob]) -> set[str]:
+        """Those whose turn it is and that are not as they were written."""
+        due = [b for b in there if self._turn is None or int(b.sha256[:8], 16) % TURNS == self._turn]
+        found = await asyncio.gather(*(problem(self._target, workspace, blob) for blob in due))
+        return {blob.sha256 for blob, text in zip(due, found, strict=True) if text}
 
 
 def _blob_line(workspace: str, blob: Blob) -> bytes:

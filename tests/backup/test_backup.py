@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,12 +15,15 @@ from graph.port import EntryFilter, Graph, Kept, NewNode, Snapshot, Transaction
 from graph.transfer import export_lines
 from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from resolvers.artifacts.collecting import collect
+from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.owning import OWNER, take_over
 from resolvers.artifacts.sweeping import holding_back
 from resolvers.artifacts.verifying import VERIFIED, verify_managed
 from resolvers.backup import taking
 from resolvers.backup.folder import ASIDE, Backup, backup_of, backups, files_of
-from resolvers.backup.restoring import problems, refuse_unfinished, restore
+from resolvers.backup.restoring import Restored, problems, refuse_unfinished, restore
 from resolvers.backup.taking import take
+from resolvers.bytes import Bytes
 from resolvers.writing.versions import delete_model_version
 from storage.local import LocalStorage
 from storage.port import Incoming
@@ -72,7 +76,7 @@ async def test_everything_of_the_moment_comes_back_into_another_store(
     await registry.push(MORE, model="models:/later")
     assert await wrong(folder, taken.backup) == []
     async with empty(tmp_path / "other") as other:
-        assert await restore(other.graph, other.storage, folder, taken.backup, by="ann") == []
+        assert await restore(other.graph, other.storage, folder, taken.backup, by="ann") == Restored([], [])
         await refuse_unfinished(other.graph)
         assert (await content(other.graph))[0] == before[0]
         assert await found(other.graph, [Keyring(tmp_path / "keys").ed25519(AUDIT)]) == []
@@ -103,13 +107,11 @@ def stores(local: Any, s3: Any) -> tuple[Any, Any]:
 async def test_a_backup_of_the_embedded_store_comes_back_on_neo4j(
     sqlite_graph: Graph, neo4j_graph: Graph, stores: tuple[Any, Any], tmp_path: Path
 ) -> None:
-    from resolvers.bytes import Bytes
-
     (local, s3), folder = stores, tmp_path / "backups"
     registry = Registry(sqlite_graph, local, Bytes(local.storage))
     await furnish(registry, tmp_path)
     taken = await backed_up(registry, folder)
-    assert await restore(neo4j_graph, s3.storage, folder, taken.backup, by="ann") == []
+    assert await restore(neo4j_graph, s3.storage, folder, taken.backup, by="ann") == Restored([], [])
     assert await content(neo4j_graph) == await content(sqlite_graph)
     await building.create(neo4j_graph, NewNode("Model", "after", "default"))
     while await neo4j_graph.sequence():
@@ -194,8 +196,6 @@ async def test_what_was_lost_already_is_named_once_and_the_rest_is_kept(registry
 @pytest.fixture
 async def whole(sqlite_graph: Graph, local: Any, folder: Path) -> Backup:
     """A backup of the embedded store."""
-    from resolvers.bytes import Bytes
-
     registry = Registry(sqlite_graph, local, Bytes(local.storage))
     await registry.push(FILES)
     return (await backed_up(registry, folder)).backup
@@ -240,6 +240,98 @@ async def test_a_store_with_something_in_it_is_left_alone(whole: Backup, folder:
         assert await content(other.graph) == before
 
 
+async def test_a_restored_graph_leaves_the_storage_of_the_first_one_alone_until_it_takes_it_over(
+    registry: Registry, folder: Path, tmp_path: Path
+) -> None:
+    await registry.push(FILES)
+    taken = await backed_up(registry, folder)
+    _, later = await registry.push(MORE, model="models:/later")
+    name = manifest_name(later.props["digest"])
+    async with empty(tmp_path / "other") as other:
+        (undone,) = (await restore(other.graph, registry.storage, folder, taken.backup, by="ann")).undone
+        assert "belongs to another graph" in undone
+        drill = Registry(other.graph, registry.store, Bytes(registry.storage))
+        with pytest.raises(PreconditionFailed, match="belongs to another graph"):
+            await collect(other.graph, registry.storage, "default", by="gc", grace=0.0)
+        with pytest.raises(PreconditionFailed, match="belongs to another graph"):
+            await drill.push({"x": b"of the drill"})
+        assert await registry.holds(b"third")
+        assert await registry.storage.get("default", name) is not None
+        await registry.storage.discard("default", OWNER)
+        with pytest.raises(PreconditionFailed, match="never sent anything"):
+            await collect(other.graph, registry.storage, "default", by="gc", grace=0.0)
+        await take_over(other.graph, registry.storage, "default")
+        await collect(other.graph, registry.storage, "default", by="gc", grace=3_600.0)
+        assert await registry.storage.get("default", name) is not None
+        await asyncio.sleep(1.1)
+        await collect(other.graph, registry.storage, "default", by="gc", grace=0.0)
+        assert not await registry.holds(b"third")
+        assert await registry.storage.get("default", name) is None
+        await drill.push({"x": b"of the drill"})
+
+
+def rot(folder: Path, data: bytes) -> None:
+    flip(next(folder.glob(f"files/*/blobs/*/{blob_of(data).sha256}")))
+
+
+async def test_bytes_that_rot_in_the_folder_are_copied_again_when_it_is_their_turn_or_by_a_deep_backup(
+    registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.push(FILES)
+    await backed_up(registry, folder)
+    rot(folder, b"first")
+    taken = await take(registry.graph, registry.storage, folder, told={}, deep=True)
+    assert (taken.healed, taken.copied, taken.lost) == (1, 1, [])
+    assert await wrong(folder, taken.backup) == []
+    rot(folder, b"second")
+    flip(next(folder.glob("files/*/documents/manifests/*")))  # noqa: ASYNC240 - nobody waits
+    monkeypatch.setattr(taking, "TURNS", 3)
+    assert sum([(await backed_up(registry, folder)).healed for _ in range(3)]) == 1
+    assert [await wrong(folder, each) for each in backups(folder)] == [[]] * 5
+
+
+async def test_what_rots_in_the_folder_and_is_lost_in_storage_is_named(registry: Registry, folder: Path) -> None:
+    _, artifact = await registry.push(FILES)
+    await backed_up(registry, folder)
+    rot(folder, b"first")
+    await registry.storage.remove("default", [blob_of(b"first").sha256])
+    taken = await take(registry.graph, registry.storage, folder, told={}, deep=True)
+    assert taken.lost == [f"{artifact.id}: {blob_of(b'first').sha256} is not there"]
+    assert await wrong(folder, taken.backup) == []
+
+
+@pytest.mark.parametrize("part", ["blob", "manifest"])
+async def test_a_restore_despite_what_is_lost_brings_the_rest_and_says_so(
+    registry: Registry, folder: Path, tmp_path: Path, part: str
+) -> None:
+    one, lost = await registry.push({"a.bin": b"first", "c.bin": b"third"})
+    two, kept = await registry.push({"b.bin": b"second"}, model="models:/other")
+    taken = await backed_up(registry, folder)
+    if part == "blob":
+        rot(folder, b"first")
+    else:
+        async with files_of(folder, write=True) as files:
+            await files.put("default", manifest_name(lost.props["digest"]), b"{}")
+    async with empty(tmp_path / "other") as other:
+        with pytest.raises(PreconditionFailed, match="--despite-lost"):
+            await restore(other.graph, other.storage, folder, taken.backup, by="ann")
+        done = await restore(other.graph, other.storage, folder, taken.backup, by="ann", despite_lost=True)
+        assert (done.undone, len(done.lost)) == ([], 1)
+        await refuse_unfinished(other.graph)
+        async with other.graph.snapshot() as snapshot:
+            nodes = await snapshot.nodes([one.id, lost.id, two.id, kept.id])
+        assert nodes[lost.id].props["verification"] == "FAILED"
+        assert nodes[one.id].props["state"] == "FAILED"
+        assert nodes[kept.id].props["verification"] != "FAILED"
+        assert nodes[two.id].props["state"] == "READY"
+        there = {blob.sha256 async for blob in other.storage.blobs("default")}
+        assert (blob_of(b"first").sha256 in there) == (part == "manifest")
+        assert {blob_of(b"second").sha256, blob_of(b"third").sha256} <= there
+    async with empty(tmp_path / "same") as same:
+        done = await restore(same.graph, registry.storage, folder, taken.backup, by="ann")
+        assert (done.lost, len(done.undone)) == ([], 1)
+
+
 class Full(LocalStorage):
     """A storage that has no room for blobs."""
 
@@ -260,6 +352,6 @@ async def test_a_restore_that_broke_off_is_gone_on_with_and_used_by_nobody_befor
         (copied / whole.name / "backup.json").write_bytes((whole.path / "backup.json").read_bytes() + b"\n")
         with pytest.raises(PreconditionFailed, match="another backup"):
             await restore(other.graph, other.storage, copied, backup_of(copied, None), by="ann")
-        assert await restore(other.graph, other.storage, folder, whole, by="ann") == []
+        assert await restore(other.graph, other.storage, folder, whole, by="ann") == Restored([], [])
         await refuse_unfinished(other.graph)
         assert (await content(other.graph))[0] == told_content(whole)[0]

@@ -13,18 +13,26 @@ import pytest
 
 from auth.keyring import AUDIT, Keyring
 from auth.local import LocalIssuer
+from graph.aside import SELF
 from graph.port import WRITES, Graph, NewNode, Note, Update
 from graph.sqlite.store import SqliteGraph
 from lineal.errors import Conflict, PreconditionFailed, Unavailable
+from resolvers.artifacts.collecting import collect
+from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.owning import OWNER
 from resolvers.backup.moving import move, stay
 from resolvers.backup.restoring import refuse_unfinished
+from resolvers.bytes import Bytes
 from resolvers.leasing import holding
+from storage.local import LocalStorage
 from tests import building
+from tests.artifacts.conftest import Registry
 from tests.auditing import found
 from tests.backup.conftest import content, sealed
 from tests.graph.test_transfer import rich_graph
 from tests.running import ROOT, LinealServer
 from tests.services import Neo4jServer, free_port
+from tests.storage.storing import SECRET, Store
 
 NEW = NewNode("Model", "new", "default")
 
@@ -50,10 +58,41 @@ async def test_everything_moves_and_the_old_store_is_read_only_from_then_on(
     assert await found(other, [Keyring(tmp_path / "keys").ed25519(AUDIT)]) == []
     with pytest.raises(Unavailable, match=r"moved, to sqlite:///other\.db"):
         await building.create(sqlite_graph, NEW)
-    with pytest.raises(Conflict, match="not moved to elsewhere"):
-        await stay(sqlite_graph, "elsewhere")
-    await stay(sqlite_graph, "sqlite:///other.db")
+    async with LocalStorage(tmp_path / "bytes", SECRET) as storage:
+        with pytest.raises(Conflict, match="not moved to elsewhere"):
+            await stay(sqlite_graph, storage, "elsewhere")
+        await stay(sqlite_graph, storage, "sqlite:///other.db")
     await building.create(sqlite_graph, NEW)
+
+
+async def cleared(registry: Registry) -> None:
+    await asyncio.sleep(0.05)
+    await collect(registry.graph, registry.storage, "default", by="gc", grace=0.001)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_of_a_store_that_moved_the_new_one_alone_clears_the_storage_until_it_is_given_up(
+    sqlite_graph: Graph, other: Graph, local: Store, known: bool
+) -> None:
+    old, new = (Registry(graph, local, Bytes(local.storage)) for graph in (sqlite_graph, other))
+    await old.push({"a": b"before"})
+    if not known:
+        # As Lineal left it before graphs had names.
+        await local.storage.discard("default", OWNER)
+        await sqlite_graph.write(lambda tx: tx.keep((), drop={SELF: None}), by="", action="x")
+    await move(sqlite_graph, other, "other", by="ann")
+    _, artifact = await new.push({"a": b"later"})
+    with pytest.raises(Unavailable, match="moved, to other"):
+        await cleared(old)
+    await cleared(new)
+    assert await local.storage.get("default", manifest_name(artifact.props["digest"])) is not None
+    assert await new.holds(b"later")
+    await stay(sqlite_graph, local.storage, "other")
+    with pytest.raises(PreconditionFailed, match="belongs to another graph"):
+        await cleared(new)
+    await cleared(old)
+    assert await old.holds(b"before")
+    assert not await old.holds(b"later")
 
 
 async def test_while_writes_are_held_nothing_writes_and_reads_go_on(sqlite_graph: SqliteGraph) -> None:

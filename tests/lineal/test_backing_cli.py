@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from graph.port import NewNode
+from graph.sqlite import migrations
 from graph.sqlite.store import SqliteGraph
 from lineal.cli import app
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
@@ -77,7 +78,7 @@ def test_a_backup_and_a_restore_say_what_they_did(blob: Blob, tmp_path: Path, mo
     assert told("backup", "kept", "--verify") == {"backups": [{"backup": taken["backup"], "problems": []}]}
     new = f"sqlite:///{tmp_path / 'new.db'}"
     restored = told("restore", "kept", "--graph", new, "--storage", "new")
-    assert restored == {"backup": taken["backup"], "graph": new, "undone": []}
+    assert restored == {"backup": taken["backup"], "graph": new, "undone": [], "lost": []}
     assert (tmp_path / "new.db").exists()
     assert told("check", "--graph", new, code=1)["wrong"] == 2
     monkeypatch.setenv("LINEAL_STORAGE", "new")
@@ -103,6 +104,20 @@ def test_a_backup_that_is_damaged_is_named_and_not_restored(blob: Blob, tmp_path
     assert "has the digest" in found["problems"][0]
     refused = lineal("restore", "kept", "--graph", f"sqlite:///{tmp_path / 'new.db'}").exception
     assert isinstance(refused, PreconditionFailed)
+    assert told("backup", "kept", "--deep")["healed"] == 1
+    assert told("backup", "kept", "--verify")["backups"][0]["problems"] == []
+
+
+def test_a_restore_despite_what_is_lost_names_it_and_ends_with_1(
+    blob: Blob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told("backup", "kept")
+    next((tmp_path / "kept" / "files").rglob(blob.sha256)).write_bytes(b"WEIGHTS")
+    new = ("--graph", f"sqlite:///{tmp_path / 'new.db'}", "--storage", "new")
+    (lost,) = told("restore", "kept", *new, "--despite-lost", code=1)["lost"]
+    assert blob.sha256 in lost
+    monkeypatch.setenv("LINEAL_STORAGE", "new")
+    assert told("check", *new[:2])["wrong"] == 0
 
 
 def test_a_restore_that_is_refused_leaves_an_empty_store(blob: Blob, tmp_path: Path) -> None:
@@ -118,6 +133,28 @@ def test_a_restore_that_is_refused_leaves_an_empty_store(blob: Blob, tmp_path: P
     assert not (tmp_path / "kept" / "files").exists()
     shutil.move(tmp_path / "away", tmp_path / "kept" / "files")
     assert lineal("restore", "kept", *new).exit_code == 0
+
+
+def test_a_restore_that_is_refused_leaves_an_older_store_as_it_was(
+    blob: Blob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert blob.size
+    told("backup", "kept")
+    path = tmp_path / "older.db"
+
+    async def furnish() -> None:
+        async with SqliteGraph(path) as graph:
+            await graph.migrate()
+            await building.create(graph, NewNode("Model", "mine", "default"))
+
+    asyncio.run(furnish())
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, ("9999 something new", ())))
+    monkeypatch.setattr(migrations, "VERSION", migrations.VERSION + 1)
+    older = ("--graph", f"sqlite:///{path}")
+    refused = lineal("restore", "kept", *older, "--storage", "new").exception
+    assert isinstance(refused, PreconditionFailed)
+    assert "needs an empty one" in refused.message
+    assert told("migrate", "--dry-run", *older)["pending"] == ["9999 something new"]
 
 
 def test_what_is_asked_for_wrongly_is_refused(blob: Blob, tmp_path: Path) -> None:
