@@ -119,12 +119,12 @@ def _licences(name: str) -> Json:
         told = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return {}
-    if expression := told.get("License-Expression"):
-        return {"licenses": [{"expression": expression}]}
+    if expressions := told.get_all("License-Expression"):
+        return {"licenses": [{"expression": expressions[0]}]}
     classifiers = [
         each.rpartition(" :: ")[2] for each in told.get_all("Classifier") or () if each.startswith("License")
     ]
-    names = classifiers or [each for each in (told.get("License"),) if each and "\n" not in each]
+    names = classifiers or [each for each in told.get_all("License") or () if "\n" not in each]
     return {"licenses": [{"license": {"name": each}} for each in names]} if names else {}
 
 
