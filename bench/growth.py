@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import neo4j
 from rich.console import Console
 
 from auth.caller import named
@@ -78,12 +77,6 @@ def _bytes(place: Path) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def _checkpoint(url: str) -> None:
-    """Have a Neo4j write to its files what so far only its log of transactions has."""
-    with neo4j.GraphDatabase.driver(url) as driver:
-        driver.execute_query("CALL db.checkpoint()")
-
-
 async def fill(graph: Graph, place: Path, versions: int, *, hub: bool = False) -> Filled:
     """Grow a store to about so many versions, a part at a time. With `hub` 2,000 models of 50 versions of 5 tags.
 
@@ -111,8 +104,6 @@ async def fill(graph: Graph, place: Path, versions: int, *, hub: bool = False) -
         else:
             grower.family(f"family-{number}", max(3, size))
     seconds = time.perf_counter() - started
-    if isinstance(graph, Neo4jGraph):
-        await asyncio.to_thread(_checkpoint, graph.url)
     console.print(
         f"{count:,} versions, {items:,} nodes and edges: {items / seconds:,.0f} a second, {seconds:,.0f} s; "
         f"{_bytes(place) / items:,.0f} bytes each on disk"
