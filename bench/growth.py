@@ -151,6 +151,15 @@ async def measure(name: str, stores: dict[str, Filled], rounds: int) -> None:
         console.print(f"{what}: {first * 1e3:.1f} ms; {grown} (bar: {BAR})")
 
 
+async def _asking(call: Callable[[], Awaitable[object]], end: float) -> int:
+    """How often something was done, one time after the other, until then."""
+    done = 0
+    while time.perf_counter() < end:
+        await call()
+        done += 1
+    return done
+
+
 async def throughput(size: str, filled: Filled) -> None:
     """Print how many of some things one process does in a second in a store, where several ask at once."""
     schema = build_schema()
@@ -160,15 +169,8 @@ async def throughput(size: str, filled: Filled) -> None:
     }
     calls["a write of a version"] = lambda: _write(filled)
     for what, call in calls.items():
-        end, done = time.perf_counter() + SECONDS, [0] * AT_ONCE
-
-        async def asking(place: int, call: Callable[[], Awaitable[object]], end: float, done: list[int]) -> None:
-            while time.perf_counter() < end:
-                await call()
-                done[place] += 1
-
         started, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(asking(place, call, end, done) for place in range(AT_ONCE)))
+        done = await asyncio.gather(*(_asking(call, started + SECONDS) for _ in range(AT_ONCE)))
         seconds = time.perf_counter() - started
         share = (time.process_time() - cpu) / seconds
         console.print(

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 from graphql import GraphQLError
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
@@ -65,9 +65,7 @@ class EventStream(Response):
             # A process that is about to end breaks it off: whoever listens is to come again.
             if not isinstance(sending.exception(), (Ended, type(None))):
                 sending.result()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS):
-                    await send(chunk(b"", more=False))
+            await _say_last(send, chunk(b"", more=False))
 
     async def _send(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
@@ -81,10 +79,8 @@ class EventStream(Response):
             await self._results.aclose()
             error = Unauthenticated("the token has expired; come again with another one, after the last sequence")
             shown = present(GraphQLError(error.message, original_error=error), executed=True)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS):
-                    await send(chunk(_event("next", payload(PreExecutionError(None, [shown])))))
-                    await send(chunk(_event("complete")))
+            last = _event("next", payload(PreExecutionError(None, [shown])))
+            await _say_last(send, chunk(last), chunk(_event("complete")))
             return
         await send(chunk(_event("complete")))
 
@@ -104,6 +100,14 @@ class EventStream(Response):
         finally:
             coming.cancel()
             await asyncio.wait({coming})
+
+
+async def _say_last(send: Send, *messages: Message) -> None:
+    """Send these, or give up where nobody takes them."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            for message in messages:
+                await send(message)
 
 
 def _event(name: str, data: Any = None) -> bytes:

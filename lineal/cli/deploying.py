@@ -156,9 +156,7 @@ def _pairs(given: Sequence[str] | None, option: str) -> dict[str, Any] | None:
         return None
     pairs: dict[str, Any] = {}
     for text in given:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise InvalidArgument(f"--{option}: {text!r} must be KEY=VALUE", field=option)
+        name, value = options.pair(text, option)
         pairs[name] = value
         with suppress(orjson.JSONDecodeError):
             pairs[name] = orjson.loads(value)

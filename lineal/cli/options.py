@@ -31,6 +31,14 @@ _BARE = tuple(kind.name for kind in ontology.NODE_KINDS.values() if kind.name ==
 """Kinds that a bare name may mean; those of versions and revisions say nothing by themselves."""
 
 
+def pair(text: str, option: str, form: str = "KEY=VALUE") -> tuple[str, str]:
+    """What is given to an option in this form. Raises InvalidArgument: it has no name, or no equals sign."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise InvalidArgument(f"--{option}: {text!r} must be {form}", field=option)
+    return name, value
+
+
 def settings(graph: str | None = None, **given: object) -> Settings:
     """The settings, with what the command line says first. Nothing but warnings is logged by a command."""
     from lineal import logging

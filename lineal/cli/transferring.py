@@ -220,9 +220,7 @@ def _on_wait(patience: int) -> Callable[[str], None]:
 
 
 def _tag(text: str) -> dict[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise InvalidArgument(f"--tag: {text!r} must be NAME=VALUE", field="tag")
+    name, value = options.pair(text, "tag", "NAME=VALUE")
     return {"name": name, "value": value}
 
 

@@ -119,14 +119,15 @@ async def restore(
     """
     _refuse_wrong(backup, list(wrong_parts(backup)))
     async with files_of(directory) as files:
-        lost = [loss async for loss in _losses(files, backup) if not await _has(storage, loss)]
+        wrong = [loss async for loss in _losses(files, backup)]
+        lost = [loss for loss in wrong if not await _has(storage, loss)]
     if not despite_lost:
         _refuse_wrong(backup, [loss.said for loss in lost], "; --despite-lost restores all that is")
     mark = {"backup": backup.name, "sha256": backup.digest}
     await begin(graph, mark, named_anew(copied=True))
     undone = await _owned(graph, storage, backup)
     async with files_of(directory) as files:
-        undone += await _bring_files(files, storage, backup, lost)
+        undone += await _bring_files(files, storage, backup, wrong, lost)
     await bring_graph(graph, backup.path, backup.told["parts"], by=by, progress=progress)
     said = [loss.said for loss in lost]
     more = {"lost": len(lost)} if lost else {}
@@ -255,8 +256,11 @@ async def _owned(graph: Graph, storage: Storage, backup: Backup) -> list[str]:
     return others
 
 
-async def _bring_files(files: Storage, storage: Storage, backup: Backup, lost: Sequence[_Loss]) -> list[str]:
-    without = {(loss.workspace, loss.what) for loss in lost}
+async def _bring_files(
+    files: Storage, storage: Storage, backup: Backup, wrong: Sequence[_Loss], lost: Sequence[_Loss]
+) -> list[str]:
+    """Bring all that is not lost; what is `wrong` in the backup and not lost is in the storage already."""
+    there, without = ({(loss.workspace, loss.what) for loss in some} for some in (wrong, lost))
     for loss in lost:
         # What is wrong there would be taken for right by whoever sends it once more.
         if isinstance(loss.what, Blob):
@@ -272,9 +276,7 @@ async def _bring_files(files: Storage, storage: Storage, backup: Backup, lost: S
         workspace, digest = body["workspace"], body["digest"]
         if (workspace, digest) in without:
             continue
-        # One that is lost in the backup was found in the storage.
-        source = storage if await _wrong_manifest(files, workspace, digest) else files
-        manifest = await load_manifest(source, workspace, digest)
+        manifest = await load_manifest(storage if (workspace, digest) in there else files, workspace, digest)
         await storage.put(workspace, manifest_name(digest), manifest.canonical)
         if body["retainUntil"] > time.time_ns() // 1_000:
             held = [blob.sha256 for blob in blobs_of(manifest)]

@@ -16,7 +16,7 @@ from graph.port import Hop, Node, Order, Paging, Prop, Transaction
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 from resolvers.deploying.plans import REVISIONS, SPECIFIED, Plan, plans_of
 from resolvers.deploying.revising import Call, Told, begin, close, revise, target_node
-from resolvers.deploying.sources import Share, is_whole, with_files
+from resolvers.deploying.sources import Share, by_version, is_whole, with_files
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import Command
@@ -316,7 +316,7 @@ async def _restorable(tx: Transaction, node: Node, to: int | None, now: Told) ->
 
 def _spec(served: Sequence[Share], resources: Mapping[str, Any], settings: Mapping[str, Any]) -> object:
     """What a revision tells, to be compared."""
-    return {each.version.id: each.props for each in served}, dict(resources), dict(settings)
+    return by_version(served), dict(resources), dict(settings)
 
 
 def _shares(wanted: Sequence[Reference], weights: Sequence[float | None]) -> list[Share]:

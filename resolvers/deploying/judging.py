@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from resolvers.deploying.plans import Plan
-from resolvers.deploying.sources import Share
+from resolvers.deploying.sources import Share, by_version
 from serving.port import Desired, Observed, Seen, State, fulfils, tag_of
 
 MAX_MESSAGE: Final = 2_000
@@ -141,10 +141,7 @@ def _rolling(
 
 def other_serving(plan: Plan, verdict: Verdict) -> bool:
     """Whether something else is served than the graph says."""
-    if verdict.serving is None:
-        return False
-    now, seen = ({each.version.id: each.props for each in some} for some in (plan.serving, verdict.serving))
-    return now != seen
+    return verdict.serving is not None and by_version(verdict.serving) != by_version(plan.serving)
 
 
 def _told(

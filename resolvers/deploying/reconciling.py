@@ -141,9 +141,9 @@ class Reconciler:
     async def _round(self, target: str, adapter: Adapter, held: Held, *, full: bool) -> None:
         """Look at all deployments of a target, or at those that wait, write what follows, and act."""
         look = await self._read(target, full=full)
-        known = {} if full else self._others.get(target, {})
-        now = {**known, **look.desired}
-        self._others[target] = {id: each for id, each in now.items() if id not in look.desired or each.served}
+        before = {} if full else self._others.get(target, {})
+        wanted = {id: each for id, each in look.desired.items() if each.served}
+        self._others[target] = {id: each for id, each in before.items() if id not in look.desired} | wanted
         _measure(target, look.plans)
         if not look.plans:
             return

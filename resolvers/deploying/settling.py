@@ -14,7 +14,8 @@ from resolvers.deploying.judging import MAX_MESSAGE, Known, Verdict, as_seen, ju
 from resolvers.deploying.pacing import Pace
 from resolvers.deploying.plans import SPECIFIED, Plan
 from resolvers.deploying.revising import note_event
-from resolvers.deploying.sources import Share, is_whole, with_files
+from resolvers.deploying.sources import Share, by_version, is_whole, with_files
+from resolvers.lifecycle.told import verified
 from resolvers.reading import all_links
 from resolvers.writing.draft import Draft
 from serving.port import Desired, Observed
@@ -127,8 +128,7 @@ class Settling:
             if verdict.revision:
                 updates.append(Update(plan.revision.id, verdict.revision))
             if verdict.serving is not None:
-                now = {each.version.id: each.props for each in plan.serving}
-                seen_now = {each.version.id: each.props for each in verdict.serving}
+                now, seen_now = by_version(plan.serving), by_version(verdict.serving)
                 other = [id for id in now.keys() | seen_now.keys() if now.get(id) != seen_now.get(id)]
                 ends += [EdgeMatch("SERVES", node.id, id) for id in other if id in now]
                 links += [NewEdge("SERVES", node.id, id, props=seen_now[id]) for id in other if id in seen_now]
@@ -187,10 +187,10 @@ async def _back(tx: Transaction, draft: Draft, node: Node, plan: Plan, verdict: 
 
 async def _last_good(tx: Transaction, node: Node) -> tuple[Node, list[Share]] | None:
     """The last revision that was seen to be served as told, unless nothing may serve it any more."""
-    if "verifiedRevision" not in node.props:
+    place = verified(node)
+    if place is None:
         return None
-    good = Address(DEPLOYMENT_REVISION.name, node.workspace, node.name, str(node.props["verifiedRevision"]))
-    (revision,) = await tx.resolve([good])
+    (revision,) = await tx.resolve([place])
     assert revision is not None
     shares = [Share.of(link) for link in (await all_links(tx, [revision.id], SPECIFIED)).get(revision.id, [])]
     gone = not is_whole(shares) or any(each.version.props.get("retiredAt") is not None for each in shares)

@@ -105,6 +105,11 @@ class Share:
         return Elsewhere(self.uri)
 
 
+def by_version(shares: Sequence[Share]) -> dict[str, dict[str, Any]]:
+    """What edges to these versions say, by their ids: to be compared."""
+    return {share.version.id: share.props for share in shares}
+
+
 def is_whole(shares: Sequence[Share]) -> bool:
     """Whether these are all that something was told to serve: a version of it may have been deleted since."""
     return abs(sum(share.weight or 0.0 for share in shares) - 1) <= ROUNDING

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from graph.address import Address
-from graph.ontology import DEPLOYMENT_REVISION
 from graph.port import Hop, Node, Transaction, Update, batched
 from resolvers.lifecycle import conditions
 from resolvers.lifecycle.conditions import CleanData
 from resolvers.lifecycle.standing import gates_of
 from resolvers.lifecycle.targets import Target
-from resolvers.lifecycle.told import Told
+from resolvers.lifecycle.told import Told, verified
 from resolvers.reading import all_links
 
 _LIVE: Final = "VERIFIED"
@@ -57,14 +55,9 @@ def _why(versions: Sequence[str], type: str) -> str:
 
 async def _live(tx: Transaction, deployments: Sequence[Node]) -> dict[tuple[str, str], float]:
     """The share of each version in what was last seen to be served as told, by the ids of deployment and version."""
-    known = {node.id: node for node in deployments if "verifiedRevision" in node.props}.values()
-    verified = await tx.resolve(
-        [
-            Address(DEPLOYMENT_REVISION.name, node.workspace, node.name, str(node.props["verifiedRevision"]))
-            for node in known
-        ]
-    )
-    revisions = {revision.id: revision.container for revision in verified if revision is not None}
+    places = {node.id: place for node in deployments if (place := verified(node)) is not None}
+    found = await tx.resolve(list(places.values()))
+    revisions = {revision.id: revision.container for revision in found if revision is not None}
     links = await all_links(tx, sorted(revisions), _SPECIFIED) if revisions else {}
     return {
         (revisions[id], link.node.id): float(link.edge.props.get("weight", 1.0))

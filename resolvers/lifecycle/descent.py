@@ -38,12 +38,8 @@ UPSTREAM: Final = Walk(
     kinds=frozenset({"ModelVersion", "DatasetVersion", "Field"}),
     limit=MAX_LINEAGE,
 )
-DOWNSTREAM: Final = Walk(
-    Direction.DOWNSTREAM,
-    depth=MAX_DEPTH,
-    edges=EDGES,
-    kinds=frozenset({"ModelVersion", "DatasetVersion", "Deployment"}),
-    limit=MAX_LINEAGE,
+DOWNSTREAM: Final = replace(
+    UPSTREAM, direction=Direction.DOWNSTREAM, kinds=frozenset({"ModelVersion", "DatasetVersion", "Deployment"})
 )
 _BATCH: Final = 1_000
 _VERSIONS: Final = Hop("VERSION_OF", "IN", "DatasetVersion")

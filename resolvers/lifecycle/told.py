@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
+from graph.address import Address
+from graph.ontology import DEPLOYMENT_REVISION
 from graph.port import Hop, Node, Snapshot, batched
 from resolvers.reading import all_links
 
@@ -19,6 +21,14 @@ class Told(NamedTuple):
     revision: Node
     version: str
     weight: float | None
+
+
+def verified(deployment: Node) -> Address | None:
+    """Where the revision of a deployment is that was last seen to be served as told; None where none ever was."""
+    number = deployment.props.get("verifiedRevision")
+    if number is None:
+        return None
+    return Address(DEPLOYMENT_REVISION.name, deployment.workspace, deployment.name, str(number))
 
 
 async def told_to_serve(snapshot: Snapshot, versions: Collection[str]) -> list[Told]:

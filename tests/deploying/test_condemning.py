@@ -42,6 +42,15 @@ class Flats:
             await building.link(self.shop.registry.graph, edge)
         return version
 
+    async def served(self) -> Node:
+        """Have a version that learned nothing from it served, where a gate wants clean data: another one that did."""
+        one, two = await self.version("1", learned=False), await self.version("2")
+        await gate(self.shop, CLEAN)
+        async with self.shop.looking_after():
+            await self.shop.deploy(one, environment="production")
+            await self.shop.comes_to("READY", 1)
+        return two
+
     async def mark(self, **more: Any) -> Affected:
         """Mark the data: what came of it."""
         async with self.shop.operation() as op:
@@ -115,11 +124,7 @@ async def test_what_came_of_it_does_not_go_live_where_a_gate_wants_clean_data_an
     flats: Flats,
 ) -> None:
     shop = flats.shop
-    one, two = await flats.version("1", learned=False), await flats.version("2")
-    await gate(shop, CLEAN)
-    async with shop.looking_after():
-        await shop.deploy(one, environment="production")
-        await shop.comes_to("READY", 1)
+    two = await flats.served()
     await flats.owned()
     await shop.deploy(two)
     await flats.mark()
@@ -162,11 +167,8 @@ async def test_what_is_served_as_told_when_that_is_seen_is_taken_back_where_the_
     flats: Flats,
 ) -> None:
     shop = flats.shop
-    one, two = await flats.version("1", learned=False), await flats.version("2")
-    await gate(shop, CLEAN)
+    two = await flats.served()
     async with shop.looking_after():
-        await shop.deploy(one, environment="production")
-        await shop.comes_to("READY", 1)
         await shop.deploy(two)
         await shop.comes_to("READY", 2)
     revision = await shop.node(f"{SEARCH}/2")
