@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import time
 from array import array
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from graph import ontology, validation
 from graph.editing import ends_of
 from graph.ids import DEFAULT_WORKSPACE_ID
-from graph.port import CHUNK, Chunk, Edge, Graph, NodeRecord, Snapshot
+from graph.port import CHUNK, Chunk, Edge, Graph, Node, NodeRecord, Snapshot, batched
 from graph.records import (
     chunk_line,
     edge_line,
@@ -36,7 +37,7 @@ from graph.records import (
     read_line,
     read_node,
 )
-from lineal.errors import InvalidArgument, LinealError
+from lineal.errors import Conflict, InvalidArgument, LinealError
 
 PAGE = 500
 BATCH = 2_000
@@ -57,7 +58,10 @@ _SECTIONS = ("lineal", "node", "edge", "points", "end")
 
 
 async def export_lines(snapshot: Snapshot) -> AsyncIterator[bytes]:
-    """The whole graph as lines, read a page at a time; the last one tells that nothing is missing."""
+    """The whole graph as lines, read a page at a time; the last one tells that nothing is missing.
+
+    Raises Conflict: while it was read, one node took the name of another one.
+    """
     count = 0
     async for line in _content(snapshot):
         count += 1
@@ -66,21 +70,49 @@ async def export_lines(snapshot: Snapshot) -> AsyncIterator[bytes]:
 
 
 async def _content(snapshot: Snapshot) -> AsyncIterator[bytes]:
-    """All lines but the last. Of each node only the id is kept meanwhile."""
+    """All lines but the last. Of each node only the id and the key are kept meanwhile.
+
+    Where a snapshot is no true one, more comes while it is read: a node is left out whose container was not there yet,
+    or whose name another one had, an edge to what is left out, and points beyond those that the node counts.
+    """
     yield header_line()
-    ids: list[str] = []
+    began = time.time_ns() // 1_000
+    ids: dict[str, None] = {}
+    keys: dict[str, str] = {}
     series: list[tuple[str, str, int]] = []
-    while page := await snapshot.records(ids[-1] if ids else "", PAGE):
+    after = ""
+    while page := await snapshot.records(after, PAGE):
         for record in page:
+            if not _fits(record.node, ids, keys, began):
+                continue
             yield node_line(record)
-            ids.append(record.node.id)
+            ids[record.node.id] = None
             series += [(record.node.id, m.name, m.count) for m in sorted(record.metrics, key=lambda m: m.name)]
-    for start in range(0, len(ids), PAGE):
-        for edge in sorted(await snapshot.edges_from(ids[start : start + PAGE]), key=_identity):
-            yield edge_line(edge)
+        after = page[-1].node.id
+    for some in batched(ids, PAGE):
+        for edge in sorted(await snapshot.edges_from(some), key=_identity):
+            if edge.target in ids:
+                yield edge_line(edge)
     for group in _groups(series):
         async for chunk in _chunks(snapshot, group):
             yield chunk_line(chunk)
+
+
+def _fits(node: Node, ids: Container[str], keys: dict[str, str], began: int) -> bool:
+    """Whether a node goes with those that were read before it; `keys` has the live ones among these by key, and has
+    this one from now on. Raises Conflict: a name passed on, meanwhile, from one to another that was there already.
+    """
+    kind = ontology.NODE_KINDS[node.kind]
+    if kind.within and node.container < node.id and node.container not in ids:
+        return False
+    if node.deleted_at is not None:
+        return True
+    key = ontology.key_of(kind, node.workspace, node.container, node.name)
+    other = keys.setdefault(key, node.id)
+    if other != node.id and node.created_at < began:
+        msg = f"{other} and {node.id} both had the name {node.name!r} while the graph was read; read it once more"
+        raise Conflict(msg)
+    return other == node.id
 
 
 def _identity(edge: Edge) -> tuple[str, str, str, str, int]:
@@ -103,13 +135,14 @@ def _groups(series: Sequence[tuple[str, str, int]]) -> Iterator[list[tuple[str, 
 
 
 async def _chunks(snapshot: Snapshot, group: Sequence[tuple[str, str, int]]) -> AsyncIterator[Chunk]:
-    wanted = {(owner, name) for owner, name, _ in group}
+    wanted = {(owner, name): count for owner, name, count in group}
     owners, names = sorted({o for o, _ in wanted}), sorted({n for _, n in wanted})
     after = -1
     while page := await snapshot.points(owners, names, after=after, chunks=SERIES):
         for chunk in sorted(page, key=lambda c: (c.owner, c.name, c.number)):
-            if (chunk.owner, chunk.name) in wanted:
-                yield chunk
+            counted = wanted.get((chunk.owner, chunk.name), 0) - chunk.number * CHUNK
+            if counted > 0:
+                yield replace(chunk, points=chunk.points[:counted])
         after += SERIES
 
 

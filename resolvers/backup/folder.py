@@ -77,10 +77,15 @@ class Backup:
 
     def lines(self, part: str) -> Iterator[tuple[str, Any]]:
         """The lines of a file: what each is, and its body."""
-        with (self.path / part).open("rb") as file:
-            for line in file:
-                ((what, body),) = orjson.loads(line).items()
-                yield what, body
+        return lines_of(self.path / part)
+
+
+def lines_of(path: Path) -> Iterator[tuple[str, Any]]:
+    """The lines of a file: what each is, and its body."""
+    with path.open("rb") as file:
+        for line in file:
+            ((what, body),) = orjson.loads(line).items()
+            yield what, body
 
 
 def backups(directory: Path) -> list[Backup]:

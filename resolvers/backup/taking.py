@@ -19,14 +19,15 @@ import orjson
 from graph.aside import aside_lines
 from graph.ontology import ARTIFACT, UPLOAD, WORKSPACE
 from graph.port import EVERYTHING, All, Graph, Order, Snapshot, batched
+from graph.records import read_node
 from graph.transfer import export_lines
 from lineal.errors import Internal
-from resolvers.artifacts.common import blobs_of, find_manifest, made_since, manifest_name, opened_since, pages
+from resolvers.artifacts.common import MANAGED, blobs_of, find_manifest, manifest_name, pages
 from resolvers.artifacts.losing import FAILED
 from resolvers.artifacts.owning import OWNER
 from resolvers.artifacts.paths import files
 from resolvers.artifacts.sweeping import BACKUPS, SWEEPS, holding_back
-from resolvers.backup.folder import ASIDE, FILES, GRAPH, Backup, Writing, alone_in, backups, files_of, remove
+from resolvers.backup.folder import ASIDE, FILES, GRAPH, Backup, Writing, alone_in, backups, files_of, lines_of, remove
 from storage.copying import AT_ONCE, MISSING, problem, put_right
 from storage.local import LocalStorage
 from storage.manifest import Manifest
@@ -38,6 +39,8 @@ TURNS: Final = 32
 """Of the bytes that the folder has already each backup reads one part in so many, so that all are read in time."""
 _OWN: Final = ("manifests/", "verified/", SWEEPS, BACKUPS, OWNER)
 """Documents that are copied in another way, or that mean nothing elsewhere."""
+_KEEPING: Final = {WORKSPACE.name, ARTIFACT.name, UPLOAD.name}
+"""Kinds of nodes that say what is in storage."""
 
 
 @dataclass(slots=True)
@@ -110,9 +113,9 @@ async def _taken(graph: Graph, storage: Storage, copying: _Copying, writing: Wri
             moment = time.time_ns() // 1_000
             # Where a snapshot is no true one, chains that were read after the graph would tell of what is not in it.
             await writing.write(ASIDE, aside_lines(snapshot))
-            kept = {name: await _kept(snapshot, name) for name in await workspaces_of(snapshot)}
             await writing.write(GRAPH, export_lines(snapshot))
-        await writing.write(FILES, copying.lines(kept))
+        # As it was written, which a snapshot that is no true one might not tell a second time.
+        await writing.write(FILES, copying.lines(await asyncio.to_thread(_kept, writing.path / GRAPH)))
     lost = sorted(copying.lost)
     whole = {**told, "version": version, "blobs": copying.blobs, "bytes": copying.bytes}
     done = writing.finish(moment, {**whole, "lost": lost[:MAX_LOST], "lostCount": len(lost)})
@@ -125,14 +128,23 @@ async def workspaces_of(snapshot: Snapshot) -> list[str]:
     return [node.name async for page in found for node in page]
 
 
-async def _kept(snapshot: Snapshot, workspace: str) -> list[_Kept]:
-    found = []
-    for kind, where in ((ARTIFACT, made_since(workspace, 0)), (UPLOAD, opened_since(workspace, 0))):
-        async for page in pages(snapshot, kind.name, where, Order("createdAt")):
-            for node in page:
-                props, is_upload = node.props, node.kind == UPLOAD.name
-                retained, lost = props.get("retainUntil") or 0, props.get("verification") == FAILED
-                found.append(_Kept(node.id, workspace, props["digest"], retained, is_upload, lost))
+def _kept(graph: Path) -> dict[str, list[_Kept]]:
+    """What a graph that was written refers to, by workspace; a workspace that has nothing is there, too."""
+    found: dict[str, list[_Kept]] = {}
+    for what, body in lines_of(graph):
+        if what == "edge":
+            break
+        if what != "node" or body["kind"] not in _KEEPING or "deletedAt" in body:
+            continue
+        node = read_node(body).node
+        if node.kind == WORKSPACE.name:
+            found.setdefault(node.name, [])
+            continue
+        props, is_upload = node.props, node.kind == UPLOAD.name
+        if props.get("state") == "OPEN" if is_upload else props.get("storage") == MANAGED:
+            retained, lost = props.get("retainUntil") or 0, props.get("verification") == FAILED
+            kept = _Kept(node.id, node.workspace, props["digest"], retained, is_upload, lost)
+            found.setdefault(node.workspace, []).append(kept)
     return found
 
 

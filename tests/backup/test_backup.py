@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from auth.keyring import AUDIT, Keyring
-from graph.port import EntryFilter, Graph, Kept, NewNode, Snapshot, Transaction
+from graph.port import EntryFilter, Graph, Kept, NewNode, Node, Snapshot, Transaction
 from graph.transfer import export_lines
 from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from resolvers.artifacts.collecting import collect
@@ -20,7 +20,8 @@ from resolvers.artifacts.owning import OWNER, take_over
 from resolvers.artifacts.sweeping import holding_back
 from resolvers.artifacts.verifying import VERIFIED, verify_managed
 from resolvers.backup import taking
-from resolvers.backup.folder import ASIDE, Backup, backup_of, backups, files_of
+from resolvers.backup.folder import ASIDE, GRAPH, Backup, backup_of, backups, files_of
+from resolvers.backup.folder import FILES as FILES_PART
 from resolvers.backup.restoring import Restored, problems, refuse_unfinished, restore
 from resolvers.backup.taking import take
 from resolvers.bytes import Bytes
@@ -171,6 +172,27 @@ async def test_the_audit_of_a_backup_tells_of_nothing_that_came_after_its_graph(
     aside = (backup.path / ASIDE).read_text()
     assert before.id in aside
     assert later[0] not in aside
+
+
+async def test_what_was_pushed_while_the_graph_was_read_is_there_with_its_bytes_or_not_at_all(
+    registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, before = await registry.push(FILES)
+    later: list[Node] = []
+
+    async def meanwhile(snapshot: Snapshot) -> AsyncIterator[bytes]:
+        _, pushed = await registry.push({"late.bin": b"late"})
+        later.append(pushed)
+        async for line in export_lines(snapshot):
+            yield line
+
+    monkeypatch.setattr(taking, "export_lines", meanwhile)
+    backup = (await backed_up(registry, folder)).backup
+    known = {body["id"] for what, body in backup.lines(GRAPH) if what == "node" and body["kind"] == "Artifact"}
+    kept = {body["digest"] for what, body in backup.lines(FILES_PART) if what == "manifest"}
+    assert before.id in known
+    assert kept == {node.props["digest"] for node in (before, *later) if node.id in known}
+    assert await wrong(folder, backup) == []
 
 
 async def test_two_backups_into_one_folder_do_not_go_on_at_once(registry: Registry, folder: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from graph import transfer
 from graph.address import parse
 from graph.ids import new_id
-from graph.port import CHUNK, EdgeMatch, Graph, NewEdge, NewNode, Point, Update
+from graph.port import CHUNK, EdgeMatch, Graph, NewEdge, NewNode, Point, Snapshot, Update
 from graph.sqlite.store import SqliteGraph
 from graph.transfer import export_lines, import_file
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument
@@ -73,6 +75,54 @@ def write(tmp_path: Path) -> Callable[[bytes], Path]:
         return path
 
     return written
+
+
+class Meanwhile:
+    """A snapshot before each of whose reads for an export somebody writes."""
+
+    def __init__(self, snapshot: Snapshot, write: Callable[[str], Awaitable[None]]) -> None:
+        self._snapshot, self._write = snapshot, write
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def read(*args: Any, **kwargs: Any) -> Any:
+            await self._write(name)
+            return await getattr(self._snapshot, name)(*args, **kwargs)
+
+        return read
+
+
+async def test_an_export_is_whole_however_much_is_written_while_it_is_read(
+    graph: Graph, other: Graph, write: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rich_graph(graph)
+    _, (told,) = await building.model(graph, "told", versions=1)
+    await building.log(graph, told.id, *(Point("loss", 1.0, step, step) for step in range(3)))
+    before = await exported(graph)
+    again = (await building.create(graph, NewNode("Model", "again", "default")))[0].id
+    verbs: Counter[str] = Counter()
+
+    async def written(verb: str) -> None:
+        nonlocal again
+        verbs[verb] += 1
+        count = verbs.total()
+        if verbs[verb] > 6:
+            return  # else there is always one more
+        _, (version,) = await building.model(graph, f"new {count}", versions=1)
+        (late,) = await building.create(graph, NewNode("Artifact", f"late {count}", "default"))
+        derived, had = NewEdge("DERIVED_FROM", version.id, told.id), NewEdge("HAS_ARTIFACT", told.id, late.id)
+        await building.link(graph, derived, had)
+        await building.log(graph, told.id, *(Point("loss", 1.0, step, step) for step in range(CHUNK // 2 + 1)))
+        await building.remove(graph, again)
+        again = (await building.create(graph, NewNode("Model", "again", "default")))[0].id
+
+    monkeypatch.setattr(transfer, "PAGE", 3)
+    async with graph.snapshot() as snapshot:
+        meanwhile = cast("Snapshot", Meanwhile(snapshot, written))
+        content = b"".join([line async for line in export_lines(meanwhile)])
+    assert min(verbs[verb] for verb in ("records", "edges_from", "points")) > 1
+    await import_file(other, write(content), by="tester")
+    nodes = {line for line in before.splitlines() if b'{"node"' in line and told.id.encode() not in line}
+    assert nodes <= set(content.splitlines())
 
 
 async def test_a_graph_moves_to_another_store_and_back_with_the_same_bytes(
