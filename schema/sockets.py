@@ -32,6 +32,7 @@ from schema.streaming import Asked, Streams, Who, payload
 PROTOCOL: Final = "graphql-transport-ws"
 INIT_SECONDS: Final = 10.0
 PER_CONNECTION: Final = 100
+STRANGERS: Final = 1_000
 MAX_ID: Final = 200
 """Characters of the id of an operation."""
 
@@ -55,12 +56,14 @@ class SocketRules:
     """What connections are held to.
 
     `origins` are other sites whose pages may connect, as scheme://host:port. There are `init_seconds` for
-    `connection_init`, and `per_connection` operations at a time.
+    `connection_init`, and `per_connection` operations at a time. So many `strangers` of the process may be about to say
+    who they are; more are closed with 1013, to come again.
     """
 
     origins: Collection[str] = ()
     init_seconds: float = INIT_SECONDS
     per_connection: int = PER_CONNECTION
+    strangers: int = STRANGERS
 
 
 class Sockets:
@@ -73,6 +76,8 @@ class Sockets:
         self._streams = streams
         self._rules = rules
         self._origins = frozenset(map(normalize_origin, rules.origins))
+        self._strangers = set[_Connection]()
+        """Those that have not said yet who they are."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -85,9 +90,16 @@ class Sockets:
             await socket.close(NOT_ACCEPTABLE, f"Subprotocol not acceptable: it must be {PROTOCOL}")
             return
         await socket.accept(PROTOCOL)
+        if len(self._strangers) >= self._rules.strangers:
+            await socket.close(AGAIN_LATER, "Try again later")
+            return
         state = scope.get("state", {})
-        connection = _Connection(socket, self._streams, self._rules, state["admit"])
-        await connection.serve(str(state.get("request_id", "")))
+        connection = _Connection(socket, self._streams, self._rules, state["admit"], self._strangers)
+        self._strangers.add(connection)
+        try:
+            await connection.serve(str(state.get("request_id", "")))
+        finally:
+            self._strangers.discard(connection)
 
     def _may_connect(self, socket: WebSocket) -> bool:
         """Whether a page may connect, by its origin: browsers ask nobody else."""
@@ -106,10 +118,16 @@ class _Closed(Exception):
 
 
 class _Connection:
-    """One connection: what is asked over it, each by a task of its own."""
+    """One connection: what is asked over it, each by a task of its own.
 
-    def __init__(self, socket: WebSocket, streams: Streams, rules: SocketRules, admit: Admit) -> None:
+    Once it is known who it is, it is none of the `strangers` any more.
+    """
+
+    def __init__(
+        self, socket: WebSocket, streams: Streams, rules: SocketRules, admit: Admit, strangers: set[_Connection]
+    ) -> None:
         self._socket = socket
+        self._strangers = strangers
         self._streams = streams
         self._rules = rules
         self._admit = admit
@@ -210,6 +228,7 @@ class _Connection:
                 raise _Closed(AGAIN_LATER, "Try again later") from None
             raise _Closed(FORBIDDEN, f"Forbidden: {refusal.description}"[:120]) from None
         self._who = Who(caller, self._request, self._address)
+        self._strangers.discard(self)
         await self._send({"type": "connection_ack"})
 
     async def _subscribe(self, id: Any, given: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from strawberry.types import ExecutionResult
 
 from auth.authenticator import Authenticator
+from auth.caller import Caller
 from auth.challenges import unavailable
 from graph.port import Update
 from schema.sockets import SocketRules, Sockets
@@ -158,6 +159,30 @@ async def test_whoever_says_nothing_is_sent_away(here: Site) -> None:
         socket.say(type="websocket.connect")
         await socket.came()
         assert await socket.closed() == 4408
+
+
+async def test_only_so_many_may_be_about_to_say_who_they_are(here: Site) -> None:
+    async def admitted(_authorization: str | None, _proof: str | None) -> Caller:
+        return Caller("local:ann")
+
+    narrow = Sockets(here.streams, SocketRules(strangers=1))
+    scope = {**socket_scope(), "state": {"admit": admitted}}
+
+    async def connect(socket: Socket) -> None:
+        socket.say(type="websocket.connect")
+        assert (await socket.came())["type"] == "websocket.accept"
+
+    async with Socket(narrow, scope) as one:
+        await connect(one)
+        async with Socket(narrow, scope) as other:
+            await connect(other)
+            assert await other.closed() == 1013
+        await one.init()
+        async with Socket(narrow, scope) as silent:
+            await connect(silent)
+        async with Socket(narrow, scope) as third:
+            await connect(third)
+            await third.init()
 
 
 async def test_where_only_trusted_documents_run_that_holds_for_sockets_and_streams_too(tmp_path: Path) -> None:
