@@ -94,6 +94,8 @@ class Reader:
 
     def many(self, verb: str, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement for each of these rows of parameters."""
+        if not rows:
+            return
         started = time.perf_counter()
         self.statements += 1
         failed = True
@@ -253,6 +255,8 @@ class Reader:
     def _owned(
         self, verb: str, sql: Compiler, table: str, columns: str, ids: Sequence[str], names: Sequence[str] | None
     ) -> list[Any]:
+        if not ids:
+            return []
         named = "" if names is None else f"AND m.name IN (SELECT value FROM {sql.array(names)})"
         return self.all(
             verb,

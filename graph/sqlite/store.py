@@ -208,7 +208,7 @@ class SqliteSnapshot(Auditing):
 
 
 class SqliteTransaction(SqliteSnapshot, Writing):
-    """A write; SQLite lets one in at a time."""
+    """A write; SQLite lets one in at a time. So a node is as it was last read or written here: it is not read again."""
 
     _reader: Writer
 
@@ -216,10 +216,26 @@ class SqliteTransaction(SqliteSnapshot, Writing):
         SqliteSnapshot.__init__(self, writer, run)
         Writing.__init__(self, by)
         self.now = now
+        self._known: dict[str, Node] = {}
+
+    async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
+        view = self.view
+        return {id: node for id, node in (await self._locked(ids)).items() if view.shows(node)}
+
+    async def resolve(self, addresses: Sequence[Address], *, as_of: int | None = None) -> list[Node | None]:
+        ids = [a.id for a in addresses if a.id and a.id in self._known]
+        if as_of is None and len(ids) == len(addresses):
+            there = await self.nodes(ids)
+            return [there.get(id) for id in ids]
+        found = await super().resolve(addresses, as_of=as_of)
+        self._known |= {node.id: node for node in found if node is not None}
+        return found
 
     async def _locked(self, ids: Sequence[str]) -> dict[str, Node]:
         """Whoever writes to SQLite has locked everything already."""
-        return await self._run(self._reader.nodes, EVERYTHING, ids)
+        if missing := [id for id in ids if id not in self._known]:
+            self._known |= await self._run(self._reader.nodes, EVERYTHING, missing)
+        return {id: node for id in ids if (node := self._known.get(id)) and node.deleted_at is None}
 
     async def state(self) -> Hashable | None:
         """What it has written itself does not show in what SQLite tells."""
@@ -254,12 +270,14 @@ class SqliteTransaction(SqliteSnapshot, Writing):
 
     async def _insert_nodes(self, nodes: Sequence[Stored]) -> None:
         await self._run(self._reader.insert_nodes, nodes)
+        self._known |= {s.node.id: s.node for s in nodes}
 
     async def _insert_former(self, former: Sequence[tuple[str, str]]) -> None:
         await self._run(self._reader.insert_former, former)
 
     async def _rewrite_nodes(self, nodes: Sequence[Stored]) -> None:
         await self._run(self._reader.rewrite_nodes, nodes)
+        self._known |= {s.node.id: s.node for s in nodes}
 
     async def _lock_lineage(self) -> None:
         """Nothing to do: the transaction keeps every other writer out."""

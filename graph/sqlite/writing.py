@@ -51,6 +51,8 @@ class Writer(Reader):
         return dict(self.all("kinds", text, sql.params))
 
     def holders(self, keys: Sequence[str]) -> dict[str, str]:
+        if not keys:
+            return {}
         sql = Compiler(self.view)
         text = f"SELECT n.key, n.id FROM {sql.array(keys)} i CROSS JOIN node n ON n.key = i.value"
         return dict(self.all("holders", text, sql.params))
@@ -118,6 +120,8 @@ class Writer(Reader):
         return [edge_of(row) for row in self.all("edges", text, sql.params)]
 
     def held(self, open_keys: Sequence[str]) -> dict[str, Edge]:
+        if not open_keys:
+            return {}
         sql = Compiler(self.view)
         text = f"""SELECT e.open_key, {EDGE} FROM {sql.array(open_keys)} i CROSS JOIN edge e ON e.open_key = i.value
             CROSS JOIN node a ON a.k = e.src CROSS JOIN node b ON b.k = e.dst"""
@@ -148,12 +152,12 @@ class Writer(Reader):
         return [edge_of(row) for row in self.all("edges", text, sql.params)]
 
     def insert_edges(self, edges: Sequence[tuple[Edge, str | None]]) -> None:
-        k = self.keys(id for e, _ in edges for id in (e.source, e.target))
         self.many(
             "link",
-            "INSERT INTO edge (src, kind, dst, disc, since, until, open_key, props) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO edge (src, kind, dst, disc, since, until, open_key, props) VALUES "
+            "((SELECT k FROM node WHERE id = ?), ?, (SELECT k FROM node WHERE id = ?), ?, ?, ?, ?, ?)",
             [
-                (k[e.source], e.kind, k[e.target], e.discriminator, e.since, OPEN if e.until is None else e.until, key,
+                (e.source, e.kind, e.target, e.discriminator, e.since, OPEN if e.until is None else e.until, key,
                  _json(e.props) if e.props else None)
                 for e, key in edges
             ],

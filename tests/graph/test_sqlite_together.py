@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from graph import ontology
-from graph.port import NewNode, Snapshot, Transaction
+from graph.address import parse
+from graph.port import EVERYTHING, NOTHING, NewNode, Node, Snapshot, Transaction, Update
 from graph.sqlite import running, store, together
 from graph.sqlite.running import Thread, TooLong, translated
 from graph.sqlite.store import SqliteGraph
@@ -67,6 +68,33 @@ async def test_writes_that_wait_go_to_the_disk_at_once_and_each_is_a_change_of_i
     async with graph.snapshot() as snapshot:
         changes = await snapshot.changes(limit=100)
     assert len(changes) == len({change.at for change in changes}) == 40
+
+
+async def test_what_a_write_has_read_or_written_it_does_not_read_again(graph: SqliteGraph) -> None:
+    _, (version,) = await building.model(graph, "m", versions=1)
+
+    async def work(tx: Transaction) -> list[Node]:
+        before = tx.statements
+        (found,) = await tx.resolve([parse("models:/m/1")])
+        (team,) = await tx.create([NewNode("Team", "t", ontology.GLOBAL)])
+        (updated,) = await tx.update([Update(version.id, {"license": "mit"})])
+        written = tx.statements - before
+        assert found == version
+        assert await tx.nodes([team.id, version.id]) == {team.id: team, version.id: updated}
+        assert await tx.resolve([parse(version.id)]) == [updated]
+        assert await tx.lock([version.id]) == {version.id: updated}
+        tx.show(NOTHING)
+        assert await tx.nodes([team.id, version.id]) == {}
+        assert await tx.resolve([parse(version.id)]) == [None]
+        tx.show(EVERYTHING)
+        assert tx.statements - before == written
+        await tx.remove([team.id])
+        assert await tx.nodes([team.id, version.id]) == {version.id: updated}
+        return [updated]
+
+    (updated,) = await graph.write(work, by=building.BY, action="test")
+    async with graph.snapshot() as snapshot:
+        assert await snapshot.nodes([updated.id]) == {updated.id: updated}
 
 
 async def test_one_that_fails_leaves_nothing_and_takes_nobody_along(graph: SqliteGraph) -> None:
