@@ -22,6 +22,7 @@ from gateway.mlflow.errors import NotImplementedHere, answer
 from gateway.mlflow.face import Face, NewOperation, check_scopes, no_endpoint, workspace_of
 from lineal.errors import NotFound
 from resolvers.artifacts.downloads import Filed, links, manifest_of
+from resolvers.auditing import note_read
 from resolvers.operation import Operation
 from resolvers.registry import files
 from resolvers.registry.looking import version_numbered
@@ -133,6 +134,7 @@ async def _get(op: Operation, workspace: str, path: str) -> Response:
 
 async def _listed(op: Operation, workspace: str, request: Request) -> Response:
     found = await files.list_folder(op, workspace, safe_path(request.query_params.get("path", "")))
+    await note_read(op, face="mlflow", asked="artifacts", arguments=[{"workspace": workspace}])
     return answer({"files": [_info(each) for each in found]})
 
 

@@ -49,13 +49,15 @@ _PATH: Final = re.compile(
 class Endpoint:
     """What answers one method of one path.
 
-    `asks` names its line in the table of scopes. One that `keeps` does the same request once under an idempotency key.
+    `asks` names its line in the table of scopes. One that `keeps` does the same request once under an idempotency key;
+    one that `reads` changes nothing, by whatever method.
     """
 
     asks: str
     handler: Handler
     fields: Sequence[Field]
     keeps: bool = True
+    reads: bool = False
 
     @property
     def needs(self) -> Requirement:
@@ -80,7 +82,9 @@ def _search(most: int) -> list[Field]:
 _M, _V = "registered-models", "model-versions"
 _NAME: Final = _fields("name")
 _NUMBER: Final = _fields("name", "version")
-_LATEST: Final = Endpoint(f"{_M}/get-latest-versions", models.latest_versions, _fields("name", stages="strings"))
+_LATEST: Final = Endpoint(
+    f"{_M}/get-latest-versions", models.latest_versions, _fields("name", stages="strings"), reads=True
+)
 
 ENDPOINTS: Final[Mapping[str, Mapping[str, Endpoint]]] = {
     f"{_M}/create": {
@@ -166,10 +170,11 @@ class MlflowRoute(Face):
 
     async def answer(self, op: Operation, request: Request, match: re.Match[str]) -> Response:
         """Answer a request. Raises NoEndpoint, and what the use case raises."""
+        if match["version"] or match["info"]:
+            await op.snapshot()
         if match["version"]:
             return PlainTextResponse(VERSION)
         if match["info"]:
-            await op.snapshot()
             return answer({**SERVER_INFO, "multipart_uploads_enabled": op.storage.unnamed is not None})
         found = ENDPOINTS.get(match["endpoint"] or "", {}).get(request.method)
         if found is None or not found.needs.opened_by(op.caller):
@@ -191,7 +196,7 @@ class MlflowRoute(Face):
                 # What could never be there is wrong, not absent.
                 check_name(asked.name)
             raise
-        if request.method == "GET":
+        if found.reads or request.method == "GET":
             await note_read(op, face="mlflow", asked=found.asks, arguments=_arguments(workspace, given))
         return answer(body)
 

@@ -90,6 +90,8 @@ async def test_who_was_deactivated_does_not_come_in(embedded: Mlflow) -> None:
     for method, path in (("GET", "registered-models/get"), ("POST", "registered-models/create"), ("GET", "other")):
         status, code, _ = await embedded.refused(method, path, name="m")
         assert (status, code) == (401, "UNAUTHENTICATED")
+    for path in ("/version", "/api/3.0/mlflow/server-info"):
+        assert (await embedded.send("GET", path)).status_code == 401, path
 
 
 async def test_refusals_and_what_an_admin_reads_are_in_the_audit(mlflow: Mlflow) -> None:
@@ -108,3 +110,21 @@ async def test_refusals_and_what_an_admin_reads_are_in_the_audit(mlflow: Mlflow)
     assert refused.change.data["noted"]["scopes"] == [["model:read", "model:write"]]
     assert read.change.data["noted"]["data"]["on"] == {"default": ["models:/m"]}
     assert (made.change.by, made.change.request) == ("corp:ann", "req-1")
+
+
+async def test_whatever_an_admin_reads_is_in_the_audit_by_whichever_method(mlflow: Mlflow) -> None:
+    await mlflow.model("m")
+    asked = (
+        ("GET", f"{API}/registered-models/get-latest-versions", "registered-models/get-latest-versions"),
+        ("POST", f"{API}/registered-models/get-latest-versions", "registered-models/get-latest-versions"),
+        ("GET", "/api/2.0/mlflow-artifacts/artifacts", "artifacts"),
+    )
+    for method, path, _ in asked:
+        assert (await mlflow.send(method, path, "admin", name="m")).status_code == 200
+    while await mlflow.graph.sequence():
+        pass
+    async with mlflow.graph.snapshot() as snapshot:
+        reads = await snapshot.entries(EntryFilter(action="read", by="corp:root"))
+    told = [entry.change.data["noted"]["data"] for entry in reversed(reads)]
+    assert [data["asked"] for data in told] == [asks for *_, asks in asked]
+    assert [list(data["on"]) for data in told] == [["default"]] * 3
