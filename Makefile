@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := lineal schema gateway resolvers auth serving storage graph
 # Without Java the tests of Neo4j skip, and what they cover is not covered.
 COVERED := $(shell command -v java >/dev/null && echo 90 || echo 75)
+# Each has servers of its own, which want memory.
+WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 2 ? 2 : n > 4 ? 4 : n)))
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-strip-extras \
 	--custom-compile-command "make lock"
@@ -32,7 +34,7 @@ setup: $(DEV_STAMP) ## The environment that the targets below use, in .venv
 .PHONY: test
 test: $(DEV_STAMP) ## Every kind of test, with small counts; above the stores a third of those on Neo4j
 	$(BIN)/python -m tests.prepare
-	$(BIN)/python -m pytest --numprocesses 2 --third-on-neo4j $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --third-on-neo4j $(ARGS)
 
 # Apart from `test`: on Python 3.11 counting takes as long as the tests do.
 .PHONY: coverage
