@@ -142,7 +142,6 @@ class Origin:
     logged_model: str | None = None
 
 
-@command("createModelVersion")
 async def register(
     tx: Transaction,
     *,
@@ -151,7 +150,7 @@ async def register(
     description: str,
     tags: Sequence[NamedValue],
     copies: bool,
-    state: str = "READY",
+    state: str,
 ) -> str:
     """Register a version. With `copies`, what models:/name/3 or models:/name@alias names is what it is a copy of.
 

@@ -230,6 +230,25 @@ async def versions(
     return found
 
 
+async def registered_by_id(snapshot: Snapshot, id: str) -> Registered:
+    """The model with this id. Raises NotFound: it was deleted after it was written."""
+    (found,) = await registered(snapshot, [await _written(snapshot, id)])
+    return found
+
+
+async def version_by_id(snapshot: Snapshot, id: str) -> Version:
+    """The version with this id, with its aliases. Raises NotFound: it was deleted after it was written."""
+    (version,) = await versions(snapshot, [await _written(snapshot, id)], aliases=True)
+    return version
+
+
+async def _written(snapshot: Snapshot, id: str) -> Node:
+    node = (await snapshot.nodes([id])).get(id)
+    if node is None:
+        raise NotFound(f"{id} was written, and has been deleted since", id=id)
+    return node
+
+
 async def measured(snapshot: Snapshot, version: Node) -> list[Measured]:
     """The metrics of a version and of its newest evaluations, as far as they may be read."""
     hop, order = Hop("EVALUATES", "IN", "Evaluation"), Order("createdAt", descending=True)

@@ -313,6 +313,46 @@ async def test_the_same_key_does_it_once(embedded: Mlflow) -> None:
         assert answer.json()["model_version"]["version"] == "1"
 
 
+async def test_the_same_key_answers_with_what_it_made_whatever_it_is_called_by_now(embedded: Mlflow) -> None:
+    async def sent(method: str, endpoint: str, key: str, **values: Any) -> Any:
+        answer = await embedded.http.request(method, f"{API}/{endpoint}", json=values, headers={"idempotency-key": key})
+        return answer.json()
+
+    first = await sent("POST", "registered-models/create", "k", name="m", description="d")
+    changed = await sent("PATCH", "registered-models/update", "l", name="m", description="e")
+    await embedded.ask("POST", "registered-models/rename", name="m", new_name="n")
+    for _ in range(2):
+        again = await sent("POST", "registered-models/create", "k", name="m", description="d")
+        assert again["registered_model"]["name"] == "n"
+        assert again["registered_model"]["creation_timestamp"] == first["registered_model"]["creation_timestamp"]
+        again = await sent("PATCH", "registered-models/update", "l", name="m", description="e")
+        assert again["registered_model"] == {**changed["registered_model"], "name": "n"} | {
+            "last_updated_timestamp": again["registered_model"]["last_updated_timestamp"]
+        }
+        # Another one by the name that it had.
+        await embedded.http.post(f"{API}/registered-models/create", json={"name": "m"})
+
+
+async def test_what_a_key_made_and_is_deleted_is_not_there_for_the_same_again(embedded: Mlflow) -> None:
+    for endpoint, values in (
+        ("registered-models/create", {"name": "m"}),
+        ("registered-models/rename", {"name": "m", "new_name": "n"}),
+        ("model-versions/create", {"name": "n", "source": "s3://b/x"}),
+        ("model-versions/transition-stage", {"name": "n", "version": "1", "stage": "Staging"}),
+    ):
+        answer = await embedded.http.post(f"{API}/{endpoint}", json=values, headers={"idempotency-key": endpoint})
+        assert answer.status_code == 200
+    await embedded.ask("DELETE", "registered-models/delete", name="n")
+    for endpoint, values in (
+        ("registered-models/create", {"name": "m"}),
+        ("registered-models/rename", {"name": "m", "new_name": "n"}),
+        ("model-versions/create", {"name": "n", "source": "s3://b/x"}),
+        ("model-versions/transition-stage", {"name": "n", "version": "1", "stage": "Staging"}),
+    ):
+        answer = await embedded.http.post(f"{API}/{endpoint}", json=values, headers={"idempotency-key": endpoint})
+        assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
 async def test_a_key_that_cannot_be_kept_is_refused_and_reads_need_none(embedded: Mlflow) -> None:
     await embedded.model("m", versions=1)
     headers = {"idempotency-key": "k"}
