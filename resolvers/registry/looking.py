@@ -293,6 +293,11 @@ def mlflow_stage(scheme: Scheme | None, name: str) -> str:
     return next((each for each in MLFLOW if each.casefold() == name.casefold()), NO_STAGE)
 
 
+def source_of(version: Node) -> str:
+    """The address that a version was registered from; else that of its files, if anything is known of them."""
+    return str(version.props.get("source") or version.props.get("uri") or "")
+
+
 def newest(found: Iterable[Version]) -> Version | None:
     """The one with the highest number."""
     return max(found, key=lambda version: int(version.node.props["number"]), default=None)
