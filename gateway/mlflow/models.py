@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from gateway.mlflow.asked import Asked
@@ -18,7 +19,6 @@ from resolvers.registry.looking import (
     Registered,
     Version,
     model_named,
-    newest,
     registered,
     registered_by_id,
     version_called,
@@ -179,32 +179,37 @@ async def set_alias(asked: Asked) -> dict[str, Any]:
     return {}
 
 
+async def _alias(asked: Asked) -> str:
+    """The alias that is named. Raises InvalidArgument: it can be none, and no other face gave it either."""
+    alias = asked.parameters.text("alias")
+    try:
+        check_alias(alias)
+    except InvalidArgument:
+        with suppress(NotFound):
+            found, _ = await asked.op.read(lambda s: version_called(s, asked.workspace, asked.name, alias))
+            if found is not None:
+                return alias
+        raise
+    return alias
+
+
 async def delete_alias(asked: Asked) -> dict[str, Any]:
     """Take an alias away; one that is not there is no error."""
-    alias = asked.parameters.text("alias")
-    check_alias(alias)
+    alias = await _alias(asked)
     await changing.delete_alias.id_of(asked.op, asked.key, at=asked.model, alias=alias)
     return {}
 
 
 async def get_by_alias(asked: Asked) -> dict[str, Any]:
     """The version that an alias points to; `latest` is the newest one."""
-    alias = asked.parameters.text("alias")
-    check_alias(alias)
+    alias = await _alias(asked)
 
     async def reads(snapshot: Snapshot) -> Version:
-        if alias.lower() == LATEST:
-            model = await model_named(snapshot, asked.workspace, asked.name)
-            (of,) = await registered(snapshot, [model])
-            last = newest(of.latest)
-            if last is None:
-                raise NotFound(f"Latest version not found for model {shown_name(model.name)}.", field="alias")
-            node = last.node
-        else:
-            found, model = await version_called(snapshot, asked.workspace, asked.name, alias)
-            if found is None:
-                raise InvalidArgument(f"Registered model alias {alias} not found.", field="alias")
-            node = found
+        node, model = await version_called(snapshot, asked.workspace, asked.name, alias)
+        if node is None and alias.lower() == LATEST:
+            raise NotFound(f"Latest version not found for model {shown_name(model.name)}.", field="alias")
+        if node is None:
+            raise InvalidArgument(f"Registered model alias {alias} not found.", field="alias")
         (version,) = await versions(snapshot, [node], {model.id: model}, aliases=True)
         return version
 

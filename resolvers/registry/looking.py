@@ -34,7 +34,7 @@ from resolvers.reading import all_links
 
 NO_STAGE: Final = MLFLOW[0]
 LATEST: Final = "latest"
-"""The alias that every model has: its newest version."""
+"""What MLflow's clients call the newest version of a model."""
 BATCH: Final = 500
 """Models or versions that are looked at together."""
 
@@ -127,11 +127,19 @@ async def version_numbered(snapshot: Snapshot, workspace: str, name: str, number
 
 
 async def version_called(snapshot: Snapshot, workspace: str, name: str, alias: str) -> tuple[Node | None, Node]:
-    """The version that an alias points to, or None, and its model. Raises NotFound: there is no such model."""
+    """The version that an alias points to, or None, and its model. Raises NotFound: there is no such model.
+
+    `latest` is the newest one, unless it is an alias of the model, as another face would have it.
+    """
     found = await _parts(snapshot, workspace, name, alias=alias)
     if found is None:
         raise NotFound(f"Registered Model with name={name} not found", field="name")
-    return found
+    node, model = found
+    if node is None and alias.lower() == LATEST:
+        (of,) = await registered(snapshot, [model])
+        last = newest(of.latest)
+        node = None if last is None else last.node
+    return node, model
 
 
 async def _parts(
