@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from graph.port import Node
-from resolvers.registry.looking import Measured, Registered, Version
+from resolvers.registry.looking import Measured, Registered, Version, source_of
 
 STATUSES: Final[Mapping[str, str]] = {
     "PENDING": "PENDING_REGISTRATION",
@@ -73,11 +73,6 @@ def _metric(found: Measured, logged: str) -> dict[str, Any]:
     of = {"dataset_name": found.dataset, "dataset_digest": found.digest, "model_id": logged, "run_id": found.run}
     told = {name: text for name, text in of.items() if text}
     return {"key": metric.name, "value": shown, "timestamp": metric.time // 1_000, "step": metric.step, **told}
-
-
-def source_of(node: Node) -> str:
-    """The address that a version was registered from; else that of its files, if anything is known of them."""
-    return str(node.props.get("source") or node.props.get("uri") or "")
 
 
 def download_uri(node: Node) -> str:

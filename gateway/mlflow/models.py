@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from gateway.mlflow.asked import Asked
@@ -18,8 +19,8 @@ from resolvers.registry.looking import (
     Registered,
     Version,
     model_named,
-    newest,
     registered,
+    registered_by_id,
     version_called,
     versions,
 )
@@ -38,7 +39,7 @@ async def create(asked: Asked) -> dict[str, Any]:
     for key, value in tags.items():
         check_tag(key, value)
     try:
-        await register_model.id_of(
+        id = await register_model.id_of(
             asked.op,
             asked.key,
             name=asked.name,
@@ -48,7 +49,7 @@ async def create(asked: Asked) -> dict[str, Any]:
         )
     except AlreadyExists:
         raise await _taken(asked, prompt=is_prompt(tags)) from None
-    return await _answer(asked)
+    return await _written(asked, id)
 
 
 async def _taken(asked: Asked, *, prompt: bool) -> AlreadyExists:
@@ -78,20 +79,22 @@ async def _registered(asked: Asked) -> Registered:
     return await asked.op.read(reads, quick=True, key=("registered model", asked.workspace, asked.name))
 
 
-async def _answer(asked: Asked) -> dict[str, Any]:
-    return {"registered_model": model_message(await _registered(asked))}
+async def _written(asked: Asked, id: str | None) -> dict[str, Any]:
+    """The model that was written, whatever it is called by now. Raises NotFound: it has been deleted since."""
+    found = await asked.op.read(lambda snapshot: registered_by_id(snapshot, str(id)), quick=True)
+    return {"registered_model": model_message(found)}
 
 
 async def get(asked: Asked) -> dict[str, Any]:
     """One model."""
-    return await _answer(asked)
+    return {"registered_model": model_message(await _registered(asked))}
 
 
 async def update(asked: Asked) -> dict[str, Any]:
     """Say what it is."""
     description = asked.parameters.text("description")
-    await changing.describe_model.id_of(asked.op, asked.key, at=asked.model, description=description)
-    return await _answer(asked)
+    id = await changing.describe_model.id_of(asked.op, asked.key, at=asked.model, description=description)
+    return await _written(asked, id)
 
 
 async def rename(asked: Asked) -> dict[str, Any]:
@@ -102,12 +105,7 @@ async def rename(asked: Asked) -> dict[str, Any]:
         id = await changing.rename.id_of(asked.op, asked.key, at=asked.model, name=new)
     except AlreadyExists:
         raise AlreadyExists(f"Registered Model (name={new}) already exists.", field="new_name") from None
-
-    async def reads(snapshot: Snapshot) -> Registered:
-        (found,) = await registered(snapshot, list((await snapshot.nodes([str(id)])).values()))
-        return found
-
-    return {"registered_model": model_message(await asked.op.read(reads, quick=True))}
+    return await _written(asked, id)
 
 
 async def delete(asked: Asked) -> dict[str, Any]:
@@ -181,32 +179,37 @@ async def set_alias(asked: Asked) -> dict[str, Any]:
     return {}
 
 
+async def _alias(asked: Asked) -> str:
+    """The alias that is named. Raises InvalidArgument: it can be none, and no other face gave it either."""
+    alias = asked.parameters.text("alias")
+    try:
+        check_alias(alias)
+    except InvalidArgument:
+        with suppress(NotFound):
+            found, _ = await asked.op.read(lambda s: version_called(s, asked.workspace, asked.name, alias))
+            if found is not None:
+                return alias
+        raise
+    return alias
+
+
 async def delete_alias(asked: Asked) -> dict[str, Any]:
     """Take an alias away; one that is not there is no error."""
-    alias = asked.parameters.text("alias")
-    check_alias(alias)
+    alias = await _alias(asked)
     await changing.delete_alias.id_of(asked.op, asked.key, at=asked.model, alias=alias)
     return {}
 
 
 async def get_by_alias(asked: Asked) -> dict[str, Any]:
     """The version that an alias points to; `latest` is the newest one."""
-    alias = asked.parameters.text("alias")
-    check_alias(alias)
+    alias = await _alias(asked)
 
     async def reads(snapshot: Snapshot) -> Version:
-        if alias.lower() == LATEST:
-            model = await model_named(snapshot, asked.workspace, asked.name)
-            (of,) = await registered(snapshot, [model])
-            last = newest(of.latest)
-            if last is None:
-                raise NotFound(f"Latest version not found for model {shown_name(model.name)}.", field="alias")
-            node = last.node
-        else:
-            found, model = await version_called(snapshot, asked.workspace, asked.name, alias)
-            if found is None:
-                raise InvalidArgument(f"Registered model alias {alias} not found.", field="alias")
-            node = found
+        node, model = await version_called(snapshot, asked.workspace, asked.name, alias)
+        if node is None and alias.lower() == LATEST:
+            raise NotFound(f"Latest version not found for model {shown_name(model.name)}.", field="alias")
+        if node is None:
+            raise InvalidArgument(f"Registered model alias {alias} not found.", field="alias")
         (version,) = await versions(snapshot, [node], {model.id: model}, aliases=True)
         return version
 

@@ -22,7 +22,7 @@ from graph.port import Paging, Snapshot
 from lineal.errors import InvalidArgument
 from resolvers.registry import changing
 from resolvers.registry.files import own_address, register_version
-from resolvers.registry.looking import Version, find_models, measured, version_numbered, versions
+from resolvers.registry.looking import Version, find_models, measured, version_by_id, version_numbered, versions
 from resolvers.writing.versions import delete_model_version
 
 MAX_VERSIONS: Final = 200_000
@@ -62,14 +62,10 @@ async def create(asked: Asked) -> dict[str, Any]:
     return {"model_version": version_message(version)}
 
 
-async def _by_id(asked: Asked, id: str) -> Version:
-    """A version with its aliases."""
-
-    async def reads(snapshot: Snapshot) -> Version:
-        (version,) = await versions(snapshot, list((await snapshot.nodes([id])).values()), aliases=True)
-        return version
-
-    return await asked.op.read(reads, quick=True)
+async def _written(asked: Asked, id: str | None) -> dict[str, Any]:
+    """The version that was written. Raises NotFound: it has been deleted since."""
+    version = await asked.op.read(lambda snapshot: version_by_id(snapshot, str(id)), quick=True)
+    return {"model_version": version_message(version)}
 
 
 async def get(asked: Asked) -> dict[str, Any]:
@@ -91,7 +87,7 @@ async def update(asked: Asked) -> dict[str, Any]:
     """Say what it is."""
     description = asked.parameters.text("description")
     id = await changing.describe_version.id_of(asked.op, asked.key, at=asked.version, description=description)
-    return {"model_version": version_message(await _by_id(asked, str(id)))}
+    return await _written(asked, id)
 
 
 async def transition(asked: Asked) -> dict[str, Any]:
@@ -103,7 +99,7 @@ async def transition(asked: Asked) -> dict[str, Any]:
     id = await changing.set_stage.id_of(
         asked.op, asked.key, at=asked.version, stage=wanted, archive_existing=bool(archive)
     )
-    return {"model_version": version_message(await _by_id(asked, str(id)))}
+    return await _written(asked, id)
 
 
 async def delete(asked: Asked) -> dict[str, Any]:

@@ -156,22 +156,18 @@ async def _get(asked: Asked) -> dict[str, Any]:
 
 async def _update(asked: Asked) -> dict[str, Any]:
     node = await _node(asked)
-    given: dict[str, Any] = {name: asked.text(name) for name in ("name", "url", "description") if asked.text(name)}
-    if "name" in given:
-        _name(given["name"])
-    if "url" in given:
-        _url(asked, given["url"])
+    given: dict[str, Any] = {}
+    if name := asked.text("name"):
+        given["name"] = _name(name)
+    if url := asked.text("url"):
+        given["url"] = _url(asked, url)
     if asked.given.get("events"):
         given["types"] = _types(asked, "events")
-    if given:
-        node = await managing.update_webhook(asked.op, address=node.id, **given)
-    if secret := asked.text("secret"):
-        made = await managing.rotate_secret(asked.op, address=node.id, secret=secret, overlap_seconds=0)
-        node = _there(made.webhook, node.id)
-    paused = _paused(asked)
-    if paused is not None and paused is (node.props.get("state") == ACTIVE):
-        change = managing.pause_webhook if paused else managing.resume_webhook
-        node = await change(asked.op, address=node.id)
+    # These may be cleared: empty is more than left out.
+    if (description := asked.text("description")) is not None:
+        given["description"] = description
+    secret, paused = asked.text("secret"), _paused(asked)
+    node = await managing.change_webhook(asked.op, address=node.id, secret=secret, paused=paused, **given)
     return {"webhook": _shown(node)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from graph.address import Address
@@ -56,25 +57,35 @@ async def _model(tx: Transaction, workspace: str, told: Told) -> None:
 
 async def _dataset(tx: Transaction, workspace: str, told: Told) -> None:
     draft = Draft(tx)
-    if not told.version:
-        draft.known(DATASET, told.name, workspace, "name", {})
-        await draft.find()
-        await draft.save()
-        return
+    data = draft.known(DATASET, told.name, workspace, "name", {})
+    await draft.find()
+    if told.version:
+        known = await _known(tx, data, told)
+        if known is None:
+            known = await _new_data(draft, workspace, told)
+        if known is not None:
+            draft = Draft(tx)
+            await _mark(draft, known, told)
+    await draft.save()
+
+
+async def _new_data(draft: Draft, workspace: str, told: Told) -> str | None:
+    """Have the version of a data set made; one that is there by all its names already is not, and is returned."""
     address = Address(DATASET_VERSION.name, workspace, told.name, told.part)
+    if (await draft.tx.resolve([address]))[0] is not None:
+        # So the version of another project is called.
+        address = replace(address, part=told.version)
     version = draft.expect(
         Reference("version", address, (DATASET_VERSION.name,), True, True, props={"uri": told.properties["uri"]})
     )
     runs = [draft.known(RUN, told.run, workspace, "run", {})] if told.run else []
     await draft.find()
-    if version.node is None:
-        draft.own(version.id, tags={told.identity: told.version, **told.first, **told.tags})
-        for run in runs:
-            draft.link("PRODUCED_BY", version, run)
-    else:
-        draft = Draft(tx)
-        await _mark(draft, version.id, told)
-    await draft.save()
+    if version.node is not None:
+        return version.id
+    draft.own(version.id, tags={told.identity: told.version, **told.first, **told.tags})
+    for run in runs:
+        draft.link("PRODUCED_BY", version, run)
+    return None
 
 
 def _origins(told: Told) -> list[tuple[str, NodeKind, str]]:
@@ -92,14 +103,14 @@ def _unversioned(draft: Draft, workspace: str, name: str) -> Reference:
     return draft.expect(Reference("trained_on", address, (DATASET_VERSION.name,), True, True))
 
 
-async def _known(tx: Transaction, model: Reference, told: Told) -> str | None:
-    """The version of a model that is the one there, by its id here; None where there is none."""
-    if model.node is None:
+async def _known(tx: Transaction, of: Reference, told: Told) -> str | None:
+    """The version of a model or a data set that is the one there, by its id here; None where there is none."""
+    if of.node is None:
         return None
-    # Under the model's lock nobody else makes it meanwhile.
-    await tx.lock([model.id])
-    where = All((Prop("container", "eq", model.id), Row("tags", told.identity, "eq", told.version)))
-    found = (await tx.find(MODEL_VERSION.name, where, paging=Paging(1))).items
+    # Under the lock of what it is of nobody else makes it meanwhile.
+    await tx.lock([of.id])
+    where = All((Prop("container", "eq", of.id), Row("tags", told.identity, "eq", told.version)))
+    found = (await tx.find(f"{told.kind}Version", where, paging=Paging(1))).items
     return found[0].id if found else None
 
 

@@ -18,10 +18,11 @@ Kind = Literal["Model", "Dataset"]
 class Told:
     """A thing of another hub.
 
-    `version` is the id of a version there, empty where none was told of, and `part` what that is called as a version of
-    a data set; models number their versions themselves, and know them again by the tag `identity`. `tags` are what
-    stands once it is told, `first` those that are written with a new version only, as are its properties, the `run`
-    that made it, its commit (`repository`) and the data sets that it was `trained_on`.
+    `version` is the id of a version there, empty where none was told of; by it, as the tag `identity`, the version is
+    known again. `part` is what it is called as a version of a data set, where no other is called so; models number
+    their versions themselves. `tags` are what stands once it is told, `first` those that are written with a new version
+    only, as are its properties, the `run` that made it, its commit (`repository`) and the data sets that it was
+    `trained_on`.
     """
 
     kind: Kind

@@ -24,7 +24,7 @@ from resolvers.registry.looking import (
     version_numbered,
 )
 from resolvers.writing.command import command
-from resolvers.writing.common import NamedValue, label
+from resolvers.writing.common import NamedValue, label, new_alias
 from resolvers.writing.versions import create_model_version
 
 
@@ -91,7 +91,7 @@ async def delete_tag(tx: Transaction, *, at: At, tag: str) -> str:
 async def set_alias(tx: Transaction, *, at: At, alias: str) -> str:
     """Let an alias point to a version from now on. Raises as resolvers.writing.lifecycle.set_alias."""
     version = await named(tx, at)
-    await Mover(tx)([Wish(version, alias=label(alias, "alias"), field="alias")])
+    await Mover(tx)([Wish(version, alias=new_alias(alias, "alias"), field="alias")])
     return version.id
 
 
@@ -142,7 +142,6 @@ class Origin:
     logged_model: str | None = None
 
 
-@command("createModelVersion")
 async def register(
     tx: Transaction,
     *,
@@ -151,7 +150,7 @@ async def register(
     description: str,
     tags: Sequence[NamedValue],
     copies: bool,
-    state: str = "READY",
+    state: str,
 ) -> str:
     """Register a version. With `copies`, what models:/name/3 or models:/name@alias names is what it is a copy of.
 

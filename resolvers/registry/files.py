@@ -6,16 +6,16 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from auth.roles import Role, rights_of
 from graph.address import Address
 from graph.ids import new_id
 from graph.ontology import GLOBAL, MODEL_VERSION, WORKSPACE
-from graph.port import EVERYTHING, Hop, Node, Note, Snapshot, Transaction
+from graph.port import EVERYTHING, Hop, Node, Note, Transaction
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, LinealError, NotFound, Unavailable
 from resolvers.artifacts.common import SEND_SECONDS, load_manifest, verified_name
 from resolvers.artifacts.paths import entry_name, file_name, files, folder_name
@@ -26,7 +26,8 @@ from resolvers.leasing import holding
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.registry.changing import At, Origin, register
-from resolvers.registry.looking import Version, versions
+from resolvers.registry.looking import Version, version_by_id
+from resolvers.writing.command import Command
 from resolvers.writing.common import NamedValue
 from resolvers.writing.versions import delete_model_version
 from storage.manifest import MAX_FILES, path_problem
@@ -36,7 +37,7 @@ VERSIONS: Final = "versions"
 """The folder that has the files of versions, by id: what Lineal keeps of them, to be read alone."""
 ROUTE: Final = "/api/2.0/mlflow-artifacts/artifacts/"
 TURN_SECONDS: Final = 30.0
-"""How long a file waits for those that come with it into a workspace with a quota."""
+"""How long a file waits for those that come with it into a workspace with a quota, and a version for itself."""
 MAX_LISTED: Final = 10_000
 """Files in one folder, with those in its folders."""
 
@@ -101,7 +102,8 @@ async def _keep(op: Operation, workspace: str, path: str, arriving: Arriving) ->
     if await op.storage.present(workspace, [blob]) or await room(op.graph, op.storage, workspace, blob.size) is None:
         return await _put(op, workspace, path, arriving, blob)
     # Of files that come at once each counts what came before it.
-    async with _turn(op, workspace):
+    busy = f"the workspace {workspace!r}: too many files come at once; send this one again"
+    async with _turn(op, f"quota of {workspace}", busy):
         left = await room(op.graph, op.storage, workspace, blob.size)
         if left is not None and left < blob.size:
             raise _full(workspace, left)
@@ -111,16 +113,16 @@ async def _keep(op: Operation, workspace: str, path: str, arriving: Arriving) ->
 
 
 @asynccontextmanager
-async def _turn(op: Operation, workspace: str) -> AsyncIterator[None]:
-    """One at a time of all that keep something in a workspace with a quota. Raises Unavailable: it took too long."""
+async def _turn(op: Operation, name: str, busy: str) -> AsyncIterator[None]:
+    """One at a time of all that do what this names. Raises Unavailable, which says `busy`: it took too long."""
     end = time.monotonic() + TURN_SECONDS
     while True:
-        async with holding(op.graph, f"quota of {workspace}", new_id("tu")) as held:
+        async with holding(op.graph, name, new_id("tu")) as held:
             if held is not None:
                 yield
                 return
         if time.monotonic() > end:
-            raise Unavailable(f"the workspace {workspace!r}: too many files come at once; send this one again")
+            raise Unavailable(busy)
         await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - it spreads tries, it hides nothing
 
 
@@ -334,45 +336,43 @@ async def register_version(
 ) -> Version:
     """Register a version, and make its artifact of the files that were sent to its source before.
 
-    Where a policy of the workspace says no to the files, there is no version either. Raises as `register` and `adopt`.
+    Where a policy of the workspace says no to the files, there is no version either. What was registered under this
+    key before stays, whatever its files are by now; one that still waits for them is gone on with.
+
+    Raises as `register` and `adopt`, and Unavailable: the same is under way, and takes long.
     """
     found = await sent_before(op, at.workspace, origin.source)
-    version = await register.reading(
-        op,
-        key,
-        _as_made,
-        at=at,
-        origin=origin,
-        description=description,
-        tags=tags,
-        copies=copies,
-        state="PENDING" if found else "READY",
-    )
-    if not found:
-        return version
-    id = version.node.id
-    try:
-        await adopt(op, id, found)
-    except LinealError:
-        with suppress(LinealError):
-            await delete_model_version(op, address=id)
-        raise
-    return await op.read(lambda snapshot: _as_it_is(snapshot, id))
+
+    # Files come and go: whether there are some is no part of what a key is used with.
+    async def body(tx: Transaction, /, **given: Any) -> str:
+        return await register(tx, **given, state="PENDING" if found else "READY")
+
+    busy = "this version is being registered; send it again"
+    async with _turn(op, f"registration by {op.by} {key}", busy) if found and key else nullcontext():
+        version, made = await Command("createModelVersion", body).reading(
+            op, key, _as_made, at=at, origin=origin, description=description, tags=tags, copies=copies
+        )
+        id = version.node.id
+        if not found or not (made or version.node.props.get("state") == "PENDING"):
+            return version
+        try:
+            await adopt(op, id, found)
+        except LinealError:
+            if made:
+                with suppress(LinealError):
+                    await delete_model_version(op, address=id)
+            raise
+        return await op.read(lambda snapshot: version_by_id(snapshot, id))
 
 
-async def _as_made(tx: Transaction, id: str) -> Version:
-    """A version in the transaction that made it, or in one that found it made under its key before."""
-    node = (await tx.nodes([id]))[id]
-    if node.created_at < tx.now:
-        return await _as_it_is(tx, id)
+async def _as_made(tx: Transaction, id: str) -> tuple[Version, bool]:
+    """A version, and whether this transaction made it, or found it made under its key before. Raises NotFound."""
+    node = (await tx.nodes([id])).get(id)
+    if node is None or node.created_at < tx.now:
+        return await version_by_id(tx, id), False
     # So new a version is in no stage and has no alias.
     model = (await tx.nodes([node.container]))[node.container]
-    return Version(node, model, tags=(await tx.rows([id], "tags")).get(id, {}))
-
-
-async def _as_it_is(snapshot: Snapshot, id: str) -> Version:
-    (version,) = await versions(snapshot, list((await snapshot.nodes([id])).values()), aliases=True)
-    return version
+    return Version(node, model, tags=(await tx.rows([id], "tags")).get(id, {})), True
 
 
 async def adopt(op: Operation, version: str, found: Mapping[str, Blob]) -> Node:

@@ -34,7 +34,7 @@ from resolvers.reading import all_links
 
 NO_STAGE: Final = MLFLOW[0]
 LATEST: Final = "latest"
-"""The alias that every model has: its newest version."""
+"""What MLflow's clients call the newest version of a model."""
 BATCH: Final = 500
 """Models or versions that are looked at together."""
 
@@ -127,11 +127,19 @@ async def version_numbered(snapshot: Snapshot, workspace: str, name: str, number
 
 
 async def version_called(snapshot: Snapshot, workspace: str, name: str, alias: str) -> tuple[Node | None, Node]:
-    """The version that an alias points to, or None, and its model. Raises NotFound: there is no such model."""
+    """The version that an alias points to, or None, and its model. Raises NotFound: there is no such model.
+
+    `latest` is the newest one, unless it is an alias of the model, as another face would have it.
+    """
     found = await _parts(snapshot, workspace, name, alias=alias)
     if found is None:
         raise NotFound(f"Registered Model with name={name} not found", field="name")
-    return found
+    node, model = found
+    if node is None and alias.lower() == LATEST:
+        (of,) = await registered(snapshot, [model])
+        last = newest(of.latest)
+        node = None if last is None else last.node
+    return node, model
 
 
 async def _parts(
@@ -230,6 +238,25 @@ async def versions(
     return found
 
 
+async def registered_by_id(snapshot: Snapshot, id: str) -> Registered:
+    """The model with this id. Raises NotFound: it was deleted after it was written."""
+    (found,) = await registered(snapshot, [await _written(snapshot, id)])
+    return found
+
+
+async def version_by_id(snapshot: Snapshot, id: str) -> Version:
+    """The version with this id, with its aliases. Raises NotFound: it was deleted after it was written."""
+    (version,) = await versions(snapshot, [await _written(snapshot, id)], aliases=True)
+    return version
+
+
+async def _written(snapshot: Snapshot, id: str) -> Node:
+    node = (await snapshot.nodes([id])).get(id)
+    if node is None:
+        raise NotFound(f"{id} was written, and has been deleted since", id=id)
+    return node
+
+
 async def measured(snapshot: Snapshot, version: Node) -> list[Measured]:
     """The metrics of a version and of its newest evaluations, as far as they may be read."""
     hop, order = Hop("EVALUATES", "IN", "Evaluation"), Order("createdAt", descending=True)
@@ -272,6 +299,11 @@ def mlflow_stage(scheme: Scheme | None, name: str) -> str:
     if stage is not None:
         return stage.mlflow
     return next((each for each in MLFLOW if each.casefold() == name.casefold()), NO_STAGE)
+
+
+def source_of(version: Node) -> str:
+    """The address that a version was registered from; else that of its files, if anything is known of them."""
+    return str(version.props.get("source") or version.props.get("uri") or "")
 
 
 def newest(found: Iterable[Version]) -> Version | None:

@@ -139,15 +139,56 @@ async def update_webhook(
     webhooks = webhooks_of(op)
 
     async def body(tx: Transaction, /, **_: Any) -> str:
-        _check_reading(tx)
+        return await _update(tx, webhooks, address, name=name, revision=revision, **given)
+
+    return await Command("updateWebhook", body, Role.OWNER)(op)
+
+
+async def change_webhook(
+    op: Operation, *, address: str, secret: str | None = None, paused: bool | None = None, **given: Any
+) -> Node:
+    """Update a webhook, give it another secret (an empty one: none any more), pause or resume it: all of it or nothing.
+
+    Raises as `update_webhook`, `rotate_secret`, `pause_webhook` and `resume_webhook`.
+    """
+    webhooks = webhooks_of(op)
+
+    async def body(tx: Transaction, /, **_: Any) -> str:
         id = await find(tx, address, "webhook", WEBHOOK.name)
-        before = (await tx.lock([id]))[id]
-        props = _checked(webhooks, given, format_of(before.props)) | {"scopes": _told(tx)}
-        named = None if name is None else validation.name(name)
-        await tx.update([Update(id, {n: v or None for n, v in props.items()}, named, revision)])
+        node = (await tx.lock([id]))[id]
+        if given:
+            await _update(tx, webhooks, id, **given)
+        if secret is not None:
+            chosen = checked_secret(secret, format_of(node.props)) if secret else None
+            await _give(tx, webhooks.sealed(id, chosen))
+        if paused is not None and paused is (node.props.get("state") == ACTIVE):
+            await (pause_webhook if paused else resume_webhook).within(tx, address=id)
         return id
 
     return await Command("updateWebhook", body, Role.OWNER)(op)
+
+
+async def _update(
+    tx: Transaction,
+    webhooks: Webhooks,
+    address: str,
+    *,
+    name: str | None = None,
+    revision: int | None = None,
+    **given: Any,
+) -> str:
+    _check_reading(tx)
+    id = await find(tx, address, "webhook", WEBHOOK.name)
+    before = (await tx.lock([id]))[id]
+    props = _checked(webhooks, given, format_of(before.props)) | {"scopes": _told(tx)}
+    named = None if name is None else validation.name(name)
+    await tx.update([Update(id, {n: v or None for n, v in props.items()}, named, revision)])
+    return id
+
+
+async def _give(tx: Transaction, secret: Kept) -> None:
+    await tx.keep([secret])
+    await tx.update([Update(secret.owner, {"rotatedAt": tx.now})])
 
 
 async def delete_webhook(op: Operation, *, address: str, revision: int | None = None) -> Deleted:
@@ -201,8 +242,7 @@ async def rotate_secret(
         node = (await tx.lock([id]))[id]
         chosen = new_secret() if secret is None else checked_secret(secret, format_of(node.props))
         before = await secret_of(tx, id) if overlap_seconds else None
-        await tx.keep([webhooks.sealed(id, chosen, before, tx.now + overlap_seconds * 1_000_000)])
-        await tx.update([Update(id, {"rotatedAt": tx.now})])
+        await _give(tx, webhooks.sealed(id, chosen, before, tx.now + overlap_seconds * 1_000_000))
         return id
 
     node = await Command("rotateWebhookSecret", body, Role.OWNER).once(op, None)

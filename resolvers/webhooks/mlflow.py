@@ -17,6 +17,7 @@ from graph.recording import subjects
 from resolvers.cloudevents import iso
 from resolvers.events import Event, parts_of
 from resolvers.operation import Operation
+from resolvers.registry.looking import source_of
 
 EVENTS: Final = (
     "registered_model.created",
@@ -139,7 +140,8 @@ class Teller:
             return {"template": tags.get(TEMPLATE), **told}
         made_by = (edge[2] for edge in event.change.get("linked", ()) if edge[1] == "PRODUCED_BY")
         run = self._nodes.get(next(made_by, ""))
-        return {"source": node.props.get("uri"), "run_id": run.name if run else None, **told}
+        run_id = node.props.get("runId") or (run.name if run else None)
+        return {"source": source_of(node), "run_id": run_id, **told}
 
 
 _ENTITY: Final = {

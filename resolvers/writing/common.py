@@ -6,6 +6,7 @@ place: `inputs[2].dataset`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from graph.port import Point
 from lineal.errors import InvalidArgument
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_RESERVED: Final = re.compile(r"latest|v\d+", re.IGNORECASE)
 
 
 class Unset(Enum):
@@ -148,6 +150,15 @@ def properties(kind: NodeKind, given: Mapping[str, Any], field: str = "") -> dic
 def present(given: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is None."""
     return {name: value for name, value in given.items() if value is not None}
+
+
+def new_alias(text: str, field: str) -> str:
+    """The name of an alias to give. Raises InvalidArgument: as `label`, or clients of MLflow take it for a version."""
+    name = label(text, field)
+    if _RESERVED.fullmatch(name):
+        msg = f"{field}: {name!r} is reserved; latest, and v with a number, mean versions by their numbers"
+        raise InvalidArgument(msg, field=field)
+    return name
 
 
 def label(text: str, field: str) -> str:

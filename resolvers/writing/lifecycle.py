@@ -12,7 +12,7 @@ from lineal.errors import InvalidArgument, NotFound, PreconditionFailed
 from resolvers.lifecycle.deprecating import tell_deprecations
 from resolvers.lifecycle.moving import Mover, Wish, archive_others
 from resolvers.writing.command import command
-from resolvers.writing.common import NamedValue, label, rows
+from resolvers.writing.common import NamedValue, label, new_alias, rows
 from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import find
 from resolvers.writing.story import lead_to
@@ -41,7 +41,7 @@ async def set_alias(
     draft = Draft(tx)
     owner, meant = draft.want(model, "model", "Model"), draft.want(version, "version", "ModelVersion")
     await draft.find()
-    name = label(name, "name")
+    name = new_alias(name, "name")
     if meant.node is None or meant.node.container != owner.id:
         msg = f"version: {version!r} is no version of {model!r}; an alias points to one of its own"
         raise InvalidArgument(msg, field="version")

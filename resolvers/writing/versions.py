@@ -22,7 +22,7 @@ from resolvers.writing.common import (
     MetricPoint,
     NamedValue,
     Parent,
-    label,
+    new_alias,
     present,
 )
 from resolvers.writing.common import properties as settable
@@ -95,7 +95,7 @@ async def create_model_version(
     number = await next_version(draft, owner)
     draft.create(MODEL_VERSION, str(number), owner.workspace, container=owner.id, props=props, id=version)
     owned(draft, version, tags=tags, params=params, metrics=metrics)
-    names = dict.fromkeys(label(alias, f"aliases[{i}]") for i, alias in enumerate(aliases))
+    names = dict.fromkeys(new_alias(alias, f"aliases[{i}]") for i, alias in enumerate(aliases))
     await draft.save()
     await _use_features(tx, version, owner.workspace, tags)
     if names or stage is not None:

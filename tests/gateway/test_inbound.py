@@ -202,6 +202,34 @@ async def test_an_artifact_of_a_registry_of_data_sets_is_a_version_of_a_data_set
     assert found.of("Model") == set()
 
 
+async def test_data_of_two_projects_by_one_name_are_versions_of_their_own(door: Door) -> None:
+    other = changed(
+        LINKED,
+        kind="dataset",
+        artifact_version=f"{ARTIFACT}=",
+        artifact_version_string="bob/faces/churn:v3",
+        project_name="faces",
+        run="7b2k1m9q",
+    )
+    for payload in (changed(LINKED, kind="dataset"), other, other, changed(other, tag="checked")):
+        assert (await door.wandb(payload)).status_code == 204
+    found = await door.picture()
+    assert found.of("DatasetVersion") == {"v3", f"{ARTIFACT}="}
+    assert found.nodes["DatasetVersion", "churn", "v3"]["uri"] == ARTIFACT
+    assert "wandb.tag.checked" not in found.nodes["DatasetVersion", "churn", "v3"]["tags"]
+    second = found.nodes["DatasetVersion", "churn", f"{ARTIFACT}="]
+    assert (second["uri"], second["tags"]["wandb.version"]) == (f"{ARTIFACT}=", "bob/faces/churn:v3")
+    assert second["tags"]["wandb.tag.checked"] == "true"
+    assert found.leads("PRODUCED_BY") == {("churn/v3", "8x2k1m9q"), (f"churn/{ARTIFACT}=", "7b2k1m9q")}
+
+
+async def test_data_is_known_again_whatever_it_is_told_as(sqlite_door: Door) -> None:
+    data = changed(LINKED, kind="dataset")
+    for name in ("acme/data/churn:latest", "acme/data/churn:v3"):
+        assert (await sqlite_door.wandb({**data, "artifact_version_string": name})).status_code == 204
+    assert (await sqlite_door.picture()).of("DatasetVersion") == {ARTIFACT}
+
+
 async def test_a_version_that_is_told_by_an_alias_is_called_by_its_id(sqlite_door: Door) -> None:
     payload = changed(LINKED, kind="dataset", artifact_version_string="acme/data/churn:latest")
     assert (await sqlite_door.wandb(payload)).status_code == 204

@@ -9,7 +9,7 @@ import pytest
 from auth.caller import ADMIN, Caller
 from auth.scopes import SCOPES
 from graph.ontology import NODE_KINDS
-from graph.port import Change, EdgeMatch, Graph, NewEdge, NewNode, Point, Update
+from graph.port import Change, EdgeMatch, Graph, NewEdge, NewNode, Point, Transaction, Update
 from lineal.errors import Forbidden
 from resolvers.cloudevents import cloudevent
 from resolvers.events import ACTIONS, TYPES, Event, Filter, Position, handful, position, type_of
@@ -164,6 +164,32 @@ async def test_mlflow_is_told_in_its_own_words(post: Post, receiver: Receiver) -
     assert told["model_version_alias.created"] == [{"name": "bert", "alias": "champion", "version": "1"}]
     assert told["model_version_alias.deleted"] == [{"name": "bert", "alias": "champion"}]
     assert told.keys() <= set(mlflow.EVENTS)
+
+
+async def test_mlflow_is_told_where_a_version_comes_from_as_its_own_face_says(post: Post, receiver: Receiver) -> None:
+    await post.hook(receiver.url, format="MLFLOW", types=["model_version.created"])
+    model, _ = await building.model(post.graph, "bert")
+    (run,) = await building.create(post.graph, NewNode("Run", "abc123", "default"))
+    kept = {"uri": "s3://b/copied", "source": "models:/other/1", "runId": "0123456789abcdef0123456789abcdef"}
+    for number, props in enumerate((kept, {"uri": "s3://b/x"}, {}), start=1):
+        version = NewNode("ModelVersion", str(number), "default", container=model.id, props={**props, "number": number})
+        await building.create(post.graph, version)
+
+    async def produced(tx: Transaction) -> None:
+        version = NewNode("ModelVersion", "4", "default", container=model.id, props={"number": 4})
+        (made,) = await tx.create([version])
+        await tx.link([NewEdge("PRODUCED_BY", made.id, run.id)])
+
+    await post.graph.write(produced, by=building.BY, action="createModelVersion")
+    async with post.delivering():
+        await awaited(lambda: len(receiver.got) == 4, lambda: [got.json for got in receiver.got])
+    told = {got.json["data"]["version"]: got.json["data"] for got in receiver.got}
+    assert [(told[n]["source"], told[n]["run_id"]) for n in sorted(told)] == [
+        ("models:/other/1", "0123456789abcdef0123456789abcdef"),
+        ("s3://b/x", None),
+        ("", None),
+        ("", "abc123"),
+    ]
 
 
 async def test_prompts_are_told_as_prompts(post: Post, receiver: Receiver) -> None:

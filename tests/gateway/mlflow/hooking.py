@@ -70,6 +70,7 @@ def webhooks(client: Any, record: Record) -> None:
     ask("no url", "update_webhook", ids["ci"], url="ftp://hooks.example.org")
     ask("events", "update_webhook", ids["ci"], events=["prompt.created", "model_version.created"])
     ask("description", "update_webhook", ids["ci"], description="Other words")
+    ask("no description", "update_webhook", ids["ci"], description="")
     ask("secret", "update_webhook", ids["ci"], secret="another")
     ask("disabled", "update_webhook", ids["ci"], status="DISABLED")
     ask("disabled again", "update_webhook", ids["ci"], status="DISABLED")

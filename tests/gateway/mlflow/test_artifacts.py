@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from graph.ids import DEFAULT_WORKSPACE_ID
@@ -15,8 +16,9 @@ from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.common import load_manifest
 from resolvers.operation import Operation
 from resolvers.reading import resolve
+from resolvers.registry import files
 from tests import building
-from tests.gateway.mlflow.conftest import Mlflow
+from tests.gateway.mlflow.conftest import API, Mlflow
 
 ROOT = "/api/2.0/mlflow-artifacts/artifacts"
 MPU = "/api/2.0/mlflow-artifacts/mpu/create/a"
@@ -120,6 +122,61 @@ async def test_files_that_a_policy_refuses_make_no_version(embedded: Mlflow) -> 
     assert (status, code) == (400, "INVALID_STATE")
     assert "model.pkl" in message
     assert (await embedded.get())["latest_versions"] == []
+
+
+async def registered(mlflow: Mlflow, source: str = "mlflow-artifacts:/a", key: str = "k") -> httpx.Response:
+    body, headers = {"name": "m", "source": source}, {"who": "ann", "idempotency-key": key}
+    return await mlflow.http.post(f"{API}/model-versions/create", json=body, headers=headers)
+
+
+async def test_a_registration_that_is_repeated_is_the_same_whatever_became_of_its_files(mlflow: Mlflow) -> None:
+    await mlflow.model("m")
+    for n, change in enumerate((("PUT", "more", b"x"), ("PUT", "MLmodel", b"y"), ("DELETE", "", b"")), start=1):
+        await put(mlflow, f"a{n}/MLmodel", b"flavors: {}\n")
+        first = await registered(mlflow, f"mlflow-artifacts:/a{n}", f"k{n}")
+        await mlflow.ask("POST", "registered-models/alias", name="m", alias=f"champion{n}", version=str(n))
+        method, path, data = change
+        answer = await mlflow.http.request(method, f"{ROOT}/a{n}/{path}".rstrip("/"), content=data)
+        assert answer.status_code == 200
+        again = await registered(mlflow, f"mlflow-artifacts:/a{n}", f"k{n}")
+        assert again.status_code == 200, again.text
+        version = again.json()["model_version"]
+        assert version == {**first.json()["model_version"], "aliases": [f"champion{n}"]}
+        assert (await mlflow.version(n))["status"] == "READY"
+
+
+async def test_a_registration_that_is_sent_twice_at_once_is_one_version(mlflow: Mlflow) -> None:
+    await put(mlflow, "a/MLmodel", b"flavors: {}\n")
+    await mlflow.model("m")
+    answers = await asyncio.gather(*(registered(mlflow) for _ in range(3)))
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert {answer.json()["model_version"]["version"] for answer in answers} == {"1"}
+    assert (await mlflow.version())["status"] == "READY"
+    assert (await registered(mlflow)).json()["model_version"]["status"] == "READY"
+
+
+async def test_a_registration_that_ended_halfway_is_gone_on_with_when_it_is_repeated(
+    embedded: Mlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(_op: object, **_: object) -> None:
+        raise RuntimeError("the process dies")
+
+    await put(embedded, "a/MLmodel", b"flavors: {}\n")
+    await embedded.model("m")
+    monkeypatch.setattr(files, "complete_upload", dies)
+    with pytest.raises(RuntimeError):
+        await registered(embedded)
+    assert (await embedded.version())["status"] == "PENDING_REGISTRATION"
+    monkeypatch.undo()
+    assert (await registered(embedded)).json()["model_version"]["status"] == "READY"
+
+
+async def test_files_that_a_policy_refused_are_no_version_for_the_same_again_either(embedded: Mlflow) -> None:
+    await building.update(embedded.graph, Update(DEFAULT_WORKSPACE_ID, {"picklePolicy": "REFUSE_UNSAFE"}))
+    await put(embedded, "a/model.pkl", b"cos\nsystem\n(S'true'\ntR.")
+    await embedded.model("m")
+    answers = [await registered(embedded) for _ in range(2)]
+    assert [answer.json()["error_code"] for answer in answers] == ["INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"]
 
 
 async def test_what_lineal_keeps_of_a_version_can_be_fetched_by_unchanged_clients(embedded: Mlflow) -> None:

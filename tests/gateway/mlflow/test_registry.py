@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from graph.port import Hop
+from lineal.errors import InvalidArgument
 from resolvers.lifecycle.declaring import declare_gate
 from resolvers.operation import Operation
 from resolvers.reading import resolve
 from resolvers.writing.datasets import register_dataset_version
 from resolvers.writing.evaluations import record_evaluation
+from resolvers.writing.importing import record_lineage
+from resolvers.writing.lifecycle import set_alias
 from resolvers.writing.models import register_model
 from resolvers.writing.runs import record_run
 from resolvers.writing.versions import create_model_version
@@ -144,6 +147,47 @@ async def test_aliases_point_to_versions_and_move(mlflow: Mlflow) -> None:
         "INVALID_PARAMETER_VALUE",
         "Registered model alias champion not found.",
     )
+
+
+@pytest.mark.parametrize("alias", ["latest", "LATEST", "v7", "V007"])
+async def test_what_clients_take_for_a_version_is_no_alias_on_any_face(embedded: Mlflow, alias: str) -> None:
+    await embedded.model("m", versions=1)
+    assert (await embedded.refused("POST", "registered-models/alias", name="m", alias=alias, version="1"))[0] == 400
+    async with Operation(embedded.graph) as op:
+        with pytest.raises(InvalidArgument, match=r"^name: .* is reserved"):
+            await set_alias(op, model="models:/m", name=alias, version="models:/m/1")
+        with pytest.raises(InvalidArgument, match=r"^aliases\[0\]: .* is reserved"):
+            await create_model_version(op, model="models:/m", aliases=[alias])
+
+
+async def test_an_alias_that_another_face_gave_is_read_and_taken_away_whatever_its_form(mlflow: Mlflow) -> None:
+    await mlflow.model("m", versions=2)
+    async with Operation(mlflow.graph) as op:
+        await set_alias(op, model="models:/m", name="prod.v1", version="models:/m/1")
+    found = await mlflow.ask("GET", "registered-models/alias", name="m", alias="prod.v1")
+    assert found["model_version"]["version"] == "1"
+    await mlflow.ask("DELETE", "registered-models/alias", name="m", alias="prod.v1")
+    assert not (await mlflow.get())["aliases"]
+    for method in ("GET", "DELETE"):
+        for name in ("m", "nothing"):
+            refused = await mlflow.refused(method, "registered-models/alias", name=name, alias="prod.v1")
+            assert refused[2].startswith("Invalid alias name: 'prod.v1'.")
+
+
+async def test_an_alias_called_latest_that_an_import_brought_means_the_same_on_every_face(mlflow: Mlflow) -> None:
+    await mlflow.model("m", versions=2)
+    source = {"name": "m", "source": "models:/m@latest"}
+    assert (await mlflow.ask("POST", "model-versions/create", **source))["model_version"]["source"] == "models:/m/2"
+    async with Operation(mlflow.graph) as op:
+        await record_lineage(
+            op, edges=[{"kind": "ALIAS", "from": "models:/m", "to": "models:/m/1", "discriminator": "latest"}]
+        )
+    async with Operation(mlflow.graph) as op:
+        meant = await resolve(op, "models:/m@latest")
+    assert meant is not None
+    found = await mlflow.ask("GET", "registered-models/alias", name="m", alias="latest")
+    assert found["model_version"]["version"] == meant.name == "1"
+    assert (await mlflow.ask("POST", "model-versions/create", **source))["model_version"]["source"] == "models:/m/1"
 
 
 async def test_tags_of_models_and_versions_are_set_and_taken_away(mlflow: Mlflow) -> None:
@@ -311,6 +355,46 @@ async def test_the_same_key_does_it_once(embedded: Mlflow) -> None:
             f"{API}/model-versions/create", json={"name": "m", "source": "s3://b/x"}, headers={"idempotency-key": "k"}
         )
         assert answer.json()["model_version"]["version"] == "1"
+
+
+async def test_the_same_key_answers_with_what_it_made_whatever_it_is_called_by_now(embedded: Mlflow) -> None:
+    async def sent(method: str, endpoint: str, key: str, **values: Any) -> Any:
+        answer = await embedded.http.request(method, f"{API}/{endpoint}", json=values, headers={"idempotency-key": key})
+        return answer.json()
+
+    first = await sent("POST", "registered-models/create", "k", name="m", description="d")
+    changed = await sent("PATCH", "registered-models/update", "l", name="m", description="e")
+    await embedded.ask("POST", "registered-models/rename", name="m", new_name="n")
+    for _ in range(2):
+        again = await sent("POST", "registered-models/create", "k", name="m", description="d")
+        assert again["registered_model"]["name"] == "n"
+        assert again["registered_model"]["creation_timestamp"] == first["registered_model"]["creation_timestamp"]
+        again = await sent("PATCH", "registered-models/update", "l", name="m", description="e")
+        assert again["registered_model"] == {**changed["registered_model"], "name": "n"} | {
+            "last_updated_timestamp": again["registered_model"]["last_updated_timestamp"]
+        }
+        # Another one by the name that it had.
+        await embedded.http.post(f"{API}/registered-models/create", json={"name": "m"})
+
+
+async def test_what_a_key_made_and_is_deleted_is_not_there_for_the_same_again(embedded: Mlflow) -> None:
+    for endpoint, values in (
+        ("registered-models/create", {"name": "m"}),
+        ("registered-models/rename", {"name": "m", "new_name": "n"}),
+        ("model-versions/create", {"name": "n", "source": "s3://b/x"}),
+        ("model-versions/transition-stage", {"name": "n", "version": "1", "stage": "Staging"}),
+    ):
+        answer = await embedded.http.post(f"{API}/{endpoint}", json=values, headers={"idempotency-key": endpoint})
+        assert answer.status_code == 200
+    await embedded.ask("DELETE", "registered-models/delete", name="n")
+    for endpoint, values in (
+        ("registered-models/create", {"name": "m"}),
+        ("registered-models/rename", {"name": "m", "new_name": "n"}),
+        ("model-versions/create", {"name": "n", "source": "s3://b/x"}),
+        ("model-versions/transition-stage", {"name": "n", "version": "1", "stage": "Staging"}),
+    ):
+        answer = await embedded.http.post(f"{API}/{endpoint}", json=values, headers={"idempotency-key": endpoint})
+        assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 async def test_a_key_that_cannot_be_kept_is_refused_and_reads_need_none(embedded: Mlflow) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +103,39 @@ async def test_what_is_given_is_changed_and_the_rest_stays(mlflow: Mlflow) -> No
     assert await mlflow.ask("DELETE", f"/{id}") == {}
     gone = await mlflow.ask("GET", f"/{id}", status=404)
     assert gone == {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": f"Webhook with ID {id} not found."}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"secret": "x" * 10_000}, {"status": "PAUSED"}, {"description": 7}, {"events": [{}]}, {"name": "taken"}]
+)
+async def test_of_a_change_all_is_done_or_nothing(mlflow: Mlflow, wrong: dict[str, Any]) -> None:
+    await mlflow.made("taken")
+    async with Receiver() as receiver, Receiver() as other:
+        made = await mlflow.made(url=receiver.url, secret="s3cret", description="for ci")
+        id = made["webhook_id"]
+        await mlflow.ask("POST", f"/{id}/test")
+        whole = {"url": other.url, "secret": "new", "status": "DISABLED", "description": "", "events": [TAG_SET]}
+        assert "error_code" in await mlflow.ask("PATCH", f"/{id}", {**whole, **wrong}, status=400)
+        assert (await mlflow.ask("GET", f"/{id}"))["webhook"] == made
+        await mlflow.ask("POST", f"/{id}/test")
+    assert (len(receiver.got), other.got) == (2, [])
+    for got in receiver.got:
+        signed = f"{got.headers['x-mlflow-delivery-id']}.{got.headers['x-mlflow-timestamp']}.".encode() + got.body
+        mac = base64.b64encode(hmac.digest(b"s3cret", signed, "sha256")).decode()
+        assert got.headers["x-mlflow-signature"] == f"v1,{mac}"
+
+
+async def test_an_empty_text_clears_and_what_is_left_out_stays(mlflow: Mlflow) -> None:
+    async with Receiver() as receiver:
+        id = (await mlflow.made(url=receiver.url, description="for ci", secret="s3cret"))["webhook_id"]
+        for empty in ({"name": "", "url": ""}, {"description": None, "secret": None}):
+            assert (await mlflow.ask("PATCH", f"/{id}", empty))["webhook"]["description"] == "for ci"
+        assert "description" not in (await mlflow.ask("PATCH", f"/{id}", {"description": ""}))["webhook"]
+        await mlflow.ask("POST", f"/{id}/test")
+        changed = (await mlflow.ask("PATCH", f"/{id}", {"secret": ""}))["webhook"]
+        assert (changed["name"], changed["url"]) == ("ci", receiver.url)
+        await mlflow.ask("POST", f"/{id}/test")
+    assert ["x-mlflow-signature" in got.headers for got in receiver.got] == [True, False]
 
 
 async def test_lists_come_in_pages(mlflow: Mlflow) -> None:
