@@ -18,6 +18,7 @@ from resolvers.artifacts.common import (
     listed,
     made_since,
     opened_since,
+    order_since,
     pages,
 )
 from resolvers.reading import all_links
@@ -57,7 +58,7 @@ async def having(graph: Graph, storage: Storage, workspace: str, digests: Collec
         async for uploads in pages(snapshot, UPLOAD.name, opened_since(workspace, since), Order("createdAt")):
             await look(uploads)
     async with graph.snapshot(EVERYTHING) as snapshot:
-        async for artifacts in pages(snapshot, ARTIFACT.name, made_since(workspace, since), Order("createdAt")):
+        async for artifacts in pages(snapshot, ARTIFACT.name, made_since(workspace, since), order_since(since)):
             await look(artifacts)
     return found
 

@@ -379,6 +379,8 @@ async def _finish(
             **artifact_props(contents),
         },
     )
+    if known.get("storage") != MANAGED:
+        draft.touch(artifact.id)
     draft.link("HAS_ARTIFACT", owner.id, artifact, name)
     draft.set(upload.id, {"state": "COMPLETE", "closedAt": tx.now})
     healed = [artifact.id, *(id for id in well if id != artifact.id)]

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from auth.recorder import Recorder
 from graph.port import EntryFilter, Node
 from lineal.errors import PreconditionFailed, Unavailable
-from resolvers.artifacts import looking, signatures, uploads
+from resolvers.artifacts import looking, losing, signatures, uploads, verifying
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
 from resolvers.artifacts.uploads import begin_upload, missing
@@ -291,6 +291,27 @@ async def test_all_that_shares_wrong_bytes_is_told_before_they_are_removed(
         assert (found["verification"], found["problem"].startswith("'a.bin' has the digest")) == ("FAILED", True)
     assert (await registry.node(third.id)).props["state"] == "READY"
     assert (await registry.node(well.id)).props["verification"] == "VERIFIED"
+
+
+async def test_what_was_spoken_of_before_and_is_pushed_while_its_bytes_are_found_wrong_is_told_too(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.speak_of({"c": b"first"})
+    _, artifact = await registry.push(FILES)
+    await spoil(registry, b"first")
+    monkeypatch.setattr(verifying, "SLACK", 0)
+    made = list[Node]()
+
+    async def having(*given: Any) -> losing.Having:
+        found = await losing.having(*given)
+        if not made:
+            made.append((await registry.push({"c": b"first"}, model="models:/new"))[0])
+        return found
+
+    monkeypatch.setattr(verifying, "having", having)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
+    assert [version.props["state"] for version in made] == ["READY"]
+    assert (await registry.node(made[0].id)).props["state"] == "FAILED"
 
 
 async def test_right_bytes_that_are_sent_again_make_all_that_lost_them_ready_again(registry: Registry) -> None:
