@@ -32,6 +32,8 @@ from storage.writing import BlobWriter, Partial, Writer, locked, put
 THREADS: Final = 16
 """Reads and writes at once."""
 PLACES: Final = ("blobs", "cold")
+_DIGEST: Final = "[0-9a-f]" * 64
+"""What names of blobs are like: others, such as a network file system's own, are passed over."""
 
 T = TypeVar("T")
 
@@ -233,7 +235,7 @@ class LocalStorage(Storage):
     def _blobs(self, workspace: str) -> Iterator[Stored]:
         folder = self._folder(workspace)
         for aa in sorted({path.name for place in PLACES for path in (folder / place).glob("[0-9a-f][0-9a-f]")}):
-            digests = {path.name for place in PLACES for path in (folder / place / aa).glob("*")}
+            digests = {path.name for place in PLACES for path in (folder / place / aa).glob(_DIGEST)}
             yield from filter(None, (self._find(workspace, sha256) for sha256 in sorted(digests)))
 
     async def remove(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> set[str]:
@@ -283,9 +285,9 @@ class LocalStorage(Storage):
                     else:
                         path.unlink()
         dropped = 0
-        for folder in (self._folder(workspace) / "parts").glob("*-*"):
+        for folder in (self._folder(workspace) / "parts").glob(f"{_DIGEST}-*"):
             sha256, _, size = folder.name.partition("-")
-            if not keep(sha256):
+            if size.isdecimal() and not keep(sha256):
                 dropped += self._partial(workspace, Blob(sha256, int(size))).abandon(before)
         return dropped
 

@@ -29,7 +29,16 @@ from graph.port import (
 )
 from lineal.errors import Internal, PreconditionFailed
 from lineal.observing import METER
-from resolvers.artifacts.common import BATCH, SHA256, SLACK, find_manifest, made_since, opened_since, pages
+from resolvers.artifacts.common import (
+    BATCH,
+    SHA256,
+    SLACK,
+    find_manifest,
+    made_since,
+    opened_since,
+    order_since,
+    pages,
+)
 from resolvers.artifacts.owning import own
 from resolvers.artifacts.paths import needed as sent_by_path
 from resolvers.artifacts.quotas import usage
@@ -89,7 +98,7 @@ async def _mark(graph: Graph, storage: Storage, workspace: str, since: int = 0) 
                 await _need(storage, needed, upload, warm=True)
     async with graph.snapshot(EVERYTHING) as snapshot:
         managed = made_since(workspace, since)
-        async for artifacts in pages(snapshot, ARTIFACT.name, managed, Order("createdAt")):
+        async for artifacts in pages(snapshot, ARTIFACT.name, managed, order_since(since)):
             owned = await all_links(snapshot, [node.id for node in artifacts], Hop("HAS_ARTIFACT", "IN"))
             retired = await _retired(snapshot, [link.node for links in owned.values() for link in links])
             for artifact in artifacts:

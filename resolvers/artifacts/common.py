@@ -128,9 +128,15 @@ def opened_since(workspace: str, since: int) -> Where:
 
 
 def made_since(workspace: str, since: int) -> Where:
-    """The artifacts of a workspace that Lineal keeps and that were made since then (microseconds)."""
+    """The artifacts of a workspace that Lineal keeps and that were made since then, or changed (microseconds)."""
     of = (Prop("workspace", "eq", workspace), Prop("storage", "eq", MANAGED))
-    return All((*of, Prop("createdAt", "gte", since)) if since else of)
+    # One that was only spoken of before is touched when its bytes have come.
+    return All((*of, Prop("updatedAt", "gte", since)) if since else of)
+
+
+def order_since(since: int) -> Order:
+    """The order in which an index has what was made since then; that of all is one that no change alters."""
+    return Order("updatedAt" if since else "createdAt")
 
 
 async def pages(snapshot: Snapshot, kind: str, where: Where, order: Order) -> AsyncIterator[Sequence[Node]]:

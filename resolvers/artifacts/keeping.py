@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from graph.ontology import ARTIFACT, WORKSPACE
-from graph.port import EVERYTHING, All, Any_, Graph, Node, Not, Order, Paging, Prop, Where
+from graph.port import EVERYTHING, All, Any_, Graph, Kept, Node, Not, Order, Paging, Prop, Transaction, Where
 from lineal.errors import LinealError
 from lineal.observing import METER, Round, working
 from resolvers.artifacts.collecting import collect
 from resolvers.artifacts.common import REFERENCED
 from resolvers.exporting.linking import clear_exports
-from resolvers.leasing import holding
+from resolvers.leasing import Held, holding
 from storage.port import Storage
 
 LEASE: Final = "artifacts"
@@ -23,6 +23,8 @@ LEASE_SECONDS: Final = 60.0
 PAUSE: Final = 2.0
 """Seconds between two looks for work."""
 BACK_OFF: Final = 30.0
+COLLECTED: Final = "collected"
+"""The state of what says when storage was cleared last, by whichever process (microseconds)."""
 
 _log = logging.getLogger("lineal.artifacts")
 
@@ -51,9 +53,10 @@ class Keeper:
     ) -> None:
         self._graph, self._storage, self._check = graph, storage, check
         self._by, self._holder = by, holder
-        self._every, self._grace = collect_hours * 3_600, grace_hours * 3_600
+        self._every, self._grace = int(collect_hours * 3_600_000_000), grace_hours * 3_600
         self._recheck = int(check_hours * 3_600_000_000)
-        self._collected = time.monotonic()
+        self._due = 0
+        """When to look again whether storage is to be cleared."""
         self._later: dict[str, float] = {}
         """Artifacts that could not be looked at, and when to try again."""
         self._looked = 0
@@ -79,13 +82,33 @@ class Keeper:
             if held is None:
                 round.idle = True
                 return False
-            if self._every and time.monotonic() > self._collected + self._every:
-                self._collected = time.monotonic()
+            if self._every and await self._is_time(held):
                 await self._collect()
             if artifact := await self._waiting():
                 await self._look(artifact)
                 return True
         return False
+
+    async def _is_time(self, held: Held) -> bool:
+        """Whether to clear storage, which is noted then; where nobody knows when it was cleared last, from now on."""
+        now = time.time_ns() // 1_000
+        if now <= self._due:
+            return False
+        async with self._graph.snapshot(EVERYTHING) as snapshot:
+            found = (await snapshot.kept([LEASE], [COLLECTED], limit=1)).get(LEASE)
+        last = int(found[0].data["at"]) if found else now
+        due = now > last + self._every
+        if due or found is None:
+            await self._note(held, last := now)
+        self._due = last + self._every
+        return due
+
+    async def _note(self, held: Held, at: int) -> None:
+        async def work(tx: Transaction) -> None:
+            await tx.fence(held.lease)
+            await tx.keep([Kept(LEASE, 0, COLLECTED, {"at": at})])
+
+        await self._graph.write(work, by=self._by, action="collect")
 
     async def _look(self, artifact: Node) -> None:
         try:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graph.address import Address
+from graph.guarding import HIDDEN
 from graph.ontology import ARTIFACT, UPLOAD
 from graph.port import EVERYTHING, All, Graph, Hop, Node, Order, Prop, Snapshot, Transaction, Update
-from lineal.errors import Unavailable
+from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts.common import (
     MANAGED,
     OPEN_TIME,
@@ -18,6 +19,7 @@ from resolvers.artifacts.common import (
     listed,
     made_since,
     opened_since,
+    order_since,
     pages,
 )
 from resolvers.reading import all_links
@@ -25,6 +27,8 @@ from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
 FAILED: Final = "FAILED"
+READY: Final = (None, "READY")
+"""States of a version that is taken for whole: one that says nothing is."""
 _SAID: Final = 10
 
 
@@ -57,7 +61,7 @@ async def having(graph: Graph, storage: Storage, workspace: str, digests: Collec
         async for uploads in pages(snapshot, UPLOAD.name, opened_since(workspace, since), Order("createdAt")):
             await look(uploads)
     async with graph.snapshot(EVERYTHING) as snapshot:
-        async for artifacts in pages(snapshot, ARTIFACT.name, made_since(workspace, since), Order("createdAt")):
+        async for artifacts in pages(snapshot, ARTIFACT.name, made_since(workspace, since), order_since(since)):
             await look(artifacts)
     return found
 
@@ -129,7 +133,7 @@ async def doubted(
 async def others_failed(tx: Transaction, version: str, but: Collection[str]) -> bool:
     """Whether a version has FAILED artifacts beside these."""
     links = (await all_links(tx, [version], Hop("HAS_ARTIFACT", "OUT", ARTIFACT.name))).get(version, [])
-    return any(_is_failed(link.node) for link in links if link.node.id not in but)
+    return any(is_lost(link.node) for link in links if link.node.id not in but)
 
 
 async def lift(tx: Transaction, healed: Sequence[str]) -> None:
@@ -144,5 +148,27 @@ async def lift(tx: Transaction, healed: Sequence[str]) -> None:
     await tx.update(updates)
 
 
-def _is_failed(artifact: Node) -> bool:
-    return artifact.props.get("storage") == MANAGED and artifact.props.get("verification") == FAILED
+def is_lost(artifact: Node) -> bool:
+    """Whether bytes of an artifact that Lineal keeps were found wrong or gone, and not found right since."""
+    # It is PENDING, and has its problem, while it waits to be read again.
+    return artifact.props.get("storage") == MANAGED and "problem" in artifact.props
+
+
+async def lacking(tx: Transaction, versions: Collection[str]) -> dict[str, Node]:
+    """Which of these model versions cannot be READY, and why: an upload that is OPEN, or an artifact that is lost."""
+    found = dict[str, Node]()
+    whole = tx.seeing(EVERYTHING)
+    for hop in (Hop("UPLOAD_TO", "IN", UPLOAD.name), Hop("HAS_ARTIFACT", "OUT", ARTIFACT.name)):
+        for id, links in (await all_links(whole, sorted(versions), hop) if versions else {}).items():
+            for link in links:
+                if link.node.props.get("state") == "OPEN" or is_lost(link.node):
+                    found[id] = link.node
+    return found
+
+
+async def refuse_lacking(tx: Transaction, versions: Mapping[str, str]) -> None:
+    """Raises PreconditionFailed: one of these model versions, each with its place in the input, cannot be READY."""
+    for id, node in (await lacking(tx, versions)).items():
+        what = node.id if tx.view.shows(node) else HIDDEN
+        why = f"the upload {what} is OPEN" if node.kind == UPLOAD.name else f"bytes of {what} were found wrong or gone"
+        raise PreconditionFailed(f"{versions[id]}: {id} cannot be READY: {why}", field=versions[id])

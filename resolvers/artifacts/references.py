@@ -26,6 +26,7 @@ from lineal.errors import AlreadyExists, InvalidArgument, LimitExceeded, LinealE
 from resolvers.artifacts.common import OWNERS, REFERENCED, found, listed, workspace_property
 from resolvers.artifacts.looking import artifact_props, check_pickles
 from resolvers.artifacts.policy import check_addition
+from resolvers.artifacts.uploads import contributor
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import command, procedure
@@ -65,6 +66,7 @@ async def register_artifact(
     or no connector of the workspace allows it), AlreadyExists (another place has this name), Unavailable, Forbidden.
     """
     owner = await found(op, to, "to", *OWNERS)
+    await contributor(op, owner, "to")
     reference = op.bytes.connectors.reference(uri, owner.workspace)
     await reference.stat()
     return await _register(

@@ -250,12 +250,14 @@ async def _sends(op: Operation, workspace: str, blob: Blob, parts: Sequence[str]
 
 
 async def contributor(op: Operation, node: Node, field: str) -> None:
-    """Raises Forbidden: the caller may not write in the workspace of what `field` names."""
+    """Raises Forbidden: the caller may not write what `field` names, or not in its workspace."""
     await op.snapshot()
     if not op.caller.trusted:
         rights = rights_of(op.caller, op.access, Role.CONTRIBUTOR)
         if rights.workspaces is not None and node.workspace not in rights.workspaces:
             raise Forbidden(f"{field}: needs the role CONTRIBUTOR in the workspace {node.workspace!r}", field=field)
+        if rights.kinds is not None and node.kind not in rights.kinds:
+            raise Forbidden(f"{field}: a {node.kind} is not among what you may write", field=field)
 
 
 # ── Complete ──────────────────────────────────────────────────────────────────────────────────────
@@ -379,6 +381,8 @@ async def _finish(
             **artifact_props(contents),
         },
     )
+    if known.get("storage") != MANAGED:
+        draft.touch(artifact.id)
     draft.link("HAS_ARTIFACT", owner.id, artifact, name)
     draft.set(upload.id, {"state": "COMPLETE", "closedAt": tx.now})
     healed = [artifact.id, *(id for id in well if id != artifact.id)]

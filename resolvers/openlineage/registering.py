@@ -14,6 +14,7 @@ from typing import Any, Final
 from graph.address import Address
 from graph.ontology import DATASET_VERSION, MODEL, MODEL_VERSION, RUN
 from graph.port import EdgeMatch, Hop, Link, NewEdge, Node, Point, Transaction
+from resolvers.artifacts.losing import READY, lacking
 from resolvers.openlineage import feast, meaning
 from resolvers.openlineage.choosing import VERSIONS
 from resolvers.openlineage.merging import Said
@@ -114,9 +115,15 @@ class Registering:
             runs[each.run] = draft.want(str(Address(RUN.name, self._workspace, each.run)), "run", RUN.name)
         await draft.find()
         there = await self._tx.nodes([each.version for each in made if each.version])
+        lacks = await lacking(
+            self._tx,
+            {m.version for m in made if m.version in there and _becomes_ready(there[m.version], _props(m))},
+        )
         numbers: dict[str, int] = {}
         for each in sorted(made, key=lambda m: (m.said.started or 0, m.run, m.key)):
             props = _props(each)
+            if each.version in lacks:
+                del props["state"]
             if each.version in there:
                 now = there[each.version].props
                 if changed := {name: value for name, value in props.items() if now.get(name) != value}:
@@ -182,6 +189,10 @@ class Registering:
             nodes = await self._tx.nodes([id for id, said in facets.items() if feast.SERVICE in said])
             found += await feast.uses(self._tx, version, list(nodes.values()))
         return found
+
+
+def _becomes_ready(version: Node, props: Mapping[str, Any]) -> bool:
+    return props["state"] in READY and version.props.get("state") not in READY
 
 
 def _props(each: _Model) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from graph.ids import kind_of
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind
 from graph.port import MAX_PAGE, Birth, Hop, NewEdge, Node, Paging, Point, Transaction
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, PreconditionFailed
+from resolvers.artifacts.losing import READY, refuse_lacking
 from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.lifecycle.schemes import role_for
 from resolvers.writing.command import APPROVING, batch_command
@@ -112,7 +113,7 @@ async def record(
     What is there gets the properties, tags, parameters and new points of metrics given. The edge from a
     version, field or revision to what it belongs to is made by itself. Raises InvalidArgument, NotFound,
     LimitExceeded, PreconditionFailed (each naming the place in the input, as in `edges[3].to`): also of what a
-    managed deployment was told or serves, and of new uses of a retired version.
+    managed deployment was told or serves, of new uses of a retired version, and where a version cannot be READY.
     """
     if (count := len(nodes) + len(edges)) > MAX_ITEMS:
         raise LimitExceeded(f"nodes, edges: {count} in one call; at most {MAX_ITEMS} are allowed", field="nodes")
@@ -140,7 +141,11 @@ async def record(
     await refuse_managed(draft, named, draft.edges(), places)
     await refuse_retired_uses(draft, draft.edges(), places)
     await _raise_numbers(draft, named)
+    ready = _made_ready(named)
+    for id in ready:
+        draft.set(id, {"lostAt": None})
     await draft.save()
+    await refuse_lacking(tx, ready)
     await _move(tx, [moving for moving in joined if moving is not None])
     return [reference.id for reference in named]
 
@@ -249,6 +254,18 @@ def _refuse_twice(named: Sequence[Reference]) -> None:
         if (other := first.setdefault(reference.id, reference)) is not reference:
             msg = f"{reference.field}: {str(reference.address)!r} is what {other.field} names already"
             raise InvalidArgument(msg, field=reference.field)
+
+
+def _made_ready(named: Sequence[Reference]) -> dict[str, str]:
+    """The model versions that are there and become READY, each with its place in the input."""
+    return {
+        reference.id: f"{reference.field.removesuffix('.address')}.properties.state"
+        for reference in named
+        if reference.node is not None
+        and reference.node.kind == ontology.MODEL_VERSION.name
+        and reference.props.get("state", "") in READY
+        and reference.node.props.get("state") not in READY
+    }
 
 
 def _for_existing(props: Mapping[str, Any]) -> dict[str, Any]:

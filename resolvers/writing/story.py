@@ -50,12 +50,13 @@ def built_from(draft: Draft, made: str, code: Code | None, workspace: str) -> No
     draft.link("BUILT_FROM", made, draft.known(CODE_REVISION, name, workspace, "code", props))
 
 
-def files(draft: Draft, owner: str, artifacts: Sequence[ArtifactFile], workspace: str) -> None:
+def files(draft: Draft, owner: str, artifacts: Sequence[ArtifactFile], workspace: str) -> list[Reference]:
     """Its artifacts: the same digest, or without one the same place, is the same artifact.
 
     Raises InvalidArgument: neither digest nor uri, or a name that comes twice.
     """
     names: set[str] = set()
+    named = list[Reference]()
     for i, item in enumerate(artifacts):
         at = f"artifacts[{i}]"
         name = validation.name(item["name"], field=f"{at}.name")
@@ -68,6 +69,8 @@ def files(draft: Draft, owner: str, artifacts: Sequence[ArtifactFile], workspace
             raise InvalidArgument(f"{at}: needs a digest or a uri, to know it by", field=at)
         artifact = draft.known(ARTIFACT, props[known_as], workspace, f"{at}.{known_as}", props)
         draft.link("HAS_ARTIFACT", owner, artifact, name)
+        named.append(artifact)
+    return named
 
 
 def owned(

@@ -10,6 +10,8 @@ from graph.address import Address
 from graph.ids import new_id
 from graph.ontology import MODEL_VERSION
 from graph.port import Node, Transaction, Update
+from lineal.errors import PreconditionFailed
+from resolvers.artifacts.losing import READY, is_lost, refuse_lacking
 from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.openlineage import feast
 from resolvers.tracking.queueing import queued
@@ -27,12 +29,28 @@ from resolvers.writing.common import (
 )
 from resolvers.writing.common import properties as settable
 from resolvers.writing.deleting import deleting
-from resolvers.writing.draft import Draft
-from resolvers.writing.nodes import updating
+from resolvers.writing.draft import Draft, Reference
+from resolvers.writing.nodes import find
 from resolvers.writing.refusing import refuse_retired_readers
 from resolvers.writing.story import built_from, derived, files, made_by, next_version, owned, refuse_retired
 
-update_model_version = updating("updateModelVersion", MODEL_VERSION, "version")
+
+@command("updateModelVersion")
+async def update_model_version(
+    tx: Transaction, *, address: str, properties: Mapping[str, Any] = NOTHING, revision: int | None = None
+) -> str:
+    """Set these properties; None removes one. With `revision`, only if the version still has it.
+
+    Raises NotFound, Conflict (names both revisions), InvalidArgument, PreconditionFailed (it cannot be READY: an
+    upload of it is OPEN, or bytes of its artifacts were found wrong or gone).
+    """
+    id = await find(tx, address, "version", MODEL_VERSION.name)
+    props = settable(MODEL_VERSION, properties)
+    if props.get("state", "") in READY and (await tx.lock([id]))[id].props.get("state") not in READY:
+        await refuse_lacking(tx, {id: "state"})
+        props["lostAt"] = None
+    await tx.update([Update(id, props, revision=revision)])
+    return id
 
 
 async def _touch_model(tx: Transaction, version: Node) -> None:
@@ -74,7 +92,8 @@ async def create_model_version(
     `reason` is why it comes to its stage and gets its aliases. The state is READY unless given. With `runId` or
     `loggedModel` among its properties it is looked up in the tracking servers of its workspace, later. Raises
     InvalidArgument, NotFound (each naming the place in the input), AlreadyExists, PreconditionFailed (a cycle, a
-    parent, or what the run read, that is retired, or a gate of the stage or an alias says no).
+    parent, or what the run read, that is retired, it is READY and bytes of its artifacts were found wrong or gone, or
+    a gate of the stage or an alias says no).
     """
     draft = Draft(tx)
     version = new_id(MODEL_VERSION.prefix)
@@ -90,8 +109,10 @@ async def create_model_version(
     refuse_retired(sources)
     await refuse_retired_readers(tx, {} if maker is None else {maker.id: "run"})
     built_from(draft, version, code, owner.workspace)
-    files(draft, version, artifacts, owner.workspace)
+    told = files(draft, version, artifacts, owner.workspace)
     await draft.find()
+    if props["state"] in READY:
+        _refuse_lost(told)
     number = await next_version(draft, owner)
     draft.create(MODEL_VERSION, str(number), owner.workspace, container=owner.id, props=props, id=version)
     owned(draft, version, tags=tags, params=params, metrics=metrics)
@@ -105,6 +126,13 @@ async def create_model_version(
             wishes.append(Wish(made, stage))
         await Mover(tx, reason=reason)(wishes)
     return version
+
+
+def _refuse_lost(artifacts: Sequence[Reference]) -> None:
+    for artifact in artifacts:
+        if artifact.node is not None and is_lost(artifact.node):
+            msg = f"{artifact.field}: a version cannot be READY: bytes of {artifact.id} were found wrong or gone"
+            raise PreconditionFailed(msg, field=artifact.field)
 
 
 async def _use_features(tx: Transaction, version: str, workspace: str, tags: Sequence[NamedValue]) -> None:

@@ -50,6 +50,8 @@ class LocalBackend(Backend):
                 with os.scandir(opened) as children:
                     for child in children:
                         path = f"{folder}/{child.name}".lstrip("/")
+                        if not child.name.isprintable() and any(map(_is_surrogate, child.name)):
+                            raise InvalidArgument(f"{place.uri}: a name is not UTF-8: {path!r}")
                         if child.is_dir(follow_symlinks=False):
                             folders.append(path)
                             continue
@@ -63,8 +65,6 @@ class LocalBackend(Backend):
 
     def _listed(self, place: Place, path: str, child: os.DirEntry[str]) -> Entry | None:
         """A file in a folder; None for what is no file, such as a socket, and for what has just gone."""
-        if not child.name.isprintable() and any(unicodedata.category(char) == "Cs" for char in child.name):
-            raise InvalidArgument(f"{place.uri}: the name of a file is not UTF-8: {path!r}")
         if not child.is_symlink():
             with suppress(FileNotFoundError):
                 found = child.stat(follow_symlinks=False)
@@ -101,6 +101,10 @@ class LocalBackend(Backend):
             raise
         finally:
             os.close(file)
+
+
+def _is_surrogate(char: str) -> bool:
+    return unicodedata.category(char) == "Cs"
 
 
 def _entry(path: str, found: os.stat_result) -> Entry:

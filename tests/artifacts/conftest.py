@@ -15,6 +15,7 @@ from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from resolvers.reading import resolve
 from resolvers.writing.versions import create_model_version
+from storage.manifest import File, Manifest
 from storage.port import Storage
 from tests.storage.conftest import bucket, local, minio_client, minio_server, s3, small_parts
 from tests.storage.storing import BASE, Store, blob_of, parts_of
@@ -82,6 +83,11 @@ class Registry:
         await self.send(upload, files)
         artifact = await self.complete(upload)
         return await self.node(version.id), artifact
+
+    async def speak_of(self, files: Files, model: str = "models:/spoken-of") -> Node:
+        """A version whose files are told by the digest that they will have, and not sent."""
+        digest = Manifest.of(File(each["path"], each["size"], each["sha256"]) for each in described(files)).digest
+        return await self.version(model, artifacts=[{"name": "model", "digest": digest}])
 
     async def node(self, address: str) -> Node:
         """A node as it is now."""

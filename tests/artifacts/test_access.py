@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,16 @@ from auth.recorder import Recorder
 from auth.scopes import SCOPES
 from graph.ids import new_id
 from graph.port import EntryFilter, NewEdge, NewNode, Node
+from resolvers.bytes import Bytes
 from resolvers.operation import Operation
+from resolvers.writing.sharing import share_with
 from schema.context import Context
 from schema.executing import run
 from schema.limits import Limits
 from schema.sdl import build_schema
+from storage.connectors.config import read
+from storage.connectors.connector import Connectors
+from storage.connectors.local import LocalBackend
 from storage.manifest import MAX_FILES
 from tests import building
 from tests.artifacts.conftest import Files, Registry, described
@@ -35,7 +41,9 @@ COMPLETE = "mutation ($id: ID!) { completeUpload(input: {upload: $id}) { artifac
 ABORT = "mutation ($id: ID!) { abortUpload(input: {upload: $id}) { upload { state } } }"
 VERIFY = "mutation ($id: ID!) { verifyArtifact(input: {artifact: $id}) { artifact { verification } } }"
 ATTACH = 'mutation ($id: ID!) { attachSignature(input: {artifact: $id, bundle: "{}"}) { artifact { id } } }'
-REGISTER = 'mutation ($id: ID!) { registerArtifact(input: {to: $id, uri: "s3://lake/x"}) { artifact { id } } }'
+REGISTER = """mutation ($id: ID!, $uri: String! = "s3://lake/x") {
+  registerArtifact(input: {to: $id, uri: $uri}) { artifact { id } }
+}"""
 QUOTA = 'mutation { setQuota(input: {workspace: "default", bytes: "1"}) { workspace { name } } }'
 
 
@@ -82,6 +90,27 @@ async def test_a_viewer_fetches_and_sends_nothing(registry: Registry) -> None:
     assert await ask(registry, viewer, BEGIN, to=version.id, files=graphql(FILES)) == "FORBIDDEN"
     for text, id in ((COMPLETE, upload.id), (ABORT, upload.id), (VERIFY, artifact.id), (ATTACH, artifact.id)):
         assert await ask(registry, viewer, text, id=id) == "FORBIDDEN", text
+
+
+async def test_whoever_may_not_write_there_learns_nothing_of_what_a_connector_reaches(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await people(registry)
+    await building.workspace(registry.graph, "mine")
+    version, lake = await registry.version(), tmp_path / "lake"
+    lake.mkdir()
+    (lake / "there.csv").touch()
+    async with registry.operation() as op:
+        await share_with(op, address="models:/bert", workspace="mine")
+    table = {"scheme": "file", "prefixes": [lake.as_uri()], "workspaces": ["default"]}
+    registry.reach = Bytes(registry.storage, connectors=Connectors(read({"connectors": {"lake": table}})))
+    touched = list[str]()
+    monkeypatch.setattr(LocalBackend, "stat", lambda _, place: touched.append(place.uri))
+    stranger = Caller("corp:bob", ALL, workspaces=frozenset({"mine"}))
+    for by in (caller("VIEWER"), stranger, caller("CONTRIBUTOR", without="model:write")):
+        for name in ("there.csv", "nothing.csv"):
+            assert await ask(registry, by, REGISTER, id=version.id, uri=f"{lake.as_uri()}/{name}") == "FORBIDDEN"
+    assert not touched
 
 
 async def test_a_contributor_sends(registry: Registry) -> None:

@@ -85,6 +85,26 @@ async def test_what_an_upload_counts_on_that_is_begun_again_in_the_midst_of_a_co
     assert await registry.holds(b"first")
 
 
+async def test_what_was_spoken_of_before_and_is_pushed_in_the_midst_of_a_collection_stays(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.speak_of(FILES)
+    await abandoned(registry)
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    real, made = registry.storage.blobs, list[Node]()
+
+    async def blobs(workspace: str) -> AsyncIterator[Stored]:
+        monkeypatch.setattr(registry.storage, "blobs", real)
+        made.append((await registry.push(FILES, model="models:/new"))[0])
+        async for blob in real(workspace):
+            yield blob
+
+    monkeypatch.setattr(registry.storage, "blobs", blobs)
+    assert (await swept(registry)).removed == 0
+    assert [version.props["state"] for version in made] == ["READY"]
+    assert await registry.holds(b"first")
+
+
 async def test_what_is_young_stays(registry: Registry) -> None:
     await registry.storage.put("default", "x", b"")
     upload = await registry.begin((await registry.version()).id, FILES)

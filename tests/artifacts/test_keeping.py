@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from secrets import token_hex
@@ -10,10 +11,10 @@ from secrets import token_hex
 import pytest
 
 from graph import ontology
-from graph.port import NewNode, Node
+from graph.port import Kept, NewNode, Node
 from lineal.errors import LinealError, Unavailable
 from resolvers.artifacts.common import manifest_name
-from resolvers.artifacts.keeping import Check, Keeper
+from resolvers.artifacts.keeping import COLLECTED, LEASE, Check, Keeper
 from resolvers.artifacts.uploads import abort_upload
 from resolvers.writing.workspaces import create_workspace
 from tests.artifacts.conftest import Registry
@@ -86,6 +87,44 @@ async def test_a_workspace_that_cannot_be_cleared_does_not_keep_others_from_it(r
 async def gone(registry: Registry, workspace: str) -> bool:
     """Whether what was left there is gone."""
     return not await registry.holds(workspace.encode(), workspace)
+
+
+async def test_storage_is_cleared_in_time_however_often_processes_are_restarted(registry: Registry) -> None:
+    await left(registry, "default")
+    async with keeping(registry, collect_hours=24):
+        await until(lambda: noted(registry))
+    seen: set[str] = set()
+
+    async def check(artifact: Node) -> str:
+        seen.add(artifact.id)
+        return "VERIFIED"
+
+    async def looked() -> bool:
+        return bool(seen)
+
+    _, artifact = await registry.push(FILES)
+    await registry.set(artifact.id, verification="PENDING")
+    await note(registry, hours_ago=23)
+    async with keeping(registry, check, collect_hours=24):
+        await until(looked)
+    assert not await gone(registry, "default")
+    await note(registry, hours_ago=25)
+    async with keeping(registry, collect_hours=24):
+        await until(lambda: gone(registry, "default"))
+    assert await noted(registry)
+
+
+async def note(registry: Registry, hours_ago: int) -> None:
+    """Storage was cleared so long ago."""
+    kept = Kept(LEASE, 0, COLLECTED, {"at": time.time_ns() // 1_000 - hours_ago * 3_600_000_000})
+    await registry.graph.write(lambda tx: tx.keep([kept]), by="tester", action="test")
+
+
+async def noted(registry: Registry) -> bool:
+    """Whether it is noted that storage was cleared, or that nobody knew when it was, within the hour."""
+    async with registry.graph.snapshot() as snapshot:
+        kept = (await snapshot.kept([LEASE], [COLLECTED])).get(LEASE)
+    return kept is not None and kept[0].data["at"] > time.time_ns() // 1_000 - 3_600_000_000
 
 
 @pytest.mark.parametrize("error", [Unavailable("the store is away"), ValueError("a defect")])

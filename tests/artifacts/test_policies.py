@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from auth.recorder import Recorder
 from graph.port import EntryFilter, Node
 from lineal.errors import PreconditionFailed, Unavailable
-from resolvers.artifacts import looking, signatures, uploads
+from resolvers.artifacts import looking, losing, signatures, uploads, verifying
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
 from resolvers.artifacts.uploads import begin_upload, missing
-from resolvers.artifacts.verifying import verify_managed
+from resolvers.artifacts.verifying import request_verification, verify_managed
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from resolvers.writing.lifecycle import set_alias, set_stage
-from resolvers.writing.versions import create_model_version
+from resolvers.writing.versions import create_model_version, update_model_version
 from resolvers.writing.workspaces import create_workspace
 from storage.local import LocalStorage
 from storage.manifest import File, Manifest
@@ -293,6 +293,27 @@ async def test_all_that_shares_wrong_bytes_is_told_before_they_are_removed(
     assert (await registry.node(well.id)).props["verification"] == "VERIFIED"
 
 
+async def test_what_was_spoken_of_before_and_is_pushed_while_its_bytes_are_found_wrong_is_told_too(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.speak_of({"c": b"first"})
+    _, artifact = await registry.push(FILES)
+    await spoil(registry, b"first")
+    monkeypatch.setattr(verifying, "SLACK", 0)
+    made = list[Node]()
+
+    async def having(*given: Any) -> losing.Having:
+        found = await losing.having(*given)
+        if not made:
+            made.append((await registry.push({"c": b"first"}, model="models:/new"))[0])
+        return found
+
+    monkeypatch.setattr(verifying, "having", having)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
+    assert [version.props["state"] for version in made] == ["READY"]
+    assert (await registry.node(made[0].id)).props["state"] == "FAILED"
+
+
 async def test_right_bytes_that_are_sent_again_make_all_that_lost_them_ready_again(registry: Registry) -> None:
     first, artifact = await registry.push(FILES)
     second, other = await registry.push({"a.bin": b"first", "c": b"third"}, model="models:/other")
@@ -307,6 +328,48 @@ async def test_right_bytes_that_are_sent_again_make_all_that_lost_them_ready_aga
         now = await registry.node(of.id)
         assert now.props["verification"] == "PENDING"  # whose bytes were doubted is read again
         assert await verify_managed(registry.graph, registry.storage, now, by="keeper") == "VERIFIED"
+
+
+async def test_a_version_that_lost_bytes_is_called_ready_by_nobody_until_they_are_there_again(
+    registry: Registry,
+) -> None:
+    version, artifact = await registry.push(FILES)
+    await registry.storage.remove("default", [blob_of(b"first").sha256])
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    lost = f"bytes of {artifact.id} were found wrong or gone"
+    told: Any = {"model": "models:/other", "create_model": True}
+    told["artifacts"] = [{"name": "model", "digest": artifact.props["digest"]}]
+    async with registry.operation() as op:
+        # That somebody wants it read again says nothing of what is there.
+        for _ in range(2):
+            with pytest.raises(PreconditionFailed, match=lost):
+                await update_model_version(op, address=version.id, properties={"state": "READY"})
+            with pytest.raises(PreconditionFailed, match=lost):
+                await create_model_version(op, **told)
+            await request_verification(op, address=artifact.id)
+        await create_model_version(op, **told, properties={"state": "PENDING"})
+        await update_model_version(op, address=version.id, properties={"state": "PENDING"})
+    await registry.push(FILES, model="models:/third")
+    async with registry.operation() as op:
+        found = await update_model_version(op, address=version.id, properties={"state": "READY"})
+    assert (found.props["state"], "lostAt" in found.props) == ("READY", False)
+
+
+async def test_a_version_is_not_ready_again_while_other_files_that_it_lost_wait_to_be_read(registry: Registry) -> None:
+    version, one = await registry.push(FILES)
+    more = {"c": b"third"}
+    upload = await registry.begin(version.id, more, name="more")
+    await registry.send(upload, more)
+    other = await registry.complete(upload)
+    for data, artifact in ((b"first", one), (b"third", other)):
+        await registry.storage.remove("default", [blob_of(data).sha256])
+        await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    async with registry.operation() as op:
+        await request_verification(op, address=other.id)
+    await registry.push(FILES, model="models:/other")
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+    await registry.push(more, model="models:/other")
+    assert (await registry.node(version.id)).props["state"] == "READY"
 
 
 async def test_another_version_with_the_same_files_brings_them_back_to_the_first(registry: Registry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
@@ -160,6 +161,17 @@ async def test_a_name_that_no_uri_can_have_is_listed_and_not_looked_into(
         registry, await register(registry, await version(registry, "datasets:/b"), f"{lake.as_uri()}/sales")
     )
     assert again.props["pickles"] == "UNSCANNED"
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9/a.csv", b"caf\xe9.csv"])
+async def test_a_name_that_is_not_utf8_fails_a_place(registry: Registry, lake: Path, name: bytes) -> None:
+    artifact = await register(registry, await version(registry), f"{lake.as_uri()}/sales")
+    path = lake / "sales" / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("id\n1\n")
+    found = await looked(registry, artifact)
+    assert found.props["verification"] == "FAILED"
+    assert "a name is not UTF-8: 'caf\\udce9" in found.props["problem"]
 
 
 async def test_pickles_beside_data_are_scanned(registry: Registry, lake: Path) -> None:

@@ -7,12 +7,14 @@ import time
 
 import pytest
 
-from graph.port import Hop
+from graph.port import Hop, Node
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 from resolvers.artifacts.common import SEND_SECONDS
 from resolvers.artifacts.quotas import usage
 from resolvers.artifacts.uploads import abort_upload, begin_upload, missing
 from resolvers.reading import all_links
+from resolvers.writing.importing import ImportedNode, record_lineage
+from resolvers.writing.versions import update_model_version
 from tests.artifacts.conftest import Registry, described
 from tests.storage.storing import some
 
@@ -117,6 +119,39 @@ async def test_a_version_is_ready_when_the_last_of_its_uploads_is_complete(regis
     await registry.send(tokenizer, {"vocab.txt": b"words"})
     await registry.complete(tokenizer)
     assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_a_version_is_called_ready_by_nobody_while_an_upload_of_it_is_open(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    for state in ("READY", None):
+        with pytest.raises(PreconditionFailed, match=f"{upload.id} is OPEN") as refusal:
+            await say(registry, version, state)
+        assert refusal.value.field == "state"
+        node: ImportedNode = {"address": "models:/bert/1", "properties": {"state": state}}
+        with pytest.raises(PreconditionFailed, match=f"{upload.id} is OPEN") as refusal:
+            async with registry.operation() as op:
+                await record_lineage(op, nodes=[{"address": "models:/other"}, node])
+        assert refusal.value.field == "nodes[1].properties.state"
+    assert (await registry.node(version.id)).props["state"] == "PENDING"
+    await registry.send(upload, FILES)
+    await registry.complete(upload)
+    await registry.begin(version.id, {"c": b"third"}, name="more")
+    assert (await say(registry, version, "READY")).props["state"] == "READY"
+
+
+async def test_a_version_whose_upload_was_given_up_may_be_called_ready(registry: Registry) -> None:
+    version = await registry.version()
+    upload = await registry.begin(version.id, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    assert (await say(registry, version, "READY")).props["state"] == "READY"
+
+
+async def say(registry: Registry, version: Node, state: str | None) -> Node:
+    """Say what the state of a version is."""
+    async with registry.operation() as op:
+        return await update_model_version(op, address=version.id, properties={"state": state})
 
 
 async def test_what_a_version_is_made_of_never_changes(registry: Registry) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from graph.port import Update
+from graph.port import NewEdge, NewNode, Update
 from lineal.errors import InvalidArgument, LimitExceeded, LinealError, PreconditionFailed
 from tests import building
 from tests.openlineage.conftest import Listener
@@ -458,6 +458,18 @@ async def test_what_turns_out_to_be_a_model_later_is_one(listener: Listener) -> 
     assert (run_id(2), "made-up#m/1") in found.leads("READ")
     await listener.hear(of_run(3, "FAIL"))
     assert (await listener.picture()).nodes["ModelVersion", "made-up#m", "1"]["state"] == "FAILED"
+
+
+async def test_a_model_that_its_run_made_is_ready_no_sooner_than_with_its_last_byte(listener: Listener) -> None:
+    await listener.hear(of_run(1, "START", outputs=[data("m", **MODEL)]))
+    async with listener.graph.snapshot() as snapshot:
+        (version,) = (await snapshot.find("ModelVersion")).items
+    (upload,) = await building.create(listener.graph, NewNode("Upload", "u", "default", props={"state": "OPEN"}))
+    await building.link(listener.graph, NewEdge("UPLOAD_TO", upload.id, version.id))
+    for state, then in (("OPEN", "PENDING"), ("COMPLETE", "READY")):
+        await building.update(listener.graph, Update(upload.id, {"state": state}))
+        await listener.hear(of_run(3, "COMPLETE"))
+        assert (await listener.picture()).nodes["ModelVersion", "made-up#m", "1"]["state"] == then
 
 
 async def test_metrics_of_a_run_are_appended_once(listener: Listener) -> None:

@@ -232,6 +232,18 @@ async def test_files_cannot_be_kept_from_being_removed(local: Store) -> None:
         await local.storage.retain("vision", [blob.sha256], time.time_ns() // 1000 + 10**9)
 
 
+async def test_what_is_no_blob_is_passed_over(local: Store) -> None:
+    assert isinstance(local.storage, LocalStorage)
+    blob = await local.upload("vision", some(10))
+    (folder,) = local.storage.root.glob("vision/blobs/??")
+    for name in (".nfs0001", "x" * 64, blob.sha256.upper(), f"{blob.sha256}.part"):
+        (folder / name).touch()
+    for name in (".nfs-0001", f"{blob.sha256}-", f"{blob.sha256}-1.part"):
+        (local.storage.root / "vision" / "parts" / name).mkdir(parents=True)
+    assert [stored.sha256 for stored in await listed(local.storage.blobs("vision"))] == [blob.sha256]
+    assert await local.storage.abandon("vision", time.time_ns() // 1_000) == 0
+
+
 async def test_ten_thousand_documents_and_blobs_are_listed(local: Store) -> None:
     assert isinstance(local.storage, LocalStorage)
     for i in range(10_000):

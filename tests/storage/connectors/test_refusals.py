@@ -330,8 +330,11 @@ async def test_a_file_whose_time_was_set_back_is_another(folder: Path) -> None:
     assert first.etag != second.etag
 
 
-async def test_a_file_whose_name_is_not_utf8_is_named(folder: Path) -> None:
-    (folder / "data" / os.fsdecode(b"\xff.txt")).write_text("x")
+@pytest.mark.parametrize("name", [b"\xff.txt", b"\xff/a.txt"])
+async def test_a_name_that_is_not_utf8_is_told(folder: Path, name: bytes) -> None:
+    path = folder / "data" / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
     with at(folder, "data") as reference, pytest.raises(InvalidArgument, match="not UTF-8"):
         [page async for page in reference.walk()]
 
