@@ -10,7 +10,7 @@ from lineal.errors import LimitExceeded
 
 MAX_READ: Final = 256 * 2**20
 """Bytes that one look into an artifact may read in all."""
-MAX_READS: Final = 2_000
+MAX_READS: Final = 4_000
 """Reads that one look into an artifact may make."""
 
 

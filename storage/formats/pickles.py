@@ -76,7 +76,13 @@ HARMLESS: Final = frozenset(
 )
 _PROTOCOL: Final = re.compile(rb"\x80[\x00-\x05]")
 _OPCODES: Final = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
-_NOT_UNPACKED: Final = {b"\x04\x22\x4d\x18": "LZ4", b"\x28\xb5\x2f\xfd": "Zstandard", b"ZF": "an old joblib"}
+_NOT_UNPACKED: Final = {
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"ZF": "an old joblib",
+    # Any of its versions; or a frame that readers pass over, which LZ4 has as well.
+    **{bytes([first]) + b"\xb5\x2f\xfd": "Zstandard" for first in (0x1E, *range(0x22, 0x29))},
+    **{bytes([first]) + b"\x2a\x4d\x18": "Zstandard or LZ4" for first in range(0x50, 0x60)},
+}
 """What loaders of pickles unpack by themselves, and nothing here does, by first bytes."""
 _LEGACY: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PICKLES: Final = 5
@@ -107,9 +113,15 @@ def claims(file: File) -> bool:
 
 
 def _holds(file: File) -> bool:
-    """Whether it may have pickles within, by its first bytes."""
+    """Whether it may have pickles within, by its first bytes, or by its last ones as an archive."""
     head = file.head
-    return head[:2] == b"PK" or head[:6] == b"\x93NUMPY" or _is_tar(head) or file.unpacked() is not None
+    return (
+        head[:2] == b"PK"
+        or head[:6] == b"\x93NUMPY"
+        or _is_tar(head)
+        or file.unpacked is not None
+        or (file.is_whole and file.suffix not in HARMLESS and file.ends_as_zip)
+    )
 
 
 def read(file: File, found: Found) -> None:
@@ -139,7 +151,7 @@ def _scan(file: File, found: Found, depth: int, *, sure: bool) -> None:
 def _within(file: File, found: Found, depth: int, *, sure: bool) -> None:
     """Scan what is in an archive, in arrays, or in what is compressed."""
     head = file.head
-    inner = file.unpacked()
+    inner = file.unpacked
     members = file.members
     if head[:2] == b"PK" and not members and sure:
         raise Unclear("it begins as an archive, and is none that is read")
