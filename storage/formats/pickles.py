@@ -367,7 +367,7 @@ def _scikit_learn(models: list[Made], found: Found) -> None:
             names = _names(model.state.get("feature_names_in_"))
             found.fact("sklearn.n_features_in", count)
             if len(names) == count:
-                found.signature([Value(name[:500], "", None) for name in names], [])
+                found.signature([Value(name, "") for name in names], [])
             else:
                 found.signature([Value("X", "", (None, count))], [])
             return

@@ -12,13 +12,17 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.formats import Value, Verdict, detect
-from storage.formats.finding import Detected
+from graph import ontology, validation
+from resolvers.artifacts.looking import artifact_props, version_props
+from storage.formats import Import, Value, Verdict, detect
+from storage.formats.finding import Detected, Found
 from storage.source import Source
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -262,3 +266,84 @@ def test_mutated_real_files_never_raise(name: str, seed: int, cut: bool) -> None
 )
 def test_random_bytes_never_raise(name: str, head: bytes, rest: bytes) -> None:
     detect(Memory({name: head + rest}))
+
+
+# ── What is kept of it ────────────────────────────────────────────────────────────────────────────
+
+
+def check_kept(found: Detected) -> None:
+    """Raises where the graph could not keep what was found."""
+    artifact = {"digest": "sha256:0", **artifact_props(found)}
+    orjson.dumps(validation.properties(ontology.ARTIFACT, artifact, complete=True))
+    orjson.dumps(validation.properties(ontology.MODEL_VERSION, version_props(found, {})))
+
+
+TEXTS = st.text(max_size=8) | st.sampled_from(["\0", "a\ud800", "9" * 20, "😀" * 600, "\n", ""])
+NUMBERS = st.integers() | st.sampled_from([2**63 - 1, 2**63, -(2**64), 10**99]) | st.floats()
+SAID = TEXTS | NUMBERS | st.none()
+SHAPES = st.none() | st.lists(NUMBERS | st.none() | TEXTS, max_size=3)
+VALUES = st.lists(st.builds(Value, TEXTS, TEXTS, SHAPES.map(lambda each: each if each is None else tuple(each))))
+
+
+@settings(max_examples=300, deadline=None)
+@given(said=st.lists(SAID, min_size=9, max_size=9), inputs=VALUES, outputs=VALUES, name=TEXTS, count=st.integers(0))
+def test_whatever_is_found_can_be_kept(
+    said: list[Any], inputs: list[Value], outputs: list[Value], name: str, count: int
+) -> None:
+    found = Found()
+    found.framework(name, said[0])
+    found.format(name, said[1])
+    found.version(name, said[2])
+    found.fact(name, said[3])
+    found.base_model(said[:3])
+    found.dataset(said[4])
+    found.licence(said[5])
+    found.signature(inputs, outputs)
+    found.parameters(name, name, count)
+    found.pickle(Verdict.DANGEROUS, [Import(name, Verdict.DANGEROUS, name)])
+    found.note(name, str(said[6]))
+    check_kept(found.done())
+
+
+def test_as_much_as_is_found_can_be_kept() -> None:
+    found = Found()
+    for i in range(20_000):
+        name = f"{i}" + "😀" * 500
+        found.format(f"{i % 50}")
+        found.version(name, name)
+        found.fact(name, name)
+        found.base_model(name)
+        found.dataset(name)
+        found.note(name, name)
+        found.pickle(Verdict.DANGEROUS, [Import(name, Verdict.DANGEROUS, name)])
+    found.licence("😀" * 600)
+    values = [Value('"' * 500, "😀" * 500, (2**63 - 1,) * 64)] * 20_000
+    found.signature(values, values)
+    check_kept(found.done())
+
+
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 100, "9" * 5_000])
+def test_a_number_of_features_that_cannot_be_is_not_told(number: str) -> None:
+    skops = io.BytesIO()
+    with zipfile.ZipFile(skops, "w") as archive:
+        tree = {"content": {"content": {"n_features_in_": {"content": number}}}}
+        tree |= {"_skops_version": "1", "__module__": "sklearn.a", "__class__": "B"}
+        archive.writestr("schema.json", orjson.dumps(tree))
+    boosted = orjson.dumps({"learner": {"learner_model_param": {"num_feature": number}}, "version": [1, 2, 3]})
+    for name, data in {"m.json": boosted, "m.skops": skops.getvalue()}.items():
+        check_kept(detect(Memory({name: data})))
+
+
+@pytest.mark.parametrize("module", ["a\0b", "a\ud800b", "a\nb"])
+def test_what_is_imported_by_an_unprintable_name_is_told_without_it(module: str) -> None:
+    name = module.encode("utf-8", "surrogatepass")
+    found = look(**{"m.pkl": b"\x80\x04\x8c" + bytes([len(name)]) + name + b"\x8c\x01c\x93."})
+    assert [each.name for each in found.imports] == ["a b.c"]
+    check_kept(found)
+
+
+def test_a_model_of_thousands_of_features_is_told_whole() -> None:
+    names = [f"feature_{i}" for i in range(5_000)]
+    found = look(**{"m.json": orjson.dumps({"learner": {"feature_names": names}, "version": [1, 2, 3]})})
+    assert [each.name for each in found.inputs] == names
+    check_kept(found)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import pytest
 
-from storage.formats import Verdict, detect, literals
+from storage.formats import Verdict, detect, finding, literals
 from storage.formats.finding import Detected
 from storage.formats.symbols import UNKNOWN
 from tests.conftest import SOAK
@@ -638,7 +638,7 @@ def loaded(data: bytes) -> tuple[set[str], bool]:
                 unpickler.load()
             except Exception:  # noqa: BLE001 - whatever a broken pickle makes of it
                 break
-    return {f"{module}.{name}" for module, name in seen}, Inert.made > 0
+    return {finding.text(f"{module}.{name}") for module, name in seen}, Inert.made > 0
 
 
 def runs(data: bytes) -> bool:
