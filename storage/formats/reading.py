@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import sys
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -21,6 +22,11 @@ MAX_STEPS: Final = 4_000_000
 """Opcodes, fields and entries that one look into an artifact goes through."""
 MAX_UNPACKED: Final = 256 * 2**20
 """Bytes that one look into an artifact unpacks in all."""
+MAX_REMEMBERED: Final = 64 * 2**20
+"""Bytes of texts that one look into an artifact remembers of pickles in all, beside the small ones."""
+MAX_GLOBALS: Final = 10_000
+"""Things that the pickles of one artifact import."""
+_SMALL: Final = 64
 MAX_DIRECTORY: Final = 8 * 2**20
 """Bytes of a zip archive's directory: some 60,000 members."""
 MAX_JSON: Final = 4 * 2**20
@@ -55,12 +61,27 @@ class Budget:
         self.source = source
         self.steps = MAX_STEPS
         self.unpacked = MAX_UNPACKED
+        self.remembered = MAX_REMEMBERED
+        self.globals = set[object]()
 
     def step(self, count: int = 1) -> None:
-        """Raises Unclear: that was too much for one look."""
+        """Raises Unclear: that was too much for one look, or it was stopped."""
         self.steps -= count
-        if self.steps < 0:
+        if self.steps < 0 or self.source.stopped:
             raise Unclear("it has too many parts to go through all of them")
+
+    def remember(self, value: object) -> None:
+        """Raises Unclear: that was too much for one look. How many small values there are is for others to bound."""
+        if (size := sys.getsizeof(value)) > _SMALL:
+            self.remembered -= size
+            if self.remembered < 0:
+                raise Unclear("it has more text than is remembered")
+
+    def imports(self, found: object) -> None:
+        """Raises Unclear: that was too much for one look."""
+        self.globals.add(found)
+        if len(self.globals) > MAX_GLOBALS:
+            raise Unclear("it imports more than is told of one artifact")
 
     def unpack(self, count: int) -> None:
         """Raises Unclear: that was too much for one look."""
