@@ -374,7 +374,7 @@ def test_as_much_as_is_found_can_be_kept() -> None:
 def test_a_number_of_features_that_cannot_be_is_not_told(number: str) -> None:
     skops = io.BytesIO()
     with zipfile.ZipFile(skops, "w") as archive:
-        tree = {"content": {"content": {"n_features_in_": {"content": number}}}}
+        tree: dict[str, Any] = {"content": {"content": {"n_features_in_": {"content": number}}}}
         tree |= {"_skops_version": "1", "__module__": "sklearn.a", "__class__": "B"}
         archive.writestr("schema.json", orjson.dumps(tree))
     boosted = orjson.dumps({"learner": {"learner_model_param": {"num_feature": number}}, "version": [1, 2, 3]})
