@@ -29,6 +29,7 @@ MAX_NAME: Final = 500
 MAX_STRING: Final = 8_000
 MAX_TEXT: Final = 65_536
 MAX_FACETS: Final = 4_194_304
+MAX_CONTENTS: Final = 4_194_304
 """Bytes of all facets of one thing."""
 MAX_TAG: Final = 100_000
 """Characters of a tag's value: prompts are tags, too."""
@@ -254,7 +255,7 @@ MODEL_VERSION = NodeKind(
         _p("state", Type.STRING, "PENDING until its artifacts are complete, then READY, or FAILED.", filterable=True, values=VERSION_STATES),
         _p("frameworks", Type.STRINGS, "The libraries that can load it: PyTorch, scikit-learn, …"),
         _p("formats", Type.STRINGS, "The formats of its files: safetensors, onnx, …"),
-        _p("signature", Type.JSON, "What it takes and gives: inputs and outputs, each a list of names, types and shapes."),
+        _p("signature", Type.JSON, "What it takes and gives: inputs and outputs, each a list of names, types and shapes.", size=MAX_CONTENTS),
         _p("license", Type.STRING, "SPDX identifier, or the words its author used.", filterable=True),
         _p("parameterCount", Type.INT, "How many learned parameters it has.", filterable=True, least=0),
         _p("sizeBytes", Type.INT, "Size in bytes, loaded.", filterable=True, least=0),
@@ -448,7 +449,7 @@ ARTIFACT = NodeKind(
         _p("partitions", Type.JSON, "The keys of a partitioned folder (Hive style), each with how many values it has.", internal=True),
         _p("frameworks", Type.STRINGS, "The libraries that can load it, as its files say.", internal=True),
         _p("formats", Type.STRINGS, "The formats of its files: safetensors, onnx, …", internal=True),
-        _p("contents", Type.JSON, "What else its files say: versions of libraries, inputs, outputs, parameters, and what could not be read.", internal=True),
+        _p("contents", Type.JSON, "What else its files say: versions of libraries, inputs, outputs, parameters, and what could not be read.", internal=True, size=MAX_CONTENTS),
         _p("pickles", Type.STRING, "What its pickles would do when loaded: nothing to fear (SAFE), something unknown (SUSPICIOUS), harm (DANGEROUS); NONE has none, and UNSCANNED could not be read whole.", filterable=True, internal=True, values=PICKLES),
         _p("imports", Type.STRINGS, "What its pickles import when loaded: module.name.", internal=True),
         _p("signature", Type.STRING, "Its signature (OpenSSF Model Signing): VALID, by one who is trusted; UNTRUSTED, right but by somebody else; INVALID. Absent without any.", filterable=True, internal=True, values=SIGNATURES),

@@ -81,11 +81,7 @@ class Push:
 
         Raises what the server refuses, PreconditionFailed (a file is not what it was), Unavailable (storage is away).
         """
-        manifest, parts = self._folder.manifest, self._folder.parts
-        files = [
-            {"path": f.path, "size": str(f.size), "sha256": f.sha256, "parts": list(parts.get(f.sha256, ())) or None}
-            for f in manifest.files
-        ]
+        manifest, files = self._folder.manifest, described(self._folder)
         begun = self._remote.ask(BEGIN, input={"to": to, "name": name, "files": files})["beginUpload"]["upload"]
         sent = Sent(len(manifest.files), manifest.size, upload=begun["id"], digest=begun["digest"])
         idle, patience = 0, Patience(self._patience)
@@ -185,6 +181,14 @@ class Push:
             return (self._folder.root / path).open("rb")
         except OSError as error:
             raise PreconditionFailed(f"{path!r} cannot be read any more: {error.strerror}") from None
+
+
+def described(folder: Folder) -> list[dict[str, Any]]:
+    """The files of a folder as `beginUpload` takes them."""
+    return [
+        {"path": f.path, "size": str(f.size), "sha256": f.sha256, "parts": list(folder.parts.get(f.sha256, ())) or None}
+        for f in folder.manifest.files
+    ]
 
 
 def _await(waiting: dict[Future[int], str], most: int, sent: Sent) -> LinealError | None:

@@ -83,7 +83,7 @@ def bounded(receive: Receive, most: int, seconds: float) -> Receive:
             raise HTTPException(408, f"the request's body took longer than the {seconds:g} seconds allowed") from None
         received += len(message.get("body", b""))
         if received > most:
-            raise HTTPException(413, f"the request's body is larger than the {most} bytes allowed")
+            raise HTTPException(413, f"the request's body is larger than the {most} bytes allowed by max_body_bytes")
         return message
 
     return receiving

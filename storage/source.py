@@ -10,7 +10,7 @@ from lineal.errors import LimitExceeded
 
 MAX_READ: Final = 256 * 2**20
 """Bytes that one look into an artifact may read in all."""
-MAX_READS: Final = 2_000
+MAX_READS: Final = 4_000
 """Reads that one look into an artifact may make."""
 
 
@@ -18,13 +18,14 @@ class Source(ABC):
     """Files that can be read at any place, from a thread that may wait.
 
     `files` gives the size in bytes of each by its path. What is read is counted: a look that would read more
-    than MAX_READ bytes or more often than MAX_READS ends with LimitExceeded.
+    than MAX_READ bytes or more often than MAX_READS ends with LimitExceeded. So does one that is `stopped`.
     """
 
     def __init__(self, files: Mapping[str, int]) -> None:
         self.files = files
         self.bytes_left = MAX_READ
         self.reads_left = MAX_READS
+        self.stopped = False
 
     def read(self, path: str, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start`; fewer only at the file's end.
@@ -34,7 +35,7 @@ class Source(ABC):
         size = max(0, min(size, self.files[path] - start))
         self.bytes_left -= size
         self.reads_left -= 1
-        if self.bytes_left < 0 or self.reads_left < 0:
+        if self.bytes_left < 0 or self.reads_left < 0 or self.stopped:
             raise LimitExceeded(f"{path}: looking into it takes too much reading")
         return self.fetch(path, start, size) if size else b""
 

@@ -36,7 +36,7 @@ class WebServer(Listening):
         self.ranges = True
         self.ca = home / "ca.pem"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_certificate(home))
+        context.load_cert_chain(certificate(home))
         super().__init__(_Handler, context)
 
 
@@ -87,7 +87,7 @@ def _below(name: str, folder: str) -> str:
     return first + slash
 
 
-def _certificate(home: Path) -> Path:
+def certificate(home: Path) -> Path:
     """A file with a key and a certificate for NAMES and 127.0.0.1; that of the authority is beside it, as ca.pem."""
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     ca_name, name = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, word)]) for word in ("Tests", "files.test"))

@@ -71,7 +71,7 @@ async def look(storage: Storage, workspace: str, manifest: Manifest) -> Detected
             await source.read_heads()
             return await asyncio.to_thread(detect, source)
     except TimeoutError:
-        source.reads_left = 0  # so that the thread ends at its next read
+        source.stopped = True  # so that the thread ends
         return Detected(pickles=Verdict.UNSCANNED, notes=(f"looking into it took more than {SECONDS:g} seconds",))
     except LinealError as error:
         return Detected(pickles=Verdict.UNSCANNED, notes=(error.message,))

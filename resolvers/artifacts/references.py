@@ -199,7 +199,7 @@ async def _look(reference: Reference, lines: IO[bytes]) -> tuple[Detected, Schem
             schema = await asyncio.to_thread(_columns, data, notes)
             contents = await asyncio.to_thread(detect, models)
     except TimeoutError:
-        data.reads_left = models.reads_left = 0  # so that the thread ends at its next read
+        data.stopped = models.stopped = True  # so that the thread ends
         notes.append(f"looking into it took more than {LOOK_SECONDS:g} seconds")
         return Detected(pickles=Verdict.UNSCANNED, notes=notes), schema
     left += sum(not harmless(each.path) for each in chosen if each.path and each.path not in models.files)

@@ -10,6 +10,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -18,6 +20,9 @@ import httpcore
 import httpx
 
 from lineal.errors import Unavailable
+
+MAX_TOTAL: Final = 10 * 60.0
+"""Seconds that one answer may take in all, however slowly it drips, if the client's timeout is not longer."""
 
 Resolve = Callable[[str], Sequence[str]]
 """Gives the addresses of a host as text. Raises OSError."""
@@ -60,12 +65,25 @@ def system(host: str) -> Sequence[str]:
 
 
 class CheckedNetwork(httpcore.NetworkBackend):
-    """Connections to addresses that were judged. `resolve` looks names up; `private` as in is_allowed."""
+    """Connections to addresses that were judged. `resolve` looks names up; `private` as in is_allowed.
+
+    Whatever a thread does with them ends at the time that `until` was told in it.
+    """
 
     def __init__(self, *, private: bool, resolve: Resolve = system) -> None:
         self._private = private
         self._resolve = resolve
         self._network = httpcore.SyncBackend()
+        self._end = threading.local()
+
+    def until(self, end: float) -> None:
+        """What this thread asks is over at that time of the monotonic clock."""
+        self._end.time = end
+
+    def left(self, timeout: float | None) -> float:
+        """Seconds that the next step may take; never 0, which would be not to wait, and an error of its own."""
+        left: float = self._end.time - time.monotonic()
+        return max(left if timeout is None else min(timeout, left), 0.001)
 
     def connect_tcp(
         self,
@@ -78,9 +96,11 @@ class CheckedNetwork(httpcore.NetworkBackend):
         error: Exception = Unavailable(f"{host} has no address")
         for address in self._judged(host):
             try:
-                return self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+                stream = self._network.connect_tcp(address, port, self.left(timeout), local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
                 error = failed
+            else:
+                return _Timed(stream, self)
         raise error
 
     def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
@@ -91,6 +111,30 @@ class CheckedNetwork(httpcore.NetworkBackend):
 
     def _judged(self, host: str) -> Sequence[str]:
         return judged(host, self._resolve, private=self._private, whose="Lineal")
+
+
+class _Timed(httpcore.NetworkStream):
+    """A connection that waits no longer than its network has time: a timeout alone is that of each byte."""
+
+    def __init__(self, stream: httpcore.NetworkStream, network: CheckedNetwork) -> None:
+        self._stream, self._network = stream, network
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._network.left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._network.left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, self._network.left(timeout)), self._network)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class AsyncCheckedNetwork(httpcore.AsyncNetworkBackend):
@@ -155,12 +199,30 @@ def judged(host: str, resolve: Resolve, *, private: bool, whose: str) -> Sequenc
 
 
 def checked_transport(*, private: bool, ca_file: str | None, resolve: Resolve = system) -> httpx.HTTPTransport:
-    """HTTP by such connections alone. `ca_file` has the certificates to trust; the machine's own unless given."""
-    transport = httpx.HTTPTransport()
+    """HTTP by such connections alone. `ca_file` has the certificates to trust; the machine's own unless given.
+
+    An answer begins within the client's timeout; its body ends within MAX_TOTAL, or the timeout where that is longer.
+    """
+    network = CheckedNetwork(private=private, resolve=resolve)
+    transport = _Transport(network)
     transport._pool = httpcore.ConnectionPool(
         ssl_context=ssl.create_default_context(cafile=ca_file),
         max_connections=16,
         keepalive_expiry=30,
-        network_backend=CheckedNetwork(private=private, resolve=resolve),
+        network_backend=network,
     )
     return transport
+
+
+class _Transport(httpx.HTTPTransport):
+    def __init__(self, network: CheckedNetwork) -> None:
+        super().__init__()
+        self._network = network
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        began, timeout = time.monotonic(), request.extensions["timeout"]["read"]
+        self._network.until(began + timeout)
+        response = super().handle_request(request)
+        # The body is read by the same thread.
+        self._network.until(began + max(MAX_TOTAL, timeout))
+        return response

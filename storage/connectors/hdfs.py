@@ -5,8 +5,11 @@ The name node sends those who read to a data node, by a redirect that is followe
 
 from __future__ import annotations
 
+import io
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPResponse
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +22,8 @@ try:
     import requests
     from fsspec.implementations.webhdfs import WebHDFS
     from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 except ImportError:
     raise needs("requests", "hdfs") from None
 
@@ -124,6 +129,42 @@ class _Cluster(WebHDFS):  # type: ignore[misc]
         self.session.mount("https://", self._guard)
 
 
+class _Timed(io.RawIOBase):
+    """The bytes of a socket within its timeout in all, which alone would be that of each byte."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw, self._sock = raw, sock
+        self._end = time.monotonic() + (sock.gettimeout() or 0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        # Never 0, which would be not to wait.
+        self._sock.settimeout(max(self._end - time.monotonic(), 0.001))
+        return self._raw.readinto(buffer) or 0
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **more: Any) -> None:
+        super().__init__(sock, *arguments, **more)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))
+
+
+class _Pool(HTTPConnectionPool):
+    class ConnectionCls(HTTPConnection):
+        response_class = _Answer
+
+
+class _SecurePool(HTTPSConnectionPool):
+    class ConnectionCls(HTTPSConnection):
+        response_class = _Answer
+
+
 class _Guard(HTTPAdapter):
     """Sends requests to known hosts only, each within its time, and takes no answer that is too large."""
 
@@ -132,6 +173,10 @@ class _Guard(HTTPAdapter):
         self._scheme = scheme
         self._nodes = nodes
         self._config = config
+
+    def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
+        super().init_poolmanager(*arguments, **more)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
     def send(self, request: requests.PreparedRequest, *_: Any, verify: Any = True, cert: Any = None, **__: Any) -> Any:
         to = urlsplit(request.url or "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -31,8 +30,6 @@ MAX_INDEX: Final = 4 * 2**20
 """Bytes of an index page."""
 MAX_DEPTH: Final = 50
 """Folders within folders."""
-MAX_TOTAL: Final = 10 * 60.0
-"""Seconds that one answer may take in all, however slowly it drips, if its connector's timeout is not longer."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 # Bounded repeats: an index page may be hostile.
 _LINK: Final = re.compile(r"""<a\s[^<>]{0,400}?href\s{0,4}=\s{0,4}["']?([^"'\s<>]{1,4096})""", re.IGNORECASE)
@@ -88,7 +85,7 @@ class HttpsBackend(Backend):
                     raise Unavailable(f"{place.uri}: the server gave another range than it was asked for")
             elif start:
                 raise Unavailable(f"{place.uri}: the server gives no ranges")
-            return self._taken(place, answer, size)
+            return self._taken(answer, size)
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         page: list[Entry] = []
@@ -137,16 +134,13 @@ class HttpsBackend(Backend):
                 return to
         raise Unavailable(f"{at.uri}: the server redirects to what its connector does not allow")
 
-    def _taken(self, place: Place, answer: httpx.Response, size: int) -> bytes:
-        """The first bytes of an answer, and never more."""
-        end = time.monotonic() + max(MAX_TOTAL, self.config.timeout)
+    def _taken(self, answer: httpx.Response, size: int) -> bytes:
+        """The first bytes of an answer, and never more. How long that may take is up to the transport."""
         data = bytearray()
         for chunk in answer.iter_raw():
             data += chunk
             if len(data) >= size:
                 break
-            if time.monotonic() > end:
-                raise Unavailable(f"{place.uri}: the server takes too long")
         return bytes(data[:size])
 
     def _links(self, folder: Place) -> Sequence[Place]:
@@ -155,7 +149,7 @@ class HttpsBackend(Backend):
         with speaking_to(self.config, place), self._get(place) as (answer, at):
             if at != place or not answer.headers.get("content-type", "").startswith("text/html"):
                 raise NotFound(f"{place.uri}: there is no index page, so nothing can be listed")
-            text = self._taken(place, answer, MAX_INDEX + 1)
+            text = self._taken(answer, MAX_INDEX + 1)
         if len(text) > MAX_INDEX:
             raise LimitExceeded(f"{place.uri}: the index page has more than {MAX_INDEX:,} bytes")
         links: dict[Place, None] = {}

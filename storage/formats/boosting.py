@@ -48,7 +48,7 @@ def _lightgbm(file: File, found: Found) -> None:
     keys = dict(line.split("=", 1) for line in head.partition("\nTree=")[0].splitlines() if "=" in line)
     found.format("LightGBM text", keys.get("version"))
     found.fact("lightgbm.objective", keys.get("objective"))
-    found.signature([Value(name[:500], "", None) for name in keys.get("feature_names", "").split()], [])
+    found.signature([Value(name, "") for name in keys.get("feature_names", "").split()], [])
 
 
 def _pmml(file: File, found: Found) -> None:
@@ -80,7 +80,7 @@ def _learner(learner: dict[str, Any], found: Found) -> None:
     if isinstance(names, list) and names:
         types = learner.get("feature_types")
         types = types if isinstance(types, list) and len(types) == len(names) else [""] * len(names)
-        found.signature([Value(str(a)[:500], str(b)[:500], None) for a, b in zip(names, types, strict=True)], [])
+        found.signature([Value(str(a), str(b)) for a, b in zip(names, types, strict=True)], [])
     elif isinstance(parameters, dict) and str(parameters.get("num_feature", "")).isdigit():
         found.signature([Value("X", "", (None, int(parameters["num_feature"])))], [])
 

@@ -7,12 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Final
+
+import orjson
 
 MAX_TEXT: Final = 500
 """Characters of any text that is taken over from a file."""
 MAX_VALUES: Final = 10_000
 """Inputs, outputs and imports that are told of one artifact."""
+MAX_SIGNATURE: Final = 2**20
+"""Bytes of the inputs that are told of one artifact, and as many of the outputs, as JSON."""
 MAX_NOTES: Final = 100
 MAX_SIZE: Final = 2**63 - 1
 """The largest number that is believed."""
@@ -95,23 +100,23 @@ class Found:
 
     def framework(self, name: str, version: object = None) -> None:
         """A library that the artifact is for, and the version of it that wrote the artifact."""
-        self._frameworks.setdefault(name)
+        self._frameworks.setdefault(text(name))
         self.version(name, version)
 
     def format(self, name: str, version: object = None) -> None:
         """A format that is there, and which version of the format."""
-        self._formats.setdefault(name)
+        self._formats.setdefault(text(name))
         self.version(name, version)
 
     def version(self, name: str, version: object) -> None:
         """The version of a library or format, where it is known."""
         if (said := text(version)) and len(self._versions) < MAX_NOTES:
-            self._versions.setdefault(name, said)
+            self._versions.setdefault(text(name), said)
 
     def fact(self, name: str, value: object) -> None:
         """Whatever else is worth knowing, where it is known."""
         if (said := text(value)) and len(self._facts) < MAX_NOTES:
-            self._facts.setdefault(name, said)
+            self._facts.setdefault(text(name), said)
 
     def base_model(self, names: object) -> None:
         """A model that this one came from, or a list of such."""
@@ -134,7 +139,7 @@ class Found:
     def signature(self, inputs: Iterable[Value], outputs: Iterable[Value]) -> None:
         """What goes in and what comes out."""
         if not any(self._signature):
-            self._signature = (list(inputs)[:MAX_VALUES], list(outputs)[:MAX_VALUES])
+            self._signature = (_told(inputs), _told(outputs))
 
     def parameters(self, format: str, path: str, count: int) -> None:
         """How many parameters a file has. Shards add up; of the variants in one folder the largest counts.
@@ -148,7 +153,8 @@ class Found:
 
     def pickle(self, verdict: Verdict, imports: Iterable[Import] = ()) -> None:
         """What a pickle can do, and what it imports."""
-        for each in imports:
+        for found in imports:
+            each = Import(text(found.name), found.severity, text(found.file))
             if len(self._imports) < MAX_VALUES or each.severity is Verdict.DANGEROUS:
                 self._imports.setdefault(each)
         self._verdict = max(self._verdict, verdict, key=lambda one: one.rank)
@@ -184,6 +190,17 @@ class Found:
             if 0 < (total := sum(folders.values())) <= MAX_SIZE:
                 return total
         return None
+
+
+def _told(values: Iterable[Value]) -> list[Value]:
+    told, room = list[Value](), MAX_SIGNATURE
+    for each in islice(values, MAX_VALUES):
+        value = Value(text(each.name), text(each.type), shape(each.shape))
+        room -= len(orjson.dumps(value)) + len(value.shape or ())
+        if room < 0:
+            break
+        told.append(value)
+    return told
 
 
 def text(value: object) -> str:

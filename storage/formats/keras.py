@@ -57,4 +57,4 @@ def _input(layer: dict[str, Any]) -> Value | None:
     if layer["class_name"] != "InputLayer" or not isinstance(config, dict):
         return None
     sizes = config.get("batch_shape") or config.get("batch_input_shape")
-    return Value(str(config.get("name", ""))[:500], str(config.get("dtype", ""))[:500], shape(sizes))
+    return Value(str(config.get("name", "")), str(config.get("dtype", "")), shape(sizes))

@@ -40,7 +40,6 @@ MAX_REMEMBERED: Final = 200_000
 """Values on the stack, in the memo and in containers that are remembered, each."""
 MAX_THINGS: Final = 500_000
 """Tuples and calls that are remembered."""
-MAX_GLOBALS: Final = 10_000
 _MAX_TEXT: Final = 256
 
 
@@ -123,7 +122,12 @@ class Machine:
     # ── The stack ─────────────────────────────────────────────────────────────────────────────────
 
     def push(self, value: Any) -> None:
-        """Put a value on the stack."""
+        """Put a new value on the stack."""
+        if isinstance(value, str | bytes | int):
+            self.budget.remember(value)
+        self._put(value)
+
+    def _put(self, value: Any) -> None:
         if len(self._stack) >= MAX_REMEMBERED:
             raise Unclear("the pickle piles up more values than are remembered")
         self._stack.append(value)
@@ -196,7 +200,7 @@ class Machine:
             raise Unreadable("the pickle recalls what it did not remember")
         value = self._memo.get(key, FORGOTTEN)
         self._taken(value)
-        self.push(value)
+        self._put(value)
 
     def push_thing(self, thing: Any) -> None:
         """Put a tuple or a call on the stack, unless there were too many already."""
@@ -220,8 +224,9 @@ class Machine:
             module = name = COMPUTED
         found = Global(module if isinstance(module, str) else "?", name if isinstance(name, str) else "?")
         self.globals.setdefault(found)
-        if len(self.globals) > MAX_GLOBALS:
-            raise Unclear("it imports more than is told of one pickle")
+        self.budget.remember(found.module)
+        self.budget.remember(found.name)
+        self.budget.imports(found)
         self.push(found)
         return found
 

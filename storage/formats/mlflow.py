@@ -85,10 +85,10 @@ def _values(columns: Any) -> list[Value]:
 
 
 def _value(column: dict[str, Any]) -> Value:
-    name, tensor = str(column.get("name", ""))[:500], column.get("tensor-spec")
+    name, tensor = str(column.get("name", "")), column.get("tensor-spec")
     if isinstance(tensor, dict):
-        return Value(name, str(tensor.get("dtype", ""))[:500], shape(tensor.get("shape")))
-    return Value(name, str(column.get("type", ""))[:500])
+        return Value(name, str(tensor.get("dtype", "")), shape(tensor.get("shape")))
+    return Value(name, str(column.get("type", "")))
 
 
 def load(data: bytes, budget: Budget) -> dict[str, Any]:

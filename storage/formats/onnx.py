@@ -123,7 +123,7 @@ def _value(message: Message) -> Value:
             name = field.text()
         elif field.number == 2:
             type, shape = _type(field.message())
-    return Value(name[:500], type, shape)
+    return Value(name, type, shape)
 
 
 def _type(message: Message) -> tuple[str, tuple[int | None, ...] | None]:

@@ -15,6 +15,7 @@ import re
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from typing import Any, Final
@@ -23,7 +24,7 @@ from storage.formats import judging
 from storage.formats.finding import Found, Import, Value, Verdict
 from storage.formats.machine import Machine
 from storage.formats.reading import HEAD, File, Stream, Unclear, Unreadable
-from storage.formats.symbols import WRAPPER, Global, Made, dtype_size
+from storage.formats.symbols import WRAPPER, Global, Made, Persistent, dtype_size
 
 NAMED: Final = frozenset(
     {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill", ".cloudpickle", ".npy", ".npz"}
@@ -76,7 +77,13 @@ HARMLESS: Final = frozenset(
 )
 _PROTOCOL: Final = re.compile(rb"\x80[\x00-\x05]")
 _OPCODES: Final = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
-_NOT_UNPACKED: Final = {b"\x04\x22\x4d\x18": "LZ4", b"\x28\xb5\x2f\xfd": "Zstandard", b"ZF": "an old joblib"}
+_NOT_UNPACKED: Final = {
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"ZF": "an old joblib",
+    # Any of its versions; or a frame that readers pass over, which LZ4 has as well.
+    **{bytes([first]) + b"\xb5\x2f\xfd": "Zstandard" for first in (0x1E, *range(0x22, 0x29))},
+    **{bytes([first]) + b"\x2a\x4d\x18": "Zstandard or LZ4" for first in range(0x50, 0x60)},
+}
 """What loaders of pickles unpack by themselves, and nothing here does, by first bytes."""
 _LEGACY: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PICKLES: Final = 5
@@ -107,9 +114,15 @@ def claims(file: File) -> bool:
 
 
 def _holds(file: File) -> bool:
-    """Whether it may have pickles within, by its first bytes."""
+    """Whether it may have pickles within, by its first bytes, or by its last ones as an archive."""
     head = file.head
-    return head[:2] == b"PK" or head[:6] == b"\x93NUMPY" or _is_tar(head) or file.unpacked() is not None
+    return (
+        head[:2] == b"PK"
+        or head[:6] == b"\x93NUMPY"
+        or _is_tar(head)
+        or file.unpacked is not None
+        or (file.is_whole and file.suffix not in HARMLESS and file.ends_as_zip)
+    )
 
 
 def read(file: File, found: Found) -> None:
@@ -139,7 +152,7 @@ def _scan(file: File, found: Found, depth: int, *, sure: bool) -> None:
 def _within(file: File, found: Found, depth: int, *, sure: bool) -> None:
     """Scan what is in an archive, in arrays, or in what is compressed."""
     head = file.head
-    inner = file.unpacked()
+    inner = file.unpacked
     members = file.members
     if head[:2] == b"PK" and not members and sure:
         raise Unclear("it begins as an archive, and is none that is read")
@@ -258,25 +271,21 @@ def _header(stream: Stream) -> dict[str, Any]:
 
 def _pickles(file: File, found: Found, *, sure: bool, script: bool = False) -> None:
     """One pickle after another. Where it is not sure that it is one, it only counts if it does something."""
-    machines = _run(file, joblib=False)
-    seen = {each: None for machine in machines for each in machine.globals}
+    done = _run(file, joblib=False)
+    seen, lost = done.globals, ""
     if WRAPPER in seen:
         # joblib reads arrays where the standard library takes them for opcodes. Both are what may happen.
-        plain, machines = machines, _run(file, joblib=True)
-        seen |= {each: None for machine in machines for each in machine.globals}
-        lost = [machine.lost for machine in plain]
-    else:
-        lost = []
-    trouble = [words for machine in machines for words in (machine.lost, machine.broken)]
-    trouble = [words for words in (*trouble, *lost) if words]
-    if not sure and not any(machine.calls or machine.lost for machine in machines) and not any(map(_exists, seen)):
+        plain, done = done, _run(file, joblib=True)
+        seen, lost = plain.globals | done.globals, plain.lost
+    trouble = done.lost or done.broken or lost
+    if not sure and not done.calls and not done.lost and not any(map(_exists, seen)):
         return
     imports = [Import(str(each), _severity(each, script=script), file.label) for each in seen]
     found.pickle(max([Verdict.SAFE, *(each.severity for each in imports)], key=lambda one: one.rank), imports)
     if trouble:
-        found.note(file.label, trouble[0])
+        found.note(file.label, trouble)
         found.pickle(Verdict.UNSCANNED)
-    _tell(file, machines, list(seen), found)
+    _tell(file, done.models, list(seen), found)
 
 
 def _exists(found: Global) -> bool:
@@ -292,30 +301,50 @@ def _severity(found: Global, *, script: bool) -> Verdict:
     return Verdict.SAFE if script and found.module.split(".")[0] == "__torch__" else judging.severity(found)
 
 
-def _run(file: File, *, joblib: bool) -> Sequence[Machine]:
+@dataclass
+class _Done:
+    """What the pickles of a file do, and the models of the last one that has any. Nothing else is kept of them."""
+
+    globals: dict[Global, None] = field(default_factory=dict)
+    calls: int = 0
+    lost: str = ""
+    broken: str = ""
+    models: Sequence[Made] = ()
+
+
+def _run(file: File, *, joblib: bool) -> _Done:
     stream = file.stream()
-    machines: list[Machine] = []
-    while not machines or stream.peek(1):
-        if len(machines) == _MAX_PICKLES:
-            machines[-1].doubt("it has more pickles than are scanned")
+    done = _Done()
+    count, older, tensors = 0, False, list[Persistent]()
+    while not count or stream.peek(1):
+        if count == _MAX_PICKLES:
+            done.lost = "it has more pickles than are scanned"
             break
         # Where joblib has arrays, nothing follows that is meant for those who do not know them.
-        follows = bool(machines) and not any(WRAPPER in machine.globals for machine in machines)
-        machines.append(Machine(stream, file.budget, joblib=joblib, follows=follows).run())
-        if machines[-1].lost or machines[-1].broken:
+        follows = bool(count) and WRAPPER not in done.globals
+        machine = Machine(stream, file.budget, joblib=joblib, follows=follows).run()
+        count += 1
+        done.globals |= machine.globals
+        done.calls += machine.calls
+        done.lost, done.broken = machine.lost, machine.broken
+        done.models = machine.models or done.models
+        if done.lost or done.broken:
             break
-        if len(machines) == _LEGACY_PICKLES and machines[0].result == _LEGACY:
-            if not _past_storages(machines, stream):
-                machines[-1].doubt("its tensors are not where the older layout of PyTorch puts them")
+        if count == 1:
+            older = machine.result == _LEGACY
+        elif count == _LEGACY_PICKLES - 1 and older:
+            tensors = machine.persistent
+        elif count == _LEGACY_PICKLES and older:
+            if not _past_storages(tensors, machine.result, stream):
+                done.lost = "its tensors are not where the older layout of PyTorch puts them"
             break
-    return machines
+    return done
 
 
-def _past_storages(machines: Sequence[Machine], stream: Stream) -> bool:
+def _past_storages(tensors: Sequence[Persistent], keys: Any, stream: Stream) -> bool:
     """Go past the tensors after PyTorch's older pickles: of each a number of 8 bytes, and its elements."""
-    keys = machines[-1].result
     sizes: dict[Any, int] = {}
-    for thing in machines[3].persistent:
+    for thing in tensors:
         if isinstance(thing.id, tuple) and len(thing.id) >= 5 and isinstance(thing.id[2], str):
             _, kind, key, _, count, *_ = thing.id
             item = _ITEM_SIZES.get(str(kind).removeprefix("torch.").removesuffix("Storage"))
@@ -334,17 +363,16 @@ def _past_storages(machines: Sequence[Machine], stream: Stream) -> bool:
 # ── What is known of models ───────────────────────────────────────────────────────────────────────
 
 
-def _tell(file: File, machines: Sequence[Machine], globals: list[Global], found: Found) -> None:
+def _tell(file: File, models: Sequence[Made], globals: list[Global], found: Found) -> None:
     for each in globals:
         if framework := _FRAMEWORKS.get(each.module.partition(".")[0]):
             found.framework(framework)
     found.format("joblib" if WRAPPER in globals or file.suffix == ".joblib" else "pickle")
-    models = [model for machine in machines for model in machine.models]
     if models:
         _scikit_learn(models, found)
 
 
-def _scikit_learn(models: list[Made], found: Found) -> None:
+def _scikit_learn(models: Sequence[Made], found: Found) -> None:
     """The states of estimators: the one that was put together last holds the others."""
     outermost = models[-1]
     found.version("scikit-learn", outermost.state.get("_sklearn_version"))
@@ -355,7 +383,7 @@ def _scikit_learn(models: list[Made], found: Found) -> None:
             names = _names(model.state.get("feature_names_in_"))
             found.fact("sklearn.n_features_in", count)
             if len(names) == count:
-                found.signature([Value(name[:500], "", None) for name in names], [])
+                found.signature([Value(name, "") for name in names], [])
             else:
                 found.signature([Value("X", "", (None, count))], [])
             return

@@ -29,8 +29,9 @@ def read(file: File, found: Found) -> None:
     if file.head.startswith(_LEGACY):
         found.format("PyTorch checkpoint (before 1.6)")
         stream = file.stream()
-        machines = [Machine(stream, file.budget).run() for _ in range(4)]
-        _count(file, machines[-1], found)
+        for _ in range(4):
+            machine = Machine(stream, file.budget).run()
+        _count(file, machine, found)
         return
     script = file.member("constants.pkl") is not None
     if file.member("archive_format") is not None:

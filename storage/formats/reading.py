@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import sys
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -21,6 +22,11 @@ MAX_STEPS: Final = 4_000_000
 """Opcodes, fields and entries that one look into an artifact goes through."""
 MAX_UNPACKED: Final = 256 * 2**20
 """Bytes that one look into an artifact unpacks in all."""
+MAX_REMEMBERED: Final = 64 * 2**20
+"""Bytes of texts that one look into an artifact remembers of pickles in all, beside the small ones."""
+MAX_GLOBALS: Final = 10_000
+"""Things that the pickles of one artifact import."""
+_SMALL: Final = 64
 MAX_DIRECTORY: Final = 8 * 2**20
 """Bytes of a zip archive's directory: some 60,000 members."""
 MAX_JSON: Final = 4 * 2**20
@@ -28,6 +34,15 @@ HEAD: Final = 512
 _FIRST: Final = 16 * 2**10
 _MOST: Final = 2**20
 _PIECE: Final = 64 * 2**10
+_NEW_STREAM: Final = 100
+"""Steps that one compressed stream after another takes: an empty one gives nothing else to count."""
+_LZMA_MEMORY: Final = 64 * 2**20
+_EMPTY: Final = 18
+"""Zeros that LZMA takes for a whole stream of nothing."""
+_MAX_ZEROS: Final = 4 * 2**20
+_ZIP_END: Final = b"PK\x05\x06"
+_MAX_ZIP_END: Final = 22 + 2**16 - 1
+"""Bytes from where the last record of a zip archive begins: it may have a comment."""
 _DIRECTORY_OFFSET: Final = 6
 
 
@@ -46,12 +61,27 @@ class Budget:
         self.source = source
         self.steps = MAX_STEPS
         self.unpacked = MAX_UNPACKED
+        self.remembered = MAX_REMEMBERED
+        self.globals = set[object]()
 
     def step(self, count: int = 1) -> None:
-        """Raises Unclear: that was too much for one look."""
+        """Raises Unclear: that was too much for one look, or it was stopped."""
         self.steps -= count
-        if self.steps < 0:
+        if self.steps < 0 or self.source.stopped:
             raise Unclear("it has too many parts to go through all of them")
+
+    def remember(self, value: object) -> None:
+        """Raises Unclear: that was too much for one look. How many small values there are is for others to bound."""
+        if (size := sys.getsizeof(value)) > _SMALL:
+            self.remembered -= size
+            if self.remembered < 0:
+                raise Unclear("it has more text than is remembered")
+
+    def imports(self, found: object) -> None:
+        """Raises Unclear: that was too much for one look."""
+        self.globals.add(found)
+        if len(self.globals) > MAX_GLOBALS:
+            raise Unclear("it imports more than is told of one artifact")
 
     def unpack(self, count: int) -> None:
         """Raises Unclear: that was too much for one look."""
@@ -180,6 +210,7 @@ class _Unpacked(Stream):
         self._packed, self._start_unpacker, self._budget = packed, start, budget
         self._unpacker = start()
         self._rest = b""
+        self._ahead = HEAD
 
     def _more(self, size: int) -> bytes:
         while True:
@@ -187,6 +218,7 @@ class _Unpacked(Stream):
                 self._rest = self._unpacker.unused_data or self._packed.read(1)
                 if not self._rest:
                     return b""
+                self._budget.step(_NEW_STREAM)
                 self._unpacker = self._start_unpacker()
             elif not self._rest and self._unpacker.needs_input:
                 self._rest = self._packed.read(_FIRST)
@@ -194,11 +226,12 @@ class _Unpacked(Stream):
                     return b""
             rest, self._rest = self._rest, b""
             try:
-                data = self._unpacker.decompress(rest, max(size, _PIECE))
+                data = self._unpacker.decompress(rest, max(size, self._ahead))
             except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
                 # Other readers give what comes before the error, or do not see it at all.
                 raise Unclear("it does not unpack") from error
             if data:
+                self._ahead = min(self._ahead * 2, _PIECE)
                 self._budget.unpack(len(data))
                 return data
 
@@ -225,6 +258,10 @@ class _Inflate:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
+def _unlzma() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
+
+
 _Unpacker = _Inflate | bz2.BZ2Decompressor | lzma.LZMADecompressor
 _PACKINGS: Final[dict[bytes, Callable[[], _Unpacker]]] = {
     b"\x1f\x8b": lambda: _Inflate(31),
@@ -233,9 +270,30 @@ _PACKINGS: Final[dict[bytes, Callable[[], _Unpacker]]] = {
     b"\x78\x9c": lambda: _Inflate(15),
     b"\x78\xda": lambda: _Inflate(15),
     b"BZh": bz2.BZ2Decompressor,
-    b"\xfd7zXZ": lambda: lzma.LZMADecompressor(memlimit=64 * 2**20),
-    b"\x5d\x00": lambda: lzma.LZMADecompressor(memlimit=64 * 2**20),
+    b"\xfd7zXZ": _unlzma,
+    b"LZIP": _unlzma,
+    b"\x5d\x00": _unlzma,
 }
+
+
+def _lzma_begins(head: bytes) -> int | None:
+    """Where in these first bytes a reader of LZMA, which needs no magic number, finds the first stream with something.
+
+    None where it finds none. liblzma is asked itself: it refuses almost all that is none by the header, or by the
+    first bytes that come out.
+    """
+    rest = head
+    while rest.strip(b"\0"):
+        unpacker = _unlzma()
+        try:
+            data = unpacker.decompress(rest, HEAD)
+        except lzma.LZMAError as error:
+            refused = "limit" not in str(error)  # of memory, which others may not have
+            return None if refused else len(head) - len(rest)
+        if data or not unpacker.eof:
+            return len(head) - len(rest) if data or len(head) == HEAD else None
+        rest = unpacker.unused_data
+    return len(head) - len(rest) if rest else None
 
 
 @dataclass
@@ -304,15 +362,53 @@ class File:
         """A JSON object. Raises Unreadable: it is none, or too large."""
         return json_object(self.whole())
 
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether it is no member of an archive."""
+        return self.label == self.path
+
+    @cached_property
     def unpacked(self) -> File | None:
-        """What it unpacks to where it is compressed by zlib, gzip, bzip2 or LZMA."""
+        """What it unpacks to where it is compressed by zlib, gzip, bzip2 or LZMA.
+
+        Raises Unclear: it begins with more zeros than are gone through.
+        """
         for magic, start in _PACKINGS.items():
             if self.head.startswith(magic):
                 return File(self.budget, self.path, self.label, 0, unpack=partial(self._unpack, start))
+        begin, head = 0, self.head
+        while (more := _lzma_begins(head)) is not None:
+            begin += more
+            if head[more:].strip(b"\0"):
+                return File(self.budget, self.path, self.label, 0, unpack=partial(self._unpack, _unlzma, begin))
+            if not self.is_whole:
+                return None  # tensors of zeros, which nobody unpacks
+            begin = self._past_zeros(begin)
+            head = self._after(begin).read(HEAD)
         return None
 
-    def _unpack(self, start: Callable[[], _Unpacker]) -> Stream:
-        return _Unpacked(self.stream(), start, self.budget)
+    def _past_zeros(self, begin: int) -> int:
+        """Where the first stream of LZMA begins that is no zeros. Raises Unclear: there are too many."""
+        stream = self._after(begin)
+        while (piece := stream.read(_EMPTY * 2**12)) and not piece.strip(b"\0"):
+            if stream.position > _MAX_ZEROS:
+                raise Unclear("it begins with more zeros than are gone through")
+        zeros = stream.position - len(piece.lstrip(b"\0")) - begin
+        return begin + zeros - zeros % _EMPTY if piece else begin + zeros
+
+    def _after(self, count: int) -> Stream:
+        stream = self.stream()
+        stream.skip(count)
+        return stream
+
+    def _unpack(self, start: Callable[[], _Unpacker], after: int = 0) -> Stream:
+        return _Unpacked(self._after(after), start, self.budget)
+
+    @cached_property
+    def ends_as_zip(self) -> bool:
+        """Whether Python's zipfile may take it for an archive, which goes by the end: anything may be before it."""
+        size = min(self.size, _MAX_ZIP_END)
+        return self.locate is not None and _ZIP_END in self.at(self.size - size, size)
 
     def seekable(self) -> io.RawIOBase:
         """It as the standard library's readers of archives want it. Raises Unreadable: it is packed."""

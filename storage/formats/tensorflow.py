@@ -92,7 +92,7 @@ def _tensor_entry(message: Message) -> Value:
                     type = TYPES.get(part.value, "")
                 elif part.number == 3:
                     sizes = shape_of(part)
-    return Value(name[:500], type, sizes)
+    return Value(name, type, sizes)
 
 
 def shape_of(field: Field) -> tuple[int | None, ...] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx
+import orjson
 import pytest
 
 from auth.caller import ADMIN, Caller
@@ -12,6 +14,8 @@ from auth.recorder import Recorder
 from auth.scopes import SCOPES
 from graph.ids import new_id
 from graph.port import EntryFilter, NewEdge, NewNode, Node
+from lineal.pushing import BEGIN as PUSH
+from lineal.pushing import described as described_folder
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
 from resolvers.writing.sharing import share_with
@@ -22,10 +26,13 @@ from schema.sdl import build_schema
 from storage.connectors.config import read
 from storage.connectors.connector import Connectors
 from storage.connectors.local import LocalBackend
-from storage.manifest import MAX_FILES
+from storage.folder import Folder
+from storage.manifest import MAX_FILES, File, Manifest
+from storage.port import WHOLE, Blob
 from tests import building
 from tests.artifacts.conftest import Files, Registry, described
 from tests.graph.spying import Spy, spy_on_statements
+from tests.live.connecting import site
 from tests.storage.storing import BASE, blob_of
 
 SCHEMA = build_schema(Limits())
@@ -205,9 +212,32 @@ async def test_looking_at_files_without_asking_for_addresses_is_no_download(regi
         assert not await snapshot.entries(EntryFilter(action="read"))
 
 
-async def test_an_artifact_may_have_as_many_files_as_a_request_can_tell_of(sqlite_graph: Any) -> None:
-    one = {"path": "p" * 60, "size": "9" * 10, "sha256": "f" * 64, "parts": None}
-    assert MAX_FILES * len(str(one)) < Limits().body
+def request_of(*files: File) -> bytes:
+    """The request by which a push tells of its files."""
+    parts = {file.sha256: ("e" * 64,) * Blob(file.sha256, file.size).part_count for file in files if file.size > WHOLE}
+    folder = described_folder(Folder(Path(), Manifest(files), parts))
+    return orjson.dumps(
+        {"query": PUSH, "variables": {"input": {"to": "models:/m/1", "name": "model", "files": folder}}}
+    )
+
+
+MANY = [File(f"{i:05}" + "p" * 245, WHOLE, f"{i:064x}") for i in range(MAX_FILES)]
+LARGE = [File(f"{i}", 256 * 2**30, f"{i:064x}") for i in range(14)]
+
+
+@pytest.mark.parametrize("files", [MANY, LARGE], ids=["many", "large"])
+def test_a_request_can_tell_of_as_many_files_as_is_promised(files: list[File]) -> None:
+    assert len(request_of(*files)) <= Limits().body
+
+
+async def test_what_a_request_cannot_tell_of_is_refused_by_the_setting_that_bounds_it(tmp_path: Path) -> None:
+    async with site(tmp_path) as server:
+        headers = {"content-type": "application/json", "authorization": server.bearer()}
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url="http://127.0.0.1:8321")
+        async with client:
+            answer = await client.post("/graphql", content=request_of(*LARGE, *LARGE[:3]), headers=headers)
+    assert answer.status_code == 413
+    assert "max_body_bytes" in answer.json()["errors"][0]["message"]
 
 
 def graphql(files: Files) -> list[Any]:

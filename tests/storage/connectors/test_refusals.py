@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
+from storage.connectors import addresses
 from storage.connectors import https as web_module
 from storage.connectors.addresses import is_allowed, system
 from storage.connectors.config import ConnectorConfig
@@ -19,7 +22,7 @@ from storage.connectors.connector import Connectors, Reference
 from storage.connectors.places import Place, parse
 from tests.hdfs import HdfsServer
 from tests.storage.connectors.conftest import connector, loopback
-from tests.web import WebServer
+from tests.web import WebServer, certificate
 
 # ── Addresses ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -375,6 +378,52 @@ async def test_a_store_that_is_away_is_unavailable_in_time(config: ConnectorConf
         reference = connectors.reference(f"{config.prefixes[0].uri.rstrip('/')}/a", "vision")
         with pytest.raises(Unavailable, match="connect"):
             await reference.stat()
+
+
+@pytest.fixture
+def dripping(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Starts a server that begins its answers so, and goes on by a byte now and then; gives its port."""
+    over = threading.Event()
+
+    def started(begin: bytes, *, tls: bool) -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate(tmp_path))
+
+        def serve() -> None:
+            with listener, suppress(OSError):
+                connection, _ = listener.accept()
+                with context.wrap_socket(connection, server_side=True) if tls else connection as client:
+                    client.recv(9_999)
+                    client.sendall(begin)
+                    while not over.wait(0.2):
+                        client.sendall(b"0")
+
+        threading.Thread(target=serve, daemon=True).start()
+        return int(listener.getsockname()[1])
+
+    yield started
+    over.set()
+
+
+HEADER = b"HTTP/1.1 200 OK\r\nX: "
+BODY = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("begin", [HEADER, BODY], ids=["header", "body"])
+@pytest.mark.parametrize("scheme", ["https", "webhdfs"])
+async def test_an_answer_that_drips_ends_in_time(
+    scheme: str, begin: bytes, dripping: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "MAX_TOTAL", 2)
+    host, port = "files.test" if scheme == "https" else "127.0.0.1", dripping(begin, tls=scheme == "https")
+    options = {"ca_file": str(tmp_path / "ca.pem"), "allow_private": True} if scheme == "https" else {}
+    config = connector(scheme, f"{scheme}://{host}:{port}/", options=options, timeout=1)
+    async with Connectors([config], loopback) as connectors:
+        reference = connectors.reference(f"{scheme}://{host}:{port}/a", "vision")
+        with pytest.raises(Unavailable):
+            await reference.read("", 0, 10)
 
 
 async def test_a_missing_secret_is_named_without_its_value() -> None:

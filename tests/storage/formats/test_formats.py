@@ -12,13 +12,17 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.formats import Value, Verdict, detect
-from storage.formats.finding import Detected
+from graph import ontology, validation
+from resolvers.artifacts.looking import artifact_props, version_props
+from storage.formats import Import, Value, Verdict, detect
+from storage.formats.finding import Detected, Found
 from storage.source import Source
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -240,6 +244,54 @@ def test_bombs_of_every_kind_end_as_notes_within_bounded_memory() -> None:
     assert found.pickles is Verdict.UNSCANNED
 
 
+WORD = b"\x8c\xfe" + "😀".encode() + b"a" * 250
+
+
+@pytest.mark.parametrize(
+    "pickles",
+    [
+        (b"\x80\x04" + (WORD + b"\x940") * 4_000 + b"N.") * 200,
+        b"\x80\x04" + WORD * 190_000 + (WORD + b"\x940") * 190_000,
+        (b"\x80\x04]" + b"\x8a\xff" + b"\x01" * 255 + b"a.") * 900,
+        b"".join(b"c%x%s\n%s\n0" % (i, b"m" * 900, b"n" * 900) for i in range(20_000)) + b"N.",
+    ],
+    ids=["memos", "stack", "numbers", "imports"],
+)
+def test_all_the_pickles_of_a_file_are_looked_at_within_bounded_memory(pickles: bytes) -> None:
+    bomb = Memory({"bomb.pkl": zlib.compress(pickles)})
+    tracemalloc.start()
+    try:
+        detect(bomb)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 128 * 2**20
+
+
+def test_no_more_imports_are_judged_than_are_told_of_one_artifact() -> None:
+    files = {
+        f"{i}.pkl": b"".join(b"cmine\n%x\n0" % number for number in range(9_000 * i, 9_000 * (i + 1))) + b"N."
+        for i in range(3)
+    }
+    found = detect(Memory(files))
+    assert len(found.imports) == 10_000
+    assert found.pickles is Verdict.UNSCANNED
+    assert detect(Memory(dict.fromkeys(map("{}.pkl".format, range(3)), files["0.pkl"]))).pickles is Verdict.SUSPICIOUS
+
+
+def test_a_look_that_is_stopped_ends_though_it_reads_no_more() -> None:
+    class Stopped(Memory):
+        def fetch(self, path: str, start: int, size: int) -> bytes:
+            data = super().fetch(path, start, size)
+            self.stopped = start + size == len(self.contents[path])
+            return data
+
+    source = Stopped({"a.pkl": b"\x80\x04" + b"N0" * 1_000_000 + b"N."})
+    found = detect(source)
+    assert found.pickles is Verdict.UNSCANNED
+    assert source.stopped
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.sampled_from(sorted(REAL)), seed=st.integers(0, 2**32), cut=st.booleans())
 def test_mutated_real_files_never_raise(name: str, seed: int, cut: bool) -> None:
@@ -262,3 +314,84 @@ def test_mutated_real_files_never_raise(name: str, seed: int, cut: bool) -> None
 )
 def test_random_bytes_never_raise(name: str, head: bytes, rest: bytes) -> None:
     detect(Memory({name: head + rest}))
+
+
+# ── What is kept of it ────────────────────────────────────────────────────────────────────────────
+
+
+def check_kept(found: Detected) -> None:
+    """Raises where the graph could not keep what was found."""
+    artifact = {"digest": "sha256:0", **artifact_props(found)}
+    orjson.dumps(validation.properties(ontology.ARTIFACT, artifact, complete=True))
+    orjson.dumps(validation.properties(ontology.MODEL_VERSION, version_props(found, {})))
+
+
+TEXTS = st.text(max_size=8) | st.sampled_from(["\0", "a\ud800", "9" * 20, "😀" * 600, "\n", ""])
+NUMBERS = st.integers() | st.sampled_from([2**63 - 1, 2**63, -(2**64), 10**99]) | st.floats()
+SAID = TEXTS | NUMBERS | st.none()
+SHAPES = st.none() | st.lists(NUMBERS | st.none() | TEXTS, max_size=3)
+VALUES = st.lists(st.builds(Value, TEXTS, TEXTS, SHAPES.map(lambda each: each if each is None else tuple(each))))
+
+
+@settings(max_examples=300, deadline=None)
+@given(said=st.lists(SAID, min_size=9, max_size=9), inputs=VALUES, outputs=VALUES, name=TEXTS, count=st.integers(0))
+def test_whatever_is_found_can_be_kept(
+    said: list[Any], inputs: list[Value], outputs: list[Value], name: str, count: int
+) -> None:
+    found = Found()
+    found.framework(name, said[0])
+    found.format(name, said[1])
+    found.version(name, said[2])
+    found.fact(name, said[3])
+    found.base_model(said[:3])
+    found.dataset(said[4])
+    found.licence(said[5])
+    found.signature(inputs, outputs)
+    found.parameters(name, name, count)
+    found.pickle(Verdict.DANGEROUS, [Import(name, Verdict.DANGEROUS, name)])
+    found.note(name, str(said[6]))
+    check_kept(found.done())
+
+
+def test_as_much_as_is_found_can_be_kept() -> None:
+    found = Found()
+    for i in range(2_000):
+        name = f"{i}" + "😀" * 500
+        found.format(f"{i % 50}")
+        found.version(name, name)
+        found.fact(name, name)
+        found.base_model(name)
+        found.dataset(name)
+        found.note(name, name)
+        found.pickle(Verdict.DANGEROUS, [Import(name, Verdict.DANGEROUS, name)])
+    found.licence("😀" * 600)
+    values = [Value('"' * 500, "😀" * 500, (2**63 - 1,) * 64)] * 20_000
+    found.signature(values, values)
+    check_kept(found.done())
+
+
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 100, "9" * 5_000])
+def test_a_number_of_features_that_cannot_be_is_not_told(number: str) -> None:
+    skops = io.BytesIO()
+    with zipfile.ZipFile(skops, "w") as archive:
+        tree: dict[str, Any] = {"content": {"content": {"n_features_in_": {"content": number}}}}
+        tree |= {"_skops_version": "1", "__module__": "sklearn.a", "__class__": "B"}
+        archive.writestr("schema.json", orjson.dumps(tree))
+    boosted = orjson.dumps({"learner": {"learner_model_param": {"num_feature": number}}, "version": [1, 2, 3]})
+    for name, data in {"m.json": boosted, "m.skops": skops.getvalue()}.items():
+        check_kept(detect(Memory({name: data})))
+
+
+@pytest.mark.parametrize("module", ["a\0b", "a\ud800b", "a\nb"])
+def test_what_is_imported_by_an_unprintable_name_is_told_without_it(module: str) -> None:
+    name = module.encode("utf-8", "surrogatepass")
+    found = look(**{"m.pkl": b"\x80\x04\x8c" + bytes([len(name)]) + name + b"\x8c\x01c\x93."})
+    assert [each.name for each in found.imports] == ["a b.c"]
+    check_kept(found)
+
+
+def test_a_model_of_thousands_of_features_is_told_whole() -> None:
+    names = [f"feature_{i}" for i in range(5_000)]
+    found = look(**{"m.json": orjson.dumps({"learner": {"feature_names": names}, "version": [1, 2, 3]})})
+    assert [each.name for each in found.inputs] == names
+    check_kept(found)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import pytest
 
-from storage.formats import Verdict, detect, literals
+from storage.formats import Verdict, detect, finding, literals
 from storage.formats.finding import Detected
 from storage.formats.symbols import UNKNOWN
 from tests.conftest import SOAK
@@ -178,6 +178,17 @@ def test_arrays_are_looked_into_where_they_are_packed(method: int) -> None:
     assert scan("a.npy.gz", gzip.compress(array("|O", (1,), HARM))).pickles is Verdict.DANGEROUS
 
 
+@pytest.mark.parametrize("name", ["model.zip", "model.pkl", "weights"])
+@pytest.mark.parametrize("before", [b"#!/usr/bin/env python\n", bytes(8), b"\xff" * 100_000])
+def test_an_archive_with_something_before_it_is_never_without_pickles(name: str, before: bytes) -> None:
+    assert scan(name, before + zipped(HARM)).pickles is Verdict.UNSCANNED
+    appended = io.BytesIO(before)
+    with zipfile.ZipFile(appended, "a") as archive:
+        archive.writestr("data.pkl", HARM)
+        archive.comment = b"c" * 65_535
+    assert scan(name, appended.getvalue()).pickles is Verdict.DANGEROUS
+
+
 def test_a_zip_with_two_directories_is_unscanned() -> None:
     # Python takes the directory before the end, PyTorch the one at the offset that the end says.
     evil, good = zipped(HARM), zipped(pickle.dumps([1] * 5, 0)[: len(HARM)].ljust(len(HARM), b"."))
@@ -212,6 +223,57 @@ def test_what_others_unpack_and_the_scan_does_not_is_unscanned(name: str) -> Non
     # Its checksum is wrong, which Python's gzip only says when the pickle has run.
     assert scan(name, gzip.compress(HARM)[:-8] + bytes(8)).pickles is Verdict.UNSCANNED
     assert scan(name, zlib.compress(HARM)).pickles is Verdict.DANGEROUS
+
+
+def bare(data: bytes, **more: int) -> bytes:
+    """LZMA without a magic number."""
+    filters = [{"id": lzma.FILTER_LZMA1, "preset": 6} | more]
+    return lzma.compress(data, format=lzma.FORMAT_ALONE, filters=filters)
+
+
+NOTHING = bytes(18)
+
+
+@pytest.mark.parametrize("name", ["model.pkl.xz", "model.pkl", "weights", "model.bin"])
+@pytest.mark.parametrize(
+    ("data", "verdict"),
+    [
+        *((bare(HARM, lc=lc, lp=lp, pb=pb), Verdict.DANGEROUS) for lc, lp, pb in [(2, 0, 2), (0, 4, 4), (4, 0, 0)]),
+        (bare(HARM, lc=2, dict_size=3 * 2**12), Verdict.DANGEROUS),
+        (bare(HARM, lc=2, dict_size=2**27), Verdict.UNSCANNED),
+        (bare(HARM, lc=2)[:-1], Verdict.DANGEROUS),
+        (NOTHING + bare(HARM), Verdict.DANGEROUS),
+        (b"\x01" + NOTHING[1:] + bare(HARM, dict_size=2**27), Verdict.UNSCANNED),
+        (NOTHING * 5_000 + lzma.compress(HARM), Verdict.DANGEROUS),
+        (NOTHING * 500_000 + bare(HARM), Verdict.UNSCANNED),
+        ((b"\x01" + NOTHING[1:]) * 50_000 + bare(HARM), Verdict.UNSCANNED),
+        (NOTHING * 40 + b"\x01" + NOTHING * 40 + bytes(17) + bare(HARM), Verdict.DANGEROUS),
+        (b"LZIP\x01\x10" + bare(HARM)[13:], Verdict.DANGEROUS),
+    ],
+)
+def test_lzma_is_known_by_what_comes_out_of_it(name: str, data: bytes, verdict: Verdict) -> None:
+    assert scan(name, data).pickles is verdict
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_numbers_are_not_taken_for_lzma(seed: int) -> None:
+    chance = random.Random(seed)
+    zeros = bytes(8 * chance.randrange(2_000))
+    for data in (
+        struct.pack("<2000q", *chance.choices(range(10), k=2_000)),
+        struct.pack("<2000f", *(chance.gauss(0, 0.1) for _ in range(2_000))),
+        chance.randbytes(8_000),
+    ):
+        assert scan("weights.bin", zeros + data).pickles is Verdict.NONE
+        assert scan("weights.bin", b"\x01" + zeros + bytes(7) + data).pickles is Verdict.NONE
+        assert scan("model.zip", zipped(zeros + data, name="data/0")).pickles is Verdict.NONE
+    assert scan("weights.bin", zeros).pickles is Verdict.NONE
+
+
+@pytest.mark.parametrize("first", [b"\x50", b"\x5f"])
+def test_a_frame_that_readers_of_zstandard_pass_over_hides_nothing(first: bytes) -> None:
+    data = first + b"\x2a\x4d\x18" + struct.pack("<I", 1) + b"\0\x28\xb5\x2f\xfd"
+    assert scan("model.bin", data).pickles is Verdict.UNSCANNED
 
 
 @pytest.mark.parametrize(
@@ -576,7 +638,7 @@ def loaded(data: bytes) -> tuple[set[str], bool]:
                 unpickler.load()
             except Exception:  # noqa: BLE001 - whatever a broken pickle makes of it
                 break
-    return {f"{module}.{name}" for module, name in seen}, Inert.made > 0
+    return {finding.text(f"{module}.{name}") for module, name in seen}, Inert.made > 0
 
 
 def runs(data: bytes) -> bool:
