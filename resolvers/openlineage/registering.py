@@ -188,7 +188,7 @@ class Registering:
             near = await all_links(self._tx, ids, Hop("FACETS_OF", "IN")) if ids else {}
             facets = {id: links[0].node.props.get("facets", {}) for id, links in near.items() if links}
             nodes = await self._tx.nodes([id for id, said in facets.items() if feast.SERVICE in said])
-            found += await feast.uses(self._tx, version, list(nodes.values()))
+            found += await feast.uses(self._tx, [(version, service) for service in nodes])
         return found
 
 
