@@ -46,7 +46,8 @@ _EDGES: Final = {
     "GRANTS": "MEMBERS_CHANGED",
 }
 
-_POSITION: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,7}))?")
+PLACE: Final = r"([0-9]{1,16})(?:\.([0-9]{1,7}))?"
+"""A regular expression for a place as text."""
 INDEX_BITS: Final = 20
 """How many bits of a place the number in the change takes."""
 MAX_INDEX: Final = 2**INDEX_BITS - 1
@@ -97,7 +98,7 @@ class Position:
 
 def position(text: str, field: str = "after") -> Position:
     """The place of such text; a change's `seq` alone stands for the whole change. Raises InvalidArgument."""
-    found = _POSITION.fullmatch(text)
+    found = re.fullmatch(PLACE, text)
     if found is None or int(found[2] or 0) > MAX_INDEX or int(found[1]) >= 2 ** (63 - INDEX_BITS):
         msg = f"{field}: must be the sequence of an event, such as 0000000000000042.0000001, or 0, not {text[:80]!r}"
         raise InvalidArgument(msg, field=field)

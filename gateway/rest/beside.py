@@ -16,6 +16,7 @@ from gateway.openlineage.parsing import TYPES
 from gateway.rest.json_schemas import REF, Json
 from gateway.rest.routes import PATH
 from resolvers.cloudevents import BATCH
+from resolvers.events import PLACE
 from resolvers.feed import MAX_EVENTS
 from resolvers.inbound import huggingface, wandb
 
@@ -105,7 +106,7 @@ _AFTER: Final[Json] = {
     "name": "after",
     "in": "query",
     "description": "The `sequence` to go on from; what is given comes after it. 0 is the beginning.",
-    "schema": {"type": "string", "pattern": "^[0-9]{1,12}(\\.[0-9]{1,6})?$", "default": "0"},
+    "schema": {"type": "string", "pattern": f"^{PLACE}$", "default": "0"},
 }
 _FEED: Final = Beside(
     "GET",

@@ -6,12 +6,15 @@ name, but no column lineage.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from graph.port import Hop, NewEdge, Node, Snapshot
+from graph.address import Address
+from graph.ontology import DATASET, MODEL_VERSION
+from graph.port import All, Hop, NewEdge, Node, Prop, Row, Snapshot
 from resolvers.openlineage import facets as read
 from resolvers.openlineage.events import DataSaid, Event
-from resolvers.reading import all_links
+from resolvers.reading import all_found, all_links
 
 SERVICE: Final = "feast_featureService"
 VIEW: Final = "feast_featureView"
@@ -45,10 +48,28 @@ def columns(event: Event, output: DataSaid, at: str) -> dict[str, Any] | None:
     return {"fields": {name: {"inputFields": places} for name, places in fields.items()}} if fields else None
 
 
-async def uses(snapshot: Snapshot, version: str, services: list[Node]) -> list[NewEdge]:
-    """A model version takes all features of these feature services."""
-    links = await all_links(snapshot, [node.id for node in services], Hop("PART_OF", "IN", "Field")) if services else {}
-    return [NewEdge("USES", version, link.node.id) for found in links.values() for link in found]
+async def uses(snapshot: Snapshot, taken: Sequence[tuple[str, str]]) -> list[NewEdge]:
+    """Model versions take all features of feature services: the ids of both."""
+    services = sorted({service for _, service in taken})
+    links = await all_links(snapshot, services, Hop("PART_OF", "IN", "Field")) if services else {}
+    return [NewEdge("USES", version, link.node.id) for version, service in taken for link in links[service]]
+
+
+async def named(snapshot: Snapshot, tagged: Sequence[tuple[Node, str | None]]) -> list[NewEdge]:
+    """Model versions take the features of the services that these tags TAG name, where they are known."""
+    asked = [(version.id, version.workspace, key) for version, tag in tagged if tag and (key := service_key(tag))]
+    found = await snapshot.resolve([Address(DATASET.name, *place) for _, *place in asked]) if asked else []
+    there = zip((version for version, *_ in asked), found, strict=True)
+    return await uses(snapshot, [(version, node.id) for version, node in there if node is not None])
+
+
+async def users(snapshot: Snapshot, workspace: str, key: str) -> list[str]:
+    """The model versions that name a feature service, which is this data set."""
+    tag = key.replace("#", ":", 1)
+    if service_key(tag) != key:
+        return []
+    where = All((Prop("workspace", "eq", workspace), Row("tags", TAG, "eq", tag)))
+    return [node.id async for node in all_found(snapshot, MODEL_VERSION.name, where)]
 
 
 def service_key(tag: str) -> str | None:

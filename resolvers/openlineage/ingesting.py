@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from graph.address import Address
 from graph.ontology import CODE_REVISION, DATASET, DATASET_VERSION, FIELD, PIPELINE, RUN, UNVERSIONED
 from graph.port import Hop, Transaction
-from resolvers.openlineage import meaning, owning
+from resolvers.openlineage import feast, meaning, owning
 from resolvers.openlineage.events import Event
 from resolvers.openlineage.meaning import Made
 from resolvers.openlineage.merging import Said, Told, tell, together
@@ -122,6 +122,7 @@ class Ingest:
         await self.producers.settle()
         new_ways = await self._new_ways(runs, jobs)
         await self.draft.save()
+        await self._serve(data)
         await self._read(runs, new_ways)
 
     # What is named ────────────────────────────────────────────────────────────────────────────────
@@ -313,6 +314,14 @@ class Ingest:
             self.draft.link("SAME_AS", each.id, self.ref(DATASET.name, key))
         for key in before ^ now:
             self.renamed |= {each.id, self.ref(DATASET.name, key).id}
+
+    async def _serve(self, data: Sequence[Subject]) -> None:
+        """Let model versions that name a feature service take what is new of it."""
+        for each in data:
+            is_new = any(field.node is None for field in self.fields.get(each.key, {}).values())
+            if feast.SERVICE in each.now.facets and (is_new or feast.SERVICE not in each.before.facets):
+                versions = await feast.users(self.tx, self.workspace, each.key)
+                await self.tx.link(await feast.uses(self.tx, [(version, each.id) for version in versions]))
 
     def _derive(
         self, before: Collection[tuple[str, str, str]], now: Collection[tuple[str, str, str]], by: str = ""

@@ -2,12 +2,12 @@
 
 The data set stays what producers know it by; each version of it that a run made is registered once, as the next
 version of the model, and who reads the one has read the other. Which number it gets depends on what came first, and
-nothing else does.
+nothing else does. A version that somebody deleted stays so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,8 +79,10 @@ class Registering:
         if not self._runs:
             return
         made = await self._made()
+        there = await self._registered(each.data for each in made)
+        made = [each for each in made if not each.version or each.version in there]
         if made:
-            await self._register(made)
+            await self._register(made, there)
             given = {m.version: found for m in made if (found := points.get((m.run, m.key)))}
             await self._tx.log_metrics(await new_points(self._tx, given, ()))
             await self._load_readers(made)
@@ -98,12 +100,17 @@ class Registering:
         nodes = [node.id for node in found if node is not None]
         makers = await all_links(self._tx, nodes, Hop("PRODUCED_BY", "OUT", RUN.name)) if nodes else {}
         return [
-            _Model(node, name, said, key, str(node.props.get("registered", "")))
+            _Model(node, name, said, key, _version(node))
             for (name, said, key, _), node in zip(asked, found, strict=True)
             if node is not None and name in {link.node.name for link in makers[node.id]}
         ]
 
-    async def _register(self, made: Sequence[_Model]) -> None:
+    async def _registered(self, data: Iterable[Node]) -> Mapping[str, Node]:
+        """The model versions that these versions of data sets are, but those that were deleted."""
+        ids = sorted({version for node in data if (version := _version(node))})
+        return await self._tx.nodes(ids) if ids else {}
+
+    async def _register(self, made: Sequence[_Model], there: Mapping[str, Node]) -> None:
         draft = Draft(self._tx)
         owners = {}
         runs = {}
@@ -114,7 +121,6 @@ class Registering:
             owners[each.data.id] = draft.known(MODEL, name, self._workspace, field, present({"task": said.task}))
             runs[each.run] = draft.want(str(Address(RUN.name, self._workspace, each.run)), "run", RUN.name)
         await draft.find()
-        there = await self._tx.nodes([each.version for each in made if each.version])
         lacks = await lacking(
             self._tx,
             {m.version for m in made if m.version in there and _becomes_ready(there[m.version], _props(m))},
@@ -150,7 +156,8 @@ class Registering:
         found = await self._tx.resolve([Address(RUN.name, self._workspace, name) for name in names])
         runs = {node.id: name for name, node in zip(names, found, strict=True) if node is not None}
         data = await all_links(self._tx, sorted(runs), Hop("READ", "OUT", DATASET_VERSION.name))
-        wanted = {id: {str(v) for link in data[id] if (v := link.node.props.get("registered"))} for id in runs}
+        read = await self._registered(link.node for links in data.values() for link in links)
+        wanted = {id: {v for link in data[id] if (v := _version(link.node)) in read} for id in runs}
         if not self._models and not any(wanted.values()):
             return
         there = await all_links(self._tx, sorted(runs), Hop("READ", "OUT", MODEL_VERSION.name))
@@ -160,11 +167,12 @@ class Registering:
             ends += [EdgeMatch("READ", id, version, ROLE) for version in sorted(open_ - wanted[id])]
             opens += [NewEdge("READ", id, version, ROLE) for version in sorted(wanted[id] - open_)]
         outputs = await all_links(self._tx, sorted(runs), Hop("PRODUCED_BY", "IN", DATASET_VERSION.name))
+        made = await self._registered(link.node for links in outputs.values() for link in links)
         models = {
-            str(link.node.props["registered"]): (id, link.node)
+            version: (id, link.node)
             for id, links in outputs.items()
             for link in links
-            if "registered" in link.node.props
+            if (version := _version(link.node)) in made
         }
         parents = await all_links(self._tx, sorted(models), Hop("DERIVED_FROM", "OUT")) if models else {}
         containers = await self._tx.nodes(sorted({node.container for _, node in models.values()})) if models else {}
@@ -187,12 +195,17 @@ class Registering:
             near = await all_links(self._tx, ids, Hop("FACETS_OF", "IN")) if ids else {}
             facets = {id: links[0].node.props.get("facets", {}) for id, links in near.items() if links}
             nodes = await self._tx.nodes([id for id, said in facets.items() if feast.SERVICE in said])
-            found += await feast.uses(self._tx, version, list(nodes.values()))
+            found += await feast.uses(self._tx, [(version, service) for service in nodes])
         return found
 
 
 def _becomes_ready(version: Node, props: Mapping[str, Any]) -> bool:
     return props["state"] in READY and version.props.get("state") not in READY
+
+
+def _version(data: Node) -> str:
+    """The model version that a version of a data set was registered as, whether it is there or not; "" if as none."""
+    return str(data.props.get("registered", ""))
 
 
 def _props(each: _Model) -> dict[str, Any]:

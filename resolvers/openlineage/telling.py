@@ -50,6 +50,9 @@ OWN_SCHEMAS: Final = {
     "lineal_modelVersion": "ModelVersionFacet.json#/$defs/ModelVersionFacet",
 }
 
+_TOLD: Final = frozenset({"READ", "SERVES", "TRAINED_ON", "DERIVED_FROM", "BUILT_FROM"})
+"""What is told of whoever such an edge leads from."""
+
 Facets = dict[str, dict[str, Any]]
 
 
@@ -376,7 +379,7 @@ def _concerned(data: Mapping[str, Any]) -> set[str]:
             found.add(id)
     for part in ("linked", "unlinked"):
         for source, edge, target, *_ in data.get(part, ()):
-            if edge in {"READ", "SERVES"}:
+            if edge in _TOLD and kind_of(source) in {RUN, MODEL_VERSION, DEPLOYMENT}:
                 found.add(source)
             elif edge == "PRODUCED_BY" and kind_of(source) is not None:
                 found.add(target)

@@ -25,6 +25,7 @@ from resolvers.registry.looking import (
 )
 from resolvers.writing.command import command
 from resolvers.writing.common import NamedValue, label, new_alias
+from resolvers.writing.tagging import put_tags
 from resolvers.writing.versions import create_model_version
 
 
@@ -75,7 +76,7 @@ async def rename(tx: Transaction, *, at: At, name: str) -> str:
 async def set_tag(tx: Transaction, *, at: At, tag: str, value: str) -> str:
     """Set a tag. Raises NotFound, InvalidArgument."""
     node = await named(tx, at)
-    await tx.put_rows("tags", {node.id: {tag: value}})
+    await put_tags(tx, {node.id: {tag: value}})
     return node.id
 
 
@@ -83,7 +84,7 @@ async def set_tag(tx: Transaction, *, at: At, tag: str, value: str) -> str:
 async def delete_tag(tx: Transaction, *, at: At, tag: str) -> str:
     """Take a tag away, if it is there. Raises NotFound, InvalidArgument."""
     node = await named(tx, at)
-    await tx.put_rows("tags", {node.id: {tag: None}})
+    await put_tags(tx, {node.id: {tag: None}})
     return node.id
 
 

@@ -22,6 +22,7 @@ from resolvers.tracking.recording import recorded, versions_of, write
 from resolvers.tracking.stories import Story, fetch
 from resolvers.tracking.telling import Telling
 from resolvers.writing.importing import ImportedNode
+from resolvers.writing.tagging import put_tags
 from storage.threads import Threads
 from storage.tracking.mlflow import MlflowServer
 from storage.tracking.records import RegisteredModel, RegisteredVersion
@@ -367,4 +368,4 @@ def _enrichment(story: Story | str, notes: Sequence[str], now: int) -> dict[str,
 async def _untag(tx: Transaction, address: Address, names: frozenset[str]) -> None:
     (node,) = await tx.resolve([address]) if names else (None,)
     if node is not None:
-        await tx.put_rows("tags", {node.id: dict.fromkeys(names)})
+        await put_tags(tx, {node.id: dict.fromkeys(names)})

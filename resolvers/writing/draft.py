@@ -17,6 +17,7 @@ from graph.ids import kind_of, new_id
 from graph.ontology import CODE_REVISION, NODE_KINDS, UNVERSIONED, NodeKind
 from graph.port import Birth, EdgeMatch, NewEdge, NewNode, Node, Point, Transaction, Update
 from lineal.errors import InvalidArgument, NotFound
+from resolvers.writing.tagging import put_tags
 
 BELONGS: Final[Mapping[str, str]] = {
     kind.name: next(edge.name for edge in ontology.EDGE_KINDS.values() if (kind.name, kind.within) in edge.ends)
@@ -268,7 +269,6 @@ class Draft:
                     for id, props in self._set.items()
                 ]
             )
-        await self.tx.put_rows("tags", self._tags)
         await self.tx.put_rows("params", self._params)
         await self.tx.log_metrics(self._points)
         if self._ends:
@@ -279,6 +279,7 @@ class Draft:
                 ]
             )
         await self.tx.link(edges)
+        await put_tags(self.tx, self._tags)
 
     def _give_homes(self, edges: Sequence[NewEdge]) -> None:
         """A new run's container is its experiment, else its pipeline."""

@@ -16,6 +16,7 @@ from resolvers.writing.common import NamedValue, label, new_alias, rows
 from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import find
 from resolvers.writing.story import lead_to
+from resolvers.writing.tagging import put_tags
 
 ALL_KINDS: Final = tuple(ontology.NODE_KINDS)
 OWNABLE: Final = tuple(dict.fromkeys(source for source, _ in ontology.OWNED_BY.ends))
@@ -91,7 +92,7 @@ async def set_stage(
 async def set_tags(tx: Transaction, *, address: str, tags: Sequence[NamedValue]) -> str:
     """Set tags of anything; others stay. Raises NotFound, InvalidArgument."""
     id = await find(tx, address, "node", *ALL_KINDS)
-    await tx.put_rows("tags", {id: rows(tags, "tags")})
+    await put_tags(tx, {id: rows(tags, "tags")})
     return id
 
 
@@ -99,7 +100,7 @@ async def set_tags(tx: Transaction, *, address: str, tags: Sequence[NamedValue])
 async def delete_tags(tx: Transaction, *, address: str, names: Sequence[str]) -> str:
     """Take tags away; those that are not there are no error. Raises NotFound, InvalidArgument."""
     id = await find(tx, address, "node", *ALL_KINDS)
-    await tx.put_rows("tags", {id: dict.fromkeys(names)})
+    await put_tags(tx, {id: dict.fromkeys(names)})
     return id
 
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from auth.roles import Role
-from graph.address import Address
 from graph.ids import new_id
 from graph.ontology import MODEL_VERSION
 from graph.port import Node, Transaction, Update
 from lineal.errors import PreconditionFailed
 from resolvers.artifacts.losing import READY, is_lost, refuse_lacking
 from resolvers.lifecycle.moving import Mover, Wish
-from resolvers.openlineage import feast
 from resolvers.tracking.queueing import queued
 from resolvers.writing.command import command
 from resolvers.writing.common import (
@@ -118,7 +116,6 @@ async def create_model_version(
     owned(draft, version, tags=tags, params=params, metrics=metrics)
     names = dict.fromkeys(new_alias(alias, f"aliases[{i}]") for i, alias in enumerate(aliases))
     await draft.save()
-    await _use_features(tx, version, owner.workspace, tags)
     if names or stage is not None:
         made = (await tx.nodes([version]))[version]
         wishes = [Wish(made, alias=name, field="aliases") for name in names]
@@ -133,13 +130,6 @@ def _refuse_lost(artifacts: Sequence[Reference]) -> None:
         if artifact.node is not None and is_lost(artifact.node):
             msg = f"{artifact.field}: a version cannot be READY: bytes of {artifact.id} were found wrong or gone"
             raise PreconditionFailed(msg, field=artifact.field)
-
-
-async def _use_features(tx: Transaction, version: str, workspace: str, tags: Sequence[NamedValue]) -> None:
-    """A version that names its feature service in a tag takes the features of that, where they are known."""
-    keys = [key for tag in tags if tag["name"] == feast.TAG and (key := feast.service_key(tag["value"]))]
-    found = await tx.resolve([Address("Dataset", workspace, key) for key in keys]) if keys else []
-    await tx.link(await feast.uses(tx, version, [node for node in found if node is not None]))
 
 
 def _learned_from(draft: Draft, version: str, run: str | None, inputs: Sequence[Input]) -> None:

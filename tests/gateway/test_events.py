@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,7 +22,8 @@ from auth.scopes import SCOPES
 from gateway import events
 from gateway.events import create_events_route
 from graph.port import Graph, NewNode
-from resolvers.events import TYPES
+from lineal.rest import print_openapi
+from resolvers.events import MAX_INDEX, TYPES, Position, position
 from resolvers.operation import Operation
 from tests import building
 
@@ -90,6 +93,23 @@ async def test_pages_of_any_size_have_every_event_once_and_in_order(feed: Feed) 
     assert page.json() == whole[5:]
     assert page.headers["content-type"] == "application/cloudevents-batch+json"
     assert (await feed.page("?after=1")).json() == whole[4:], "a change's place stands for all of it"
+
+
+async def test_every_place_that_the_feed_names_is_one_by_its_document(feed: Feed) -> None:
+    await building.model(feed.graph, "a", versions=3)
+    asked = json.loads(print_openapi())["paths"]["/api/v1/events"]["get"]["parameters"]
+    (after,) = (parameter["schema"] for parameter in asked if parameter["name"] == "after")
+    pages = [await feed.page(query) for query in ("", "?limit=1", "?after=1")]
+    links = [httpx.URL(page.links["next"]["url"]).params["after"] for page in pages]
+    sequences = [event["sequence"] for page in pages for event in page.json()]
+    assert len(sequences) == 5
+    ends = [str(Position(seq, index)) for seq in (0, 2**43 - 1) for index in (0, MAX_INDEX)]
+    for text in (after["default"], "42", *links, *sequences, *ends):
+        jsonschema.validate(text, after)
+        position(text)
+    for text in ("", "x", "-1", "1.", "1.00000001"):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(text, after)
 
 
 async def test_everyone_sees_the_events_of_what_they_may_see(feed: Feed) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from gateway.openlineage.parsing import parse
 from gateway.openlineage.published import NAMES, create_schema_routes
 from graph.address import Address
-from graph.port import Graph
+from graph.port import EdgeMatch, Graph, NewEdge, NewNode
 from resolvers.openlineage.emitting import Emitter, Receiver
 from resolvers.openlineage.recording import record
 from resolvers.openlineage.telling import Narrator
@@ -28,6 +28,7 @@ from resolvers.writing.datasets import register_fields
 from resolvers.writing.deployments import record_deployment, update_deployment
 from resolvers.writing.runs import record_run, update_run
 from resolvers.writing.versions import create_model_version
+from tests import building
 from tests.building import sequencing
 from tests.openlineage.conftest import BASE
 from tests.openlineage.inventing import at, data, event, job, run_id
@@ -183,6 +184,41 @@ async def test_versions_without_a_run_and_deployments_go_out_too(out: Out, right
     assert deployment["outputs"][0]["facets"]["datasetType"]["datasetType"] == "DEPLOYMENT"
     for got in out.receiver.got:
         right(got.json)
+
+
+async def test_what_is_known_later_of_where_something_came_from_goes_out_too(out: Out) -> None:
+    async with out.emitting(), out.op() as op:
+        base = await create_model_version(op, model="models:/base", create_model=True)
+        tuned = await create_model_version(op, model="models:/tuned", create_model=True)
+        run = await record_run(op, name="train", properties={"endedAt": 1})
+        made = await create_model_version(op, model="models:/made", create_model=True, run=run.id)
+        _, (corpus,) = await building.dataset(out.graph, "corpus", "v1")
+        props = {"repository": "https://git.test/a.git", "commit": "abc"}
+        (code,) = await building.create(out.graph, NewNode("CodeRevision", "a@abc", "default", props=props))
+        for name, edge in (
+            ("models/tuned", NewEdge("TRAINED_ON", tuned.id, corpus.id)),
+            ("models/tuned", NewEdge("DERIVED_FROM", tuned.id, base.id)),
+            ("models/tuned", NewEdge("BUILT_FROM", tuned.id, code.id)),
+            ("runs/train", NewEdge("DERIVED_FROM", made.id, base.id)),
+            ("runs/train", NewEdge("BUILT_FROM", run.id, code.id)),
+        ):
+            await _more(out, name, building.link(out.graph, edge))
+        last = [out.told(each)[-1] for each in ("models/tuned", "runs/train")]
+        await _more(out, "models/tuned", building.unlink(out.graph, EdgeMatch("TRAINED_ON", tuned.id)))
+        told = out.told("models/tuned")
+    inputs = [{item["name"] for item in event["inputs"]} for event in last]
+    assert inputs == [{"corpus", "models/base"}, {"models/base"}]
+    assert [event["eventType"] for event in last] == ["COMPLETE", "OTHER"]
+    assert {event["job"]["facets"]["sourceCodeLocation"]["version"] for event in last} == {"abc"}
+    assert [item["name"] for item in told[-1]["inputs"]] == ["models/base"]
+    assert len({event["run"]["runId"] for event in told}) == 1
+
+
+async def _more(out: Out, name: str, doing: Awaitable[Any]) -> None:
+    """Do something that is told of in one more event of a job."""
+    count = len(out.told(name))
+    await doing
+    await awaited(lambda: len(out.told(name)) > count, lambda: out.told(name))
 
 
 async def test_what_came_with_openlineage_does_not_go_out_again(out: Out) -> None:

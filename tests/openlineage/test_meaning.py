@@ -8,6 +8,8 @@ import pytest
 
 from graph.port import NewEdge, NewNode, Update
 from lineal.errors import InvalidArgument, LimitExceeded, LinealError, PreconditionFailed
+from resolvers.operation import Operation
+from resolvers.writing.versions import delete_model_version
 from tests import building
 from tests.openlineage.conftest import Listener
 from tests.openlineage.inventing import at, data, event, facet, job, run_id
@@ -470,6 +472,27 @@ async def test_a_model_that_its_run_made_is_ready_no_sooner_than_with_its_last_b
         await building.update(listener.graph, Update(upload.id, {"state": state}))
         await listener.hear(of_run(3, "COMPLETE"))
         assert (await listener.picture()).nodes["ModelVersion", "made-up#m", "1"]["state"] == then
+
+
+async def test_a_model_version_that_was_deleted_stays_so_and_hinders_no_event(listener: Listener) -> None:
+    def trained(name: str, number: int, *inputs: dict[str, Any], **more: Any) -> dict[str, Any]:
+        metrics = {"lineal_metrics": facet(metrics=[{"name": "ndcg", "value": 0.9}])}
+        output = {**data(name, **MODEL, **more), "outputFacets": metrics}
+        return of_run(number, "COMPLETE", number, inputs=list(inputs), outputs=[output])
+
+    await listener.hear(trained("base", 1), trained("lost", 2))
+    async with Operation(listener.graph) as op:
+        for name in ("base", "lost"):
+            await delete_model_version(op, address=f"models:/made-up#{name}/1")
+    scored = of_run(4, "COMPLETE", 4, "score", inputs=[data("base")], outputs=[data("scores")])
+    await listener.hear(trained("base", 1), trained("tuned", 3, data("base")), trained("lost", 2, data("base")))
+    await listener.hear(scored, trained("lost", 2, lineal_modelVersion={"license": "MIT"}))
+    found = await listener.picture()
+    assert {name for name in found.nodes if name[0] == "ModelVersion"} == {("ModelVersion", "made-up#tuned", "1")}
+    assert not found.leads("READ", "Run", "ModelVersion")
+    assert (run_id(4), f"made-up#base/{RUN}") in found.leads("READ")
+    await listener.hear(trained("base", 5))
+    assert ("made-up#base/2", run_id(5)) in (await listener.picture()).leads("PRODUCED_BY")
 
 
 async def test_metrics_of_a_run_are_appended_once(listener: Listener) -> None:

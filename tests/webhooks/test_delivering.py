@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from graph.port import Graph, Hop, NewEdge, NewNode, Node
+from graph.port import Graph, Hop, NewEdge, NewNode, Node, Transaction
 from lineal.observing import METER
 from lineal.telemetry import Telemetry
 from resolvers.webhooks import deliveries, managing, turn
@@ -281,6 +282,37 @@ async def test_what_happens_while_a_webhook_is_paused_arrives_when_it_is_resumed
         async with post.op() as op:
             await managing.resume_webhook(op, address=made.webhook.id)
         await awaited(lambda: receiver.got)
+
+
+async def test_what_waited_while_a_webhook_was_paused_is_tried_anew_for_as_long(post: Post, receiver: Receiver) -> None:
+    failing = 1
+
+    async def respond(got: Got) -> Answer | None:
+        nonlocal failing
+        failing -= 1
+        return (500, {}, b"") if failing >= 0 else await fine(got)
+
+    receiver.respond = respond
+    made = await post.hook(receiver.url)
+    assert made.webhook is not None
+    async with post.delivering(patience=Patience(delivery=60.0, webhook=60.0, first=600.0)):
+        await models(post.graph, "a")
+        await awaited(lambda: _tried(post, made))
+    (one,) = await post.deliveries(made)
+    old = replace(one, taken=one.taken - 3_600_000_000, due=one.taken)
+
+    async def an_hour_later(tx: Transaction) -> None:
+        await tx.keep([old.kept()])
+
+    await post.graph.write(an_hour_later, by="ann", action="wait")
+    async with post.op() as op:
+        await managing.pause_webhook(op, address=made.webhook.id)
+        await managing.resume_webhook(op, address=made.webhook.id)
+    failing = 1
+    async with post.delivering():
+        await awaited(lambda: _none_waits(post, made))
+    (one,) = await post.deliveries(made)
+    assert (one.state, one.attempts) == (deliveries.DELIVERED, 3)
 
 
 async def test_many_processes_share_the_work_and_each_event_is_sent_by_one(post: Post, receiver: Receiver) -> None:
