@@ -110,10 +110,7 @@ async def check_place(op: Operation, after: Position) -> int:
     Raises InvalidArgument: there is no such place here, or what came after it was taken off the audit.
     """
     until = time.monotonic() + LAG_SECONDS
-    while after.seq > (newest := await tip(snapshot := await op.snapshot())):
-        # The change of the place itself may have been taken off the audit; the note of that is newer.
-        if await snapshot.anchors() and after.seq <= await _noted(snapshot):
-            break
+    while not await arrived(snapshot := await op.snapshot(), after.seq, newest := await tip(snapshot)):
         if time.monotonic() >= until:
             msg = f"after: {after} is beyond all events of this store; begin anew from its `sequence`"
             raise InvalidArgument(msg, field="after")
@@ -121,6 +118,12 @@ async def check_place(op: Operation, after: Position) -> int:
         await op.close()
     await check_left(op, after)
     return newest
+
+
+async def arrived(snapshot: Snapshot, seq: int, newest: int) -> bool:
+    """Whether a change is there, or was, where the `newest` that did something is this one."""
+    # It may have been taken off the audit; the note of that is newer.
+    return seq <= newest or (bool(await snapshot.anchors()) and seq <= await _noted(snapshot))
 
 
 async def check_left(op: Operation, after: Position) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ from graphql.execution.collect_fields import CollectedFields
 from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from graph.open import open_graph
-from graph.port import EdgeMatch, Graph, Head, NewEdge, NewNode, Node, Transaction, Update
+from graph.port import EdgeMatch, Graph, Head, NewEdge, NewNode, Node, Snapshot, Transaction, Update, View
 from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from resolvers import events, streaming
 from resolvers import live as reading
@@ -484,6 +485,60 @@ async def test_a_store_that_is_away_for_a_while_makes_nobody_miss_anything(
     second, _ = await b.model(live.graph, "second")
     assert subjects(await follower.take(1)) == [second.id]
     assert away == 0
+
+
+@asynccontextmanager
+async def _behind(live: Following, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[View]]:
+    """Whoever follows is read to by a member of the store that has nothing of what happens meanwhile.
+
+    Gives the views that it was asked for.
+    """
+    asked: list[View] = []
+    async with live.graph.snapshot() as then:
+        # The moment is that of the first read.
+        await then.changes(limit=1)
+
+        @asynccontextmanager
+        async def snapshot(view: View, **_: Any) -> AsyncIterator[Snapshot]:
+            asked.append(view)
+            yield then
+
+        member = copy(live.graph)
+        with monkeypatch.context() as patched:
+            patched.setattr(member, "snapshot", snapshot)
+            patched.setattr(live, "graph", member)
+            yield asked
+
+
+async def test_who_stays_misses_nothing_where_they_are_read_to_by_a_member_that_is_behind(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schema.streaming.BACK_OFF_SECONDS", 0.01)
+    async with Following(sqlite_graph) as live:
+        follower = live.follow(after=await live.now())
+        first, _ = await b.model(sqlite_graph, "first")
+        assert await follower.until(first.id)
+        async with _behind(live, monkeypatch) as asked:
+            coming = asyncio.create_task(follower.take(3))
+            made = [(await b.model(sqlite_graph, name))[0].id for name in "abc"]
+            await reached(lambda: len(asked) > 2)
+        assert subjects(await coming) == made
+
+
+async def test_who_comes_back_misses_nothing_where_they_are_read_to_by_a_member_that_is_behind(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schema.streaming.BACK_OFF_SECONDS", 0.01)
+    async with Following(sqlite_graph) as live:
+        await b.model(sqlite_graph, "first")
+        start = await live.now()
+        async with _behind(live, monkeypatch) as asked:
+            made = [(await b.model(sqlite_graph, name))[0].id for name in "abc"]
+            while await sqlite_graph.sequence():
+                pass
+            coming = asyncio.create_task(live.follow(after=start).take(3))
+            await reached(lambda: len(asked) > 4)
+        assert subjects(await coming) == made
 
 
 @pytest.mark.each_store
