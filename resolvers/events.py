@@ -186,6 +186,8 @@ async def events_of(op: Operation, changes: Sequence[Change]) -> list[Event]:
     snapshot = await op.snapshot()
     nodes = await snapshot.nodes(list(dict.fromkeys(id for data in told for id in subjects(data))))
     named = await addresses(snapshot, nodes.values()) if nodes else {}
+    gone = list(dict.fromkeys(id for data in told for id in subjects(data) if id not in nodes))
+    homes = await snapshot.workspaces(gone) if gone else {}
     found = []
     for change, data in zip(changes, told, strict=True):
         parts, called = parts_of(data), _names(data)
@@ -203,7 +205,7 @@ async def events_of(op: Operation, changes: Sequence[Change]) -> list[Event]:
                     kind.name,
                     node.name if node else called.get(subject),
                     node,
-                    node.workspace if node else _home(change),
+                    node.workspace if node else homes.get(subject, ""),
                     named.get(subject),
                     change.at,
                     change.by,
@@ -255,11 +257,6 @@ def _action(part: Mapping[str, Any]) -> str:
 def _names(data: Mapping[str, Any]) -> dict[str, str]:
     """What things were called that were made or deleted."""
     return {row[0]: row[2] for part in ("created", "deleted") for row in data.get(part, ())}
-
-
-def _home(change: Change) -> str:
-    """The workspace of what is gone, where there is no doubt."""
-    return change.workspaces[0] if len(change.workspaces) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,6 +332,20 @@ async def test_what_was_deleted_is_followed_to_its_end_by_who_comes_back(live: F
     assert (refused["code"], refused["message"].count("hidden")) == ("NOT_FOUND", 1)
 
 
+async def test_what_is_gone_is_told_of_its_workspace_whatever_else_was_done_at_once(live: Following) -> None:
+    await b.workspace(live.graph, "vision")
+    start = await live.now()
+    one, other = await b.create(live.graph, *(NewNode("Model", "bert", place) for place in ("default", "vision")))
+    await b.update(live.graph, Update(other.id, {"description": "x"}))
+    await b.remove(live.graph, one.id, other.id)
+    told = [(other.id, "CREATED"), (other.id, "UPDATED"), (other.id, "DELETED")]
+    assert await _only(live, start, workspaces=["vision"]) == told
+    assert await _only(live, start, workspaces=["default"]) == [(one.id, "CREATED"), (one.id, "DELETED")]
+    async with Operation(live.graph, caller=Caller("corp:ann", ALL, workspaces=frozenset({"vision"}))) as op:
+        changes = await (await op.snapshot()).changes(after=position(start).seq)
+        assert [event.workspace for event in await events_of(op, changes)] == ["vision"] * 3
+
+
 async def test_a_place_beyond_all_events_is_refused_unless_they_come_soon(
     live: Following, monkeypatch: pytest.MonkeyPatch
 ) -> None:
