@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from graphql import ExecutionResult as CoreResult
@@ -47,11 +47,15 @@ Document = Callable[[Mapping[str, Any]], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who asks: the caller, the id of the request that opened the stream, and the address that it came from."""
+    """Who asks: the caller, the id of the request that opened the stream, and the address that it came from.
+
+    `after` is the store's bookmark of what is to be there whenever it reads.
+    """
 
     caller: Caller
     request: str = ""
     address: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,9 @@ class Streams:
         `allowed` are the types that may be run beside subscriptions. A PreExecutionError is the last one, and says why
         there is no other. Raises Ended: the process is about to end.
         """
-        context = self._context(self._new(who))
         try:
-            context.op.after = bookmark_of(asked.extensions)
+            who = replace(who, after=bookmark_of(asked.extensions) or who.after)
+            context = self._context(self._new(who))
             result = await run(
                 self.schema,
                 context,
@@ -132,7 +136,6 @@ class Streams:
     async def _subscribed(self, asked: Asked, who: Who) -> AsyncGenerator[ExecutionResult, None]:
         started = time.perf_counter()
         context = self._context(self._new(who))
-        context.op.after = bookmark_of(asked.extensions)
         context.follow = (self.live, lambda: self._new(who))
         statements, codes = 0, list[str]()
         try:
@@ -272,7 +275,9 @@ class Streams:
         return result
 
     def _new(self, who: Who) -> Operation:
-        return self._operation_for(who.caller, who.request, who.address)
+        op = self._operation_for(who.caller, who.request, who.address)
+        op.after = who.after
+        return op
 
 
 def payload(result: ExecutionResult) -> dict[str, Any]:
