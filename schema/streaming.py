@@ -149,7 +149,7 @@ class Streams:
                 executor, stream = opened
                 async for round in stream:
                     try:
-                        results, asked_of_store = await self._results(executor, context, round)
+                        results, asked_of_store = await self._results(executor, context, asked, round)
                     except Unavailable:
                         # What was not told yet is told once the store is back.
                         await asyncio.sleep(BACK_OFF_SECONDS)
@@ -222,7 +222,7 @@ class Streams:
         return built, source
 
     async def _results(
-        self, executor: Executor[Any], opened: Context, round: Round
+        self, executor: Executor[Any], opened: Context, asked: Asked, round: Round
     ) -> tuple[list[ExecutionResult], int]:
         """The answers of a round, and how many statements they took.
 
@@ -230,8 +230,10 @@ class Streams:
         """
         async with round as (op, events):
             told = await self._told_all(executor, opened, op, events)
-        for n, (each, _) in enumerate(told):
-            each.settle(statements=n == 0)
+        for n, (each, result) in enumerate(told):
+            each.pays_statements = n == 0
+            each.settle()
+            await extend(result, each, asked.extensions)
         return [result for _, result in told], op.statements
 
     async def _told_all(
@@ -252,6 +254,7 @@ class Streams:
         """The document's answer for one event, and the context that it took to come to it."""
         context = self._context(op)
         context.operation, context.document, context.verdict = opened.operation, opened.document, opened.verdict
+        context.requested = opened.requested
         single = executor.build_per_event_executor(event)
         single.context_value = context
         seconds = self.schema.limits.seconds
