@@ -691,9 +691,13 @@ class Snapshot(ABC):
         One statement. The view does not apply.
         """
 
-    @abstractmethod
     async def seen(self, ids: Sequence[str]) -> set[str]:
         """Which of these nodes the view shows, deleted ones too."""
+        return set(await self.workspaces(ids))
+
+    @abstractmethod
+    async def workspaces(self, ids: Sequence[str]) -> dict[str, str]:
+        """The workspaces of those of these nodes that the view shows, deleted ones too."""
 
     @abstractmethod
     async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:

@@ -111,10 +111,7 @@ async def check_place(op: Operation, after: Position) -> int:
     Raises InvalidArgument: there is no such place here, or what came after it was taken off the audit.
     """
     until = time.monotonic() + LAG_SECONDS
-    while after.seq > (newest := await tip(snapshot := await op.snapshot())):
-        # The change of the place itself may have been taken off the audit; the note of that is newer.
-        if await snapshot.anchors() and after.seq <= await _noted(snapshot):
-            break
+    while not await arrived(snapshot := await op.snapshot(), after.seq, newest := await tip(snapshot)):
         if time.monotonic() >= until:
             msg = f"after: {after} is beyond all events of this store; begin anew from its `sequence`"
             raise InvalidArgument(msg, field="after")
@@ -122,6 +119,12 @@ async def check_place(op: Operation, after: Position) -> int:
         await op.close()
     await check_left(op, after)
     return newest
+
+
+async def arrived(snapshot: Snapshot, seq: int, newest: int) -> bool:
+    """Whether a change is there, or was, where the `newest` that did something is this one."""
+    # It may have been taken off the audit; the note of that is newer.
+    return seq <= newest or (bool(await snapshot.anchors()) and seq <= await _noted(snapshot))
 
 
 async def check_left(op: Operation, after: Position) -> None:
@@ -184,6 +187,8 @@ async def events_of(op: Operation, changes: Sequence[Change]) -> list[Event]:
     snapshot = await op.snapshot()
     nodes = await snapshot.nodes(list(dict.fromkeys(id for data in told for id in subjects(data))))
     named = await addresses(snapshot, nodes.values()) if nodes else {}
+    gone = list(dict.fromkeys(id for data in told for id in subjects(data) if id not in nodes))
+    homes = await snapshot.workspaces(gone) if gone else {}
     found = []
     for change, data in zip(changes, told, strict=True):
         parts, called = parts_of(data), _names(data)
@@ -201,7 +206,7 @@ async def events_of(op: Operation, changes: Sequence[Change]) -> list[Event]:
                     kind.name,
                     node.name if node else called.get(subject),
                     node,
-                    node.workspace if node else _home(change),
+                    node.workspace if node else homes.get(subject, ""),
                     named.get(subject),
                     change.at,
                     change.by,
@@ -253,11 +258,6 @@ def _action(part: Mapping[str, Any]) -> str:
 def _names(data: Mapping[str, Any]) -> dict[str, str]:
     """What things were called that were made or deleted."""
     return {row[0]: row[2] for part in ("created", "deleted") for row in data.get(part, ())}
-
-
-def _home(change: Change) -> str:
-    """The workspace of what is gone, where there is no doubt."""
-    return change.workspaces[0] if len(change.workspaces) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from graph import ontology
 from graph.ids import kind_of
 from graph.port import EVERYTHING, MAX_DEPTH, MAX_LINEAGE, MAX_ROOTS, Change, Direction, Node, Walk
 from graph.recording import subjects
-from lineal.errors import Forbidden, InvalidArgument, LimitExceeded
-from resolvers.events import ACTIONS, Event, Position, check_left, check_place, events_of, handful
+from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, Unavailable
+from resolvers.events import ACTIONS, Event, Position, arrived, check_left, check_place, events_of, handful
 from resolvers.following import tip
 from resolvers.live import BATCH, Live
 from resolvers.operation import Operation
@@ -171,15 +171,19 @@ class Stream:
         Whoever has enough of them takes the last ones off the list: the next round begins with those.
         Only after the round the stream has come further: one that fails is tried again from the same place. Raises
         Unauthenticated: the caller was deactivated; LimitExceeded: too much is downstream by now; InvalidArgument: what
-        is next was taken off the audit; Unavailable.
+        is next was taken off the audit; Unavailable: also where it is read what is next is not there yet.
         """
         async with self._live.turns, self._new_operation() as op:
             # Before the moment is opened: it must show all that the changes did.
             changes, newest = self._live.after(self._seq), self._live.tip
+            snapshot = await op.snapshot()
+            if not await arrived(snapshot, newest, await tip(snapshot)):
+                # A member of the store may lag behind the one that told of them.
+                msg = "what is new is not there yet where it is read"
+                raise Unavailable(msg)
             if changes is None:
                 await check_left(op, self.at)
-                everything = (await op.snapshot()).seeing(EVERYTHING)
-                read = await everything.changes(after=self._seq, limit=BATCH)
+                read = await snapshot.seeing(EVERYTHING).changes(after=self._seq, limit=BATCH)
                 # Of what is newer something may not show yet.
                 changes = [change for change in read if (change.seq or 0) <= newest]
             changes = handful(changes)

@@ -38,6 +38,7 @@ class Context:
     `verdict` what of it the caller is denied. `refusal` is why the whole operation is refused, by a limit that it
     went over while it ran, or before: then the answer is that error and nothing else. `budget` is what clients may ask
     for within a minute, `requested` what the operation may cost at most, and `bytes` those of its answer so far, about.
+    `pays_statements` says that nobody else pays those of `op`, as others do of events that were read together.
     `follow` is what a subscription reads by, and `parts` what sends the answer where it may come in parts.
     """
 
@@ -58,6 +59,7 @@ class Context:
         self.budget = budget
         self.requested = 0
         self.bytes = 0
+        self.pays_statements = True
         self._aside = 0
         self._spent = False
         self._left: int | None = None
@@ -105,13 +107,13 @@ class Context:
     @property
     def took(self) -> int:
         """What the operation cost so far: what its lists hold, its statements, its walks, the KiB of its answer."""
-        return self._items + self.op.statements + HEAVY * self._walks + self.bytes // KIB
+        statements = self.op.statements if self.pays_statements else 0
+        return self._items + statements + HEAVY * self._walks + self.bytes // KIB
 
-    def settle(self, *, statements: bool = True) -> None:
-        """Pay what the operation took, without what others pay of its `statements`; what had to wait pays nothing."""
+    def settle(self) -> None:
+        """Pay what the operation took; what had to wait pays nothing."""
         if self.budget is not None and not self.caller.trusted and not self._spent:
-            took = self.took - (0 if statements else self.op.statements)
-            self._left = self.budget.settle(self.client, self._aside, took)
+            self._left = self.budget.settle(self.client, self._aside, self.took)
 
     @property
     def owed(self) -> float:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from graphql import ExecutionResult as CoreResult
@@ -47,11 +47,15 @@ Document = Callable[[Mapping[str, Any]], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who asks: the caller, the id of the request that opened the stream, and the address that it came from."""
+    """Who asks: the caller, the id of the request that opened the stream, and the address that it came from.
+
+    `after` is the store's bookmark of what is to be there whenever it reads.
+    """
 
     caller: Caller
     request: str = ""
     address: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,9 @@ class Streams:
         `allowed` are the types that may be run beside subscriptions. A PreExecutionError is the last one, and says why
         there is no other. Raises Ended: the process is about to end.
         """
-        context = self._context(self._new(who))
         try:
-            context.op.after = bookmark_of(asked.extensions)
+            who = replace(who, after=bookmark_of(asked.extensions) or who.after)
+            context = self._context(self._new(who))
             result = await run(
                 self.schema,
                 context,
@@ -132,7 +136,6 @@ class Streams:
     async def _subscribed(self, asked: Asked, who: Who) -> AsyncGenerator[ExecutionResult, None]:
         started = time.perf_counter()
         context = self._context(self._new(who))
-        context.op.after = bookmark_of(asked.extensions)
         context.follow = (self.live, lambda: self._new(who))
         statements, codes = 0, list[str]()
         try:
@@ -146,7 +149,7 @@ class Streams:
                 executor, stream = opened
                 async for round in stream:
                     try:
-                        results, asked_of_store = await self._results(executor, context, round)
+                        results, asked_of_store = await self._results(executor, context, asked, round)
                     except Unavailable:
                         # What was not told yet is told once the store is back.
                         await asyncio.sleep(BACK_OFF_SECONDS)
@@ -219,7 +222,7 @@ class Streams:
         return built, source
 
     async def _results(
-        self, executor: Executor[Any], opened: Context, round: Round
+        self, executor: Executor[Any], opened: Context, asked: Asked, round: Round
     ) -> tuple[list[ExecutionResult], int]:
         """The answers of a round, and how many statements they took.
 
@@ -227,8 +230,10 @@ class Streams:
         """
         async with round as (op, events):
             told = await self._told_all(executor, opened, op, events)
-        for n, (each, _) in enumerate(told):
-            each.settle(statements=n == 0)
+        for n, (each, result) in enumerate(told):
+            each.pays_statements = n == 0
+            each.settle()
+            await extend(result, each, asked.extensions)
         return [result for _, result in told], op.statements
 
     async def _told_all(
@@ -249,6 +254,7 @@ class Streams:
         """The document's answer for one event, and the context that it took to come to it."""
         context = self._context(op)
         context.operation, context.document, context.verdict = opened.operation, opened.document, opened.verdict
+        context.requested = opened.requested
         single = executor.build_per_event_executor(event)
         single.context_value = context
         seconds = self.schema.limits.seconds
@@ -272,7 +278,9 @@ class Streams:
         return result
 
     def _new(self, who: Who) -> Operation:
-        return self._operation_for(who.caller, who.request, who.address)
+        op = self._operation_for(who.caller, who.request, who.address)
+        op.after = who.after
+        return op
 
 
 def payload(result: ExecutionResult) -> dict[str, Any]:

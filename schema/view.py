@@ -126,7 +126,7 @@ class View(GraphQL[Context, None]):
         except JSONDecodeError as error:
             raise HTTPException(400, "Unable to parse request body as JSON") from error
         op = self._new_operation(request)
-        who = Who(op.caller, op.request, op.address)
+        who = Who(op.caller, op.request, op.address, op.after)
         asked = Asked(data.query, data.variables, data.operation_name, data.extensions)
         allowed = tuple(OperationType.from_http(adapter.method) - {OperationType.SUBSCRIPTION})
         return sse.EventStream(self._streams, asked, who, allowed)

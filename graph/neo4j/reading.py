@@ -107,10 +107,10 @@ class Reading(Auditing):
         body, params = seeing.access_text(principal, teams)
         return seeing.access_of(await self._ask("access", body, params))
 
-    async def seen(self, ids: Sequence[str]) -> set[str]:
+    async def workspaces(self, ids: Sequence[str]) -> dict[str, str]:
         q = Compiler(self._view)
-        body = seeing.seen_text(q, ids)
-        return set(await self._ask("seen", body, q.params))
+        body = seeing.workspaces_text(q, ids)
+        return dict(await self._ask("workspaces", body, q.params))
 
     def _believe(self, stored: Mapping[str, Any]) -> Node:
         """The node as this snapshot read it first."""

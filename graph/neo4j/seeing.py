@@ -51,11 +51,11 @@ def access_of(result: Sequence[Any]) -> Access:
     )
 
 
-def seen_text(q: Compiler, ids: Sequence[str]) -> str:
-    """The statement of Snapshot.seen."""
+def workspaces_text(q: Compiler, ids: Sequence[str]) -> str:
+    """The statement of Snapshot.workspaces."""
     return f"""
         UNWIND {q.add(list(dict.fromkeys(ids)))} AS i MATCH (n:Entity {{id: i}})
-        WHERE n.createdAt <= at AND {q.visible("n")} RETURN collect(i) AS result"""
+        WHERE n.createdAt <= at AND {q.visible("n")} RETURN collect([i, n.workspace]) AS result"""
 
 
 def unseen_dependants_text(q: Compiler, ids: Sequence[str]) -> str:

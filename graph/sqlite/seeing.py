@@ -93,8 +93,8 @@ def unseen_dependants(reader: Reader, ids: Sequence[str]) -> bool:
     return bool(reader.all("edges", text, sql.params)[0][0])
 
 
-def seen(reader: Reader, ids: Sequence[str]) -> set[str]:
-    """See Snapshot.seen."""
+def workspaces(reader: Reader, ids: Sequence[str]) -> dict[str, str]:
+    """See Snapshot.workspaces."""
     sql = Compiler(reader.view)
-    text = f"SELECT n.id FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value"
-    return {id for (id,) in reader.all("seen", f"{text} WHERE {sql.visible('n')}", sql.params)}
+    text = f"SELECT n.id, n.workspace FROM {sql.array(dict.fromkeys(ids))} i CROSS JOIN node n ON n.id = i.value"
+    return dict(reader.all("workspaces", f"{text} WHERE {sql.visible('n')}", sql.params))

@@ -125,8 +125,8 @@ class SqliteSnapshot(Auditing):
     async def access(self, principal: str, teams: Sequence[str] = ()) -> Access:
         return await self._run(seeing.access, self._reader, principal, teams)
 
-    async def seen(self, ids: Sequence[str]) -> set[str]:
-        return await self._run(seeing.seen, self._reader, ids)
+    async def workspaces(self, ids: Sequence[str]) -> dict[str, str]:
+        return await self._run(seeing.workspaces, self._reader, ids)
 
     async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
         return await self._run(self._reader.nodes, self.view, ids)

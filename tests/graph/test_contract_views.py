@@ -80,7 +80,7 @@ Ask = Callable[[Snapshot, str, str, str], Awaitable[Any]]
 
 QUESTIONS: dict[str, Ask] = {
     "nodes": lambda s, model, version, name: s.nodes([model, version]),
-    "seen": lambda s, model, version, name: s.seen([model, version]),
+    "workspaces": lambda s, model, version, name: s.workspaces([model, version]),
     "resolve by id": lambda s, model, version, name: s.resolve([parse(model), parse(version)]),
     "resolve by name": lambda s, model, version, name: s.resolve(
         [parse(f"models:/secret:{name}{rest}") for rest in ("", "/1", "@best")]
@@ -201,7 +201,7 @@ async def test_a_snapshot_shows_what_it_is_told_to_and_what_it_read_before_is_hi
         assert (await snapshot.nodes([model.id])).keys() == {model.id}
 
 
-async def test_seen_tells_of_deleted_nodes_too(graph: Graph) -> None:
+async def test_deleted_nodes_are_seen_too_and_have_the_workspace_that_they_had(graph: Graph) -> None:
     model, version = await secret_model(graph)
     gone, _ = await building.model(graph, "gone")
     await building.remove(graph, gone.id)
@@ -210,6 +210,7 @@ async def test_seen_tells_of_deleted_nodes_too(graph: Graph) -> None:
         assert snapshot.statements == 1
         snapshot.show(replace(DEFAULT, shared=frozenset({model.id})))
         assert await snapshot.seen([gone.id, version.id]) == {gone.id, version.id}
+        assert await snapshot.workspaces([gone.id, version.id]) == {gone.id: "default", version.id: "secret"}
 
 
 async def test_an_export_shows_everything_whatever_the_view(graph: Graph) -> None:

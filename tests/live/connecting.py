@@ -20,6 +20,7 @@ from auth.keyring import Keyring
 from auth.local import LocalIssuer
 from graph.port import Graph
 from lineal.app import create_app
+from lineal.balancing import BOOKMARK
 from lineal.parts import opened
 from lineal.settings import Settings
 from lineal.telemetry import Telemetry
@@ -200,13 +201,15 @@ class Site:
             yield socket
 
     def events(
-        self, query: str | bytes, *, method: str = "POST", token: str | None = "", **variables: Any
+        self, query: str | bytes, *, method: str = "POST", token: str | None = "", bookmark: str = "", **variables: Any
     ) -> EventSource:
         """A stream of events, about to be asked for; `query` may be a whole body."""
         body = query if isinstance(query, bytes) else json.dumps({"query": query, "variables": variables}).encode()
         headers = {"accept": "text/event-stream", "content-type": "application/json"}
         if token is not None:
             headers["authorization"] = token or self.bearer()
+        if bookmark:
+            headers[BOOKMARK] = bookmark
         scope = {**_scope("/graphql", headers), "type": "http", "method": method}
         if method == "GET":
             assert isinstance(query, str)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ from graphql.execution.collect_fields import CollectedFields
 from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from graph.open import open_graph
-from graph.port import EdgeMatch, Graph, Head, NewEdge, NewNode, Node, Transaction, Update
+from graph.port import EdgeMatch, Graph, Head, NewEdge, NewNode, Node, Snapshot, Transaction, Update, View
 from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from resolvers import events, streaming
 from resolvers import live as reading
@@ -331,6 +332,20 @@ async def test_what_was_deleted_is_followed_to_its_end_by_who_comes_back(live: F
     assert (refused["code"], refused["message"].count("hidden")) == ("NOT_FOUND", 1)
 
 
+async def test_what_is_gone_is_told_of_its_workspace_whatever_else_was_done_at_once(live: Following) -> None:
+    await b.workspace(live.graph, "vision")
+    start = await live.now()
+    one, other = await b.create(live.graph, *(NewNode("Model", "bert", place) for place in ("default", "vision")))
+    await b.update(live.graph, Update(other.id, {"description": "x"}))
+    await b.remove(live.graph, one.id, other.id)
+    told = [(other.id, "CREATED"), (other.id, "UPDATED"), (other.id, "DELETED")]
+    assert await _only(live, start, workspaces=["vision"]) == told
+    assert await _only(live, start, workspaces=["default"]) == [(one.id, "CREATED"), (one.id, "DELETED")]
+    async with Operation(live.graph, caller=Caller("corp:ann", ALL, workspaces=frozenset({"vision"}))) as op:
+        changes = await (await op.snapshot()).changes(after=position(start).seq)
+        assert [event.workspace for event in await events_of(op, changes)] == ["vision"] * 3
+
+
 async def test_a_place_beyond_all_events_is_refused_unless_they_come_soon(
     live: Following, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +499,60 @@ async def test_a_store_that_is_away_for_a_while_makes_nobody_miss_anything(
     second, _ = await b.model(live.graph, "second")
     assert subjects(await follower.take(1)) == [second.id]
     assert away == 0
+
+
+@asynccontextmanager
+async def _behind(live: Following, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[View]]:
+    """Whoever follows is read to by a member of the store that has nothing of what happens meanwhile.
+
+    Gives the views that it was asked for.
+    """
+    asked: list[View] = []
+    async with live.graph.snapshot() as then:
+        # The moment is that of the first read.
+        await then.changes(limit=1)
+
+        @asynccontextmanager
+        async def snapshot(view: View, **_: Any) -> AsyncIterator[Snapshot]:
+            asked.append(view)
+            yield then
+
+        member = copy(live.graph)
+        with monkeypatch.context() as patched:
+            patched.setattr(member, "snapshot", snapshot)
+            patched.setattr(live, "graph", member)
+            yield asked
+
+
+async def test_who_stays_misses_nothing_where_they_are_read_to_by_a_member_that_is_behind(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schema.streaming.BACK_OFF_SECONDS", 0.01)
+    async with Following(sqlite_graph) as live:
+        follower = live.follow(after=await live.now())
+        first, _ = await b.model(sqlite_graph, "first")
+        assert await follower.until(first.id)
+        async with _behind(live, monkeypatch) as asked:
+            coming = asyncio.create_task(follower.take(3))
+            made = [(await b.model(sqlite_graph, name))[0].id for name in "abc"]
+            await reached(lambda: len(asked) > 2)
+        assert subjects(await coming) == made
+
+
+async def test_who_comes_back_misses_nothing_where_they_are_read_to_by_a_member_that_is_behind(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schema.streaming.BACK_OFF_SECONDS", 0.01)
+    async with Following(sqlite_graph) as live:
+        await b.model(sqlite_graph, "first")
+        start = await live.now()
+        async with _behind(live, monkeypatch) as asked:
+            made = [(await b.model(sqlite_graph, name))[0].id for name in "abc"]
+            while await sqlite_graph.sequence():
+                pass
+            coming = asyncio.create_task(live.follow(after=start).take(3))
+            await reached(lambda: len(asked) > 4)
+        assert subjects(await coming) == made
 
 
 @pytest.mark.each_store

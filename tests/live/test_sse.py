@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -63,6 +65,32 @@ async def test_a_query_and_a_mutation_are_one_result_and_the_end(here: Site) -> 
     async with here.events('mutation { registerModel(input: {name: "m"}) { model { name } } }') as source:
         await source.status()
         assert (await source.event())[1]["data"]["registerModel"]["model"] == {"name": "m"}
+
+
+async def test_a_bookmark_holds_for_all_that_is_read_for_a_stream(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought: list[str] = []
+    snapshot = here.graph.snapshot
+
+    def spied(*args: Any, after: str = "") -> Any:
+        brought.append(after)
+        return snapshot(*args, after=after)
+
+    monkeypatch.setattr(here.graph, "snapshot", spied)
+    async with here.events("{ models { nodes { name } } }", bookmark="b:1") as source:
+        await source.status()
+        await source.event()
+    assert brought.count("b:1") == 1
+    async with here.events(SEQUENCES, bookmark="b:2", after="0") as source:
+        await source.status()
+        for n in range(1, 4):
+            await b.model(here.graph, f"m{n}")
+            await source.event()
+            assert brought.count("b:2") >= 1 + n, "each event is read by a moment of its own"
+    body = {"query": "{ models { nodes { name } } }", "extensions": {"bookmark": "b:4"}}
+    async with here.events(json.dumps(body).encode(), bookmark="b:3") as source:
+        await source.status()
+        await source.event()
+    assert (brought.count("b:3"), brought.count("b:4")) == (0, 1), "the body's comes before the header's"
 
 
 async def test_what_cannot_be_run_is_said_in_the_stream_and_what_is_no_request_by_its_status(here: Site) -> None:

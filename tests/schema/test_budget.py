@@ -16,6 +16,7 @@ from graph.port import Graph, NewNode
 from resolvers.operation import Operation
 from schema.budget import MOST_CLIENTS, Budget, Spent
 from schema.limits import Limits
+from schema.streaming import Asked, Who
 from schema.transport import GRAPHQL_TYPE
 from schema.view import create_graphql_app
 from tests import building as b
@@ -84,6 +85,28 @@ async def test_what_a_subscription_reads_for_its_events_is_paid(sqlite_graph: Gr
         items = 3 * 2
         assert statements > 6
         await reached(lambda: budget.settle(f"{ann.client}\0{ann.name}", 0, 0) <= 600 - statements - items)
+
+
+async def test_each_event_of_a_subscription_says_what_it_cost(sqlite_graph: Graph, clock: Clock) -> None:
+    ann = Caller("corp:ann", PLAIN, workspaces=None)
+    text = 'subscription { events(after: "0", kinds: [MODEL]) { node { ... on Model { versions { nodes { id } } } } } }'
+    await b.create(sqlite_graph, *(NewNode("Model", name, "default") for name in "abc"))
+    async with Following(sqlite_graph, budget=Budget(600, clock)) as process:
+        follower = process.follow(text, ann)
+        first, *others = [((await follower.result()).extensions or {})["cost"] for _ in range(3)]
+        assert first == {
+            "requested": first["requested"],
+            "actual": process.opened[-1].statements,
+            "limit": Limits().cost,
+            "left": 600 - sum(op.statements for op in process.opened),
+        }
+        assert first["requested"] > 0
+        assert others == [{**first, "actual": 0}] * 2, "the first pays what was asked of the store for all of them"
+    async with Following(sqlite_graph) as process:
+        for wanted in ({}, {"cost": True}):
+            results = process.streams.results(Asked(text, extensions=wanted), Who(ann))
+            assert ((await anext(results)).extensions or {}).keys() == wanted.keys()
+            await results.aclose()
 
 
 def test_a_budget_never_grows_beyond_itself(clock: Clock) -> None:
