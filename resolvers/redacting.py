@@ -125,11 +125,11 @@ def _kind(address: str) -> str | None:
 
 
 def _open(id: str, value: Any) -> Any:
-    """What is told of a node without what Lineal keeps to itself about people and teams."""
+    """What is told of a node without what Lineal keeps to itself."""
     kind = kind_of(id)
-    if kind not in {ontology.PRINCIPAL, ontology.TEAM} or not isinstance(value, Mapping):
+    if kind is None or not isinstance(value, Mapping):
         return value
-    own = {prop.name for prop in kind.properties if prop.internal}
+    own = {prop.name for prop in kind.properties if prop.private}
     sides = {side: {n: v for n, v in value[side].items() if n not in own} for side in value}
     return sides if any(sides.values()) else None
 

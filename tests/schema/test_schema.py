@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from graphql import GraphQLObjectType
 from graphql import build_schema as parse_sdl
@@ -47,6 +49,14 @@ def test_a_property_that_the_ontology_does_not_have_is_found_at_start() -> None:
     nouns = {**NOUNS, "Experiment": NOUNS["Pipeline"]}
     with pytest.raises(Internal, match=r"Experiment\.uri is no property"):
         check(build_schema()._schema, nouns)
+
+
+def test_a_private_property_that_has_a_field_is_found_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    (task,) = (p for p in ontology.MODEL.properties if p.name == "task")
+    model = replace(ontology.MODEL, properties=(replace(task, private=True),))
+    monkeypatch.setattr(ontology, "NODE_KINDS", {**ontology.NODE_KINDS, "Model": model})
+    with pytest.raises(Internal, match=r"Model\.task is private, and has a field"):
+        check(build_schema()._schema)
 
 
 def test_every_edge_pair_of_the_ontology_is_a_field_at_both_ends_and_can_be_filtered_by() -> None:

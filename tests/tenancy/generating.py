@@ -143,6 +143,8 @@ class World:
             props |= {"toStage": self.mark(), "reason": self.mark(), "verdict": {"met": True}}
         if kind == "Approval":
             props |= {"state": self.rng.choice(("OPEN", "USED")), "alias": self.mark(), "reason": self.mark()}
+        if kind == "DatasetVersion":
+            props |= {"producers": {self.mark(): [1, 2, None, None]}, "registered": self._any("ModelVersion").id}
         if kind == "CodeRevision":
             props |= {"repository": self.mark(), "commit": self.mark()}
         if whole is not None:

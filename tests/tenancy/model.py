@@ -35,6 +35,17 @@ SCOPE_OF = {
     **dict.fromkeys(("Comment", "Notice"), "activity:read"),
     "Webhook": "webhook:write",
 }
+OWN = {
+    "pr": {"directory", "inbox"},
+    "te": {"directory"},
+    "mo": {"lastNumber"},
+    "mv": {"enrichmentSince", "lostAt"},
+    "dv": {"producers", "registered"},
+    "dr": {"condemned", "pausedAt"},
+    "up": {"closedAt", "newBytes"},
+    "ap": {"basis"},
+}
+"""What Lineal keeps to itself and tells to admins alone, by the beginnings of ids."""
 LINEAGE = ("READ", "PRODUCED_BY", "DERIVED_FROM", "TRAINED_ON", "USES", "BUILT_FROM", "SERVES")
 WALKABLE = (*LINEAGE, "EVALUATES", "EVALUATED_ON")
 NEVER = 2**62
@@ -96,12 +107,12 @@ class Dump:
     def marks_of(self) -> dict[str, set[str]]:
         """All marks of each node, of what it was before too; those of its metrics are apart."""
         found = {
-            id: marks([r.node.id, r.node.name, _open(r.node.props), list(r.former), dict(r.tags), dict(r.params)])
+            id: marks([r.node.id, r.node.name, open_to_all(id, r.node.props), list(r.former), dict(r.tags), dict(r.params)])
             for id, r in self.records.items()
         }
         for change in self.changes:
             for id, sides in change.data.get("updated", {}).items():
-                found[id] |= marks([_open(values) for values in sides.values()])
+                found[id] |= marks([open_to_all(id, values) for values in sides.values()])
         return found
 
     @cached_property
@@ -110,8 +121,9 @@ class Dump:
         return {id: marks([m.name for m in r.metrics]) for id, r in self.records.items()}
 
 
-def _open(props: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in props.items() if name not in {"directory", "inbox"}}
+def open_to_all(id: str, props: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of a node that whoever sees it may be told."""
+    return {name: value for name, value in props.items() if name not in OWN.get(id[:2], ())}
 
 
 async def dump(graph: Graph) -> Dump:

@@ -7,10 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from graph.port import Change, Entry
-from tests.tenancy.model import Eyes, marks
-
-OWN: Final = {"pr": {"directory", "inbox"}, "te": {"directory"}}
-"""What is kept of people and teams and told to admins alone, by the beginnings of ids."""
+from tests.tenancy.model import Eyes, marks, open_to_all
 
 ADDRESSING: Final = ("MENTIONS", "NOTIFIES", "REVIEWER", "GRANTS", "MEMBER_OF")
 
@@ -50,8 +47,7 @@ class Telling:
         return [*entry[:3], *([props] if props else [])]
 
     def _sides(self, id: str, sides: Mapping[str, Any]) -> dict[str, Any]:
-        own = OWN.get(id[:2], set())
-        return {side: {n: v for n, v in values.items() if n not in own} for side, values in sides.items()}
+        return {side: open_to_all(id, values) for side, values in sides.items()}
 
     def _noted(self, note: Mapping[str, Any]) -> dict[str, Any]:
         if "on" in note:

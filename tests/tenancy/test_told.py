@@ -92,6 +92,17 @@ async def test_the_audit_does_not_name_what_another_auditor_asked_about(graph: G
     assert said == [{"workspace": "default"}, {"workspace": "default", "subject": model.id}]
 
 
+async def test_what_lineal_keeps_to_itself_is_told_in_no_feed(graph: Graph) -> None:
+    _, (version,) = await building.dataset(graph, "msmarco", "v1")
+    await building.update(graph, Update(version.id, {"producers": {"a hidden run": [1]}}))
+    await building.update(graph, Update(version.id, {"producers": {"another": [2]}, "rowCount": 7}))
+    query = f'{{ activity {{ {PAGE} }} node(id: "{version.id}") {{ changes {{ {PAGE} }} }} audit {{ nodes {{ data }} }} }}'
+    told = await ask(graph, query)
+    assert "producers" not in str(told)
+    assert "rowCount" in str(told["activity"]) and "rowCount" in str(told["audit"])
+    assert [change["action"] for change in told["node"]["changes"]["nodes"]] == ["update", "whole"]
+
+
 async def test_activity_about_something_does_not_tell_what_it_was_joined_to_in_secret(graph: Graph) -> None:
     await building.workspace(graph, "secret")
     other, _ = await building.model(graph, "quartz")
