@@ -40,7 +40,7 @@ def logical_model() -> str:
         "*downstream* against them. Every node also has id, kind, workspace, container, createdAt, createdBy, "
         "updatedAt and revision; every edge has since, and until, which is empty while the edge is live. "
         "A property that is *private* is for Lineal alone: no field and no export shows it, and changes tell it to "
-        "admins alone. "
+        "admins alone. One that names a scope needs that beside the kind's, and no export shows it. "
         "PROV terms are those of [PROV-O](https://www.w3.org/TR/prov-o/).",
         "## The picture\n",
         picture(),
@@ -105,7 +105,8 @@ def _properties(properties: tuple[Property, ...]) -> str:
 
 
 def _flags(of: Property) -> str:
-    return ", ".join(word for word, has in (("filter", of.filterable), ("private", of.private)) if has)
+    words = ("filter" if of.filterable else "", "private" if of.private else "", f"`{of.scope}`" if of.scope else "")
+    return ", ".join(filter(None, words))
 
 
 def error_codes() -> str:

@@ -93,7 +93,8 @@ class Property:
     """A property of a node or an edge.
 
     `internal` ones are written by Lineal alone, and `private` ones are for Lineal alone, too: no field and no export
-    shows them, and changes tell them to admins alone. `filterable` ones get an index in both stores.
+    shows them, and changes tell them to admins alone. `scope` is what one needs beside that of the kind; no export shows
+    what has one. `filterable` ones get an index in both stores.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Property:
     required: bool = False
     internal: bool = False
     private: bool = False
+    scope: str | None = None
     values: tuple[str, ...] = ()
     least: int = -MAX_INT
     most: int = MAX_INT
@@ -196,7 +198,7 @@ COMMON: Final = (
 
 MODEL_READ, DATASET_READ = "model:read", "dataset:read"
 DEPLOYMENT_READ, WORKSPACE_READ, ARTIFACT_READ = "deployment:read", "workspace:read", "artifact:read"
-ACTIVITY_READ, WEBHOOK_WRITE = "activity:read", "webhook:write"
+ACTIVITY_READ, METRICS_READ, WEBHOOK_WRITE = "activity:read", "metrics:read", "webhook:write"
 
 STORAGES: Final = ("MANAGED", "REFERENCED")
 VERIFICATIONS: Final = ("PENDING", "VERIFIED", "FAILED", "DRIFTED")
@@ -397,7 +399,7 @@ DEPLOYMENT_REVISION = NodeKind(
         _p("resources", Type.JSON, "Replicas, memory and the like, in the words of the platform.", internal=True),
         _p("settings", Type.JSON, "Anything else that the platform takes.", internal=True),
         _p("overridden", Type.BOOL, "Whether it was let through although its gate said no.", filterable=True, internal=True),
-        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True),
+        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True, scope=METRICS_READ),
     ),
     within="Deployment",
     orders=("number", "createdAt", "updatedAt"),
@@ -553,7 +555,7 @@ STAGE_MOVE = NodeKind(
         _p("toStage", Type.STRING, "The stage that it came to; absent for none.", filterable=True, internal=True),
         _p("reason", Type.TEXT, "Why, in the words of whoever moved it.", internal=True),
         _p("overridden", Type.BOOL, "Whether it was let through although its gate said no.", filterable=True, internal=True),
-        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True),
+        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True, scope=METRICS_READ),
     ),
     orders=("createdAt", "name", "updatedAt"),
     prov="activity",

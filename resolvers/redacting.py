@@ -18,7 +18,6 @@ _EDGES = ("linked", "unlinked")
 _NAMING: Final = {"subject": ("subject",), "artifact": ("artifact", "files", "count")}
 """What names a node in what was noted of a read, each with what goes where that node is hidden."""
 
-METRICS_READ: Final = "metrics:read"
 ARTIFACT_READ: Final = ontology.ARTIFACT.scope
 
 Told = tuple[Change, Mapping[str, Any]]
@@ -124,20 +123,20 @@ def _kind(address: str) -> str | None:
         return None
 
 
-def _open(id: str, value: Any) -> Any:
-    """What is told of a node without what Lineal keeps to itself."""
+def _open(op: Operation, id: str, value: Any) -> Any:
+    """What is told of a node without what Lineal keeps to itself, and what needs another scope."""
     kind = kind_of(id)
     if kind is None or not isinstance(value, Mapping):
         return value
-    own = {prop.name for prop in kind.properties if prop.private}
-    sides = {side: {n: v for n, v in value[side].items() if n not in own} for side in value}
+    shut = {p.name for p in kind.properties if p.private or (p.scope and not op.caller.holds(p.scope))}
+    sides = {side: {n: v for n, v in value[side].items() if n not in shut} for side in value}
     return sides if any(sides.values()) else None
 
 
-def _open_row(entry: Sequence[Any]) -> list[Any]:
+def _open_row(op: Operation, entry: Sequence[Any]) -> list[Any]:
     """What is told of a node that was made or deleted, in the same way."""
     id, kind, name, *props = entry
-    sides = _open(id, {"props": props[0]}) if props else None
+    sides = _open(op, id, {"props": props[0]}) if props else None
     return [id, kind, name, *([sides["props"]] if sides and sides["props"] else [])]
 
 
@@ -145,16 +144,17 @@ def _without(op: Operation, data: Mapping[str, Any], shown: set[str]) -> dict[st
     left = dict(data)
     for part in _LISTS:
         if part in left:
-            left[part] = [_open_row(entry) for entry in left[part] if entry[0] in shown]
+            left[part] = [_open_row(op, entry) for entry in left[part] if entry[0] in shown]
     for part in _TABLES:
         if part in left:
-            left[part] = {id: said for id, value in left[part].items() if id in shown and (said := _open(id, value))}
+            each = left[part].items()
+            left[part] = {id: said for id, value in each if id in shown and (said := _open(op, id, value))}
     for part in _EDGES:
         if part in left:
             left[part] = [entry for entry in left[part] if {entry[0], entry[2]} <= shown]
     if isinstance(noted := left.get("noted"), Mapping):
         left["noted"] = _noted(op, noted, shown)
-    if not op.caller.holds(METRICS_READ):
+    if not op.caller.holds(ontology.METRICS_READ):
         left.pop("logged", None)
     # Of an import only totals are kept, and of whose they are nothing.
     left.pop("loaded", None)

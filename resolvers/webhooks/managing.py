@@ -178,7 +178,7 @@ async def pause_webhook(tx: Transaction, *, address: str, reason: str | None = N
 async def resume_webhook(tx: Transaction, *, address: str) -> str:
     """Send what waited, and what happens from now on. Raises NotFound, Forbidden."""
     id = await find(tx, address, "webhook", WEBHOOK.name)
-    await tx.update([Update(id, {"state": ACTIVE, "reason": None})])
+    await tx.update([Update(id, {"state": ACTIVE, "reason": None, "resumedAt": tx.now})])
     # It has not failed for long any more: it is tried anew.
     await tx.keep([], drop={id: [HEALTH]})
     return id

@@ -205,7 +205,9 @@ class Turn:
         if answer.taken:
             return each.tried(DELIVERED, now, answer)
         self._gone = self._gone or answer.status == GONE
-        if now > each.taken + self._patience.delivery * 1e6:
+        # While it was paused nothing was tried.
+        since = max(each.taken, hook.node.props.get("resumedAt", 0))
+        if now > since + self._patience.delivery * 1e6:
             return each.tried(DEAD, now, answer)
         return each.tried(PENDING, now, answer, self._due(each, answer.retry_after))
 

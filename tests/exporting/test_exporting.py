@@ -19,7 +19,7 @@ from spdx_python_model.bindings import v3_0_1 as spdx3
 
 from graph import ontology
 from graph.address import parse
-from graph.port import Direction, Graph, Update
+from graph.port import Direction, Graph, NewNode, Update
 from lineal.errors import InvalidArgument
 from resolvers.exporting.exporting import FORMATS, export
 from resolvers.exporting.licences import expression
@@ -372,6 +372,14 @@ async def test_what_lineal_keeps_to_itself_is_in_no_export(exported: Export, fam
     told = (await exported("datasets:/corpus/v1", name)).decode()
     assert "rowCount" in told
     assert "a hidden run" not in told
+
+
+async def test_what_needs_another_scope_than_its_kind_is_in_no_export(exported: Export, family: Graph) -> None:
+    props = {"verdict": {"figures": {"auc": 0.987}}, "reason": "it is good"}
+    (move,) = await building.create(family, NewNode("StageMove", "up", "default", props=props))
+    told = (await exported(move.id, "graphml")).decode()
+    assert "it is good" in told
+    assert "0.987" not in told
 
 
 async def test_metrics_need_their_scope(exported: Export) -> None:

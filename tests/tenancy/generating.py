@@ -124,32 +124,46 @@ class World:
 
     def _new(self, kind: str, whole: Node | None = None, number: int = 0) -> NewNode:
         props: dict[str, Any] = {"description": self._text(), "attributes": {self.mark(): self.mark()}}
+        props |= self._props(kind)
         if kind in {"ModelVersion", "DeploymentRevision"}:
             return NewNode(kind, str(number), whole.workspace, whole.id, {**props, "number": number})  # type: ignore[union-attr]
-        if kind == "Upload":
-            state = self.rng.choice(("OPEN", "COMPLETE"))
-            props |= {"state": state, "digest": self.mark(), "artifactName": self.mark()}
-        if kind == "Validation":
-            props |= {"state": self.rng.choice(("QUEUED", "RUNNING")), "suite": self.mark(), "worker": self.mark()}
-        if kind == "Webhook":
-            props |= {"url": f"https://{self.mark()}.example.org/", "state": self.rng.choice(ontology.WEBHOOK_STATES)}
-        if kind == "Mark":
-            props |= {"type": self.rng.choice(ontology.MARK_TYPES), "reason": self.mark()}
-        if kind == "StageScheme":
-            props["stages"] = {"stages": [{"name": self.mark(), "mlflow": "None", "live": False, "final": False}]}
-        if kind == "Gate":
-            props |= {"alias": self.rng.choice(ALIASES), "conditions": {"conditions": list(CONDITIONS)}}
-        if kind == "StageMove":
-            props |= {"toStage": self.mark(), "reason": self.mark(), "verdict": {"met": True}}
-        if kind == "Approval":
-            props |= {"state": self.rng.choice(("OPEN", "USED")), "alias": self.mark(), "reason": self.mark()}
-        if kind == "DatasetVersion":
-            props |= {"producers": {self.mark(): [1, 2, None, None]}, "registered": self._any("ModelVersion").id}
-        if kind == "CodeRevision":
-            props |= {"repository": self.mark(), "commit": self.mark()}
         if whole is not None:
             return NewNode(kind, self.mark(), whole.workspace, whole.id, props)
         return NewNode(kind, self.mark(), self._place(), props=props)
+
+    def _props(self, kind: str) -> dict[str, Any]:
+        """What things of a kind have that others have not."""
+        match kind:
+            case "Upload":
+                state = self.rng.choice(("OPEN", "COMPLETE"))
+                return {"state": state, "digest": self.mark(), "artifactName": self.mark()}
+            case "Validation":
+                return {"state": self.rng.choice(("QUEUED", "RUNNING")), "suite": self.mark(), "worker": self.mark()}
+            case "Webhook":
+                state = self.rng.choice(ontology.WEBHOOK_STATES)
+                return {"url": f"https://{self.mark()}.example.org/", "state": state}
+            case "Mark":
+                return {"type": self.rng.choice(ontology.MARK_TYPES), "reason": self.mark()}
+            case "StageScheme":
+                stage = {"name": self.mark(), "mlflow": "None", "live": False, "final": False}
+                return {"stages": {"stages": [stage]}}
+            case "Gate":
+                return {"alias": self.rng.choice(ALIASES), "conditions": {"conditions": list(CONDITIONS)}}
+            case "StageMove":
+                return {"toStage": self.mark(), "reason": self.mark(), "verdict": self._verdict()}
+            case "DeploymentRevision":
+                return {"verdict": self._verdict()}
+            case "Approval":
+                state = self.rng.choice(("OPEN", "USED"))
+                return {"state": state, "alias": self.mark(), "reason": self.mark()}
+            case "DatasetVersion":
+                return {"producers": {self.mark(): [1, 2]}, "registered": self._any("ModelVersion").id}
+            case "CodeRevision":
+                return {"repository": self.mark(), "commit": self.mark()}
+        return {}
+
+    def _verdict(self) -> dict[str, Any]:
+        return {"met": True, "conditions": [{"type": "threshold", "met": True, "detail": self.mark()}]}
 
     async def _owned(self) -> None:
         """Tags, parameters and metrics: some of names that all share, some of names of their own."""

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from graph.port import Change, Entry
-from tests.tenancy.model import Eyes, marks, open_to_all
+from tests.tenancy.model import Eyes, marks, open_to
 
 ADDRESSING: Final = ("MENTIONS", "NOTIFIES", "REVIEWER", "GRANTS", "MEMBER_OF")
 
@@ -47,7 +47,7 @@ class Telling:
         return [*entry[:3], *([props] if props else [])]
 
     def _sides(self, id: str, sides: Mapping[str, Any]) -> dict[str, Any]:
-        return {side: open_to_all(id, values) for side, values in sides.items()}
+        return {side: open_to(id, values, self.eyes.caller.scopes) for side, values in sides.items()}
 
     def _noted(self, note: Mapping[str, Any]) -> dict[str, Any]:
         if "on" in note:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,10 +23,10 @@ ANN = Caller("corp:ann", frozenset(SCOPES) - {ADMIN}, workspaces=frozenset({"def
 PAGE = "nodes { action data } pageInfo { hasNextPage endCursor }"
 
 
-async def ask(graph: Graph, query: str) -> Any:
-    """What Ann is answered."""
+async def ask(graph: Graph, query: str, caller: Caller = ANN) -> Any:
+    """What Ann, or somebody else, is answered."""
     await building.sequenced(graph)
-    result = await execute(SCHEMA, graph, query, caller=ANN)
+    result = await execute(SCHEMA, graph, query, caller=caller)
     assert not result.errors, result.errors
     return result.data
 
@@ -96,11 +97,32 @@ async def test_what_lineal_keeps_to_itself_is_told_in_no_feed(graph: Graph) -> N
     _, (version,) = await building.dataset(graph, "msmarco", "v1")
     await building.update(graph, Update(version.id, {"producers": {"a hidden run": [1]}}))
     await building.update(graph, Update(version.id, {"producers": {"another": [2]}, "rowCount": 7}))
-    query = f'{{ activity {{ {PAGE} }} node(id: "{version.id}") {{ changes {{ {PAGE} }} }} audit {{ nodes {{ data }} }} }}'
+    query = (
+        f'{{ activity {{ {PAGE} }} node(id: "{version.id}") {{ changes {{ {PAGE} }} }} audit {{ nodes {{ data }} }} }}'
+    )
     told = await ask(graph, query)
     assert "producers" not in str(told)
-    assert "rowCount" in str(told["activity"]) and "rowCount" in str(told["audit"])
+    assert "rowCount" in str(told["activity"])
+    assert "rowCount" in str(told["audit"])
     assert [change["action"] for change in told["node"]["changes"]["nodes"]] == ["update", "whole"]
+
+
+async def test_what_needs_another_scope_than_its_kind_needs_it_in_every_feed(graph: Graph) -> None:
+    (place,) = await building.create(graph, NewNode("Deployment", "live", "default"))
+    before, after = ({"verdict": {"figures": {"auc": auc}}, "reason": f"it has {auc}"} for auc in (0.25, 0.75))
+    for new in (
+        NewNode("StageMove", "up", "default", props=before),
+        NewNode("DeploymentRevision", "1", "default", place.id, {"number": 1, **before}),
+    ):
+        (judged,) = await building.create(graph, new)
+        await building.update(graph, Update(judged.id, after))
+        changes = f'node(id: "{judged.id}") {{ changes {{ {PAGE} }} }}'
+        query = f"{{ activity(first: 2) {{ {PAGE} }} {changes} audit(first: 2) {{ nodes {{ data }} }} }}"
+        for scopes, figures in ((ANN.scopes, True), (ANN.scopes - {"metrics:read"}, False)):
+            told = await ask(graph, query, replace(ANN, scopes=scopes))
+            for feed in (told["activity"], told["node"]["changes"], told["audit"]):
+                assert ("verdict" in str(feed)) is figures
+                assert "it has 0.75" in str(feed)
 
 
 async def test_activity_about_something_does_not_tell_what_it_was_joined_to_in_secret(graph: Graph) -> None:
