@@ -342,20 +342,26 @@ PIPELINE = NodeKind(
     (_p("uri", Type.STRING, "Where it is defined."),),
     parts=("Run",),
 )
-_FACETS: Final = (
-    _p("facets", Type.JSON, "What was said, by the names of the facets; what is none of these alone (of a run that of its data, of a data set that of each job) has its path before the name.", internal=True, size=MAX_FACETS),
-    _p("stamps", Type.JSON, "Of each facet when it was said last, and a digest of what: the latest one counts.", internal=True, private=True, size=MAX_FACETS),
-    _p("times", Type.JSON, "When a run began and ended, as its events say.", internal=True, private=True),
-)
+
+
+def _facets(scope: str) -> tuple[Property, ...]:
+    """What was said of something; `scope` opens what it names beside that."""
+    return (
+        _p("facets", Type.JSON, "What was said, by the names of the facets; what is none of these alone (of a run that of its data, of a data set that of each job) has its path before the name.", internal=True, scope=scope, size=MAX_FACETS),
+        _p("stamps", Type.JSON, "Of each facet when it was said last, and a digest of what: the latest one counts.", internal=True, private=True, size=MAX_FACETS),
+        _p("times", Type.JSON, "When a run began and ended, as its events say.", internal=True, private=True),
+    )
+
+
 RUN_FACETS = NodeKind(
     "RunFacets", "rf", "run-facets", MODEL_READ,
     "What producers of OpenLineage said of a run or a job: its facets, as they stand after all events.",
-    _FACETS,
+    _facets(DATASET_READ),
 )
 DATASET_FACETS = NodeKind(
     "DatasetFacets", "df", "dataset-facets", DATASET_READ,
     "What producers of OpenLineage said of a data set: its facets, as they stand after all events.",
-    _FACETS,
+    _facets(MODEL_READ),
 )
 EVALUATION = NodeKind(
     "Evaluation", "ev", "evaluations", MODEL_READ,
