@@ -7,15 +7,24 @@ text of an answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from graph import ontology
-from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Origin, Point, Transaction, Update
+from graph.port import Direction, EdgeMatch, Graph, NewEdge, NewNode, Node, Origin, Point, Transaction, Update
 from lineal.errors import LinealError
+from resolvers.bytes import Bytes
+from resolvers.exporting.exporting import FORMATS, export
+from resolvers.exporting.linking import link
+from resolvers.operation import Operation
+from resolvers.reading import lineage
+from resolvers.registry.files import open_file, put_file
+from storage.local import LocalStorage
 from tests.tenancy.model import SCOPE_OF, WALKABLE, Dump
 
 COLOURS: Final = ("red", "green", "blue")
@@ -30,6 +39,7 @@ CONDITIONS: Final = (
 ROLES: Final = ("VIEWER", "CONTRIBUTOR", "APPROVER", "OWNER")
 SCOPES: Final = tuple(sorted({*SCOPE_OF.values(), "lineage:read", "metrics:read", "audit:read"}))
 PARAMETERS: Final = ("ModelVersion", "Run", "Evaluation")
+BASE: Final = "http://lineal.test"
 TEXT: Final = "common words"
 """What every description has in it."""
 
@@ -299,7 +309,13 @@ class World:
             return
 
     async def _noted(self) -> None:
-        """Reads of the audit, and refusals."""
+        """Reads of the audit, refusals, exports and files that were fetched."""
+        with TemporaryDirectory() as folder:
+            async with Recorder(self.graph) as recorder, LocalStorage(Path(folder), bytes(32)) as storage:
+                for _ in range(4):
+                    told: Any = {"recorder": recorder, "bytes": Bytes(storage), "base": BASE}
+                    async with Operation(self.graph, caller=Caller("corp:root", frozenset({ADMIN})), **told) as op:
+                        await self._fetched(op)
         async with Recorder(self.graph) as recorder:
             for _ in range(6):
                 caller = Caller(self._any("Principal").name, client=self.mark(), token=self.mark())
@@ -310,6 +326,16 @@ class World:
                 on = {node.workspace: [node.id] for node in (self._any("Model"), self._any("Run", "Dataset"))}
                 message = self.mark()
                 await recorder.refused(caller, action="query", code="FORBIDDEN", message=message, on=on, **where)
+
+    async def _fetched(self, op: Operation) -> None:
+        """An export of things of two workspaces, and a file by a path that tells something."""
+        roots = [self._any("Model").id, self._any("Dataset").id]
+        found = await lineage(op, roots, direction=Direction.UPSTREAM)
+        exported = await export(op, found, FORMATS["dot"], direction=Direction.UPSTREAM, handle=str)
+        await link(op, exported)
+        place, path = self._any("Workspace").name, f"{self.mark()}/{self.mark()}"
+        await put_file(op, place, path, _one(self.mark().encode()))
+        await open_file(op, place, path)
 
     # How it is written ────────────────────────────────────────────────────────────────────────────
 
@@ -343,6 +369,10 @@ class World:
         author = by or (self._any("Principal").name if "Principal" in self.made else "corp:founder")
         origin = Origin(self.mark(), self.mark(), self.mark())
         return await self.graph.write(work, by=author, action=action, request=f"req-{self.mark()}", origin=origin)
+
+
+async def _one(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
 
 
 def some_callers(rng: Random, world: Dump, count: int) -> list[Caller]:
