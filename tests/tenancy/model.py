@@ -250,8 +250,8 @@ class Eyes:
             found |= marks(self.world.records[node.container].node.name) if node.container in self.visible else set()
             if self.holds("metrics:read"):
                 found |= self.world.metric_marks[id]
-        for id, scope, own in self.world.beside:
-            found |= own if id in self.visible and self.holds(scope) else set()
+        for id, scope, more in self.world.beside:
+            found |= more if id in self.visible and self.holds(scope) else set()
         for edge in self.world.edges:
             if edge.source in self.visible:
                 found |= marks(edge.discriminator)

@@ -57,14 +57,15 @@ class Telling:
 
     def _said(self, said: Mapping[str, Any]) -> dict[str, Any]:
         """A note without what names hidden things, and without files where the caller may not read these."""
-        on, shut = {}, set()
+        on: dict[str, Any] = {}
+        shut: set[str] = set()
         if said.get("subject", "") not in {"", *self.eyes.visible}:
             shut |= {"subject", *FILES}
         if not self.eyes.holds("artifact:read"):
             shut |= FILES
         if "on" in said:
-            on = {place: [id for id in ids if id in self.eyes.visible] for place, ids in said["on"].items()}
-            on = {"on": {place: ids for place, ids in on.items() if place in self.eyes.readable}}
+            readable = {place: ids for place, ids in said["on"].items() if place in self.eyes.readable}
+            on["on"] = {place: [id for id in ids if id in self.eyes.visible] for place, ids in readable.items()}
             shut |= {"message", "sha256"} if on["on"] != said["on"] else set()
         return {name: part for name, part in said.items() if name not in shut} | on
 
