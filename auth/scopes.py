@@ -155,6 +155,7 @@ def _all(requirement: Requirement, names: str) -> dict[str, Requirement]:
 _ANYTHING: Final = writing(*(kind for kind in WRITTEN_BY if kind not in {"Principal", "Team", "Comment"}))
 
 FIELDS: Final[Mapping[str, Requirement]] = {
+    **{f"{k.name}.{p.name}": needs(p.scope) for k in ontology.NODE_KINDS.values() for p in k.properties if p.scope},
     "Query.__schema": needs("schema:read"),
     "Query.__type": needs("schema:read"),
     "Query._service": needs("schema:read"),
@@ -164,8 +165,6 @@ FIELDS: Final[Mapping[str, Requirement]] = {
     "Query.compareVersions": needs("model:read"),
     "Query.checkGate": needs("model:read"),
     "GateCondition.figures": needs("metrics:read"),
-    "StageMove.verdict": needs("metrics:read"),
-    "DeploymentRevision.verdict": needs("metrics:read"),
     "VersionComparison.artifacts": needs("artifact:read"),
     "ComparedEvaluation.dataset": needs("dataset:read"),
     "*.upstream": needs("lineage:read"),

@@ -39,6 +39,8 @@ def logical_model() -> str:
         "An edge points from what exists because of something to that something: *upstream* is along the arrows, "
         "*downstream* against them. Every node also has id, kind, workspace, container, createdAt, createdBy, "
         "updatedAt and revision; every edge has since, and until, which is empty while the edge is live. "
+        "A property that is *private* is for Lineal alone: no field and no export shows it, and changes tell it to "
+        "admins alone. One that names a scope needs that beside the kind's, and no export shows it. "
         "PROV terms are those of [PROV-O](https://www.w3.org/TR/prov-o/).",
         "## The picture\n",
         picture(),
@@ -98,8 +100,13 @@ def _edge(kind: EdgeKind) -> str:
 def _properties(properties: tuple[Property, ...]) -> str:
     if not properties:
         return ""
-    rows = (f"| {p.name} | {p.type.value} | {'filter' if p.filterable else ''} | {p.doc} |" for p in properties)
+    rows = (f"| {p.name} | {p.type.value} | {_flags(p)} | {p.doc} |" for p in properties)
     return "| property | type | | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _flags(of: Property) -> str:
+    words = ("filter" if of.filterable else "", "private" if of.private else "", f"`{of.scope}`" if of.scope else "")
+    return ", ".join(filter(None, words))
 
 
 def error_codes() -> str:

@@ -93,7 +93,9 @@ PROV_ANY: Final = "wasInfluencedBy"
 class Property:
     """A property of a node or an edge.
 
-    `internal` ones are written by Lineal alone. `filterable` ones get an index in both stores.
+    `internal` ones are written by Lineal alone, and `private` ones are for Lineal alone, too: no field and no export
+    shows them, and changes tell them to admins alone. `scope` is what one needs beside that of the kind; no export shows
+    what has one. `filterable` ones get an index in both stores.
     """
 
     name: str
@@ -102,6 +104,8 @@ class Property:
     filterable: bool = False
     required: bool = False
     internal: bool = False
+    private: bool = False
+    scope: str | None = None
     values: tuple[str, ...] = ()
     least: int = -MAX_INT
     most: int = MAX_INT
@@ -195,7 +199,7 @@ COMMON: Final = (
 
 MODEL_READ, DATASET_READ = "model:read", "dataset:read"
 DEPLOYMENT_READ, WORKSPACE_READ, ARTIFACT_READ = "deployment:read", "workspace:read", "artifact:read"
-ACTIVITY_READ, WEBHOOK_WRITE = "activity:read", "webhook:write"
+ACTIVITY_READ, METRICS_READ, WEBHOOK_WRITE = "activity:read", "metrics:read", "webhook:write"
 
 STORAGES: Final = ("MANAGED", "REFERENCED")
 VERIFICATIONS: Final = ("PENDING", "VERIFIED", "FAILED", "DRIFTED")
@@ -243,7 +247,7 @@ MODEL = NodeKind(
         _p("stageScheme", Type.STRING, "The stage scheme that its versions follow, by name; that of the workspace when absent."),
         _p("deprecatedAt", Type.TIME, "From when it is not to be used any more; its versions neither.", filterable=True, internal=True),
         _p("deprecationReason", Type.TEXT, "Why.", internal=True),
-        _p("lastNumber", Type.INT, "The highest version number ever given; numbers are never used again.", internal=True, least=0, most=MAX_NUMBER),
+        _p("lastNumber", Type.INT, "The highest version number ever given; numbers are never used again.", internal=True, private=True, least=0, most=MAX_NUMBER),
     ),
     parts=("ModelVersion",),
 )
@@ -271,9 +275,9 @@ MODEL_VERSION = NodeKind(
         _p("enrichment", Type.STRING, "How far it is looked up in tracking servers: QUEUED, FOLLOWING while its run goes on, DONE, or FAILED.", filterable=True, internal=True, values=ENRICHMENT_STATES),
         _p("enrichmentMessage", Type.TEXT, "Why nothing could be had, or what was left out.", internal=True),
         _p("enrichedAt", Type.TIME, "When all was had from there.", internal=True),
-        _p("enrichmentSince", Type.TIME, "Since when it is tried without an end.", internal=True),
+        _p("enrichmentSince", Type.TIME, "Since when it is tried without an end.", internal=True, private=True),
         _p("enrichmentDue", Type.TIME, "When it is looked up next.", internal=True),
-        _p("lostAt", Type.TIME, "Since when it is FAILED because bytes of its artifacts were found wrong or gone; READY again when they are there.", internal=True),
+        _p("lostAt", Type.TIME, "Since when it is FAILED because bytes of its artifacts were found wrong or gone; READY again when they are there.", internal=True, private=True),
     ),
     within="Model",
     orders=("number", "name", "createdAt", "updatedAt", "releasedAt", "parameterCount", "enrichmentDue"),
@@ -298,8 +302,8 @@ DATASET_VERSION = NodeKind(
         _p("rowCount", Type.INT, "How many rows it has.", filterable=True, least=0),
         _p("sizeBytes", Type.INT, "Size in bytes.", filterable=True, least=0),
         _p("madeAt", Type.TIME, "When the data was complete.", filterable=True),
-        _p("producers", Type.JSON, "The runs that say they made it, each with when it began: the first one is believed.", internal=True),
-        _p("registered", Type.STRING, "The model version that it is, by id, where it is a model.", internal=True),
+        _p("producers", Type.JSON, "The runs that say they made it, each with when it began: the first one is believed.", internal=True, private=True),
+        _p("registered", Type.STRING, "The model version that it is, by id, where it is a model.", internal=True, private=True),
     ),
     within="Dataset",
     orders=("name", "createdAt", "updatedAt", "madeAt"),
@@ -339,20 +343,26 @@ PIPELINE = NodeKind(
     (_p("uri", Type.STRING, "Where it is defined."),),
     parts=("Run",),
 )
-_FACETS: Final = (
-    _p("facets", Type.JSON, "What was said, by the names of the facets; what is none of these alone (of a run that of its data, of a data set that of each job) has its path before the name.", internal=True, size=MAX_FACETS),
-    _p("stamps", Type.JSON, "Of each facet when it was said last, and a digest of what: the latest one counts.", internal=True, size=MAX_FACETS),
-    _p("times", Type.JSON, "When a run began and ended, as its events say.", internal=True),
-)
+
+
+def _facets(scope: str) -> tuple[Property, ...]:
+    """What was said of something; `scope` opens what it names beside that."""
+    return (
+        _p("facets", Type.JSON, "What was said, by the names of the facets; what is none of these alone (of a run that of its data, of a data set that of each job) has its path before the name.", internal=True, scope=scope, size=MAX_FACETS),
+        _p("stamps", Type.JSON, "Of each facet when it was said last, and a digest of what: the latest one counts.", internal=True, private=True, size=MAX_FACETS),
+        _p("times", Type.JSON, "When a run began and ended, as its events say.", internal=True, private=True),
+    )
+
+
 RUN_FACETS = NodeKind(
     "RunFacets", "rf", "run-facets", MODEL_READ,
     "What producers of OpenLineage said of a run or a job: its facets, as they stand after all events.",
-    _FACETS,
+    _facets(DATASET_READ),
 )
 DATASET_FACETS = NodeKind(
     "DatasetFacets", "df", "dataset-facets", DATASET_READ,
     "What producers of OpenLineage said of a data set: its facets, as they stand after all events.",
-    _FACETS,
+    _facets(MODEL_READ),
 )
 EVALUATION = NodeKind(
     "Evaluation", "ev", "evaluations", MODEL_READ,
@@ -387,16 +397,16 @@ DEPLOYMENT_REVISION = NodeKind(
         _p("reason", Type.TEXT, "Why, in the words of whoever asked; of an automatic rollback what went wrong.", internal=True),
         _p("state", Type.STRING, "What came of it: PENDING, ROLLING_OUT, VERIFIED (it was seen to be served as told), FAILED, or REPLACED before either.", filterable=True, internal=True, values=REVISION_STATES),
         _p("message", Type.TEXT, "Why it failed.", internal=True),
-        _p("condemned", Type.TEXT, "Why it shall not be served after all, where that came up before it was: data was marked that a version of it came from.", internal=True),
+        _p("condemned", Type.TEXT, "Why it shall not be served after all, where that came up before it was: data was marked that a version of it came from.", internal=True, private=True),
         _p("canary", Type.INT, "The number of the version that is tried beside the other one.", internal=True, least=1, most=MAX_NUMBER),
         _p("restores", Type.INT, "The number of the revision that it goes back to.", internal=True, least=1, most=MAX_NUMBER),
         _p("startedAt", Type.TIME, "When its platform was first told; later by as long as the platform could not be reached since.", internal=True),
-        _p("pausedAt", Type.TIME, "Since when its platform cannot be reached, while it rolls out.", internal=True),
+        _p("pausedAt", Type.TIME, "Since when its platform cannot be reached, while it rolls out.", internal=True, private=True),
         _p("verifiedAt", Type.TIME, "When it was first seen to be served as told.", internal=True),
         _p("resources", Type.JSON, "Replicas, memory and the like, in the words of the platform.", internal=True),
         _p("settings", Type.JSON, "Anything else that the platform takes.", internal=True),
         _p("overridden", Type.BOOL, "Whether it was let through although its gate said no.", filterable=True, internal=True),
-        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True),
+        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True, scope=METRICS_READ),
     ),
     within="Deployment",
     orders=("number", "createdAt", "updatedAt"),
@@ -470,8 +480,8 @@ UPLOAD = NodeKind(
         _p("fileCount", Type.INT, "How many files there are.", internal=True, least=0),
         _p("sizeBytes", Type.INT, "Bytes of all files.", internal=True, least=0),
         _p("expiresAt", Type.TIME, "When it expires unless it is completed or begun again.", filterable=True, internal=True),
-        _p("closedAt", Type.TIME, "When it was completed, aborted or expired.", internal=True),
-        _p("newBytes", Type.INT, "Bytes that storage lacked of it when the quota let it in. Absent where there was none.", internal=True, least=0),
+        _p("closedAt", Type.TIME, "When it was completed, aborted or expired.", internal=True, private=True),
+        _p("newBytes", Type.INT, "Bytes that storage lacked of it when the quota let it in. Absent where there was none.", internal=True, private=True, least=0),
     ),
     prov="activity",
 )
@@ -494,8 +504,8 @@ PRINCIPAL = NodeKind(
         _p("userName", Type.STRING, "What it signs in with, in small letters; absent where no directory provisions it.", filterable=True),
         _p("active", Type.BOOL, "False once it was deactivated: then no token of it opens anything.", filterable=True),
         _p("externalId", Type.STRING, "Its id in the directory that provisions it.", filterable=True),
-        _p("directory", Type.JSON, "What the directory that provisions it said of it (SCIM 2.0).", internal=True),
-        _p("inbox", Type.JSON, "Which of its notifications it has read.", internal=True),
+        _p("directory", Type.JSON, "What the directory that provisions it said of it (SCIM 2.0).", internal=True, private=True),
+        _p("inbox", Type.JSON, "Which of its notifications it has read.", internal=True, private=True),
     ),
     is_global=True,
     prov="agent",
@@ -505,7 +515,7 @@ TEAM = NodeKind(
     "Principals that own and decide together.",
     (
         _p("externalId", Type.STRING, "Its id in the directory that provisions it.", filterable=True),
-        _p("directory", Type.JSON, "What the directory that provisions it said of it (SCIM 2.0).", internal=True),
+        _p("directory", Type.JSON, "What the directory that provisions it said of it (SCIM 2.0).", internal=True, private=True),
     ),
     is_global=True,
     prov="agent",
@@ -552,7 +562,7 @@ STAGE_MOVE = NodeKind(
         _p("toStage", Type.STRING, "The stage that it came to; absent for none.", filterable=True, internal=True),
         _p("reason", Type.TEXT, "Why, in the words of whoever moved it.", internal=True),
         _p("overridden", Type.BOOL, "Whether it was let through although its gate said no.", filterable=True, internal=True),
-        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True),
+        _p("verdict", Type.JSON, "What its gate said, condition by condition, with the figures.", internal=True, scope=METRICS_READ),
     ),
     orders=("createdAt", "name", "updatedAt"),
     prov="activity",
@@ -569,7 +579,7 @@ APPROVAL = NodeKind(
         _p("role", Type.STRING, "The role that they need.", internal=True, values=ROLES),
         _p("reason", Type.TEXT, "Why it is asked for.", internal=True),
         _p("expiresAt", Type.TIME, "Until when it may be decided and used.", filterable=True, internal=True),
-        _p("basis", Type.STRING, "What was to be approved, as a digest: what the gates asked for, and the files of the version. Once either is another, it no longer counts.", internal=True),
+        _p("basis", Type.STRING, "What was to be approved, as a digest: what the gates asked for, and the files of the version. Once either is another, it no longer counts.", internal=True, private=True),
     ),
     orders=("createdAt", "name", "updatedAt"),
 )

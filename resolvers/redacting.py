@@ -15,10 +15,18 @@ from resolvers.operation import Operation
 _LISTS = ("created", "deleted")
 _TABLES = ("updated", "logged")
 _EDGES = ("linked", "unlinked")
-_NAMING: Final = {"subject": ("subject",), "artifact": ("artifact", "files", "count")}
-"""What names a node in what was noted of a read, each with what goes where that node is hidden."""
+_OPEN: Final = frozenset(
+    {"action", "asked", "by", "code", "face", "fields", "format", "reason", "scopes", "workspace"}
+    | {"entries", "hash", "key", "number", "signature"}
+)
+"""What of a note names nothing that might be hidden: of what is asked and refused, and of a pruning."""
+_THINGS: Final = ("subject", "artifact")
+"""What of a note is the id of a node."""
+_OF_FILES: Final = frozenset({"blobs", "count", "files", "path", "sha256", "size"})
+"""What of a note tells of files, of the thing beside it where there is one."""
+_OF_ALL: Final = frozenset({"message", "sha256"})
+"""What of a note tells of all that it is about, in one."""
 
-METRICS_READ: Final = "metrics:read"
 ARTIFACT_READ: Final = ontology.ARTIFACT.scope
 
 Told = tuple[Change, Mapping[str, Any]]
@@ -77,13 +85,13 @@ def _asked_about(data: Mapping[str, Any]) -> Iterable[str]:
     noted = data.get("noted")
     asked = noted.get("data") if isinstance(noted, Mapping) else None
     if isinstance(asked, Mapping):
-        yield from (id for name in _NAMING if isinstance(id := asked.get(name), str))
+        yield from (id for name in _THINGS if isinstance(id := asked.get(name), str))
     for texts in _on(data).values():
         yield from (text for text in texts if kind_of(text))
 
 
 def _on(data: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    """What a refusal or an admin's read was about, by workspace."""
+    """What a refusal, an admin's read or an export was about, by workspace."""
     noted = data.get("noted")
     inner = noted.get("data") if isinstance(noted, Mapping) else None
     on = next((part["on"] for part in (noted, inner) if isinstance(part, Mapping) and "on" in part), None)
@@ -91,20 +99,26 @@ def _on(data: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
 
 
 def _noted(op: Operation, noted: Mapping[str, Any], shown: set[str]) -> Mapping[str, Any]:
-    """What is told of what was noted: nothing that names what is hidden, or that somebody wrote who may see more."""
-    if isinstance(inner := noted.get("data"), Mapping):
-        unseen = [name for name in _NAMING if name in inner and inner[name] not in shown]
-        hidden = {part for name in unseen for part in _NAMING[name]}
-        hidden |= set() if op.caller.holds(ARTIFACT_READ) else {"files", "blobs"}
-        if "on" in inner:
-            hidden |= {"arguments", "operation"}
-        kept = {name: said for name, said in inner.items() if name not in hidden}
-        noted = {**noted, "data": _about(op, kept, shown)}
-    return _about(op, noted, shown)
+    """What is told of what was noted: how often, and nothing that names what is hidden.
+
+    What a note says that is not known here is not told: somebody wrote it who may see more.
+    """
+    left = {**_known(op, noted, shown), **({"count": noted["count"]} if "count" in noted else {})}
+    inner = noted.get("data")
+    return left | ({"data": _known(op, inner, shown)} if isinstance(inner, Mapping) else {})
+
+
+def _known(op: Operation, said: Mapping[str, Any], shown: set[str]) -> Mapping[str, Any]:
+    """What is told of one level of a note."""
+    things = {name for name in _THINGS if name in said}
+    seen = {name for name in things if said[name] in shown}
+    told = _OPEN | seen | (_OF_FILES if op.caller.holds(ARTIFACT_READ) and seen == things else set())
+    told |= {"on", "message"} if "on" in said else set()
+    return _about(op, {name: part for name, part in said.items() if name in told}, shown)
 
 
 def _about(op: Operation, said: Mapping[str, Any], shown: set[str]) -> Mapping[str, Any]:
-    """What is told of what something was about, by workspace; its message only where that is all of it."""
+    """What is told of what something was about, by workspace; what tells of it in one only where that is all of it."""
     if not isinstance(on := said.get("on"), Mapping):
         return said
     places, kinds = op.view.workspaces, op.view.kinds
@@ -113,7 +127,7 @@ def _about(op: Operation, said: Mapping[str, Any], shown: set[str]) -> Mapping[s
         for place, texts in on.items()
         if places is None or place in places
     }
-    return {name: part for name, part in said.items() if name != "message" or left == on} | {"on": left}
+    return {name: part for name, part in said.items() if left == on or name not in _OF_ALL} | {"on": left}
 
 
 def _kind(address: str) -> str | None:
@@ -124,20 +138,20 @@ def _kind(address: str) -> str | None:
         return None
 
 
-def _open(id: str, value: Any) -> Any:
-    """What is told of a node without what Lineal keeps to itself about people and teams."""
+def _open(op: Operation, id: str, value: Any) -> Any:
+    """What is told of a node without what Lineal keeps to itself, and what needs another scope."""
     kind = kind_of(id)
-    if kind not in {ontology.PRINCIPAL, ontology.TEAM} or not isinstance(value, Mapping):
+    if kind is None or not isinstance(value, Mapping):
         return value
-    own = {prop.name for prop in kind.properties if prop.internal}
-    sides = {side: {n: v for n, v in value[side].items() if n not in own} for side in value}
+    shut = {p.name for p in kind.properties if p.private or (p.scope and not op.caller.holds(p.scope))}
+    sides = {side: {n: v for n, v in value[side].items() if n not in shut} for side in value}
     return sides if any(sides.values()) else None
 
 
-def _open_row(entry: Sequence[Any]) -> list[Any]:
+def _open_row(op: Operation, entry: Sequence[Any]) -> list[Any]:
     """What is told of a node that was made or deleted, in the same way."""
     id, kind, name, *props = entry
-    sides = _open(id, {"props": props[0]}) if props else None
+    sides = _open(op, id, {"props": props[0]}) if props else None
     return [id, kind, name, *([sides["props"]] if sides and sides["props"] else [])]
 
 
@@ -145,16 +159,17 @@ def _without(op: Operation, data: Mapping[str, Any], shown: set[str]) -> dict[st
     left = dict(data)
     for part in _LISTS:
         if part in left:
-            left[part] = [_open_row(entry) for entry in left[part] if entry[0] in shown]
+            left[part] = [_open_row(op, entry) for entry in left[part] if entry[0] in shown]
     for part in _TABLES:
         if part in left:
-            left[part] = {id: said for id, value in left[part].items() if id in shown and (said := _open(id, value))}
+            each = left[part].items()
+            left[part] = {id: said for id, value in each if id in shown and (said := _open(op, id, value))}
     for part in _EDGES:
         if part in left:
             left[part] = [entry for entry in left[part] if {entry[0], entry[2]} <= shown]
     if isinstance(noted := left.get("noted"), Mapping):
         left["noted"] = _noted(op, noted, shown)
-    if not op.caller.holds(METRICS_READ):
+    if not op.caller.holds(ontology.METRICS_READ):
         left.pop("logged", None)
     # Of an import only totals are kept, and of whose they are nothing.
     left.pop("loaded", None)

@@ -54,11 +54,13 @@ def _kinds(schema: GraphQLSchema, nouns: Mapping[str, Any]) -> Iterator[str]:
         declared = {f.key for f in _fields(nouns[kind.name]) if isinstance(f, Prop)}
         for prop in kind.properties:
             if prop.name in declared and prop.name in type_.fields:
+                if prop.private:
+                    yield f"{kind.name}.{prop.name} is private, and has a field"
                 shown = type_.fields[prop.name].type
                 bare = str(shown.of_type if isinstance(shown, GraphQLNonNull) else shown)
                 if bare not in _TYPES[prop.type]:
                     yield f"{kind.name}.{prop.name} is a {prop.type.value}, not {bare}"
-            elif not prop.internal:
+            elif not prop.private:
                 yield f"{kind.name}.{prop.name} has no field"
         for unknown in sorted(declared - kind.by_name.keys()):
             yield f"{kind.name}.{unknown} is no property"

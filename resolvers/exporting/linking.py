@@ -27,12 +27,14 @@ async def link(op: Operation, exported: Exported, *, seconds: int = LINK_SECONDS
     Raises Unavailable (the audit, the storage).
     """
     if op.recorder is not None:
-        roots = exported.of.roots
+        on: dict[str, list[str]] = {}
+        for root in exported.of.roots:
+            on.setdefault(root.node.workspace, []).append(root.id)
         await op.recorder.read(
             op.caller,
             action="export",
-            data={"of": [root.address for root in roots], "format": exported.format.name, "sha256": exported.sha256},
-            workspaces=sorted({root.node.workspace for root in roots}),
+            data={"on": on, "format": exported.format.name, "sha256": exported.sha256},
+            workspaces=sorted(on),
             address=op.address,
             request=op.request,
         )

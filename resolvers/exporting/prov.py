@@ -22,9 +22,6 @@ LINEAL: Final = "urn:lineal:prov:"
 NODE: Final = "urn:lineal:node:"
 """The namespace of nodes: their ids are the same in every export, whoever serves it."""
 
-COUNTER: Final = "lastNumber"
-"""A property of models that counts: it says nothing of them."""
-
 
 def library() -> Any:
     """The module prov.model. Raises Unavailable: the extra `prov` is not installed."""
@@ -103,7 +100,7 @@ class _Writer:
             if kind.prov != "agent":
                 # Of people there is the name alone.
                 said = Thing(node.id, node, "", 0).properties()
-                facts += [(self._lineal[f"property-{name}"], _literal(v)) for name, v in said if name != COUNTER]
+                facts += [(self._lineal[f"property-{name}"], _literal(v)) for name, v in said]
             getattr(self._document, kind.prov)(name, other_attributes=facts)
         return name
 

@@ -101,9 +101,9 @@ class Thing:
         return None if value is None else iso(value)
 
     def properties(self) -> Iterator[tuple[str, Any]]:
-        """Its properties by name: times as ISO 8601, all else as the ontology has it."""
+        """What the scope of its kind opens, by name: times as ISO 8601, all else as the ontology has it."""
         for prop in self.kind.properties:
-            if (value := self.get(prop.name)) is not None:
+            if not (prop.private or prop.scope) and (value := self.get(prop.name)) is not None:
                 yield prop.name, iso(value) if prop.type is Type.TIME else value
 
     @property

@@ -194,8 +194,10 @@ async def abort_parts(op: Operation, to: Unnamed, workspace: str, path: str, upl
 async def open_file(op: Operation, workspace: str, path: str) -> tuple[Blob, AsyncIterator[bytes]]:
     """The bytes of a file; that they are given out is in the audit before. Raises NotFound, Unavailable."""
     await may(op, workspace)
+    named: dict[str, str] = {}
     if path.split("/", maxsplit=1)[0] == VERSIONS:
         home, found = await _kept(op, path)
+        named = {"subject": path.split("/")[1]}
         blob = next((each.blob for each in found if each.path == ""), None)
     else:
         home = workspace
@@ -204,7 +206,7 @@ async def open_file(op: Operation, workspace: str, path: str) -> tuple[Blob, Asy
     if blob is None:
         raise NotFound(f"path: there is no file {path!r:.500}", field="path")
     if op.recorder is not None:
-        told = {"face": "mlflow", "path": path, "sha256": blob.sha256}
+        told = {"face": "mlflow", "path": path, "sha256": blob.sha256} | named
         await op.recorder.read(
             op.caller, action="download", data=told, workspaces=[home], address=op.address, request=op.request
         )

@@ -14,7 +14,6 @@ from graph.port import Graph, Kept, Node, Snapshot
 from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.events import Filter
 from resolvers.operation import Operation
-from resolvers.redacting import METRICS_READ
 from resolvers.webhooks.sending import Sender
 
 CLOUDEVENTS: Final = "CLOUDEVENTS"
@@ -26,7 +25,9 @@ SECRET: Final = -1
 HEALTH: Final = -2
 """The number under which is kept since when it fails."""
 
-TELLING: Final = frozenset({kind.scope for kind in ontology.NODE_KINDS.values()} | {METRICS_READ}) - {WEBHOOK.scope}
+TELLING: Final = frozenset({kind.scope for kind in ontology.NODE_KINDS.values()} | {ontology.METRICS_READ}) - {
+    WEBHOOK.scope
+}
 """The scopes that say what an event may tell. Of webhooks none tells: an address may be a secret."""
 
 

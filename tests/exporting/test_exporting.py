@@ -18,7 +18,8 @@ from prov.model import ProvDocument
 from spdx_python_model.bindings import v3_0_1 as spdx3
 
 from graph import ontology
-from graph.port import Direction, Graph
+from graph.address import parse
+from graph.port import Direction, Graph, NewNode, Update
 from lineal.errors import InvalidArgument
 from resolvers.exporting.exporting import FORMATS, export
 from resolvers.exporting.licences import expression
@@ -26,6 +27,7 @@ from resolvers.exporting.spdx import COMPLETE
 from resolvers.operation import Operation
 from resolvers.reading import lineage
 from resolvers.writing.lifecycle import set_owners
+from tests import building
 from tests.environments import run
 from tests.exporting.conftest import ANN, HOSTILE, LOCAL, SHA256, Export
 from tests.mlcroissant import mlcroissant_python
@@ -359,6 +361,25 @@ async def test_what_was_not_asked_for_is_said_and_nothing_is_called_complete(
 async def test_all_edges_that_carry_lineage_are_no_fewer_when_they_are_named(exported: Export) -> None:
     named = await exported(TUNED, "spdx", edges=ontology.LINEAGE_EDGES)
     assert "Only edges" not in named.decode()
+
+
+@pytest.mark.parametrize("name", ["graphml", "prov-json", "prov-n"])
+async def test_what_lineal_keeps_to_itself_is_in_no_export(exported: Export, family: Graph, name: str) -> None:
+    async with family.snapshot() as snapshot:
+        (version,) = await snapshot.resolve([parse("datasets:/corpus/v1")])
+    assert version is not None
+    await building.update(family, Update(version.id, {"producers": {"a hidden run": [1]}, "rowCount": 7}))
+    told = (await exported("datasets:/corpus/v1", name)).decode()
+    assert "rowCount" in told
+    assert "a hidden run" not in told
+
+
+async def test_what_needs_another_scope_than_its_kind_is_in_no_export(exported: Export, family: Graph) -> None:
+    props = {"verdict": {"figures": {"auc": 0.987}}, "reason": "it is good"}
+    (move,) = await building.create(family, NewNode("StageMove", "up", "default", props=props))
+    told = (await exported(move.id, "graphml")).decode()
+    assert "it is good" in told
+    assert "0.987" not in told
 
 
 async def test_metrics_need_their_scope(exported: Export) -> None:

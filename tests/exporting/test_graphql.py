@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from auth.caller import Caller
 from auth.recorder import Recorder
 from gateway.bytes import create_bytes_route
+from graph.address import parse
 from graph.port import EntryFilter, Graph
 from resolvers.artifacts.downloads import LINK_SECONDS
 from resolvers.artifacts.keeping import Keeper
@@ -180,10 +181,30 @@ async def test_who_asks_for_an_address_and_what_is_fetched_are_in_the_audit(aski
     async with asking.graph.snapshot() as snapshot:
         entries = (await snapshot.entries(EntryFilter(noted=True)))[::-1]
     asked, fetched = [(e.workspace, e.change.by, e.change.data["noted"]) for e in entries]
-    told = {"of": [TUNED], "format": "dot", "sha256": made["sha256"]}
+    async with asking.graph.snapshot() as snapshot:
+        (tuned,) = await snapshot.resolve([parse(TUNED)])
+    assert tuned is not None
+    told = {"on": {"default": [tuned.id]}, "format": "dot", "sha256": made["sha256"]}
     assert asked == ("default", "corp:ann", {"action": "export", "data": told, "count": 1})
     assert fetched[0] == ""
     assert fetched[2]["data"] == {"blobs": [made["sha256"]], "files": ["lineage.dot"]}
+
+
+async def test_the_audit_names_what_was_exported_to_those_who_see_it(asking: Asking) -> None:
+    hidden = "models:/secret:basalt"
+    made = await asking(of=[TUNED, hidden], format="DOT")
+    async with asking.graph.snapshot() as snapshot:
+        ids = [node.id for node in await snapshot.resolve([parse(TUNED), parse(hidden)]) if node]
+    told = {}
+    for name, scopes in (("root", {"admin"}), ("ann", ANN.scopes), ("blind", {"audit:read"})):
+        asking.caller = Caller(name, frozenset(scopes), workspaces=ANN.workspaces)
+        entries = (await asking.answer('{ audit(workspace: "default", noted: true) { nodes { data } } }')).data
+        told[name] = entries["audit"]["nodes"][-1]["data"]["noted"]["data"]
+    assert told == {
+        "root": {"on": {"default": ids[:1], "secret": ids[1:]}, "format": "dot", "sha256": made["sha256"]},
+        "ann": {"on": {"default": ids[:1]}, "format": "dot"},
+        "blind": {"on": {"default": []}, "format": "dot"},
+    }
 
 
 async def test_what_an_export_tells_is_what_its_reader_may_read(asking: Asking) -> None:

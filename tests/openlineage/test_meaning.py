@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from auth.caller import ADMIN, Caller
+from auth.scopes import SCOPES
 from graph.port import NewEdge, NewNode, Update
 from lineal.errors import InvalidArgument, LimitExceeded, LinealError, PreconditionFailed
 from resolvers.operation import Operation
 from resolvers.writing.versions import delete_model_version
+from schema.executing import execute
+from schema.sdl import build_schema
 from tests import building
 from tests.openlineage.conftest import Listener
 from tests.openlineage.inventing import at, data, event, facet, job, run_id
@@ -29,6 +33,7 @@ def column(*sources: tuple[str, str], **how: Any) -> dict[str, Any]:
 
 
 RUN = run_id(1)
+PLAIN = frozenset(SCOPES) - {ADMIN}
 
 
 # ── Runs and jobs ─────────────────────────────────────────────────────────────────────────────────
@@ -319,6 +324,25 @@ async def test_each_job_speaks_for_what_it_does_to_the_columns_of_shared_data(li
     assert (await listener.picture()).leads("DERIVED_FROM") == {("made-up#t/x", f"made-up#{s}/x") for s in "bc"}
     await listener.hear(made("t", 2, 4, job_name="job2", columnLineage={"_deleted": True}))
     assert (await listener.picture()).leads("DERIVED_FROM") == {("made-up#t/x", "made-up#c/x")}
+
+
+async def test_facets_of_data_name_no_job_to_whoever_reads_no_models_and_those_of_runs_no_data(
+    listener: Listener,
+) -> None:
+    lineage = {"fields": {"x": column(("source", "x"))}}
+    await listener.hear(made("t", 1, 1, job_name="quarterly", columnLineage=lineage))
+    await building.sequenced(listener.graph)
+    asked = "facets: openLineage { facets }"
+    query = f"{{ %s {{ nodes {{ {asked} changes {{ nodes {{ data }} }} }} }} activity {{ nodes {{ data }} }} }}"
+    for root, beside, named in (
+        ("datasets", "model:read", "/jobs/made-up#quarterly"),
+        ("runs", "dataset:read", "/outputs/made-up#t"),
+    ):
+        for scopes, told in ((PLAIN, True), (PLAIN - {beside}, False)):
+            caller = Caller("corp:ann", scopes, workspaces=None)
+            answer = await execute(build_schema(), listener.graph, query % root, caller=caller)
+            assert (named in str(answer.data)) is told
+            assert told is not bool(answer.errors)
 
 
 async def test_the_facet_lineage_of_a_data_set_leads_to_its_sources(listener: Listener) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from graphql import GraphQLObjectType
 from graphql import build_schema as parse_sdl
 
+from auth.scopes import FIELDS, needs
 from graph import ontology
 from lineal.errors import Internal
 from schema.check import check
@@ -47,6 +50,31 @@ def test_a_property_that_the_ontology_does_not_have_is_found_at_start() -> None:
     nouns = {**NOUNS, "Experiment": NOUNS["Pipeline"]}
     with pytest.raises(Internal, match=r"Experiment\.uri is no property"):
         check(build_schema()._schema, nouns)
+
+
+def test_a_private_property_that_has_a_field_is_found_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    (task,) = (p for p in ontology.MODEL.properties if p.name == "task")
+    model = replace(ontology.MODEL, properties=(replace(task, private=True),))
+    monkeypatch.setattr(ontology, "NODE_KINDS", {**ontology.NODE_KINDS, "Model": model})
+    with pytest.raises(Internal, match=r"Model\.task is private, and has a field"):
+        check(build_schema()._schema)
+
+
+def test_what_the_field_of_a_property_needs_beside_its_kind_is_said_at_the_property() -> None:
+    fields = {
+        f"{kind.name}.{name}": FIELDS[coordinate]
+        for coordinate in FIELDS
+        for type_, _, name in [coordinate.partition(".")]
+        for kind in ontology.NODE_KINDS.values()
+        if type_ in {"*", kind.name} and name in kind.by_name
+    }
+    assert fields == {
+        f"{kind.name}.{prop.name}": needs(prop.scope)
+        for kind in ontology.NODE_KINDS.values()
+        for prop in kind.properties
+        if prop.scope
+    }
+    assert {"StageMove.verdict", "DeploymentRevision.verdict"} <= fields.keys()
 
 
 def test_every_edge_pair_of_the_ontology_is_a_field_at_both_ends_and_can_be_filtered_by() -> None:

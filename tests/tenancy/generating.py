@@ -7,15 +7,24 @@ text of an answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from graph import ontology
-from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Origin, Point, Transaction, Update
+from graph.port import Direction, EdgeMatch, Graph, NewEdge, NewNode, Node, Origin, Point, Transaction, Update
 from lineal.errors import LinealError
+from resolvers.bytes import Bytes
+from resolvers.exporting.exporting import FORMATS, export
+from resolvers.exporting.linking import link
+from resolvers.operation import Operation
+from resolvers.reading import lineage
+from resolvers.registry.files import open_file, put_file
+from storage.local import LocalStorage
 from tests.tenancy.model import SCOPE_OF, WALKABLE, Dump
 
 COLOURS: Final = ("red", "green", "blue")
@@ -30,6 +39,7 @@ CONDITIONS: Final = (
 ROLES: Final = ("VIEWER", "CONTRIBUTOR", "APPROVER", "OWNER")
 SCOPES: Final = tuple(sorted({*SCOPE_OF.values(), "lineage:read", "metrics:read", "audit:read"}))
 PARAMETERS: Final = ("ModelVersion", "Run", "Evaluation")
+BASE: Final = "http://lineal.test"
 TEXT: Final = "common words"
 """What every description has in it."""
 
@@ -124,30 +134,46 @@ class World:
 
     def _new(self, kind: str, whole: Node | None = None, number: int = 0) -> NewNode:
         props: dict[str, Any] = {"description": self._text(), "attributes": {self.mark(): self.mark()}}
+        props |= self._props(kind)
         if kind in {"ModelVersion", "DeploymentRevision"}:
             return NewNode(kind, str(number), whole.workspace, whole.id, {**props, "number": number})  # type: ignore[union-attr]
-        if kind == "Upload":
-            state = self.rng.choice(("OPEN", "COMPLETE"))
-            props |= {"state": state, "digest": self.mark(), "artifactName": self.mark()}
-        if kind == "Validation":
-            props |= {"state": self.rng.choice(("QUEUED", "RUNNING")), "suite": self.mark(), "worker": self.mark()}
-        if kind == "Webhook":
-            props |= {"url": f"https://{self.mark()}.example.org/", "state": self.rng.choice(ontology.WEBHOOK_STATES)}
-        if kind == "Mark":
-            props |= {"type": self.rng.choice(ontology.MARK_TYPES), "reason": self.mark()}
-        if kind == "StageScheme":
-            props["stages"] = {"stages": [{"name": self.mark(), "mlflow": "None", "live": False, "final": False}]}
-        if kind == "Gate":
-            props |= {"alias": self.rng.choice(ALIASES), "conditions": {"conditions": list(CONDITIONS)}}
-        if kind == "StageMove":
-            props |= {"toStage": self.mark(), "reason": self.mark(), "verdict": {"met": True}}
-        if kind == "Approval":
-            props |= {"state": self.rng.choice(("OPEN", "USED")), "alias": self.mark(), "reason": self.mark()}
-        if kind == "CodeRevision":
-            props |= {"repository": self.mark(), "commit": self.mark()}
         if whole is not None:
             return NewNode(kind, self.mark(), whole.workspace, whole.id, props)
         return NewNode(kind, self.mark(), self._place(), props=props)
+
+    def _props(self, kind: str) -> dict[str, Any]:
+        """What things of a kind have that others have not."""
+        match kind:
+            case "Upload":
+                state = self.rng.choice(("OPEN", "COMPLETE"))
+                return {"state": state, "digest": self.mark(), "artifactName": self.mark()}
+            case "Validation":
+                return {"state": self.rng.choice(("QUEUED", "RUNNING")), "suite": self.mark(), "worker": self.mark()}
+            case "Webhook":
+                state = self.rng.choice(ontology.WEBHOOK_STATES)
+                return {"url": f"https://{self.mark()}.example.org/", "state": state}
+            case "Mark":
+                return {"type": self.rng.choice(ontology.MARK_TYPES), "reason": self.mark()}
+            case "StageScheme":
+                stage = {"name": self.mark(), "mlflow": "None", "live": False, "final": False}
+                return {"stages": {"stages": [stage]}}
+            case "Gate":
+                return {"alias": self.rng.choice(ALIASES), "conditions": {"conditions": list(CONDITIONS)}}
+            case "StageMove":
+                return {"toStage": self.mark(), "reason": self.mark(), "verdict": self._verdict()}
+            case "DeploymentRevision":
+                return {"verdict": self._verdict()}
+            case "Approval":
+                state = self.rng.choice(("OPEN", "USED"))
+                return {"state": state, "alias": self.mark(), "reason": self.mark()}
+            case "DatasetVersion":
+                return {"producers": {self.mark(): [1, 2]}, "registered": self._any("ModelVersion").id}
+            case "CodeRevision":
+                return {"repository": self.mark(), "commit": self.mark()}
+        return {}
+
+    def _verdict(self) -> dict[str, Any]:
+        return {"met": True, "conditions": [{"type": "threshold", "met": True, "detail": self.mark()}]}
 
     async def _owned(self) -> None:
         """Tags, parameters and metrics: some of names that all share, some of names of their own."""
@@ -283,7 +309,13 @@ class World:
             return
 
     async def _noted(self) -> None:
-        """Reads of the audit, and refusals."""
+        """Reads of the audit, refusals, exports and files that were fetched."""
+        with TemporaryDirectory() as folder:
+            async with Recorder(self.graph) as recorder, LocalStorage(Path(folder), bytes(32)) as storage:
+                for _ in range(4):
+                    told: Any = {"recorder": recorder, "bytes": Bytes(storage), "base": BASE}
+                    async with Operation(self.graph, caller=Caller("corp:root", frozenset({ADMIN})), **told) as op:
+                        await self._fetched(op)
         async with Recorder(self.graph) as recorder:
             for _ in range(6):
                 caller = Caller(self._any("Principal").name, client=self.mark(), token=self.mark())
@@ -294,6 +326,16 @@ class World:
                 on = {node.workspace: [node.id] for node in (self._any("Model"), self._any("Run", "Dataset"))}
                 message = self.mark()
                 await recorder.refused(caller, action="query", code="FORBIDDEN", message=message, on=on, **where)
+
+    async def _fetched(self, op: Operation) -> None:
+        """An export of things of two workspaces, and a file by a path that tells something."""
+        roots = [self._any("Model").id, self._any("Dataset").id]
+        found = await lineage(op, roots, direction=Direction.UPSTREAM)
+        exported = await export(op, found, FORMATS["dot"], direction=Direction.UPSTREAM, handle=str)
+        await link(op, exported)
+        place, path = self._any("Workspace").name, f"{self.mark()}/{self.mark()}"
+        await put_file(op, place, path, _one(self.mark().encode()))
+        await open_file(op, place, path)
 
     # How it is written ────────────────────────────────────────────────────────────────────────────
 
@@ -327,6 +369,10 @@ class World:
         author = by or (self._any("Principal").name if "Principal" in self.made else "corp:founder")
         origin = Origin(self.mark(), self.mark(), self.mark())
         return await self.graph.write(work, by=author, action=action, request=f"req-{self.mark()}", origin=origin)
+
+
+async def _one(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
 
 
 def some_callers(rng: Random, world: Dump, count: int) -> list[Caller]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -35,6 +35,19 @@ SCOPE_OF = {
     **dict.fromkeys(("Comment", "Notice"), "activity:read"),
     "Webhook": "webhook:write",
 }
+OWN = {
+    "pr": {"directory", "inbox"},
+    "te": {"directory"},
+    "mo": {"lastNumber"},
+    "mv": {"enrichmentSince", "lostAt"},
+    "dv": {"producers", "registered"},
+    "dr": {"condemned", "pausedAt"},
+    "up": {"closedAt", "newBytes"},
+    "ap": {"basis"},
+}
+"""What Lineal keeps to itself and tells to admins alone, by the beginnings of ids."""
+BESIDE = {"sm": {"verdict": "metrics:read"}, "dr": {"verdict": "metrics:read"}}
+"""What needs one more scope than its kind, by the beginnings of ids."""
 LINEAGE = ("READ", "PRODUCED_BY", "DERIVED_FROM", "TRAINED_ON", "USES", "BUILT_FROM", "SERVES")
 WALKABLE = (*LINEAGE, "EVALUATES", "EVALUATED_ON")
 NEVER = 2**62
@@ -96,12 +109,12 @@ class Dump:
     def marks_of(self) -> dict[str, set[str]]:
         """All marks of each node, of what it was before too; those of its metrics are apart."""
         found = {
-            id: marks([r.node.id, r.node.name, _open(r.node.props), list(r.former), dict(r.tags), dict(r.params)])
+            id: marks([id, r.node.name, open_to(id, r.node.props), list(r.former), dict(r.tags), dict(r.params)])
             for id, r in self.records.items()
         }
         for change in self.changes:
             for id, sides in change.data.get("updated", {}).items():
-                found[id] |= marks([_open(values) for values in sides.values()])
+                found[id] |= marks([open_to(id, values) for values in sides.values()])
         return found
 
     @cached_property
@@ -109,9 +122,21 @@ class Dump:
         """The marks of each node's metrics."""
         return {id: marks([m.name for m in r.metrics]) for id, r in self.records.items()}
 
+    @cached_property
+    def beside(self) -> list[tuple[str, str, set[str]]]:
+        """The marks of what needs one more scope: of which node, and which scope."""
+        return [
+            (id, scope, marks(r.node.props.get(name)))
+            for id, r in self.records.items()
+            for name, scope in BESIDE.get(id[:2], {}).items()
+        ]
 
-def _open(props: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in props.items() if name not in {"directory", "inbox"}}
+
+def open_to(id: str, props: Mapping[str, Any], scopes: Collection[str] = ()) -> dict[str, Any]:
+    """The properties of a node that whoever sees it and holds these scopes may be told."""
+    beside = BESIDE.get(id[:2], {})
+    shut = OWN.get(id[:2], set()) | {name for name, scope in beside.items() if scope not in scopes}
+    return {name: value for name, value in props.items() if name not in shut}
 
 
 async def dump(graph: Graph) -> Dump:
@@ -225,6 +250,8 @@ class Eyes:
             found |= marks(self.world.records[node.container].node.name) if node.container in self.visible else set()
             if self.holds("metrics:read"):
                 found |= self.world.metric_marks[id]
+        for id, scope, more in self.world.beside:
+            found |= more if id in self.visible and self.holds(scope) else set()
         for edge in self.world.edges:
             if edge.source in self.visible:
                 found |= marks(edge.discriminator)

@@ -7,11 +7,10 @@ from functools import cached_property
 from typing import Any, Final
 
 from graph.port import Change, Entry
-from tests.tenancy.model import Eyes, marks
+from tests.tenancy.model import Eyes, marks, open_to
 
-OWN: Final = {"pr": {"directory", "inbox"}, "te": {"directory"}}
-"""What is kept of people and teams and told to admins alone, by the beginnings of ids."""
-
+FILES: Final = frozenset({"path", "sha256", "size"})
+"""What a note says of files."""
 ADDRESSING: Final = ("MENTIONS", "NOTIFIES", "REVIEWER", "GRANTS", "MEMBER_OF")
 
 
@@ -50,18 +49,25 @@ class Telling:
         return [*entry[:3], *([props] if props else [])]
 
     def _sides(self, id: str, sides: Mapping[str, Any]) -> dict[str, Any]:
-        own = OWN.get(id[:2], set())
-        return {side: {n: v for n, v in values.items() if n not in own} for side, values in sides.items()}
+        return {side: open_to(id, values, self.eyes.caller.scopes) for side, values in sides.items()}
 
     def _noted(self, note: Mapping[str, Any]) -> dict[str, Any]:
-        if "on" in note:
-            on = {place: [id for id in ids if id in self.eyes.visible] for place, ids in note["on"].items()}
-            on = {place: ids for place, ids in on.items() if place in self.eyes.readable}
-            return {name: said for name, said in note.items() if name != "message" or on == note["on"]} | {"on": on}
-        inner = note.get("data", {})
-        if inner.get("subject", "") in {"", *self.eyes.visible}:
-            return dict(note)
-        return {**note, "data": {name: value for name, value in inner.items() if name != "subject"}}
+        inner = {"data": self._said(note["data"])} if "data" in note else {}
+        return self._said(note) | inner
+
+    def _said(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """A note without what names hidden things, and without files where the caller may not read these."""
+        on: dict[str, Any] = {}
+        shut: set[str] = set()
+        if said.get("subject", "") not in {"", *self.eyes.visible}:
+            shut |= {"subject", *FILES}
+        if not self.eyes.holds("artifact:read"):
+            shut |= FILES
+        if "on" in said:
+            readable = {place: ids for place, ids in said["on"].items() if place in self.eyes.readable}
+            on["on"] = {place: [id for id in ids if id in self.eyes.visible] for place, ids in readable.items()}
+            shut |= {"message", "sha256"} if on["on"] != said["on"] else set()
+        return {name: part for name, part in said.items() if name not in shut} | on
 
     def part(self, change: Change, id: str) -> dict[str, Any]:
         """What a change did to one thing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from auth.scopes import SCOPES
-from graph.port import Graph, NewEdge, NewNode, Node, Update
+from graph.port import Graph, NewEdge, NewNode, Node, Note, Update
 from schema.executing import execute
 from schema.limits import Limits
 from schema.sdl import build_schema
@@ -22,10 +23,10 @@ ANN = Caller("corp:ann", frozenset(SCOPES) - {ADMIN}, workspaces=frozenset({"def
 PAGE = "nodes { action data } pageInfo { hasNextPage endCursor }"
 
 
-async def ask(graph: Graph, query: str) -> Any:
-    """What Ann is answered."""
+async def ask(graph: Graph, query: str, caller: Caller = ANN) -> Any:
+    """What Ann, or somebody else, is answered."""
     await building.sequenced(graph)
-    result = await execute(SCHEMA, graph, query, caller=ANN)
+    result = await execute(SCHEMA, graph, query, caller=caller)
     assert not result.errors, result.errors
     return result.data
 
@@ -90,6 +91,68 @@ async def test_the_audit_does_not_name_what_another_auditor_asked_about(graph: G
     entries = (await ask(graph, "{ audit(noted: true) { nodes { data } } }"))["audit"]["nodes"]
     said = [entry["data"]["noted"]["data"] for entry in entries]
     assert said == [{"workspace": "default"}, {"workspace": "default", "subject": model.id}]
+
+
+async def test_what_lineal_keeps_to_itself_is_told_in_no_feed(graph: Graph) -> None:
+    _, (version,) = await building.dataset(graph, "msmarco", "v1")
+    await building.update(graph, Update(version.id, {"producers": {"a hidden run": [1]}}))
+    await building.update(graph, Update(version.id, {"producers": {"another": [2]}, "rowCount": 7}))
+    query = (
+        f'{{ activity {{ {PAGE} }} node(id: "{version.id}") {{ changes {{ {PAGE} }} }} audit {{ nodes {{ data }} }} }}'
+    )
+    told = await ask(graph, query)
+    assert "producers" not in str(told)
+    assert "rowCount" in str(told["activity"])
+    assert "rowCount" in str(told["audit"])
+    assert [change["action"] for change in told["node"]["changes"]["nodes"]] == ["update", "whole"]
+
+
+async def test_what_needs_another_scope_than_its_kind_needs_it_in_every_feed(graph: Graph) -> None:
+    (place,) = await building.create(graph, NewNode("Deployment", "live", "default"))
+    before, after = ({"verdict": {"figures": {"auc": auc}}, "reason": f"it has {auc}"} for auc in (0.25, 0.75))
+    for new in (
+        NewNode("StageMove", "up", "default", props=before),
+        NewNode("DeploymentRevision", "1", "default", place.id, {"number": 1, **before}),
+    ):
+        (judged,) = await building.create(graph, new)
+        await building.update(graph, Update(judged.id, after))
+        changes = f'node(id: "{judged.id}") {{ changes {{ {PAGE} }} }}'
+        query = f"{{ activity(first: 2) {{ {PAGE} }} {changes} audit(first: 2) {{ nodes {{ data }} }} }}"
+        for scopes, figures in ((ANN.scopes, True), (ANN.scopes - {"metrics:read"}, False)):
+            told = await ask(graph, query, replace(ANN, scopes=scopes))
+            for feed in (told["activity"], told["node"]["changes"], told["audit"]):
+                assert ("verdict" in str(feed)) is figures
+                assert "it has 0.75" in str(feed)
+
+
+async def test_paths_and_digests_are_told_to_those_who_may_read_files_and_the_thing_beside_them(graph: Graph) -> None:
+    await building.workspace(graph, "secret")
+    _, (own,) = await building.model(graph, "quartz", versions=1)
+    _, (hidden,) = await building.model(graph, "basalt", versions=1, workspace="secret")
+    file = {"face": "mlflow", "path": "plans/w.bin", "sha256": "ab" * 32}
+    await graph.note([Note("corp:bob", "storeFile", {**file, "size": 1}, ("default",))])
+    async with Recorder(graph) as recorder:
+        for version in (own, hidden):
+            told = {**file, "subject": version.id}
+            await recorder.read(Caller("corp:bob"), action="download", data=told, workspaces=("default",))
+    for scopes, stored, downloaded in (
+        (ANN.scopes, {**file, "size": 1}, {**file, "subject": own.id}),
+        (ANN.scopes - {"artifact:read"}, {"face": "mlflow"}, {"face": "mlflow", "subject": own.id}),
+        (ANN.scopes - {"model:read"}, {**file, "size": 1}, {"face": "mlflow"}),
+    ):
+        answer = await ask(graph, "{ audit(noted: true) { nodes { data } } }", replace(ANN, scopes=scopes))
+        of_hidden, of_own, of_path = (entry["data"]["noted"] for entry in answer["audit"]["nodes"])
+        assert of_path == {**stored, "count": 1}
+        assert of_own["data"] == downloaded
+        assert of_hidden["data"] == {"face": "mlflow"}
+
+
+async def test_what_a_note_says_that_nobody_thought_of_here_is_not_told(graph: Graph) -> None:
+    async with Recorder(graph) as recorder:
+        told = {"face": "scim", "novel": "basalt"}
+        await recorder.read(Caller("corp:bob"), action="adminRead", data=told, workspaces=("default",))
+    (entry,) = (await ask(graph, "{ audit(noted: true) { nodes { data } } }"))["audit"]["nodes"]
+    assert entry["data"]["noted"] == {"action": "adminRead", "data": {"face": "scim"}, "count": 1}
 
 
 async def test_activity_about_something_does_not_tell_what_it_was_joined_to_in_secret(graph: Graph) -> None:
