@@ -626,7 +626,7 @@ WEBHOOK = NodeKind(
         _p("state", Type.STRING, "ACTIVE, or PAUSED: then events wait until it is resumed.", filterable=True, internal=True, values=WEBHOOK_STATES),
         _p("reason", Type.TEXT, "Why it is paused.", internal=True),
         _p("scopes", Type.STRINGS, "What its events may tell: the read scopes of whoever set it last.", internal=True),
-        _p("resumedAt", Type.TIME, "When it was last resumed.", internal=True),
+        _p("resumedAt", Type.TIME, "When it was last resumed.", internal=True, private=True),
         _p("rotatedAt", Type.TIME, "When its secret was last changed.", internal=True),
         _p("replayedAt", Type.TIME, "When deliveries of it were last asked for again.", internal=True),
     ),
