@@ -64,6 +64,7 @@ class Context:
         self._key = key or _PROCESS_KEY
         self._walks = 0
         self._items = 0
+        self._read = 0
         self._exports = 0
         self._exporting = asyncio.Lock()
         self._selected: dict[tuple[str, tuple[int, ...]], bool] = {}
@@ -104,8 +105,8 @@ class Context:
 
     @property
     def took(self) -> int:
-        """What the operation cost so far: what its lists hold, its statements, its walks, the KiB of its answer."""
-        return self._items + self.op.statements + HEAVY * self._walks + self.bytes // KIB
+        """What it cost so far: items of lists, statements, walks and what they came by, KiB of its answer."""
+        return self._items + self._read + self.op.statements + HEAVY * self._walks + self.bytes // KIB
 
     def settle(self, *, statements: bool = True) -> None:
         """Pay what the operation took, without what others pay of its `statements`; what had to wait pays nothing."""
@@ -134,6 +135,10 @@ class Context:
             )
             raise LimitExceeded(msg, limit="walks", maximum=self.limits.walks)
         self._walks += 1
+
+    def read(self, cost: int) -> None:
+        """Count what is read, and is no item of the answer."""
+        self._read += cost
 
     @asynccontextmanager
     async def exporting(self) -> AsyncIterator[None]:
