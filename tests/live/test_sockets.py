@@ -68,6 +68,12 @@ REFUSED = (
 )
 
 
+SEVERAL = (
+    'mutation A { registerModel(input: {name: "bert"}) { model { id } } } query B { __typename }',
+    "subscription A { events { id } } query B { __typename }",
+)
+
+
 async def test_what_cannot_be_run_is_answered_with_an_error_and_nothing_more(here: Site) -> None:
     async with here.connected() as socket:
         for query, code in REFUSED:
@@ -79,6 +85,10 @@ async def test_what_cannot_be_run_is_answered_with_an_error_and_nothing_more(her
             assert (await socket.heard())["type"] == "pong", "the connection stays"
         socket.tell("subscribe", id="1", payload={"query": "{ __typename }", "operationName": "other"})
         assert (await socket.heard())["payload"][0]["extensions"]["field"] == "operationName"
+        for query in SEVERAL:
+            socket.subscribe(query)
+            answer = await socket.heard()
+            assert (answer["type"], answer["payload"][0]["extensions"]["field"]) == ("error", "operationName"), query
 
 
 async def test_scopes_hold_for_subscriptions_as_for_all_else_and_refusals_are_audited(here: Site) -> None:

@@ -70,6 +70,8 @@ async def test_what_cannot_be_run_is_said_in_the_stream_and_what_is_no_request_b
         ("{ nope }", "GRAPHQL_VALIDATION_FAILED"),
         ("subscription { events { nope } }", "GRAPHQL_VALIDATION_FAILED"),
         ('subscription { events(after: "x") { id } }', "INVALID_ARGUMENT"),
+        ("query A { __typename } query B { __typename }", "INVALID_ARGUMENT"),
+        ("subscription A { events { id } } subscription B { events { id } }", "INVALID_ARGUMENT"),
     ):
         async with here.events(query) as source:
             assert await source.status() == 200

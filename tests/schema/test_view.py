@@ -61,6 +61,24 @@ async def test_variables_and_the_operation_name_are_taken(http: httpx.AsyncClien
     assert [operation.name for operation in operations] == ["A", "B"]
 
 
+async def test_of_several_operations_none_runs_where_none_is_named(
+    http: httpx.AsyncClient, sqlite_graph: Graph, operations: list[Operated]
+) -> None:
+    text = 'mutation A { registerModel(input: {name: "bert"}) { model { id } } } query B { __typename }'
+    named = {"query": text, "operationName": "B"}
+    for body in ({"query": text}, {"query": text, "operationName": None}):
+        assert (await http.post("", json=named)).json() == {"data": {"__typename": "Query"}}
+        refused = await http.post("", json=body, headers={"accept": NEWER})
+        assert (refused.status_code, set(refused.json())) == (400, {"errors"})
+        (error,) = refused.json()["errors"]
+        assert (error["extensions"]["code"], error["extensions"]["field"]) == ("INVALID_ARGUMENT", "operationName")
+    by_get = await http.get("", params={"query": "query A { __typename } query B { __typename }"})
+    assert _error(by_get, 200)["extensions"]["field"] == "operationName"
+    async with sqlite_graph.snapshot() as snapshot:
+        assert (await snapshot.find("Model")).items == []
+    assert [operation.name for operation in operations] == ["B", None, "B", None, None]
+
+
 async def test_a_query_may_come_by_get_and_a_mutation_may_not(http: httpx.AsyncClient) -> None:
     response = await http.get("", params={"query": "{ __typename }"})
     assert response.json() == {"data": {"__typename": "Query"}}
