@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 import strawberry
 from graphql import DocumentNode, FragmentSpreadNode, SelectionNode
 
+from auth.caller import Caller
 from lineal.errors import LimitExceeded, LinealError
 from lineal.observing import METER
 from resolvers.live import Live
@@ -77,8 +78,7 @@ class Context:
     @property
     def client(self) -> str:
         """Whose budget it is: that of a person with a program; of those whom nobody knows, that of an address."""
-        who = self.op.address if self.caller.anonymous else self.caller.name
-        return f"{self.caller.client}\0{who}"
+        return client_of(self.caller, self.op.address)
 
     def afford(self, cost: int) -> None:
         """Set aside what the operation may cost at most. Raises LimitExceeded: that is too much, or too much now."""
@@ -187,6 +187,11 @@ class Context:
             chosen = [n.selection_set.selections for n in raw.field_nodes if n.selection_set]
             self._selected[key] = _selects(chosen, field, raw.fragments)
         return self._selected[key]
+
+
+def client_of(caller: Caller, address: str) -> str:
+    """What a client is counted by: a person with a program; those whom nobody knows, by an address."""
+    return f"{caller.client}\0{address if caller.anonymous else caller.name}"
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

@@ -130,7 +130,7 @@ class View(GraphQL[Context, None]):
         who = Who(op.caller, op.request, op.address)
         asked = Asked(data.query, data.variables, data.operation_name, data.extensions)
         allowed = tuple(OperationType.from_http(adapter.method) - {OperationType.SUBSCRIPTION})
-        return sse.EventStream(self._streams, asked, who, allowed)
+        return sse.EventStream(self._streams, asked, who, allowed, getattr(request.state, "opened", lambda: None))
 
     def should_render_graphql_ide(self, request: Any) -> bool:
         """Never: a browser that asks without a query gets an error like everyone else."""
@@ -240,8 +240,6 @@ class View(GraphQL[Context, None]):
             sub_response.status_code = Unavailable.status if _says(result, Unavailable.code) else 400
         elif getattr(request_data, "trusted", False) and request.method == "GET" and not result.errors:
             sub_response.headers["etag"] = request.headers.get("if-none-match", "")
-        elif context.refusal is None and not ran(result) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
-            sub_response.status_code = 400
 
     def _challenges(self, refusal: Refusal, scope: str) -> list[str]:
         if self._resource is not None:
@@ -253,7 +251,7 @@ class View(GraphQL[Context, None]):
     def create_response(
         self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
     ) -> Response:
-        """The answer; a request error has no `data` in the newer media type, as its specification asks."""
+        """The answer, with its status and headers."""
         media_type = sub_response.headers.get("content-type", JSON_TYPE)
         status = sub_response.status_code or 200
         response = Response(self.encode_json(response_data), status, media_type=f"{media_type}; charset=utf-8")
