@@ -465,6 +465,11 @@ class Closure:
         """Whether nothing was cut off: exactly when there is no frontier."""
         return not self.frontier
 
+    @property
+    def passed(self) -> int:
+        """How many nodes were walked and are not returned."""
+        return sum(self.counts.values()) - len(self.nodes)
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -472,7 +477,7 @@ class Paths:
 
     `nodes` has every node of `paths`; each path is a sequence of ids; `edges` has, for a pair of ids
     that follow each other in some path, all live edges between them. When the walk was cut off,
-    `complete` is false and `count` None.
+    `complete` is false and `count` None. `walked` is how many nodes it came by.
     """
 
     paths: Sequence[Sequence[str]]
@@ -480,6 +485,7 @@ class Paths:
     edges: Mapping[tuple[str, str], Sequence[Edge]]
     count: int | None
     complete: bool
+    walked: int
 
 
 # ── What is written ───────────────────────────────────────────────────────────────────────────────

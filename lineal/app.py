@@ -223,8 +223,13 @@ class Composition:
             lambda op: Context(op, limits, key=key, budget=budget),
             on_operation=told,
             document=lambda asked: documents.text(asked)[0],
+            taking=self.load.taking,
         )
-        origins = (*settings.cors_origins, settings.base)
+        rules = SocketRules(
+            (*settings.cors_origins, settings.base),
+            per_connection=settings.max_operations_per_connection,
+            per_client=settings.max_subscriptions_per_client,
+        )
         view = create_graphql_app(
             self.graph,
             limits=limits,
@@ -234,7 +239,7 @@ class Composition:
             open_schema=open_schema,
             resource=resource,
             streams=streams,
-            sockets=Sockets(streams, SocketRules(origins, per_connection=settings.max_operations_per_connection)),
+            sockets=Sockets(streams, rules),
             origins=settings.cors_origins,
             budget=budget,
             documents=documents,

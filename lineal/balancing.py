@@ -6,7 +6,8 @@ header `lineal-bookmark`; whoever sends it to another process reads nothing olde
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -33,12 +34,26 @@ class Load:
         self.draining = False
         self.broken = ""
 
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """Have one more under way. Raises Unavailable: that is too many."""
+        if self.requests >= self.most:
+            METER.get().add("lineal_http_refusals")
+            msg = f"{self.most} requests are under way here, and no more are taken; come again"
+            raise Unavailable(msg, retryAfter=int(RETRY_SECONDS))
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+
 
 class Balanced:
     """Refuses requests that would wait behind too many others, and passes bookmarks on.
 
-    `always` are the paths that are answered however full it is. What is open without end, a stream of events or a
-    WebSocket, has a limit of its own and is not counted here. Whatever face says 503, it says when to come again.
+    `always` are the paths that are answered however full it is. What is open without end, a subscription or a
+    WebSocket, has a limit of its own, and is not counted here: whoever answers a request calls `opened` in the scope's
+    state once it is known to be such. Whatever face says 503, it says when to come again.
     """
 
     def __init__(
@@ -54,33 +69,29 @@ class Balanced:
         if scope["type"] != "http" or scope["path"] in self._always:
             await self.app(scope, receive, send)
             return
-        load = self._load
-        if load.requests >= load.most:
-            METER.get().add("lineal_http_refusals")
-            error = Unavailable(f"{load.most} requests are under way here, and no more are taken; come again")
+        work = ExitStack()
+        try:
+            work.enter_context(self._load.taking())
+        except Unavailable as error:
             await Problem.of(error).response(logging.request_id.get())(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
         if bookmark := Headers(scope=scope).get(BOOKMARK):
-            scope.setdefault("state", {})["bookmark"] = bookmark
-        counted = True
-        load.requests += 1
+            state["bookmark"] = bookmark
 
-        def done() -> None:
-            nonlocal counted
-            load.requests -= counted
-            counted = False
+        def opened() -> None:
+            state["streamed"] = True
+            work.close()
+
+        state["opened"] = opened
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if scope.get("state", {}).get("streamed"):
-                    done()
                 if message["status"] == Unavailable.status:
                     MutableHeaders(scope=message).setdefault("retry-after", RETRY_SECONDS)
                 if scope["method"] not in READS and (written := await self._bookmark()):
                     MutableHeaders(scope=message)[BOOKMARK] = written
             await send(message)
 
-        try:
+        with work:
             await self.app(scope, receive, sent)
-        finally:
-            done()

@@ -272,7 +272,10 @@ class Settings(BaseSettings):
     )
     max_subscriptions: int = Field(2_000, ge=1, description="Subscriptions that one process serves at a time.")
     max_subscriptions_per_client: int = Field(
-        500, ge=1, description="Those of them that one person has with one program, or one address without a token."
+        500,
+        ge=1,
+        description="Those of them that one person has with one program, or one address without a token; as many "
+        "WebSockets, too.",
     )
     max_operations_per_connection: int = Field(
         100, ge=1, description="Operations that one WebSocket has under way at a time, subscriptions among them."
@@ -334,7 +337,10 @@ class Settings(BaseSettings):
         "Without any, the address in the audit is that of the connection.",
     )
     max_requests: int = Field(
-        1_000, ge=1, description="Requests that one process answers at a time; more get 503 with Retry-After."
+        1_000,
+        ge=1,
+        description="Requests that one process answers at a time, queries and mutations over WebSockets among them; "
+        "more get 503 with Retry-After, or UNAVAILABLE.",
     )
     drain_seconds: float = Field(
         0,

@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema, parse, specified_rules, validate
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    parse,
+    specified_rules,
+    validate,
+)
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from lineal.errors import LimitExceeded
+from lineal.errors import InvalidArgument, LimitExceeded
 from schema.context import Context
 from schema.costs import Costs, Price
 from schema.gates import Gates
@@ -66,6 +74,12 @@ def checked(
     return Checked(schema, gates, costs, document, errors)
 
 
+def _several(document: DocumentNode | None) -> bool:
+    """Whether a document, where it could be parsed, has more than one operation."""
+    definitions = document.definitions if document else ()
+    return sum(isinstance(each, OperationDefinitionNode) for each in definitions) > 1
+
+
 def checks(limits: Limits, *, open_schema: bool) -> type[SchemaExtension]:
     """The extension that bounds tokens, checks documents, and holds them against the caller's scopes.
 
@@ -82,6 +96,12 @@ def checks(limits: Limits, *, open_schema: bool) -> type[SchemaExtension]:
             if text is not None and len(text) <= CACHED_CHARACTERS:
                 self.execution_context.graphql_document = parsed(text, limits.tokens)
             yield
+            # strawberry takes the first operation where none is named, whatever there is beside it.
+            if self.execution_context._provided_operation_name is None and _several(
+                self.execution_context.graphql_document
+            ):
+                msg = "operationName: must say which of the document's operations is to run"
+                raise InvalidArgument(msg, field="operationName")
 
         def on_validate(self) -> Iterator[None]:
             execution = self.execution_context

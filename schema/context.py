@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 import strawberry
 from graphql import DocumentNode, FragmentSpreadNode, SelectionNode
 
+from auth.caller import Caller
 from lineal.errors import LimitExceeded, LinealError
 from lineal.observing import METER
 from resolvers.live import Live
@@ -66,6 +67,7 @@ class Context:
         self._key = key or _PROCESS_KEY
         self._walks = 0
         self._items = 0
+        self._read = 0
         self._exports = 0
         self._exporting = asyncio.Lock()
         self._selected: dict[tuple[str, tuple[int, ...]], bool] = {}
@@ -78,8 +80,7 @@ class Context:
     @property
     def client(self) -> str:
         """Whose budget it is: that of a person with a program; of those whom nobody knows, that of an address."""
-        who = self.op.address if self.caller.anonymous else self.caller.name
-        return f"{self.caller.client}\0{who}"
+        return client_of(self.caller, self.op.address)
 
     def afford(self, cost: int) -> None:
         """Set aside what the operation may cost at most. Raises LimitExceeded: that is too much, or too much now."""
@@ -106,9 +107,9 @@ class Context:
 
     @property
     def took(self) -> int:
-        """What the operation cost so far: what its lists hold, its statements, its walks, the KiB of its answer."""
+        """What it cost so far: items of lists, statements, walks and what they came by, KiB of its answer."""
         statements = self.op.statements if self.pays_statements else 0
-        return self._items + statements + HEAVY * self._walks + self.bytes // KIB
+        return self._items + self._read + statements + HEAVY * self._walks + self.bytes // KIB
 
     def settle(self) -> None:
         """Pay what the operation took; what had to wait pays nothing."""
@@ -136,6 +137,10 @@ class Context:
             )
             raise LimitExceeded(msg, limit="walks", maximum=self.limits.walks)
         self._walks += 1
+
+    def read(self, cost: int) -> None:
+        """Count what is read, and is no item of the answer."""
+        self._read += cost
 
     @asynccontextmanager
     async def exporting(self) -> AsyncIterator[None]:
@@ -184,6 +189,11 @@ class Context:
             chosen = [n.selection_set.selections for n in raw.field_nodes if n.selection_set]
             self._selected[key] = _selects(chosen, field, raw.fragments)
         return self._selected[key]
+
+
+def client_of(caller: Caller, address: str) -> str:
+    """What a client is counted by: a person with a program; those whom nobody knows, by an address."""
+    return f"{caller.client}\0{address if caller.anonymous else caller.name}"
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

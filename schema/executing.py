@@ -109,9 +109,11 @@ class LinealSchema(strawberry.Schema):
         CannotGetOperationTypeError, InvalidOperationTypeError.
         """
         context: Context = kwargs["context_value"]
+        admitted = False
         try:
             async with asyncio.timeout(self.limits.seconds) as time_limit:
                 await _admit(context)
+                admitted = True
                 # strawberry gives graphql-core's own where parts are to follow, which its types do not say.
                 executed: ExecutionResult | Incremental = await super().execute(*args, **kwargs)
                 if isinstance(executed, Incremental):
@@ -125,7 +127,7 @@ class LinealSchema(strawberry.Schema):
         except LinealError as error:
             context.refusal = error
         if context.refusal is not None:
-            result = _refused(context.refusal)
+            result = _refused(context.refusal, ExecutionResult if admitted else PreExecutionError)
         ran = not isinstance(result, PreExecutionError)
         errors = [present(error, executed=ran) for error in result.errors or ()]
         if ran and result.data is not None:
@@ -173,8 +175,8 @@ async def _admit(context: Context) -> None:
         await context.op.snapshot()
 
 
-def _refused(error: LinealError) -> ExecutionResult:
-    return ExecutionResult(None, [GraphQLError(error.message, original_error=error)])
+def _refused(error: LinealError, as_: type[ExecutionResult] = ExecutionResult) -> ExecutionResult:
+    return as_(None, [GraphQLError(error.message, original_error=error)])
 
 
 def _presented(result: ExecutionResult) -> ExecutionResult:
@@ -233,7 +235,7 @@ async def run(
     if nests_deeper(dict(variables or {}), MAX_LEVELS + 1):
         msg = f"variables: nest deeper than the {MAX_LEVELS} levels allowed"
         context.refusal = LimitExceeded(msg, limit="levels", maximum=MAX_LEVELS)
-        result = _presented(_refused(context.refusal))
+        result = _presented(_refused(context.refusal, PreExecutionError))
     else:
         watching = WATCHED.set(watched)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from math import comb
 from typing import Final
 
 from graphql import (
@@ -36,7 +37,7 @@ class Limits:
     `tokens`, `depth`, `fields`, `aliases`, `directives`, `root_fields`, `introspections` are of a
     document with all fragments spread; what is under __schema and __type is not counted. `overlaps` bound what the
     standard rule must compare that fields of one name in one selection can be merged: of each such field the fields
-    below it, as often as there are others. `walks` are
+    below it, as often as there are others, and all fragments in pairs, whatever they have in them. `walks` are
     `upstream` and `downstream` fields run, beyond which each such field fails by itself, `items` what all lists of an
     answer hold together, `answer` its bytes as JSON, about, `cost` what it may cost at most by schema.costs, before it
     runs, `seconds` the time to answer, `body` bytes of a request.
@@ -82,17 +83,21 @@ def measure(document: DocumentNode) -> tuple[list[tuple[Definition, Measure]], i
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     known: dict[str, Measure] = {}
     merged: dict[str, _Merged] = {}
+    reached: dict[str, set[str]] = {}
     visits = 0
     result: list[tuple[Definition, Measure]] = []
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     definitions: list[Definition] = [*(fragments[name] for name in spread_first(fragments)), *operations]
     for definition in definitions:
         one = _merged(definition.selection_set, merged)
-        measured, count = _measure(definition, known, _compared(one))
+        spread = {name for name in _spreads(definition.selection_set) if name in reached}
+        below = spread.union(*(reached[name] for name in spread))
+        measured, count = _measure(definition, known, _compared(one) + comb(len(below), 2))
         visits += count
         result.append((definition, measured))
         if isinstance(definition, FragmentDefinitionNode):
-            known[definition.name.value], merged[definition.name.value] = measured, one
+            name = definition.name.value
+            known[name], merged[name], reached[name] = measured, one, below
     return result[len(fragments) :] + result[: len(fragments)], visits
 
 

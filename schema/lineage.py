@@ -12,6 +12,7 @@ import strawberry
 from graph import port
 from resolvers import reading
 from schema.context import Context, Info
+from schema.costs import HEAVY
 from schema.enums import EdgeKind, NodeKind
 from schema.scalars import BigInt, DateTime
 
@@ -235,8 +236,10 @@ async def read_from(
     limit: int,
 ) -> reading.Lineage:
     """A lineage from ids or addresses, as it was read; what it has counts in the answer."""
+    context = info.context
+    context.read(HEAVY)
     found = await reading.lineage(
-        info.context.op,
+        context.op,
         of,
         direction=direction,
         depth=depth,
@@ -245,7 +248,8 @@ async def read_from(
         as_of=as_of,
         limit=limit,
     )
-    info.context.hold(len(found.closure.nodes))
+    context.read(found.closure.passed)
+    context.hold(len(found.closure.nodes))
     return found
 
 
@@ -265,6 +269,7 @@ def _from_node(direction: port.Direction, description: str) -> Any:
             context.op, direction, depth=depth, edges=values(edges), kinds=values(kinds), as_of=as_of, limit=limit
         )
         found = await context.loaders.lineages(asked).load(root)
+        context.read(found.closure.passed)
         context.hold(len(found.closure.nodes))
         walked: Any = Walked(context, found)
         return walked  # type: ignore[no-any-return]

@@ -107,6 +107,7 @@ async def _affected(root: port.Node, info: Info) -> Affected | None:
     if found is None:
         return None
     affected: Any = await marking.affected(info.context.op, found)
+    info.context.read(affected.lineage.closure.passed)
     info.context.hold(affected.version_count + affected.deployment_count)
     return affected  # type: ignore[no-any-return]
 

@@ -15,6 +15,7 @@ from schema.audit import AuditEntry, audit
 from schema.comparison import VersionComparison
 from schema.connection import After, Connection, First, Listing, Page, paging
 from schema.context import MAX_EXPORTS, Info
+from schema.costs import HEAVY
 from schema.dataset import Dataset, DatasetVersion, Field
 from schema.declare import by_address, listing, root
 from schema.deployment import Deployment, Environment, ServingTarget
@@ -88,11 +89,14 @@ async def _paths(
         int, strawberry.argument(description=f"How many paths to give: 1 to {port.MAX_ENUMERATED}.")
     ] = reading.DEFAULT_PATHS,
 ) -> Paths | None:
+    context = info.context
+    context.read(HEAVY)
     found = await reading.paths(
-        info.context.op, from_, to, direction=direction.value, edges=values(edges), as_of=as_of, limit=limit
+        context.op, from_, to, direction=direction.value, edges=values(edges), as_of=as_of, limit=limit
     )
-    info.context.hold(sum(map(len, found.paths)))
-    paths: Paths = path_answer(info.context, found)
+    context.read(found.walked)
+    context.hold(sum(map(len, found.paths)))
+    paths: Paths = path_answer(context, found)
     return paths
 
 

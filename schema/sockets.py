@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from strawberry.types.execution import PreExecutionError
 from auth.caller import Caller
 from auth.challenges import Refusal
 from lineal.errors import InvalidArgument, LimitExceeded, LinealError, Unavailable
-from resolvers.live import Ended
+from resolvers.live import MAX_EACH, Ended
+from schema.context import client_of
 from schema.failures import present
 from schema.streaming import Asked, Streams, Who, payload
 
@@ -57,13 +59,14 @@ class SocketRules:
 
     `origins` are other sites whose pages may connect, as scheme://host:port. There are `init_seconds` for
     `connection_init`, and `per_connection` operations at a time. So many `strangers` of the process may be about to say
-    who they are; more are closed with 1013, to come again.
+    who they are, and so many may be `per_client`; more are closed with 1013, to come again.
     """
 
     origins: Collection[str] = ()
     init_seconds: float = INIT_SECONDS
     per_connection: int = PER_CONNECTION
     strangers: int = STRANGERS
+    per_client: int = MAX_EACH
 
 
 class Sockets:
@@ -78,6 +81,8 @@ class Sockets:
         self._origins = frozenset(map(normalize_origin, rules.origins))
         self._strangers = set[_Connection]()
         """Those that have not said yet who they are."""
+        self._clients = Counter[str]()
+        """How many the others have, by client."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -94,12 +99,13 @@ class Sockets:
             await socket.close(AGAIN_LATER, "Try again later")
             return
         state = scope.get("state", {})
-        connection = _Connection(socket, self._streams, self._rules, state["admit"], self._strangers)
+        connection = _Connection(socket, self._streams, self._rules, state["admit"], self._strangers, self._clients)
         self._strangers.add(connection)
         try:
             await connection.serve(str(state.get("request_id", "")))
         finally:
             self._strangers.discard(connection)
+            self._clients -= Counter({connection.client})
 
     def _may_connect(self, socket: WebSocket) -> bool:
         """Whether a page may connect, by its origin: browsers ask nobody else."""
@@ -120,14 +126,22 @@ class _Closed(Exception):
 class _Connection:
     """One connection: what is asked over it, each by a task of its own.
 
-    Once it is known who it is, it is none of the `strangers` any more.
+    Once it is known who it is, it is none of the `strangers` any more, but one of those that its `client` has.
     """
 
     def __init__(
-        self, socket: WebSocket, streams: Streams, rules: SocketRules, admit: Admit, strangers: set[_Connection]
+        self,
+        socket: WebSocket,
+        streams: Streams,
+        rules: SocketRules,
+        admit: Admit,
+        strangers: set[_Connection],
+        clients: Counter[str],
     ) -> None:
+        self.client = ""
         self._socket = socket
         self._strangers = strangers
+        self._clients = clients
         self._streams = streams
         self._rules = rules
         self._admit = admit
@@ -227,6 +241,11 @@ class _Connection:
             if refusal.status == Unavailable.status:
                 raise _Closed(AGAIN_LATER, "Try again later") from None
             raise _Closed(FORBIDDEN, f"Forbidden: {refusal.description}"[:120]) from None
+        client = client_of(caller, self._address)
+        if self._clients[client] >= self._rules.per_client:
+            raise _Closed(AGAIN_LATER, "Try again later: this client has too many connections")
+        self.client = client
+        self._clients[client] += 1
         self._who = Who(caller, self._request, self._address)
         self._strangers.discard(self)
         await self._send({"type": "connection_ack"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -38,19 +38,20 @@ def is_wanted(accept: str) -> bool:
 
 
 class EventStream(Response):
-    """The results of an operation, as they come."""
+    """The results of an operation, as they come; `opened` is called once it is known to be a subscription."""
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, streams: Streams, asked: Asked, who: Who, allowed: Sequence[OperationType]) -> None:
+    def __init__(
+        self, streams: Streams, asked: Asked, who: Who, allowed: Sequence[OperationType], opened: Callable[[], None]
+    ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._results = streams.results(asked, who, allowed)
+        self._results = streams.results(asked, who, allowed, opened)
         self._expires = who.caller.expires
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, until it ends or nobody listens any more. The scope's state then has `streamed`."""
-        scope.setdefault("state", {})["streamed"] = True
+        """Send it, until it ends or nobody listens any more."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.create_task(self._send(send))
         leaving = asyncio.create_task(_left(receive))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -76,7 +76,8 @@ def _query(asked: Mapping[str, Any]) -> str | None:
 class Streams:
     """Runs operations that are asked for over what stays open.
 
-    Each is given a context by `context`, and its document is what `document` finds in what was asked.
+    Each is given a context by `context`, and its document is what `document` finds in what was asked. `taking` counts
+    those that nobody else counts, and raises Unavailable where there are too many.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Streams:
         *,
         on_operation: OnOperation | None = None,
         document: Document = _query,
+        taking: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.schema = schema
         self.live = live
@@ -95,28 +97,35 @@ class Streams:
         self._operation_for = operation_for
         self._context = context
         self._on_operation = on_operation
+        self._taking = taking
 
     async def results(
-        self, asked: Asked, who: Who, allowed: Sequence[OperationType] = ANSWERED
+        self,
+        asked: Asked,
+        who: Who,
+        allowed: Sequence[OperationType] = ANSWERED,
+        opened: Callable[[], None] | None = None,
     ) -> AsyncGenerator[ExecutionResult, None]:
         """One result of a query or a mutation, or those of a subscription until it ends.
 
-        `allowed` are the types that may be run beside subscriptions. A PreExecutionError is the last one, and says why
-        there is no other. Raises Ended: the process is about to end.
+        `allowed` are the types that may be run beside subscriptions. Whoever counts what is asked gives `opened`, which
+        is called once it is known to be a subscription. A PreExecutionError is the last one, and says why there is no
+        other. Raises Ended: the process is about to end.
         """
         try:
             who = replace(who, after=bookmark_of(asked.extensions) or who.after)
             context = self._context(self._new(who))
-            result = await run(
-                self.schema,
-                context,
-                asked.query,
-                asked.variables,
-                operation_name=asked.operation_name,
-                on_operation=self._on_operation,
-                allowed_operation_types=allowed,
-            )
-        except InvalidArgument as error:
+            with self._taking() if opened is None else nullcontext():
+                result = await run(
+                    self.schema,
+                    context,
+                    asked.query,
+                    asked.variables,
+                    operation_name=asked.operation_name,
+                    on_operation=self._on_operation,
+                    allowed_operation_types=allowed,
+                )
+        except (InvalidArgument, Unavailable) as error:
             yield _refused(error)
         except MissingQueryError:
             yield _refused(InvalidArgument("query: must be a GraphQL document, and is missing", field="query"))
@@ -126,6 +135,8 @@ class Streams:
             if error.operation_type is not OperationType.SUBSCRIPTION:
                 yield _refused(InvalidArgument(error.as_http_error_reason("GET")))
                 return
+            if opened is not None:
+                opened()
             async with aclosing(self._subscribed(asked, who)) as results:
                 async for each in results:
                     yield each

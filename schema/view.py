@@ -23,6 +23,7 @@ from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.http.parse_content_type import parse_content_type
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from auth.challenges import INSUFFICIENT_SCOPE, INVALID_TOKEN, Refusal, Resource, no_credentials, used
@@ -37,7 +38,7 @@ from schema.executing import LinealSchema, OnOperation, bookmark_of, extend, run
 from schema.limits import Limits
 from schema.sdl import build_schema
 from schema.sockets import PROTOCOL, Sockets
-from schema.streaming import Asked, Streams, Who, ran
+from schema.streaming import Asked, Streams, Who, payload, ran
 from schema.transport import (
     GRAPHQL_TYPE,
     JSON_TYPE,
@@ -129,7 +130,7 @@ class View(GraphQL[Context, None]):
         who = Who(op.caller, op.request, op.address, op.after)
         asked = Asked(data.query, data.variables, data.operation_name, data.extensions)
         allowed = tuple(OperationType.from_http(adapter.method) - {OperationType.SUBSCRIPTION})
-        return sse.EventStream(self._streams, asked, who, allowed)
+        return sse.EventStream(self._streams, asked, who, allowed, getattr(request.state, "opened", lambda: None))
 
     def should_render_graphql_ide(self, request: Any) -> bool:
         """Never: a browser that asks without a query gets an error like everyone else."""
@@ -204,9 +205,16 @@ class View(GraphQL[Context, None]):
             if error.operation_type is OperationType.SUBSCRIPTION:
                 raise HTTPException(400, LIVE) from None
             raise HTTPException(405, error.as_http_error_reason(request_adapter.method)) from None
+        if context.refusal is None and not ran(result):
+            result = PreExecutionError(None, result.errors, result.extensions)
         self._head(request, request_data, sub_response, result, context)
         await extend(result, context, request_data.extensions)
         return result
+
+    async def process_result(self, request: Request, result: Any) -> Any:
+        """What is answered; a request error has no `data` in the newer media type, as its specification asks."""
+        newer = media_type(request.headers.get("accept")) == GRAPHQL_TYPE
+        return payload(result) if newer else await super().process_result(request, result)
 
     def _head(
         self,
@@ -217,6 +225,8 @@ class View(GraphQL[Context, None]):
         context: Context,
     ) -> None:
         """Say by the answer's status and headers what the result is."""
+        if wait := _wait(result, Unavailable.code):
+            sub_response.headers["retry-after"] = str(wait)
         if refused := _refused(result, context):
             sub_response.status_code = refused.status
             refused.scheme = used(request.headers.get("authorization"))
@@ -226,12 +236,10 @@ class View(GraphQL[Context, None]):
         elif wait := _wait(result, LimitExceeded.code):
             sub_response.status_code = 429
             sub_response.headers["retry-after"] = str(wait)
-        elif wait := _wait(result, Unavailable.code):
-            sub_response.headers["retry-after"] = str(wait)
+        elif isinstance(result, PreExecutionError) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
+            sub_response.status_code = Unavailable.status if _says(result, Unavailable.code) else 400
         elif getattr(request_data, "trusted", False) and request.method == "GET" and not result.errors:
             sub_response.headers["etag"] = request.headers.get("if-none-match", "")
-        elif context.refusal is None and not ran(result) and sub_response.headers.get("content-type") == GRAPHQL_TYPE:
-            sub_response.status_code = 400
 
     def _challenges(self, refusal: Refusal, scope: str) -> list[str]:
         if self._resource is not None:
@@ -243,11 +251,9 @@ class View(GraphQL[Context, None]):
     def create_response(
         self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
     ) -> Response:
-        """The answer; a request error has no `data` in the newer media type, as its specification asks."""
+        """The answer, with its status and headers."""
         media_type = sub_response.headers.get("content-type", JSON_TYPE)
         status = sub_response.status_code or 200
-        if status in {400, 429} and media_type == GRAPHQL_TYPE and isinstance(response_data, dict):
-            response_data.pop("data", None)
         response = Response(self.encode_json(response_data), status, media_type=f"{media_type}; charset=utf-8")
         for name in ("www-authenticate", "retry-after"):
             for value in sub_response.headers.getlist(name):
@@ -255,6 +261,10 @@ class View(GraphQL[Context, None]):
         if "etag" in sub_response.headers and isinstance(response_data, dict):
             return tagged(response, response_data.get("data"), sub_response.headers["etag"])
         return response
+
+
+def _says(result: ExecutionResult, code: str) -> bool:
+    return any((error.extensions or {}).get("code") == code for error in result.errors or ())
 
 
 def _wait(result: ExecutionResult, code: str) -> int:
@@ -265,7 +275,7 @@ def _wait(result: ExecutionResult, code: str) -> int:
 
 def _refused(result: ExecutionResult, context: Context) -> Refusal | None:
     """Why the whole operation is refused, as RFC 6750 has it; None where it was answered."""
-    if any((error.extensions or {}).get("code") == Unauthenticated.code for error in result.errors or ()):
+    if _says(result, Unauthenticated.code):
         return Refusal("inactive", "whoever the token speaks of may not come in any more", INVALID_TOKEN)
     if context.verdict.refusal is None:
         return None

@@ -111,13 +111,14 @@ def paths_text(q: Compiler, sources: Sequence[str], targets: Sequence[str], walk
         RETURN [
             nodes, steps, [x IN roots WHERE x IN inside | x.id], [x IN ends WHERE x IN inside | x.id],
             any(x IN roots WHERE NOT x IN walked)
-                OR EXISTS {{ UNWIND walked AS x MATCH {_step(walk)} WHERE {live("r")} AND NOT y IN walked RETURN x }}
+                OR EXISTS {{ UNWIND walked AS x MATCH {_step(walk)} WHERE {live("r")} AND NOT y IN walked RETURN x }},
+            size(walked)
         ] AS result"""
 
 
 def paths_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -> Paths:
     """What the paths statement found, as paths."""
-    rows, steps, starts, ends, cut = result
+    rows, steps, starts, ends, cut, walked = result
     nodes = {node.id: node for node in (_node(row, believe) for _, row in rows)}
     hops: dict[tuple[str, str], list[Edge]] = {}
     for edge in _edges(steps, walk, moment):
@@ -130,7 +131,7 @@ def paths_of(result: Sequence[Any], walk: Walk, moment: int, believe: Believe) -
     follows = {pair for path in found for pair in pairwise(path)}
     used = sorted({id for path in found for id in path})
     edges = {pair: hops[pair] for pair in sorted(follows)}
-    return Paths(found, {id: nodes[id] for id in used}, edges, None if cut else count, not cut)
+    return Paths(found, {id: nodes[id] for id in used}, edges, None if cut else count, not cut, walked)
 
 
 def _roots(q: Compiler, given: str, name: str, carried: str = "") -> str:

@@ -124,7 +124,8 @@ def paths(reader: Reader, sources: Sequence[str], targets: Sequence[str], walk: 
         pair = (edge.source, edge.target) if walk.direction is Direction.UPSTREAM else (edge.target, edge.source)
         if pair in follows:
             hops.setdefault(pair, []).append(edge)
-    return Paths(found, {ids[k]: nodes[k] for k in shown}, hops, count if complete else None, complete)
+    told = count if complete else None
+    return Paths(found, {ids[k]: nodes[k] for k in shown}, hops, told, complete, len(walked.order))
 
 
 def _leading_to(seen: Seen, inside: set[int], ends: set[int]) -> set[int]:

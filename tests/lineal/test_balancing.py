@@ -36,8 +36,6 @@ class Waiting:
         self.load = Load(most)
 
         async def answer(request: Request) -> Response:
-            if request.url.path == "/stream":
-                request.scope["state"]["streamed"] = True
             await self.gate.wait()
             if request.url.path == "/away":
                 return Response(status_code=503)
@@ -46,7 +44,7 @@ class Waiting:
         async def bookmark() -> str:
             return "b:1"
 
-        paths = ("/", "/stream", "/away", "/healthz")
+        paths = ("/", "/away", "/healthz")
         balanced = Middleware(Balanced, load=self.load, bookmark=bookmark, always=("/healthz",))
         methods = ["GET", "POST"]
         self.telemetry = Telemetry()

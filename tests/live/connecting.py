@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
+import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
@@ -27,6 +28,7 @@ from lineal.telemetry import Telemetry
 from resolvers.live import Live
 from resolvers.operation import Operation
 from schema.context import Context
+from schema.executing import run
 from schema.sdl import build_schema
 from schema.sockets import PROTOCOL
 from schema.streaming import Streams
@@ -240,6 +242,20 @@ def _scope(path: str, headers: Mapping[str, str]) -> dict[str, Any]:
         "server": ("127.0.0.1", 8321),
         "state": {},
     }
+
+
+@contextmanager
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
+    """What is asked over what stays open begins to run when this event is set."""
+    gate = asyncio.Event()
+
+    async def waiting(*args: Any, **kwargs: Any) -> Any:
+        await gate.wait()
+        return await run(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("schema.streaming.run", waiting)
+        yield gate
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from graph.port import Update
 from schema.sockets import SocketRules, Sockets
 from schema.streaming import Asked, Streams, Who
 from tests import building as b
-from tests.live.connecting import Site, Socket, site, socket_scope
+from tests.live.connecting import Site, Socket, held, site, socket_scope
 from tests.live.following import SEQUENCES, reached
 
 
@@ -68,6 +68,12 @@ REFUSED = (
 )
 
 
+SEVERAL = (
+    'mutation A { registerModel(input: {name: "bert"}) { model { id } } } query B { __typename }',
+    "subscription A { events { id } } query B { __typename }",
+)
+
+
 async def test_what_cannot_be_run_is_answered_with_an_error_and_nothing_more(here: Site) -> None:
     async with here.connected() as socket:
         for query, code in REFUSED:
@@ -79,6 +85,10 @@ async def test_what_cannot_be_run_is_answered_with_an_error_and_nothing_more(her
             assert (await socket.heard())["type"] == "pong", "the connection stays"
         socket.tell("subscribe", id="1", payload={"query": "{ __typename }", "operationName": "other"})
         assert (await socket.heard())["payload"][0]["extensions"]["field"] == "operationName"
+        for query in SEVERAL:
+            socket.subscribe(query)
+            answer = await socket.heard()
+            assert (answer["type"], answer["payload"][0]["extensions"]["field"]) == ("error", "operationName"), query
 
 
 async def test_scopes_hold_for_subscriptions_as_for_all_else_and_refusals_are_audited(here: Site) -> None:
@@ -183,6 +193,47 @@ async def test_only_so_many_may_be_about_to_say_who_they_are(here: Site) -> None
         async with Socket(narrow, scope) as third:
             await connect(third)
             await third.init()
+
+
+async def test_one_client_has_only_so_many_connections(tmp_path: Path) -> None:
+    async with (
+        site(tmp_path, max_subscriptions_per_client=2) as here,
+        here.connected() as one,
+        here.connected(),
+        here.connected(name="other"),
+        here.socket() as more,
+    ):
+        await more.came()
+        more.tell("connection_init", payload={"authorization": here.bearer()})
+        assert await more.closed() == 1013
+        one.leave()
+        await reached(one.done)
+        async with here.connected() as again:
+            again.subscribe("{ __typename }")
+            assert (await again.heard())["type"] == "next"
+
+
+async def test_queries_over_a_socket_count_among_what_a_process_has_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(tmp_path, max_requests=1) as here, here.connected() as one, here.connected() as other:
+        with held(monkeypatch) as gate:
+            one.subscribe("{ __typename }", "a")
+            await reached(lambda: here.app.state.load.requests == 1)
+            for query in ("{ __typename }", SEQUENCES):
+                other.subscribe(query, "b")
+                refused = await other.heard()
+                assert (refused["id"], refused["type"]) == ("b", "error")
+                told = refused["payload"][0]["extensions"]
+                assert (told["code"], told["retryAfter"]) == ("UNAVAILABLE", 1)
+            async with here.events("{ __typename }") as source:
+                assert await source.status() == 503
+            gate.set()
+            assert (await one.heard())["payload"] == {"data": {"__typename": "Query"}}
+        assert (await one.heard())["type"] == "complete"
+        other.subscribe(SEQUENCES, "b", after="0")
+        assert (await other.heard())["type"] == "next"
+        assert here.app.state.load.requests == 0, "what is open without end is not counted"
 
 
 async def test_where_only_trusted_documents_run_that_holds_for_sockets_and_streams_too(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from schema import sse
 from tests import building as b
-from tests.live.connecting import HOST, Site, site
+from tests.live.connecting import HOST, Site, held, site
 from tests.live.following import SEQUENCES, reached
 
 
@@ -98,6 +98,8 @@ async def test_what_cannot_be_run_is_said_in_the_stream_and_what_is_no_request_b
         ("{ nope }", "GRAPHQL_VALIDATION_FAILED"),
         ("subscription { events { nope } }", "GRAPHQL_VALIDATION_FAILED"),
         ('subscription { events(after: "x") { id } }', "INVALID_ARGUMENT"),
+        ("query A { __typename } query B { __typename }", "INVALID_ARGUMENT"),
+        ("subscription A { events { id } } subscription B { events { id } }", "INVALID_ARGUMENT"),
     ):
         async with here.events(query) as source:
             assert await source.status() == 200
@@ -166,6 +168,25 @@ async def test_more_than_the_process_serves_are_refused(here: Site) -> None:
         async with here.events(SEQUENCES) as three:
             await three.status()
             assert (await three.event())[1]["errors"][0]["extensions"]["limit"] == "subscriptions"
+
+
+async def test_a_stream_counts_among_what_a_process_has_under_way_until_it_is_known_to_be_a_subscription(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(tmp_path, max_requests=1) as here, here.events(SEQUENCES) as following:
+        assert await following.status() == 200
+        await reached(lambda: here.followers == 1)
+        assert here.app.state.load.requests == 0
+        with held(monkeypatch) as gate:
+            async with here.events("{ __typename }") as source:
+                assert await source.status() == 200
+                for query in ("{ __typename }", SEQUENCES):
+                    async with here.events(query) as more:
+                        assert await more.status() == 503
+                        assert more.headers["retry-after"] == "1"
+                gate.set()
+                assert await source.event() == ("next", {"data": {"__typename": "Query"}})
+        await reached(lambda: here.app.state.load.requests == 0)
 
 
 async def test_a_subscription_that_nobody_can_stream_to_is_refused(here: Site) -> None:

@@ -87,11 +87,18 @@ DEEP = "{ models { nodes" + " { supersedes { nodes" * 13 + " { id }" + " } }" * 
 OVERLAPPING = "{ models { " + "nodes { id name } " * 390 + "} }"
 NESTED = "{ models { nodes { " + "versions { nodes { id } } " * 240 + "} } }"
 UNSPREAD = f"{{ __typename }} fragment f on ModelConnection {{ {'nodes { id name } ' * 390} }}"
+LEAVES = ("id", "name", "address", "kind", "description", "createdAt", "updatedAt", "revision")
 SPREAD = (
     "{ models { "
     + " ".join(f"...f{n}" for n in range(150))
     + " } } "
     + " ".join(f"fragment f{n} on ModelConnection {{ nodes {{ id name }} }}" for n in range(150))
+)
+UNLIKE = (
+    "{ models { nodes { "
+    + " ".join(f"...f{n}" for n in range(150))
+    + " } } } "
+    + " ".join(f"fragment f{n} on Model {{ {LEAVES[n % len(LEAVES)]} }}" for n in range(150))
 )
 LARGE = "{ models { nodes { " + " ".join(f"a{n}: description" for n in range(100)) + " } } }"
 AGAIN = "{ " + " ".join(f"a{n}: models {{ nodes {{ description }} }}" for n in range(50)) + " }"
@@ -109,6 +116,7 @@ WIDE = "{ models" + "".join(f" {{ nodes {{ id }} }} m{n}: models" for n in range
         pytest.param(OVERLAPPING, {"overlaps"}, id="overlapping fields"),
         pytest.param(NESTED, {"overlaps"}, id="overlapping fields with lists in them"),
         pytest.param(SPREAD, {"overlaps"}, id="overlapping fragments"),
+        pytest.param(UNLIKE, {"overlaps"}, id="fragments with nothing alike in them"),
         pytest.param(UNSPREAD, {"overlaps"}, id="overlapping fields of a fragment that is spread nowhere"),
         pytest.param(
             "{ __typename } fragment f on Query { __typename" + " @aa" * 900 + " }",

@@ -12,9 +12,10 @@ from starlette.requests import Request
 
 from auth.caller import ANONYMOUS, Caller
 from auth.scopes import SCOPES
-from graph.port import Graph, NewNode
+from graph.port import Graph, NewEdge, NewNode
 from resolvers.operation import Operation
 from schema.budget import MOST_CLIENTS, Budget, Spent
+from schema.costs import HEAVY
 from schema.limits import Limits
 from schema.streaming import Asked, Who
 from schema.transport import GRAPHQL_TYPE
@@ -167,6 +168,31 @@ async def test_who_asks_for_long_texts_pays_for_their_bytes(sqlite_graph: Graph,
     async with client(sqlite_graph, Budget(6_000, clock)) as http:
         cost = (await http.post("", json={"query": text})).json()["extensions"]["cost"]
     assert (cost["requested"], cost["actual"]) == (2, 1 + 2 + 10 * 50)
+
+
+WALKING = (
+    '{ lineage(of: ["models:/m/1"], direction: DOWNSTREAM, kinds: [TEAM], limit: 1) { complete } }',
+    '{ modelVersion(address: "models:/m/1") { downstream(kinds: [TEAM], limit: 1) { complete } } }',
+    '{ paths(from: "models:/m/1", to: "models:/other") { count } }',
+    '{ exportLineage(of: ["models:/m/1"], direction: DOWNSTREAM, format: PROV_JSON, kinds: [TEAM]) { size } }',
+)
+
+
+@pytest.mark.parametrize("text", WALKING)
+async def test_who_walks_pays_for_the_walk_and_for_what_it_came_by_returned_or_not(
+    sqlite_graph: Graph, clock: Clock, text: str
+) -> None:
+    _, (first, *others) = await b.model(sqlite_graph, "m", versions=31)
+    await b.model(sqlite_graph, "other")
+    await b.link(sqlite_graph, *(NewEdge("DERIVED_FROM", each.id, first.id, "finetune") for each in others))
+    statements: list[int] = []
+    app = create_graphql_app(
+        sqlite_graph, budget=Budget(6_000, clock), on_operation=lambda told: statements.append(told.statements)
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/graphql") as http:
+        answer = (await http.post("", json={"query": text, "extensions": {"cost": True}})).json()
+    assert "errors" not in answer
+    assert answer["extensions"]["cost"]["actual"] == HEAVY + 31 + statements[0]
 
 
 @pytest.mark.parametrize("accept", ["application/json", GRAPHQL_TYPE])

@@ -10,14 +10,15 @@ from typing import Any
 
 import orjson
 import pytest
-from graphql import get_introspection_query, parse
+from graphql import get_introspection_query, parse, validate
+from graphql.validation.rules import overlapping_fields_can_be_merged as merging
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from auth.caller import ADMIN, Caller
 from auth.scopes import SCOPES
 from graph.port import Graph, Snapshot, View
 from resolvers.operation import Operation
-from schema.checking import CACHED_CHARACTERS, checked, parsed
+from schema.checking import CACHED_CHARACTERS, RULES, checked, parsed
 from schema.context import Context
 from schema.executing import execute, run
 from schema.limits import Limits, Measure, measure
@@ -79,7 +80,34 @@ async def test_a_bomb_of_nested_fields_is_refused(asked: Asked) -> None:
 def test_fragments_count_at_every_spread() -> None:
     text = "{ a: models { ...f } b: models { nodes { ...g } } } fragment f on ModelConnection { nodes { ...g } } "
     text += "fragment g on Model @skip(if: true) { c: name @include(if: true) }"
-    assert _measured(text) == Measure(depth=3, fields=6, aliases=4, directives=4, root_fields=2, introspections=0)
+    assert _measured(text) == Measure(depth=3, fields=6, aliases=4, directives=4, root_fields=2, overlaps=1)
+
+
+FRAGMENTS = " ".join(f"fragment f{n} on Model {{ {name} }}" for n, name in enumerate(("id", "name", "kind", "address")))
+CHAIN = " ".join(f"fragment f{n} on Model {{ id ...f{n + 1} }}" for n in range(9)) + " fragment f9 on Model { id }"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{{ models {{ nodes {{ ...f0 ...f1 ...f2 ...f3 }} }} }} {FRAGMENTS}",
+        f"{{ models {{ nodes {{ ...f0 ...f1 }} }} models {{ nodes {{ ...f2 ...f3 }} }} }} {FRAGMENTS}",
+        f"{{ models {{ nodes {{ ...f0 ...f9 }} }} }} {CHAIN}",
+        f"{{ models {{ nodes {{ ...f0 }} }} models {{ nodes {{ ...f5 }} }} }} {CHAIN}",
+    ],
+)
+def test_no_more_fragments_are_compared_than_were_counted(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    compared = 0
+    original = merging.collect_conflicts_between_fragments
+
+    def counting(*args: Any) -> None:
+        nonlocal compared
+        compared += 1
+        original(*args)
+
+    monkeypatch.setattr(merging, "collect_conflicts_between_fragments", counting)
+    assert validate(build_schema()._schema, parse(text), RULES) == []
+    assert 0 < compared <= _measured(text).overlaps
 
 
 def test_fragments_that_spread_each_other_in_a_circle_are_measured_too() -> None:

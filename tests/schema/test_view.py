@@ -10,7 +10,10 @@ import httpx
 import orjson
 import pytest
 
-from graph.port import Graph, Point, Snapshot, View
+from auth.caller import ANONYMOUS, Caller
+from graph.port import Graph, NewNode, Point, Snapshot, View
+from lineal.errors import Unavailable
+from resolvers.operation import Operation
 from schema.executing import Operated
 from schema.limits import Limits
 from schema.view import create_graphql_app
@@ -59,6 +62,24 @@ async def test_variables_and_the_operation_name_are_taken(http: httpx.AsyncClien
     assert (await http.post("", json=body)).json() == {"data": {"model": None}}
     assert (await http.post("", json={"query": text, "operationName": "B"})).json() == {"data": {"__typename": "Query"}}
     assert [operation.name for operation in operations] == ["A", "B"]
+
+
+async def test_of_several_operations_none_runs_where_none_is_named(
+    http: httpx.AsyncClient, sqlite_graph: Graph, operations: list[Operated]
+) -> None:
+    text = 'mutation A { registerModel(input: {name: "bert"}) { model { id } } } query B { __typename }'
+    named = {"query": text, "operationName": "B"}
+    for body in ({"query": text}, {"query": text, "operationName": None}):
+        assert (await http.post("", json=named)).json() == {"data": {"__typename": "Query"}}
+        refused = await http.post("", json=body, headers={"accept": NEWER})
+        assert (refused.status_code, set(refused.json())) == (400, {"errors"})
+        (error,) = refused.json()["errors"]
+        assert (error["extensions"]["code"], error["extensions"]["field"]) == ("INVALID_ARGUMENT", "operationName")
+    by_get = await http.get("", params={"query": "query A { __typename } query B { __typename }"})
+    assert _error(by_get, 200)["extensions"]["field"] == "operationName"
+    async with sqlite_graph.snapshot() as snapshot:
+        assert (await snapshot.find("Model")).items == []
+    assert [operation.name for operation in operations] == ["B", None, "B", None, None]
 
 
 async def test_a_query_may_come_by_get_and_a_mutation_may_not(http: httpx.AsyncClient) -> None:
@@ -149,6 +170,33 @@ async def test_errors_while_running_are_200_for_both(http: httpx.AsyncClient) ->
     body = {"query": '{ model(address: "nonsense") { id } }'}
     new = await http.post("", json=body, headers={"accept": NEWER})
     assert (new.status_code, new.json()["data"]) == (200, {"model": None})
+
+
+@pytest.mark.parametrize(
+    ("caller", "away", "status"),
+    [
+        (Caller("corp:ann", frozenset(), workspaces=None), False, 403),
+        (Caller(ANONYMOUS, frozenset()), False, 401),
+        (Caller("corp:gone", frozenset({"model:read"}), workspaces=None), False, 401),
+        (Caller("corp:ann", frozenset({"model:read"}), workspaces=None), True, 503),
+    ],
+)
+async def test_what_never_ran_has_no_data_in_the_newer_media_type_whatever_its_status(
+    sqlite_graph: Graph, monkeypatch: pytest.MonkeyPatch, caller: Caller, away: bool, status: int
+) -> None:
+    async def unavailable(_self: Operation) -> None:
+        raise Unavailable("the store is away")
+
+    await b.create(sqlite_graph, NewNode("Principal", "corp:gone", "", props={"active": False}))
+    if away:
+        monkeypatch.setattr(Operation, "snapshot", unavailable)
+    app = create_graphql_app(sqlite_graph, new_operation=lambda _: Operation(sqlite_graph, caller=caller))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test/graphql") as client:
+        body = {"query": 'mutation { registerModel(input: {name: "bert"}) { model { id } } }'}
+        new = await client.post("", json=body, headers={"accept": NEWER})
+        old = await client.post("", json=body)
+    assert (new.status_code, set(new.json())) == (status, {"errors"})
+    assert (old.status_code, old.json()["data"]) == (200 if away else status, None)
 
 
 async def test_figures_that_json_has_no_numbers_for_arrive(http: httpx.AsyncClient, sqlite_graph: Graph) -> None:
