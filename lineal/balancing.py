@@ -17,6 +17,7 @@ from gateway.problems import RETRY_SECONDS, Problem
 from lineal import logging
 from lineal.errors import Unavailable
 from lineal.observing import METER
+from schema.sse import MEDIA_TYPE
 
 BOOKMARK: Final = "lineal-bookmark"
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -89,9 +90,15 @@ class Balanced:
             if message["type"] == "http.response.start":
                 if message["status"] == Unavailable.status:
                     MutableHeaders(scope=message).setdefault("retry-after", RETRY_SECONDS)
-                if scope["method"] not in READS and (written := await self._bookmark()):
+                # What a stream is about to do is in no bookmark yet: that is in the extensions of its results.
+                writes = scope["method"] not in READS and not _streams(message)
+                if writes and (written := await self._bookmark()):
                     MutableHeaders(scope=message)[BOOKMARK] = written
             await send(message)
 
         with work:
             await self.app(scope, receive, sent)
+
+
+def _streams(start: Message) -> bool:
+    return Headers(scope=start).get("content-type", "").startswith(MEDIA_TYPE)

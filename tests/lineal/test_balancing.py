@@ -20,6 +20,7 @@ from lineal.errors import InvalidArgument
 from lineal.http import Observed
 from lineal.telemetry import Telemetry
 from resolvers.operation import Operation
+from schema.sse import MEDIA_TYPE
 from schema.view import create_graphql_app
 from tests import building as b
 from tests.cluster import clustered
@@ -39,12 +40,14 @@ class Waiting:
             await self.gate.wait()
             if request.url.path == "/away":
                 return Response(status_code=503)
+            if request.url.path == "/stream":
+                return Response(media_type=MEDIA_TYPE)
             return Response(request.scope.get("state", {}).get("bookmark", ""))
 
         async def bookmark() -> str:
             return "b:1"
 
-        paths = ("/", "/away", "/healthz")
+        paths = ("/", "/away", "/stream", "/healthz")
         balanced = Middleware(Balanced, load=self.load, bookmark=bookmark, always=("/healthz",))
         methods = ["GET", "POST"]
         self.telemetry = Telemetry()
@@ -94,6 +97,7 @@ async def test_an_answer_to_what_may_write_has_the_bookmark_and_a_request_may_br
     app.gate.set()
     assert BOOKMARK not in (await http.get("/")).headers
     assert (await http.post("/")).headers[BOOKMARK] == "b:1"
+    assert BOOKMARK not in (await http.post("/stream")).headers, "it begins before anything is written"
     assert (await http.get("/", headers={BOOKMARK: "b:7"})).text == "b:7"
 
 
