@@ -6,9 +6,11 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from auth.caller import Caller
-from auth.roles import check_active
+from auth.roles import check_active, is_active
 from graph import ontology
-from graph.port import Graph, NewNode, Transaction, Update
+from graph.ontology import PRINCIPAL
+from graph.port import Graph, NewNode, Node, Prop, Snapshot, Transaction, Update
+from graph.text import fold
 from lineal.errors import AlreadyExists, InvalidArgument, Unauthenticated
 
 REMEMBERED: Final = 10_000
@@ -32,7 +34,8 @@ class Directory:
     async def admit(self, caller: Caller, request: str = "", address: str = "") -> None:
         """Let a caller appear, if this is their first token. `request` and `address` go into the audit.
 
-        Raises Unauthenticated (the subject cannot be a name), Unavailable.
+        Raises Unauthenticated (the subject cannot be a name, or is that of another principal but for its case),
+        Unavailable.
         """
         if caller.name in self._known:
             self._known.move_to_end(caller.name)
@@ -65,6 +68,7 @@ class Directory:
         async def work(tx: Transaction) -> None:
             principal = (await tx.access(caller.name)).principal
             if principal is None:
+                await _refuse_other_case(tx, caller.name)
                 await tx.create([NewNode("Principal", caller.name, ontology.GLOBAL, props=props)])
             elif _renamed(caller, principal.props):
                 await tx.update([Update(principal.id, {"displayName": _display_name(caller)})])
@@ -78,6 +82,22 @@ class Directory:
             return
         except InvalidArgument:
             raise Unauthenticated("the token's subject cannot be the name of a principal") from None
+
+
+async def named_alike(snapshot: Snapshot, name: str) -> list[Node]:
+    """The principals that have this name, whatever the case."""
+    page = await snapshot.find(PRINCIPAL.name, Prop("name", "prefix", name))
+    # By name, folded: those that go on after it come behind.
+    return [node for node in page.items if fold(node.name) == fold(name)]
+
+
+async def _refuse_other_case(tx: Transaction, name: str) -> None:
+    """Raises Unauthenticated: in another case it is whom a directory named by a user name, which knows no case, or
+    somebody who has left: as a principal of its own it would be in when they are out.
+    """
+    for node in await named_alike(tx, name):
+        if not is_active(node) or ("userName" in node.props and "externalId" not in node.props):
+            raise Unauthenticated(f"the token's subject names {node.name!r}, but in another case")
 
 
 def _renamed(caller: Caller, props: Any) -> bool:

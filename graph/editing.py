@@ -59,6 +59,7 @@ class Editing(Guarding):
         for item in stored:
             if item.key in holders:
                 raise await self._taken(item, holders[item.key or ""])
+        await self._refuse_former([item.node for item in stored])
         await self._insert_nodes(stored)
         self._note_born([item.node for item in stored])
         self.log.created += [_told_node(s.node) for s in stored]

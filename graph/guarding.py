@@ -103,6 +103,16 @@ class Guarding(Primitives):
                 raise _no_workspace(name)
         self._workspaces |= set(unknown)
 
+    async def _refuse_former(self, nodes: Sequence[Node]) -> None:
+        """Raises AlreadyExists: one of these, which are about to be made, is a workspace, and has the name of another.
+
+        Views, chains of audit and places in storage go by the name: it would have all that is left of the other one.
+        """
+        names = [node.name for node in nodes if node.kind == ontology.WORKSPACE.name]
+        for name in sorted(await self._former_workspaces(names)) if names else ():
+            msg = f"name: there was a Workspace named {name!r}, whose history stays under that name; choose another one"
+            raise AlreadyExists(msg, field="name")
+
     def _permit_new(self, nodes: Sequence[Node]) -> None:
         """Raises Forbidden: one of these, which are about to be made, would not be among the rights."""
         if not self._guarded:

@@ -909,7 +909,7 @@ class Transaction(Snapshot):
 
     @abstractmethod
     async def create(self, nodes: Sequence[NewNode]) -> list[Node]:
-        """Create nodes. Raises AlreadyExists (a key is taken), InvalidArgument."""
+        """Create nodes. Raises AlreadyExists (a key is taken, or a workspace had the name), InvalidArgument."""
 
     @abstractmethod
     async def update(self, updates: Sequence[Update]) -> list[Node]:
@@ -920,7 +920,10 @@ class Transaction(Snapshot):
 
     @abstractmethod
     async def remove(self, ids: Sequence[str]) -> None:
-        """Leave tombstones: keys are freed and all open edges of the nodes end. Raises NotFound."""
+        """Leave tombstones: keys are freed and all open edges of the nodes end. Raises NotFound.
+
+        What a workspace was named no other one will be.
+        """
 
     @abstractmethod
     async def link(self, edges: Sequence[NewEdge]) -> list[Edge]:
@@ -983,7 +986,8 @@ class Transaction(Snapshot):
         The same again changes nothing. The default workspace, which every store has, becomes what is said of it where
         nobody has changed it. `quietly` leaves no Change, for a restore, which brings the changes that there were.
         Raises Conflict (another node has the id with other content),
-        AlreadyExists (another node has the key), NotFound (an edge's end is missing), PreconditionFailed (a cycle).
+        AlreadyExists (another node has the key, or a workspace here had the name of one that is not deleted, but for
+        a restore), NotFound (an edge's end is missing), PreconditionFailed (a cycle).
         """
 
     @abstractmethod

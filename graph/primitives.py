@@ -33,6 +33,10 @@ class Primitives(Transaction):
         """Who has these keys: {key: id}."""
 
     @abstractmethod
+    async def _former_workspaces(self, names: Sequence[str]) -> set[str]:
+        """Those of these names that a workspace has or had. Lets no other transaction make one until this one ends."""
+
+    @abstractmethod
     async def _insert_nodes(self, nodes: Sequence[Stored]) -> None:
         """Write nodes that are not there."""
 

@@ -168,7 +168,7 @@ async def import_file(
     Batches are committed one by one, so an import that broke off is finished by running it again. `quietly` is as in
     Transaction.load.
     Raises InvalidArgument (each message with its line number; `details["problems"]` has the first 20),
-    Conflict (a node is there with other content), AlreadyExists (another node has its name),
+    Conflict (a node is there with other content), AlreadyExists (another node has its name, or a workspace had it),
     PreconditionFailed (with what is there already it makes a cycle).
     """
     report = progress or _silent
@@ -193,7 +193,7 @@ class _Plan:
 
     starts: array[int] = field(default_factory=lambda: array("q"))
     order: list[int] = field(default_factory=list)
-    """Lines of nodes, each after those that it came from."""
+    """Lines of nodes, workspaces first, the others after those that they came from."""
     own: dict[int, list[int]] = field(default_factory=dict)
     """Lines of open lineage edges, by the line of their source."""
     other: list[int] = field(default_factory=list)
@@ -225,6 +225,7 @@ class _Check:
         self.keys: dict[str, int] = {}
         self.open_keys: dict[str, int] = {}
         self.workspaces = {ontology.DEFAULT_WORKSPACE, ontology.GLOBAL}
+        self.homes: set[int] = set()
         self.places: list[tuple[int, str, str, str]] = []
         self.identities: set[tuple[str, str, str, str, int]] = set()
         self.expected: dict[tuple[str, str], tuple[int, int]] = {}
@@ -305,6 +306,7 @@ class _Check:
                 )
         if kind is ontology.WORKSPACE:
             self.workspaces.add(node.name)
+            self.homes.add(self.number)
         self.places.append((self.number, node.kind, node.workspace, node.container if kind.within else ""))
         self.expected |= {(node.id, m.name): (self.number, m.count) for m in record.metrics}
         self.sorter.add(self.number)
@@ -363,7 +365,9 @@ class _Check:
 
     def _sort(self) -> None:
         try:
-            self.plan.order = [number for number in self.sorter.static_order() if number]
+            order = [number for number in self.sorter.static_order() if number]
+            # Workspaces first: a name that is refused is, before anything is loaded.
+            self.plan.order = sorted(order, key=lambda number: number not in self.homes)
         except CycleError as error:
             lines: list[int] = error.args[1]
             shown = " → ".join(str(number) for number in reversed(lines))

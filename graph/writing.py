@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from graph import ontology, validation
 from graph.editing import Editing, ends_of
 from graph.ids import DEFAULT_WORKSPACE_ID
-from graph.port import Change, Chunk, Edge, NodeRecord, Origin
+from graph.port import Change, Chunk, Edge, Node, NodeRecord, Origin
 from graph.recording import Stored, search_text
 from graph.records import edge_line, node_line
 from lineal.errors import Conflict, NotFound
@@ -29,7 +29,7 @@ class Writing(Editing):
         quietly: bool = False,
     ) -> int:
         self._permit_everything()
-        new = await self._load_records(records) + await self._load_edges(edges)
+        new = await self._load_records(records, quietly=quietly) + await self._load_edges(edges)
         if chunks:
             await self._learn_all_kinds(c.owner for c in chunks)
             new += await self._insert_chunks(chunks)
@@ -41,7 +41,7 @@ class Writing(Editing):
             self.log.touched.update(dict.fromkeys(owners))
         return new
 
-    async def _load_records(self, records: Sequence[NodeRecord]) -> int:
+    async def _load_records(self, records: Sequence[NodeRecord], *, quietly: bool) -> int:
         if not records:
             return 0
         there = await self._records_of([r.node.id for r in records])
@@ -53,11 +53,15 @@ class Writing(Editing):
                 msg = f"id: {record.node.kind} {record.node.id} is here already, with other content"
                 raise Conflict(msg, field="id", id=record.node.id)
         stored = [_stored(r) for r in new]
-        keys = {s.key: s for s in stored if s.key}
+        # What was done in a deleted workspace would be of the one that has its name here.
+        places = [s for s in stored if s.node.kind == ontology.WORKSPACE.name]
+        keys = {_key_of(s.node): s for s in places} | {s.key: s for s in stored if s.key}
         for key, holder in (await self._holders(list(keys))).items():
             if holder == keys[key].node.id:
                 continue
             raise await self._taken(keys[key], holder)
+        if not quietly:
+            await self._refuse_former([s.node for s in places if s.key and s.node.id not in there])
         await self._insert_nodes([s for s in stored if s.node.id not in there])
         await self._rewrite_nodes([s for s in stored if s.node.id in there])
         if former := [(key, r.node.id) for r in new for key in r.former]:
@@ -116,6 +120,8 @@ def _is_untouched(record: NodeRecord) -> bool:
 
 def _stored(record: NodeRecord) -> Stored:
     node = record.node
-    kind = ontology.NODE_KINDS[node.kind]
-    key = ontology.key_of(kind, node.workspace, node.container, node.name) if node.deleted_at is None else ""
-    return Stored(node, key, search_text(node, record.tags), None)
+    return Stored(node, _key_of(node) if node.deleted_at is None else "", search_text(node, record.tags), None)
+
+
+def _key_of(node: Node) -> str:
+    return ontology.key_of(ontology.NODE_KINDS[node.kind], node.workspace, node.container, node.name)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from auth.directory import named_alike
 from graph import ontology
 from graph.ids import kind_of
 from graph.ontology import PRINCIPAL, TEAM
@@ -155,13 +156,13 @@ async def create_person(op: Operation, issuer: str, person: Person) -> Node:
     """Provision a person; one who appeared with a token before becomes that one.
 
     Their principal's name is the issuer's short name and their external id, or else their user name. Raises
-    AlreadyExists (either is taken), InvalidArgument.
+    AlreadyExists (either is taken, or several have the user name but for its case), InvalidArgument.
     """
-    name = normalize(f"{issuer}:{person.external_id or person.user_name}")
+    name = _name_of(issuer, person)
 
     async def work(tx: Transaction) -> str:
         await _check_free(tx, person.user_name)
-        there = await principal_named(tx, name)
+        there = await (principal_named(tx, name) if person.external_id else _called(tx, name))
         if there is None:
             props = {"type": "USER", **_of_person(person, None, tx.now)}
             return (await tx.create([NewNode(PRINCIPAL.name, name, ontology.GLOBAL, props=props)]))[0].id
@@ -177,17 +178,16 @@ async def create_person(op: Operation, issuer: str, person: Person) -> Node:
 async def change_person(op: Operation, issuer: str, id: str, change: Callable[[Node], Person]) -> Node:
     """Change a person to what `change` makes of them as they are, locked.
 
-    What their name was made of stays: else a token of theirs would be somebody else's. Raises NotFound,
+    What their name is made of stays: else a token of theirs would be somebody else's. Raises NotFound,
     AlreadyExists (the user name is taken), PreconditionFailed (their name would be another), InvalidArgument.
     """
 
     async def work(tx: Transaction) -> str:
         node = (await tx.lock([(await _get(tx, PRINCIPAL.name, id)).id]))[id]
         person = change(node)
-        names = (person.external_id, person.user_name)
-        if all(fold(node.name) != fold(f"{issuer}:{name}") for name in names):
-            field = "externalId" if person.external_id else "userName"
-            msg = f"{field}: the principal is {node.name!r}, and that cannot change; deactivate it and make another"
+        name, field = _name_of(issuer, person), "externalId" if person.external_id else "userName"
+        if node.name != name and (person.external_id or fold(node.name) != fold(name)):
+            msg = f"{field}: the principal is {node.name!r}, and that cannot change; delete the User and make another"
             raise PreconditionFailed(msg, field=field)
         if fold(person.user_name) != node.props["userName"]:
             await _check_free(tx, person.user_name)
@@ -211,6 +211,21 @@ async def retire_person(op: Operation, id: str, check: Check) -> None:
         await tx.update([Update(id, gone)])
 
     await op.write(work, "retirePrincipal", needs=None)
+
+
+def _name_of(issuer: str, person: Person) -> str:
+    """What their principal is named. Of an external id each letter counts, of a user name its case does not."""
+    return normalize(f"{issuer}:{person.external_id or person.user_name}")
+
+
+async def _called(tx: Transaction, name: str) -> Node | None:
+    """The principal of this name, whatever the case. Raises AlreadyExists: there are several."""
+    found = await named_alike(tx, name)
+    if len(found) > 1:
+        names = ", ".join(repr(node.name) for node in found)
+        msg = f"userName: names {names}, one of which would stay as it is; say by externalId which it is"
+        raise AlreadyExists(msg, field="userName")
+    return found[0] if found else None
 
 
 async def _check_free(tx: Transaction, user_name: str) -> None:

@@ -184,6 +184,12 @@ class Neo4jTransaction(Writing, Reading):
         text = "UNWIND $keys AS k MATCH (n:Entity {key: k}) RETURN collect([k, n.id])"
         return dict(await self._run("holders", text, keys=list(keys)))
 
+    async def _former_workspaces(self, names: Sequence[str]) -> set[str]:
+        text = f"""
+            MERGE (m:Meta {{name: 'workspaces'}}) {locked("m")} WITH count(*) AS one
+            MATCH (n:Workspace) WHERE n.name IN $names RETURN collect(n.name)"""
+        return set(await self._run("holders", text, names=list(names)))
+
     async def _insert_nodes(self, nodes: Sequence[Stored]) -> None:
         if not nodes:
             return

@@ -144,6 +144,10 @@ STEPS: tuple[tuple[str, tuple[Step, ...]], ...] = (
             "CREATE INDEX kept_state ON kept (owner, state, number)",
         ),
     ),
+    (
+        "0006 an index of the names that workspaces have or had",
+        ("CREATE INDEX node_Workspace_name ON node (name) WHERE kind = 'Workspace'",),
+    ),
 )
 
 VERSION = len(STEPS)

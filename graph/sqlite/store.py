@@ -268,6 +268,9 @@ class SqliteTransaction(SqliteSnapshot, Writing):
     async def _holders(self, keys: Sequence[str]) -> dict[str, str]:
         return await self._run(self._reader.holders, keys)
 
+    async def _former_workspaces(self, names: Sequence[str]) -> set[str]:
+        return await self._run(self._reader.former_workspaces, names)
+
     async def _insert_nodes(self, nodes: Sequence[Stored]) -> None:
         await self._run(self._reader.insert_nodes, nodes)
         self._known |= {s.node.id: s.node for s in nodes}

@@ -57,6 +57,11 @@ class Writer(Reader):
         text = f"SELECT n.key, n.id FROM {sql.array(keys)} i CROSS JOIN node n ON n.key = i.value"
         return dict(self.all("holders", text, sql.params))
 
+    def former_workspaces(self, names: Sequence[str]) -> set[str]:
+        sql = Compiler(self.view)
+        text = f"SELECT n.name FROM {sql.array(names)} i CROSS JOIN node n ON n.name = i.value"
+        return {name for (name,) in self.all("holders", f"{text} WHERE n.kind = 'Workspace'", sql.params)}
+
     def insert_nodes(self, nodes: Sequence[Stored]) -> None:
         self.many(
             "create",

@@ -57,7 +57,7 @@ _HOST: Final = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_])?")
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A webhook with its secret: None where the caller may not read it, or it has none."""
+    """A webhook with its secret: None where the caller may not read it, it has none, or has another one by now."""
 
     webhook: Node | None
     secret: str | None
@@ -90,7 +90,8 @@ async def create_webhook(
     signed: bool = True,
 ) -> Made:
     """Have a workspace's events sent somewhere. Without a secret it gets one; unless it is not to be `signed`, in
-    MLflow's format. It tells what its maker may read, and of what happens from now on.
+    MLflow's format. It tells what its maker may read, and of what happens from now on. Under a key again the answer has
+    the secret only while it is the one that was made then.
 
     Raises InvalidArgument, naming the field, AlreadyExists, NotFound (the workspace), LimitExceeded, Forbidden.
     """
@@ -118,7 +119,8 @@ async def create_webhook(
     given = {"url": url, "kinds": kinds, "actions": actions, "types": types, "with_tags": with_tags}
     rest = {"description": description, "name": name, "workspace": workspace, "format": format, "secret": secret}
     node = await Command("createWebhook", body, Role.OWNER).once(op, key, **given, **rest, paused=paused)
-    return Made(node, await _revealed(op, webhooks, node))
+    rotated = node is not None and node.props["rotatedAt"] != node.created_at
+    return Made(node, None if rotated else await _revealed(op, webhooks, node))
 
 
 @procedure

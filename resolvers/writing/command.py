@@ -58,7 +58,7 @@ class Command(Generic[P]):
         """Do it, unless this principal did it under this key before: then give the same answer again.
 
         Raises Conflict: the key was used with other input. NotFound: what it made has been deleted.
-        Forbidden: the caller lacks the role or the scope.
+        Forbidden: the caller lacks the role or the scope, or has lost it since.
         """
         id = await self.id_of(op, key, *args, **kwargs)
         return None if id is None else (await _read_back(op, [id]))[0]
@@ -180,7 +180,7 @@ async def _run(  # noqa: PLR0917
     role = needs(**given) if callable(needs) else needs
     if role is Role.APPROVER and not op.caller.holds(APPROVING):
         raise Forbidden(f"{action}: to set a stage needs the scope {APPROVING}", scopes=[[APPROVING]])
-    done = body if key is None else _remembering(action, key, given, body)
+    done = body if key is None else _remembering(action, key, given, body, role)
 
     async def work(tx: Transaction) -> T:
         return await finish(tx, await done(tx))
@@ -208,9 +208,13 @@ async def _read_back(op: Operation, ids: Sequence[str]) -> list[Node | None]:
 
 
 def _remembering(
-    action: str, key: str, given: Mapping[str, Any], body: Callable[[Transaction], Awaitable[list[str]]]
+    action: str,
+    key: str,
+    given: Mapping[str, Any],
+    body: Callable[[Transaction], Awaitable[list[str]]],
+    role: Role | None,
 ) -> Callable[[Transaction], Awaitable[list[str]]]:
-    """The body, but what was done under this key before is not done again."""
+    """The body, but what was done under this key before is not done again, only answered, to who may do it still."""
     if not key.strip() or len(key) > MAX_KEY:
         msg = f"idempotencyKey: must be text of 1 to {MAX_KEY} characters, not {len(key)}"
         raise InvalidArgument(msg, field="idempotencyKey")
@@ -224,6 +228,9 @@ def _remembering(
         if before.hash != digest:
             msg = f"idempotencyKey: {key!r} was used with other input before; a new input needs a new key"
             raise Conflict(msg, field="idempotencyKey")
+        if role is not None:
+            # No verb is run that would ask for the role. What does not show is answered with by nobody.
+            await tx.lock(list(await tx.nodes(before.ids)))
         return list(before.ids)
 
     return work

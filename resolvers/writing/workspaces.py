@@ -41,7 +41,8 @@ HELD: Final = tuple(k for k in NODE_KINDS.values() if not (k.is_global or k.with
 async def create_workspace(tx: Transaction, *, name: str, properties: Mapping[str, Any] = NOTHING) -> str:
     """Make a workspace, with the principal that makes it as its owner, where there is one.
 
-    Raises AlreadyExists, InvalidArgument (its name goes into addresses and never changes).
+    Raises AlreadyExists (a workspace has or had the name), InvalidArgument (its name goes into addresses and never
+    changes).
     """
     draft = Draft(tx)
     name = validation.workspace_name(name)

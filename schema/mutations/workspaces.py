@@ -20,7 +20,7 @@ _ANSWER: Final = Answer("workspace", Workspace, "The workspace, as it now is.")
 class CreateWorkspaceInput:
     name: str = need(
         "Its name: 1 to 63 characters of a-z, 0-9, '.', '-' and '_'. It is part of every address in it and never "
-        "changes."
+        "changes; that of a workspace that was deleted is refused."
     )
     idempotency_key: str | None = key()
 
@@ -66,5 +66,5 @@ class WorkspaceMutations:
         workspaces.delete_workspace,
         DeleteWorkspaceInput,
         "Deletes an empty workspace, with what only ever appears beside other things: environments, serving targets, "
-        "artifacts, code revisions. Refused while anything else is in it.",
+        "artifacts, code revisions. Refused while anything else is in it. Its name is never given to another one.",
     )

@@ -357,8 +357,49 @@ async def test_the_id_that_names_a_principal_cannot_change(scim: Scim) -> None:
     assert (await scim.patch(by_id, changed, status=400))["scimType"] == "mutability"
     renamed = {"op": "replace", "path": "userName", "value": "bob"}
     assert (await scim.patch(by_name, renamed, status=400))["scimType"] == "mutability"
-    assert (await scim.patch(by_name, {"op": "add", "value": {"externalId": "e-9"}}))["externalId"] == "e-9"
+    named = {"op": "add", "value": {"externalId": "e-9"}}
+    assert (await scim.patch(by_name, named, status=400))["scimType"] == "mutability"
+    assert (await scim.patch(by_id, {"op": "remove", "path": "externalId"}, status=400))["scimType"] == "mutability"
+    cased = {"op": "replace", "path": "externalId", "value": OKTA_USER["externalId"].upper()}
+    assert (await scim.patch(by_id, cased, status=400))["scimType"] == "mutability"
     assert (await scim.patch(by_id, renamed))["userName"] == "bob"
+    assert (await scim.patch(by_name, {"op": "replace", "path": "userName", "value": "ANN"}))["userName"] == "ANN"
+
+
+async def test_the_name_that_names_a_principal_is_the_tokens_whatever_the_case(scim: Scim) -> None:
+    directory, token = Directory(scim.graph), Caller("corp:bob@example.org")
+    await directory.admit(token)
+    bob = await scim.person("Bob@Example.org")
+    assert (await scim.node(bob)).name == token.name
+    await scim.patch(bob, {"op": "replace", "path": "active", "value": False})
+    with pytest.raises(Unauthenticated, match="deactivated"):
+        await directory.check(token)
+    await scim.person("Ann@Example.org")
+    with pytest.raises(Unauthenticated, match=r"'corp:Ann@Example\.org', but in another case"):
+        await directory.admit(Caller("corp:ann@example.org"))
+
+
+async def test_who_has_left_is_not_let_in_by_their_name_in_another_case(embedded: Scim) -> None:
+    made = await embedded.person("Ann")
+    await embedded.ask("DELETE", path_of(made), status=204)
+    with pytest.raises(Unauthenticated, match="'corp:Ann', but in another case"):
+        await Directory(embedded.graph).admit(Caller("corp:ann"))
+
+
+async def test_ids_that_differ_by_case_alone_are_of_two_people(embedded: Scim) -> None:
+    await embedded.user(externalId="AbC")
+    await Directory(embedded.graph).admit(Caller("corp:aBc"))
+    await embedded.user(externalId="abc", userName="other")
+    page = await embedded.ask("GET", "/Users")
+    assert [user["externalId"] for user in page["Resources"]] == ["AbC", "abc"]
+
+
+async def test_a_name_that_several_have_but_for_its_case_names_nobody(embedded: Scim) -> None:
+    for name in ("corp:bob", "corp:BOB"):
+        await Directory(embedded.graph).admit(Caller(name))
+    body = {"schemas": [USER], "userName": "Bob"}
+    assert await embedded.refused("POST", "/Users", body) == (409, "uniqueness")
+    assert (await embedded.node(await embedded.user(body, externalId="bob"))).name == "corp:bob"
 
 
 async def test_a_user_name_that_is_taken_cannot_be_taken_by_a_change(scim: Scim) -> None:

@@ -125,6 +125,30 @@ async def test_a_key_that_another_node_has_is_refused(graph: Graph) -> None:
         await load(graph, [MODEL])
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [(9, None, "there was a Workspace named 'vision'"), (None, 9, "there is a Workspace named 'vision'")],
+)
+async def test_a_workspace_of_a_name_that_another_one_has_or_had_is_refused(
+    graph: Graph, before: int | None, after: int | None, words: str
+) -> None:
+    await load(graph, [building.record("Workspace", "vision", workspace="vision", deleted_at=before)])
+    again = building.record("Workspace", "vision", workspace="vision", deleted_at=after)
+    with pytest.raises(AlreadyExists, match=words):
+        await load(graph, [MODEL, again])
+    assert await building.node(graph, MODEL.node.id) is None
+
+
+async def test_workspaces_of_one_name_that_come_together_or_are_all_deleted_come_as_they_were(graph: Graph) -> None:
+    other, gone = (building.record("Workspace", "vision", workspace="vision", deleted_at=9) for _ in range(2))
+    assert await load(graph, [other]) == 1
+    assert await load(graph, [gone]) == 1
+    before = building.record("Workspace", "speech", workspace="speech", deleted_at=9)
+    now = building.record("Workspace", "speech", workspace="speech")
+    assert await load(graph, [before, now]) == 2
+    assert await load(graph, [before, now]) == 0
+
+
 async def test_an_edge_whose_end_is_missing_is_refused(graph: Graph) -> None:
     with pytest.raises(NotFound, match=VERSION.node.id):
         await load(graph, [MODEL], EDGES[:1])

@@ -10,6 +10,7 @@ from graph import ontology
 from graph.address import parse
 from graph.ids import DEFAULT_WORKSPACE_ID, new_id
 from graph.port import EdgeMatch, Graph, NewEdge, NewNode, Node, Snapshot, Update, View
+from lineal.errors import AlreadyExists, NotFound
 from tests import building
 
 
@@ -173,6 +174,19 @@ async def test_a_deleted_name_leads_nowhere_and_can_be_used_again(graph: Graph) 
     again, _ = await building.model(graph, "name")
     async with graph.snapshot() as snapshot:
         assert await found(snapshot, "models:/name", model.id) == [again.id, None]
+
+
+async def test_a_deleted_workspace_leads_nowhere_and_its_name_is_never_given_again(graph: Graph) -> None:
+    first = await building.workspace(graph, "vision")
+    await building.remove(graph, first.id)
+    async with graph.snapshot() as snapshot:
+        assert await found(snapshot, "workspaces:/vision", first.id) == [None, None]
+    for _ in range(2):
+        with pytest.raises(AlreadyExists, match="there was a Workspace named 'vision'"):
+            await building.workspace(graph, "vision")
+    with pytest.raises(NotFound, match="no workspace 'vision'"):
+        await building.model(graph, "m", workspace="vision")
+    await building.workspace(graph, "vision-2")
 
 
 async def test_a_part_of_a_deleted_container_goes_by_its_id_alone(graph: Graph) -> None:

@@ -123,6 +123,27 @@ async def test_many_writers_of_one_name_make_one(graph: Graph) -> None:
     assert sum(isinstance(a, AlreadyExists) for a in answers) == 7
 
 
+async def test_a_workspace_that_is_deleted_meanwhile_leaves_its_name_to_nobody(graph: Graph) -> None:
+    async def again(place: Node) -> Node:
+        await building.remove(graph, place.id)
+        return await building.workspace(graph, "vision")
+
+    place = await building.workspace(graph, "vision")
+    results = await asyncio.gather(
+        again(place), *(building.workspace(graph, "vision") for _ in range(8)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [AlreadyExists] * 9
+
+
+async def test_of_many_who_make_a_workspace_and_delete_it_at_once_one_does(graph: Graph) -> None:
+    async def make() -> None:
+        await building.remove(graph, (await building.workspace(graph, "vision")).id)
+
+    results = await asyncio.gather(*(make() for _ in range(8)), return_exceptions=True)
+    assert results.count(None) == 1
+    assert [type(result) for result in results].count(AlreadyExists) == 7
+
+
 async def test_an_update_sets_removes_and_leaves_properties(graph: Graph) -> None:
     (model,) = await building.create(
         graph, NewNode("Model", "m", "default", props={"task": "a", "description": "d", "attributes": {"x": 1}})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from auth.caller import ADMIN, Caller
+from graph.port import Graph
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, PreconditionFailed
 from resolvers.operation import Operation
 from resolvers.writing import datasets, deployments, models, versions, workspaces
@@ -148,6 +150,16 @@ async def test_a_workspace_is_deleted_once_it_is_empty(desk: Desk, op: Operation
     assert (await workspaces.delete_workspace(op, workspace="vision")).parts == 1
     assert await desk.gone("workspaces:/vision")
     assert await desk.gone("environments:/vision:prod")
+
+
+async def test_nobody_makes_a_workspace_of_a_name_that_another_one_had(graph: Graph, op: Operation) -> None:
+    await workspaces.create_workspace(op, name="vision")
+    await workspaces.delete_workspace(op, workspace="vision")
+    async with Operation(graph, caller=Caller("corp:root", frozenset({ADMIN}))) as root:
+        for whoever in (op, root):
+            with pytest.raises(AlreadyExists, match="there was a Workspace named 'vision'") as error:
+                await workspaces.create_workspace(whoever, name="vision")
+            assert refused(error) == "name"
 
 
 async def test_the_default_workspace_stays(op: Operation) -> None:

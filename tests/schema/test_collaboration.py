@@ -70,6 +70,7 @@ GRANT = """
 mutation($role: WorkspaceRole!) {
   grantRole(input: {workspace: "vision", to: "principals:/corp%3Abob", role: $role}) { workspace { name } }
 }"""
+REVOKE = 'mutation { revokeRole(input: {workspace: "vision", from: "principals:/corp%3Abob"}) { workspace { id } } }'
 MODEL = '{ model(address: "models:/vision:resnet") { name } }'
 SAY = """
 mutation($text: String!) {
@@ -101,13 +102,25 @@ async def test_a_role_lets_read_and_another_one_write(team: Team) -> None:
     assert (await team(BOB, rename))["renameModel"] == {"model": {"name": "r"}}
 
 
+async def test_what_was_done_under_a_key_is_answered_again_while_the_role_is_there(team: Team) -> None:
+    make = """mutation {
+      registerModel(input: {name: "bert", workspace: "vision", idempotencyKey: "k"}) { model { id } }
+    }"""
+    await team(ANN, GRANT, role="CONTRIBUTOR")
+    made = await team(BOB, make)
+    assert await team(BOB, make) == made
+    await team(ANN, REVOKE)
+    assert await team(BOB, make) == {"registerModel": {"model": None}}
+    await team(ANN, GRANT, role="VIEWER")
+    assert await team.refused(BOB, make) == "FORBIDDEN"
+    await team(ANN, GRANT, role="APPROVER")
+    assert await team(BOB, make) == made
+
+
 async def test_a_role_taken_away_opens_nothing_from_the_next_request_on(team: Team) -> None:
     await team(ANN, GRANT, role="CONTRIBUTOR")
     assert await team(BOB, MODEL) == {"model": {"name": "resnet"}}
-    revoke = (
-        'mutation { revokeRole(input: {workspace: "vision", from: "principals:/corp%3Abob"}) { workspace { id } } }'
-    )
-    await team(ANN, revoke)
+    await team(ANN, REVOKE)
     assert await team(BOB, MODEL) == {"model": None}
 
 

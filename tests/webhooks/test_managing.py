@@ -10,7 +10,8 @@ import pytest
 from auth.caller import ADMIN, Caller
 from auth.recorder import Recorder
 from auth.scopes import SCOPES
-from graph.port import EVERYTHING, NewEdge, NewNode
+from graph.ids import DEFAULT_WORKSPACE_ID
+from graph.port import EVERYTHING, EdgeMatch, NewEdge, NewNode
 from graph.transfer import export_lines
 from resolvers.operation import Operation
 from resolvers.webhooks import managing
@@ -96,6 +97,28 @@ async def test_the_same_key_makes_one_webhook_and_gives_the_same_answer(ask: Ask
     given = {"name": "ci", "url": URL, "idempotencyKey": "once"}
     assert await ask(CREATE, input=given) == await ask(CREATE, input=given)
     assert (await ask.refused(CREATE, input={**given, "name": "other"}))[0] == "CONFLICT"
+
+
+async def test_the_same_key_tells_no_secret_that_was_made_later(ask: Asking) -> None:
+    given = {"name": "ci", "url": URL, "idempotencyKey": "once"}
+    made = (await ask(CREATE, input=given))["createWebhook"]
+    await ask(ROTATE, input={"webhook": made["webhook"]["id"]})
+    assert (await ask(CREATE, input=given))["createWebhook"] == {**made, "secret": None}
+
+
+async def test_the_same_key_tells_nothing_to_who_is_no_owner_any_more(ask: Asking) -> None:
+    given = {"name": "ci", "url": URL, "idempotencyKey": "once"}
+    (bob,) = await building.create(ask.post.graph, NewNode("Principal", "corp:bob", ""))
+    bobs = Caller("corp:bob", ALL)
+    await building.link(ask.post.graph, NewEdge("GRANTS", DEFAULT_WORKSPACE_ID, bob.id, "OWNER"))
+    made = await ask(CREATE, bobs, input=given)
+    await building.unlink(ask.post.graph, EdgeMatch("GRANTS", DEFAULT_WORKSPACE_ID, bob.id))
+    assert await ask(CREATE, bobs, input=given) == {"createWebhook": {"secret": None, "webhook": None}}
+    await building.link(ask.post.graph, NewEdge("GRANTS", DEFAULT_WORKSPACE_ID, bob.id, "VIEWER"))
+    assert (await ask.refused(CREATE, bobs, input=given))[0] == "FORBIDDEN"
+    await building.unlink(ask.post.graph, EdgeMatch("GRANTS", DEFAULT_WORKSPACE_ID, bob.id))
+    await building.link(ask.post.graph, NewEdge("GRANTS", DEFAULT_WORKSPACE_ID, bob.id, "OWNER"))
+    assert await ask(CREATE, bobs, input=given) == made
 
 
 @pytest.mark.parametrize("caller", [OWNER, ADMINISTRATOR])
