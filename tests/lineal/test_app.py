@@ -208,8 +208,8 @@ async def test_metrics_tell_of_requests_operations_statements_and_errors(client:
         'lineal_operations_total{operation="anonymous",outcome="ok",type="query"} 1.0',
         'lineal_operation_seconds_count{operation="Names",type="query"} 1.0',
         'lineal_errors_total{code="INVALID_ARGUMENT"} 1.0',
-        'lineal_statements_total{outcome="ok",verb="find"} 2.0',
-        'lineal_statement_seconds_count{verb="find"} 2.0',
+        'lineal_statements_total{outcome="ok",verb="find"} 3.0',
+        'lineal_statement_seconds_count{verb="find"} 3.0',
         "lineal_changes_sequenced_total 0.0",
     ):
         assert line in answer.text.splitlines()
