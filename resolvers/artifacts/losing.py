@@ -27,7 +27,7 @@ from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
 FAILED: Final = "FAILED"
-READY: Final = (None, "READY")
+_READY: Final = (None, "READY")
 """States of a version that is taken for whole: one that says nothing is."""
 _SAID: Final = 10
 
@@ -152,6 +152,16 @@ def is_lost(artifact: Node) -> bool:
     """Whether bytes of an artifact that Lineal keeps were found wrong or gone, and not found right since."""
     # It is PENDING, and has its problem, while it waits to be read again.
     return artifact.props.get("storage") == MANAGED and "problem" in artifact.props
+
+
+def is_ready(props: Mapping[str, Any]) -> bool:
+    """Whether a version with these properties is taken for whole."""
+    return props.get("state") in _READY
+
+
+def becomes_ready(version: Node, props: Mapping[str, Any]) -> bool:
+    """Whether a version that was not comes to be taken for whole by getting these properties."""
+    return "state" in props and is_ready(props) and not is_ready(version.props)
 
 
 async def lacking(tx: Transaction, versions: Collection[str]) -> dict[str, Node]:

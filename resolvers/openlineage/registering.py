@@ -14,7 +14,7 @@ from typing import Any, Final
 from graph.address import Address
 from graph.ontology import DATASET_VERSION, MODEL, MODEL_VERSION, RUN
 from graph.port import EdgeMatch, Hop, Link, NewEdge, Node, Point, Transaction
-from resolvers.artifacts.losing import READY, lacking
+from resolvers.artifacts.losing import becomes_ready, lacking
 from resolvers.openlineage import feast, meaning
 from resolvers.openlineage.choosing import VERSIONS
 from resolvers.openlineage.merging import Said
@@ -123,7 +123,7 @@ class Registering:
         await draft.find()
         lacks = await lacking(
             self._tx,
-            {m.version for m in made if m.version in there and _becomes_ready(there[m.version], _props(m))},
+            {m.version for m in made if m.version in there and becomes_ready(there[m.version], _props(m))},
         )
         numbers: dict[str, int] = {}
         for each in sorted(made, key=lambda m: (m.said.started or 0, m.run, m.key)):
@@ -197,10 +197,6 @@ class Registering:
             nodes = await self._tx.nodes([id for id, said in facets.items() if feast.SERVICE in said])
             found += await feast.uses(self._tx, [(version, service) for service in nodes])
         return found
-
-
-def _becomes_ready(version: Node, props: Mapping[str, Any]) -> bool:
-    return props["state"] in READY and version.props.get("state") not in READY
 
 
 def _version(data: Node) -> str:

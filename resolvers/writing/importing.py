@@ -18,7 +18,7 @@ from graph.ids import kind_of
 from graph.ontology import EDGE_KINDS, NODE_KINDS, EdgeKind
 from graph.port import MAX_PAGE, Birth, Hop, NewEdge, Node, Paging, Point, Transaction
 from lineal.errors import Forbidden, InvalidArgument, LimitExceeded, PreconditionFailed
-from resolvers.artifacts.losing import READY, refuse_lacking
+from resolvers.artifacts.losing import becomes_ready, refuse_lacking
 from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.lifecycle.schemes import role_for
 from resolvers.writing.command import APPROVING, batch_command
@@ -263,8 +263,7 @@ def _made_ready(named: Sequence[Reference]) -> dict[str, str]:
         for reference in named
         if reference.node is not None
         and reference.node.kind == ontology.MODEL_VERSION.name
-        and reference.props.get("state", "") in READY
-        and reference.node.props.get("state") not in READY
+        and becomes_ready(reference.node, reference.props)
     }
 
 

@@ -10,7 +10,7 @@ from graph.ids import new_id
 from graph.ontology import MODEL_VERSION
 from graph.port import Node, Transaction, Update
 from lineal.errors import PreconditionFailed
-from resolvers.artifacts.losing import READY, is_lost, refuse_lacking
+from resolvers.artifacts.losing import becomes_ready, is_lost, is_ready, refuse_lacking
 from resolvers.lifecycle.moving import Mover, Wish
 from resolvers.tracking.queueing import queued
 from resolvers.writing.command import command
@@ -44,7 +44,7 @@ async def update_model_version(
     """
     id = await find(tx, address, "version", MODEL_VERSION.name)
     props = settable(MODEL_VERSION, properties)
-    if props.get("state", "") in READY and (await tx.lock([id]))[id].props.get("state") not in READY:
+    if "state" in props and becomes_ready((await tx.lock([id]))[id], props):
         await refuse_lacking(tx, {id: "state"})
         props["lostAt"] = None
     await tx.update([Update(id, props, revision=revision)])
@@ -109,7 +109,7 @@ async def create_model_version(
     built_from(draft, version, code, owner.workspace)
     told = files(draft, version, artifacts, owner.workspace)
     await draft.find()
-    if props["state"] in READY:
+    if is_ready(props):
         _refuse_lost(told)
     number = await next_version(draft, owner)
     draft.create(MODEL_VERSION, str(number), owner.workspace, container=owner.id, props=props, id=version)

@@ -378,21 +378,17 @@ async def test_the_same_key_answers_with_what_it_made_whatever_it_is_called_by_n
 
 
 async def test_what_a_key_made_and_is_deleted_is_not_there_for_the_same_again(embedded: Mlflow) -> None:
-    for endpoint, values in (
+    asked = (
         ("registered-models/create", {"name": "m"}),
         ("registered-models/rename", {"name": "m", "new_name": "n"}),
         ("model-versions/create", {"name": "n", "source": "s3://b/x"}),
         ("model-versions/transition-stage", {"name": "n", "version": "1", "stage": "Staging"}),
-    ):
+    )
+    for endpoint, values in asked:
         answer = await embedded.http.post(f"{API}/{endpoint}", json=values, headers={"idempotency-key": endpoint})
         assert answer.status_code == 200
     await embedded.ask("DELETE", "registered-models/delete", name="n")
-    for endpoint, values in (
-        ("registered-models/create", {"name": "m"}),
-        ("registered-models/rename", {"name": "m", "new_name": "n"}),
-        ("model-versions/create", {"name": "n", "source": "s3://b/x"}),
-        ("model-versions/transition-stage", {"name": "n", "version": "1", "stage": "Staging"}),
-    ):
+    for endpoint, values in asked:
         answer = await embedded.http.post(f"{API}/{endpoint}", json=values, headers={"idempotency-key": endpoint})
         assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
 
