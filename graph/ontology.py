@@ -147,6 +147,10 @@ class NodeKind:
         """The name as an enum value: MODEL_VERSION for ModelVersion."""
         return constant(self.name)
 
+    def is_indexed(self, prop: Property) -> bool:
+        """Whether stores keep an index of this property: lists filter or order by it."""
+        return prop.filterable or prop.name in self.orders
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeKind:

@@ -229,10 +229,10 @@ def _big_as_text(value: Any) -> Any:
 
 
 def search_text(node: Node, tags: Mapping[str, str]) -> str:
-    """The tokens that a search looks at, divided by blanks."""
+    """The tokens that a search looks at, divided by blanks. A name that is a number says nothing of its node."""
     if node.deleted_at is not None:
         return ""
-    words = [node.name, node.props.get("description", "")]
+    words = ["" if "number" in node.props else node.name, node.props.get("description", "")]
     for name, value in sorted(tags.items()):
         words += (name, value)
     return " ".join(tokens("\n".join(words)))

@@ -149,7 +149,7 @@ def _indexes_of(kind: ontology.NodeKind) -> Iterator[str]:
             if prop.filterable:
                 # A range index refuses texts of more than 8,167 bytes.
                 yield _index("TEXT", kind.name, (prop.name,))
-        elif prop.filterable or prop.name in kind.orders:
+        elif kind.is_indexed(prop):
             yield _index("RANGE", kind.name, (prop.name, "id") if prop.required else (prop.name,))
 
 

@@ -38,6 +38,13 @@ def _chain_all(db: sqlite3.Connection) -> None:
     db.executemany("INSERT INTO chain (workspace, number, hash) VALUES (?, ?, ?)", chains)
 
 
+def _drop_indexes_of_properties(db: sqlite3.Connection) -> None:
+    """Those of each kind by itself; what takes their place is made at the end of the migration."""
+    text = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%ON node (json_extract(%'"
+    for (name,) in db.execute(text).fetchall():
+        db.execute(f'DROP INDEX "{name}"')
+
+
 Step = str | Callable[[sqlite3.Connection], None]
 """A statement, or what a statement cannot say."""
 
@@ -148,6 +155,7 @@ STEPS: tuple[tuple[str, tuple[Step, ...]], ...] = (
         "0006 an index of the names that workspaces have or had",
         ("CREATE INDEX node_Workspace_name ON node (name) WHERE kind = 'Workspace'",),
     ),
+    ("0007 an index of each property for all kinds that have it", (_drop_indexes_of_properties,)),
 )
 
 VERSION = len(STEPS)
@@ -201,9 +209,13 @@ def migrate(db: sqlite3.Connection) -> list[str]:
 
 
 def _derived_indexes() -> Iterator[str]:
-    """An index for each property that lists filter or order by, as the ontology has them now, and one for the parts
-    of a container by number.
+    """An index for the parts of a container by number, and one for each property that lists filter or order by, as the
+    ontology has them now.
+
+    Kinds that have a property of the same name share its index: for whatever is written, SQLite looks at each index
+    there is. No order and no filter reads what has no value off an index, so such nodes have no place in it.
     """
+    names: dict[str, None] = {}
     for kind in ontology.NODE_KINDS.values():
         if kind.within and "number" in kind.orders:
             yield (
@@ -211,10 +223,9 @@ def _derived_indexes() -> Iterator[str]:
                 f"ON node (container, json_extract(props, '$.number'), id) "
                 f"WHERE kind = '{kind.name}' AND deleted_at IS NULL"
             )
-        for prop in kind.properties:
-            if prop.filterable or prop.name in kind.orders:
-                yield (
-                    f"CREATE INDEX IF NOT EXISTS node_{kind.name}_{prop.name} "
-                    f"ON node (json_extract(props, '$.{prop.name}'), id) "
-                    f"WHERE kind = '{kind.name}' AND deleted_at IS NULL"
-                )
+        names |= {prop.name: None for prop in kind.properties if kind.is_indexed(prop)}
+    for name in names:
+        yield (
+            f"CREATE INDEX IF NOT EXISTS property_{name} ON node (kind, json_extract(props, '$.{name}'), id) "
+            f"WHERE deleted_at IS NULL AND json_extract(props, '$.{name}') IS NOT NULL"
+        )

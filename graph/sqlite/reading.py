@@ -36,7 +36,7 @@ from graph.port import (
     Where,
 )
 from graph.sqlite.migrations import OPEN
-from graph.sqlite.where import TABLES, Compiler, edge_name, ends, kind_name
+from graph.sqlite.where import TABLES, Compiler, edge_name, ends, kind_name, reads_off
 from graph.text import fold, normalize, query_tokens
 
 NODE = (
@@ -160,7 +160,10 @@ class Reader:
             if paging.count
             else None
         )
-        hint = "" if rare else _index(kind, where, order)
+        hint = "" if rare else _index(where, order) or self._index_of_few(kind, where)
+        if _by_number(order):
+            # All have one; the planner has to be told so, for the index has only those that do.
+            matching += f" AND {values[0]} IS NOT NULL"
         rows = self.all(
             "find",
             f"SELECT {NODE}, {', '.join(values)} FROM node n {hint} WHERE {matching} "
@@ -174,8 +177,23 @@ class Reader:
     def _few(self, row: Row) -> bool:
         """Whether so few have this that it is better to look at those than to go through all in order."""
         sql = Compiler(self.view)
-        found = f"SELECT 1 FROM {sql.rows(row)} LIMIT {FEW + 1}"
-        return bool(self.all("find", f"SELECT count(*) <= {FEW} FROM ({found})", sql.params)[0][0])
+        return self._are_few(sql.rows(row), sql)
+
+    def _index_of_few(self, kind: str, where: Where | None) -> str:
+        """The index of a property whose value, as it has to be, so few have that it is better to look at those."""
+        for part in _parts(where):
+            if isinstance(part, Prop) and reads_off(kind, part):
+                sql = Compiler(self.view)
+                hint = f"INDEXED BY property_{part.name}"
+                matching = f"n.kind = '{kind_name(kind)}' AND {sql.exists('n')} AND {sql.where(kind, part)}"
+                if self._are_few(f"node n {hint} WHERE {matching}", sql):
+                    return hint
+        return ""
+
+    def _are_few(self, rows: str, sql: Compiler) -> bool:
+        """Whether these are but few: no more of them are looked at."""
+        text = f"SELECT count(*) <= {FEW} FROM (SELECT 1 FROM {rows} LIMIT {FEW + 1})"
+        return bool(self.all("find", text, sql.params)[0][0])
 
     def neighbours(
         self, ids: Sequence[str], hop: Hop, where: Where | None, order: Order, paging: Paging
@@ -340,15 +358,18 @@ class Reader:
         return [edge_of(row) for row in rows]
 
 
-def _index(kind: str, where: Where | None, order: Order) -> str:
+def _index(where: Where | None, order: Order) -> str:
     """What SQLite would choose otherwise without statistics: it would sort all versions rather than read a page off
     the index of their numbers, and read all of a kind in order rather than sort the parts of a few containers.
     """
-    by_number = order.metric is None and order.by == "number" and not order.then
-    if where is None and by_number:
-        return f"INDEXED BY node_{kind_name(kind)}_number"
+    if where is None and _by_number(order):
+        return "INDEXED BY property_number"
     held = any(isinstance(w, Prop) and w.name == "container" and w.op in {"eq", "in"} for w in _parts(where))
-    return "INDEXED BY node_container" if held and not by_number else ""
+    return "INDEXED BY node_container" if held and not _by_number(order) else ""
+
+
+def _by_number(order: Order) -> bool:
+    return order.metric is None and order.by == "number" and not order.then
 
 
 def _parts(where: Where | None) -> Sequence[Where | None]:

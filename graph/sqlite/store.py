@@ -217,6 +217,7 @@ class SqliteTransaction(SqliteSnapshot, Writing):
         Writing.__init__(self, by)
         self.now = now
         self._known: dict[str, Node] = {}
+        self._owners: set[str] = set()
 
     async def nodes(self, ids: Sequence[str]) -> dict[str, Node]:
         view = self.view
@@ -244,8 +245,17 @@ class SqliteTransaction(SqliteSnapshot, Writing):
     async def unseen_dependants(self, ids: Sequence[str]) -> bool:
         return await self._run(seeing.unseen_dependants, self._reader, ids)
 
+    async def rows(
+        self, ids: Sequence[str], table: Literal["tags", "params"], names: Sequence[str] | None = None
+    ) -> dict[str, dict[str, str]]:
+        return await super().rows(self._may_own(ids), table, names)
+
     async def _rows_of(self, ids: Sequence[str], table: Literal["tags", "params"]) -> dict[str, dict[str, str]]:
-        return await self._run(self._reader.rows, EVERYTHING, ids, table)
+        return await self._run(self._reader.rows, EVERYTHING, self._may_own(ids), table)
+
+    def _may_own(self, ids: Sequence[str]) -> list[str]:
+        """Those that may have rows: what was born here has those that it got here."""
+        return [id for id in ids if id not in self._born or id in self._owners]
 
     async def _metrics_of(self, ids: Sequence[str]) -> dict[str, list[Metric]]:
         return await self._run(self._reader.metrics, EVERYTHING, ids)
@@ -313,6 +323,7 @@ class SqliteTransaction(SqliteSnapshot, Writing):
         return await self._run(self._reader.cycle, edges)
 
     async def _write_rows(self, table: Literal["tags", "params"], rows: Sequence[tuple[str, str, str | None]]) -> None:
+        self._owners.update(id for id, *_ in rows)
         await self._run(self._reader.write_rows, table, rows)
 
     async def _append(self, series: Sequence[Series]) -> None:
@@ -367,13 +378,14 @@ class SqliteGraph(Graph):
             raise Unavailable(f"the store {self.path} cannot be opened: {error}") from error
 
     async def close(self) -> None:
+        # First whatever is under way comes to its end: closing a connection that a thread uses crashes the process.
+        if self._pool:
+            await asyncio.to_thread(self._pool.shutdown)
+            self._pool = None
         for db in (*self._idle, self._writer):
             if db is not None:
                 db.close()
         self._idle, self._writer = [], None
-        if self._pool:
-            self._pool.shutdown()
-            self._pool = None
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -205,6 +205,13 @@ def always_there(order: Order) -> bool:
     return order.metric is None and order.by in {"name", "createdAt", "updatedAt", "number", "containerName"}
 
 
+def reads_off(kind: str, where: Prop) -> bool:
+    """Whether the index of a property tells which nodes meet this: it has those that have a value."""
+    known = ontology.NODE_KINDS[kind].by_name.get(where.name)
+    compared = where.op == "in" or (where.op in COMPARISONS and where.value is not None)
+    return compared and known is not None and ontology.NODE_KINDS[kind].is_indexed(known)
+
+
 def property_expression(kind: str | None, name: str, n: str) -> str:
     """The SQL of a property. Raises InvalidArgument: the kind has no such property."""
     if name in COLUMNS:

@@ -86,15 +86,17 @@ class Writer(Reader):
     def rewrite_nodes(self, nodes: Sequence[Stored]) -> None:
         self.many(
             "update",
-            "UPDATE node SET name = ?, sort = ?, updated_at = ?, revision = ?, deleted_at = ?, props = ? WHERE id = ?",
-            [
-                (n.name, ontology.sort_key(n.name), n.updated_at, n.revision, n.deleted_at, _json(n.props), n.id)
-                for s in nodes for n in (s.node,)
-            ],
-        )  # fmt: skip
-        if keys := [(s.key or None, s.node.id) for s in nodes if s.key is not None]:
-            self.many("update", "UPDATE node SET key = NULL WHERE id = ?", [(id,) for _, id in keys])
-            self.many("update", "UPDATE node SET key = ? WHERE id = ?", keys)
+            "UPDATE node SET updated_at = ?, revision = ?, props = ? WHERE id = ?",
+            [(n.updated_at, n.revision, _json(n.props), n.id) for s in nodes for n in (s.node,)],
+        )
+        # Only with its key, a node's name changes and it goes away: writing them always would rewrite their indexes.
+        if keyed := [s for s in nodes if s.key is not None]:
+            self.many("update", "UPDATE node SET key = NULL WHERE id = ?", [(s.node.id,) for s in keyed])
+            self.many(
+                "update",
+                "UPDATE node SET key = ?, name = ?, sort = ?, deleted_at = ? WHERE id = ?",
+                [(s.key or None, n.name, ontology.sort_key(n.name), n.deleted_at, n.id) for s in keyed for n in (s.node,)],
+            )
         if texts := [(s.search, s.node.id) for s in nodes if s.search is not None]:
             self.many(
                 "update", "DELETE FROM search WHERE rowid = (SELECT k FROM node WHERE id = ?)", [(i,) for _, i in texts]

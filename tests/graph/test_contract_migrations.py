@@ -146,3 +146,27 @@ async def test_an_older_process_goes_on_beside_a_store_that_has_more_of_everythi
             assert await snapshot.kept(["x"], ["WAITING"]) == {"x": [Kept("x", 1, "WAITING", {})]}
             assert [key.key for key in await snapshot.keys(("", ""), 10)] == ["key"]
         assert [finding.kind for finding in await found(graph, [])] == ["unsigned"]
+
+
+async def test_what_has_no_value_takes_no_place_in_the_index_of_a_property(tmp_path: Path) -> None:
+    """A store of before has an index of each kind's, with all that are of the kind."""
+    path = tmp_path / "lineal.db"
+    names = "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE '%task'"
+    async with open_graph(f"sqlite:///{path}") as graph:
+        await graph.migrate()
+        await building.model(graph, "plain")
+        await building.model(graph, "told", task="ranking")
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("DROP INDEX property_task")
+            db.execute(
+                "CREATE INDEX node_Model_task ON node (json_extract(props, '$.task'), id) "
+                "WHERE kind = 'Model' AND deleted_at IS NULL"
+            )
+            db.execute("PRAGMA user_version = 6")
+        await graph.migrate()
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute(names).fetchall() == [("property_task",)]
+            counted = "SELECT count(*) FROM node INDEXED BY property_task WHERE deleted_at IS NULL"
+            assert db.execute(f"{counted} AND json_extract(props, '$.task') IS NOT NULL").fetchone() == (1,)
+            with pytest.raises(sqlite3.OperationalError, match="no query solution"):
+                db.execute(counted)

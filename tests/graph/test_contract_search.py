@@ -107,3 +107,11 @@ async def test_a_store_can_search_for_very_many_and_very_long_words(graph: Graph
     await building.create(graph, NewNode("Model", "w" * 400, "default"))
     assert await found(graph, "w" * 400) == ["w" * 400]
     assert await found(graph, " ".join(f"word{n}" for n in range(500))) == []
+
+
+async def test_a_version_is_found_by_what_it_says_and_tags_say_and_not_by_its_number(graph: Graph) -> None:
+    _, (_, second, third) = await building.model(graph, "m", versions=3)
+    await building.update(graph, Update(second.id, {"description": "The 3 best."}))
+    await building.tag(graph, third.id, build="nightly")
+    assert await found(graph, "3") == ["2"]
+    assert await found(graph, "nightly") == ["3"]

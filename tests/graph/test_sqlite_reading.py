@@ -21,7 +21,8 @@ STEPS = 100
 
 
 def team(number: int, rare: int) -> NodeRecord:
-    node = Node(new_id("te"), "Team", ontology.GLOBAL, "", f"team-{number}", number, "ann", number, 1, None, {})
+    props = {"externalId": "rare"} if number < rare else {}
+    node = Node(new_id("te"), "Team", ontology.GLOBAL, "", f"team-{number}", number, "ann", number, 1, None, props)
     tags = {"build": "rare" if number < rare else f"{number}", "kind": "team"}
     return NodeRecord(node, [], tags, {"rate": "0.1"}, [])
 
@@ -46,8 +47,19 @@ async def steps(home: Path, teams: int, where: Where, *, rare: int = 3) -> tuple
         Row("tags", "build", "in", ["rare", "rarer"]),
         All((Row("tags", "kind", "eq", "team"), Row("tags", "build", "eq", "rare"))),
         All((Prop("name", "prefix", "team"), Row("tags", "build", "eq", "rare"))),
+        Prop("externalId", "eq", "rare"),
+        Prop("externalId", "in", ["rare", "rarer"]),
+        Prop("externalId", "gte", "r"),
     ],
-    ids=["a tag", "one of two tags", "a rare tag beside a common one", "a tag beside something else"],
+    ids=[
+        "a tag",
+        "one of two tags",
+        "a rare tag beside a common one",
+        "a tag beside something else",
+        "a property",
+        "one of two values of a property",
+        "a property from a value on",
+    ],
 )
 async def test_what_few_have_is_found_without_a_look_at_the_others(tmp_path: Path, where: Where) -> None:
     few, little = await steps(tmp_path, 300, where)

@@ -14,7 +14,7 @@ import pytest
 
 from graph import ontology
 from graph.address import parse
-from graph.port import EVERYTHING, NOTHING, NewNode, Node, Snapshot, Transaction, Update
+from graph.port import EVERYTHING, NOTHING, NewNode, Node, Snapshot, Statement, Transaction, Update
 from graph.sqlite import running, store, together
 from graph.sqlite.running import Thread, TooLong, translated
 from graph.sqlite.store import SqliteGraph
@@ -248,3 +248,38 @@ def test_what_is_to_be_quick_and_is_not_is_to_be_run_again_whichever_way_it_says
         with pytest.raises(TooLong):
             run.here(count)
         assert run.here(lambda: db.execute("SELECT 1").fetchone()) == (1,)
+
+
+async def test_a_store_that_is_closed_while_it_writes_ends_that_first(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def stop(statement: Statement) -> None:
+        if statement.verb == "create":
+            begun.set()
+            assert go_on.wait(10)
+
+    path = tmp_path / "lineal.db"
+    async with SqliteGraph(path) as graph:
+        await graph.migrate()
+    graph = SqliteGraph(path, observer=stop)
+    await graph.open()
+    writing = write(graph, creating("t"))
+    await asyncio.to_thread(begun.wait, 10)
+    closing = asyncio.create_task(graph.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    go_on.set()
+    await asyncio.gather(writing, closing)
+    async with SqliteGraph(path) as graph:
+        assert await teams(graph) == ["t"]
+
+
+async def test_tags_of_what_is_new_are_those_that_it_got(graph: SqliteGraph) -> None:
+    async def work(tx: Transaction) -> list[object]:
+        team, other = await tx.create([NewNode("Team", name, ontology.GLOBAL) for name in ("t", "u")])
+        before = tx.statements
+        told: list[object] = [await tx.rows([team.id, other.id], "tags"), tx.statements - before]
+        await tx.put_rows("tags", {team.id: {"a": "1"}})
+        return [*told, await tx.rows([team.id, other.id], "tags") == {team.id: {"a": "1"}}]
+
+    assert await graph.write(work, by=building.BY, action="test") == [{}, 0, True]

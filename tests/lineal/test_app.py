@@ -281,6 +281,14 @@ async def test_what_is_not_there_and_what_is_not_allowed_are_problems(client: ht
     assert "GET" in refused.headers["allow"]
 
 
+@pytest.mark.parametrize("value", [2**70, "\ud800", Path("x"), {1: "a"}], ids=repr)
+def test_whatever_is_logged_is_a_line_of_json(log: io.StringIO, value: object) -> None:
+    logging.get("lineal.test").info("told", value=value)
+    (line,) = logged(log)
+    assert line["event"] == "told"
+    assert line["value"]
+
+
 async def test_a_defect_is_masked_and_logged_with_the_id_that_the_client_gets(
     telemetry: Telemetry, log: io.StringIO
 ) -> None:
