@@ -66,7 +66,7 @@ def configure(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
-    # Nothing here says which thread or process it was, so no line has to find out (Python's logging HOWTO, Optimization).
+    # No line says which thread or process it is of, so none has to find out (Python's logging HOWTO, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -90,12 +90,12 @@ class Writer(Reader):
             [(n.updated_at, n.revision, _json(n.props), n.id) for s in nodes for n in (s.node,)],
         )
         # Only with its key, a node's name changes and it goes away: writing them always would rewrite their indexes.
-        if keyed := [s for s in nodes if s.key is not None]:
-            self.many("update", "UPDATE node SET key = NULL WHERE id = ?", [(s.node.id,) for s in keyed])
+        if keyed := [(s.key or None, s.node) for s in nodes if s.key is not None]:
+            self.many("update", "UPDATE node SET key = NULL WHERE id = ?", [(n.id,) for _, n in keyed])
             self.many(
                 "update",
                 "UPDATE node SET key = ?, name = ?, sort = ?, deleted_at = ? WHERE id = ?",
-                [(s.key or None, n.name, ontology.sort_key(n.name), n.deleted_at, n.id) for s in keyed for n in (s.node,)],
+                [(key, n.name, ontology.sort_key(n.name), n.deleted_at, n.id) for key, n in keyed],
             )
         if texts := [(s.search, s.node.id) for s in nodes if s.search is not None]:
             self.many(
