@@ -149,7 +149,8 @@ class Reader:
         return found
 
     def find(self, kind: str, where: Where | None, order: Order, paging: Paging) -> Page[Node]:
-        rare = [row for row in _parts(where) if isinstance(row, Row) and self._few(row)]
+        hint = _index(where, order)
+        rare = [part for part in _parts(where) if (isinstance(part, Row) or not hint) and self._few(kind, part)]
         sql = Compiler(self.view, rare)
         values = [sql.order(kind, key) for key in order.keys]
         # The sign keeps the planner from going through all of the kind.
@@ -160,13 +161,12 @@ class Reader:
             if paging.count
             else None
         )
-        hint = "" if rare else _index(where, order) or self._index_of_few(kind, where)
         if _by_number(order):
             # All have one; the planner has to be told so, for the index has only those that do.
             matching += f" AND {values[0]} IS NOT NULL"
         rows = self.all(
             "find",
-            f"SELECT {NODE}, {', '.join(values)} FROM node n {hint} WHERE {matching} "
+            f"SELECT {NODE}, {', '.join(values)} FROM node n {'' if rare else hint} WHERE {matching} "
             f"AND {sql.after(paging.after, values, order, 'n.id')} "
             f"ORDER BY {sql.sorted(values, order, 'n.id')} LIMIT {sql.add(paging.first + 1)}",
             sql.params,
@@ -174,25 +174,12 @@ class Reader:
         end = -len(values)
         return page([(node_of(r[:end]), (*r[end:], r[0])) for r in rows], paging, total)
 
-    def _few(self, row: Row) -> bool:
-        """Whether so few have this that it is better to look at those than to go through all in order."""
+    def _few(self, kind: str, where: Where | None) -> bool:
+        """Whether so few meet this that it is better to look at those than to go through all in order."""
+        if not isinstance(where, Row) and not (isinstance(where, Prop) and reads_off(kind, where)):
+            return False
         sql = Compiler(self.view)
-        return self._are_few(sql.rows(row), sql)
-
-    def _index_of_few(self, kind: str, where: Where | None) -> str:
-        """The index of a property whose value, as it has to be, so few have that it is better to look at those."""
-        for part in _parts(where):
-            if isinstance(part, Prop) and reads_off(kind, part):
-                sql = Compiler(self.view)
-                hint = f"INDEXED BY property_{part.name}"
-                matching = f"n.kind = '{kind_name(kind)}' AND {sql.exists('n')} AND {sql.where(kind, part)}"
-                if self._are_few(f"node n {hint} WHERE {matching}", sql):
-                    return hint
-        return ""
-
-    def _are_few(self, rows: str, sql: Compiler) -> bool:
-        """Whether these are but few: no more of them are looked at."""
-        text = f"SELECT count(*) <= {FEW} FROM (SELECT 1 FROM {rows} LIMIT {FEW + 1})"
+        text = f"SELECT count(*) <= {FEW} FROM ({sql.meeting(kind, where)} LIMIT {FEW + 1})"
         return bool(self.all("find", text, sql.params)[0][0])
 
     def neighbours(

@@ -31,10 +31,10 @@ TABLES = {"tags": "tag", "params": "param", "metrics": "metric"}
 class Compiler:
     """Builds the pieces of one statement, and gathers its parameters.
 
-    What `rare` has is looked up first; every other row is looked for at the nodes that are come to.
+    What meets a condition of `rare` is looked up first; every other is looked at with the nodes that are come to.
     """
 
-    def __init__(self, view: View, rare: Sequence[Row] = ()) -> None:
+    def __init__(self, view: View, rare: Sequence[Where | None] = ()) -> None:
         self.params: dict[str, Any] = {}
         self._view = view
         self._rare = rare
@@ -89,10 +89,12 @@ class Compiler:
         match where:
             case None:
                 return "1"
+            case Prop() | Row() if where in self._rare:
+                return f"{n}.k IN ({self.meeting(kind, where)})"
             case Prop():
                 return self._prop(kind, where, n)
             case Row():
-                return self._row(where, n)
+                return f"EXISTS (SELECT 1 FROM {self._rows(where)} AND owner = {n}.k)"
             case Linked():
                 return self._linked(where, n)
             case All(of):
@@ -133,12 +135,16 @@ class Compiler:
             case _:
                 return f"{expression} {COMPARISONS[op]} {self.add(value)}"
 
-    def _row(self, where: Row, n: str) -> str:
-        if where in self._rare:
-            return f"{n}.k IN (SELECT owner FROM {self.rows(where)})"
-        return f"EXISTS (SELECT 1 FROM {self.rows(where)} AND owner = {n}.k)"
+    def meeting(self, kind: str | None, where: Row | Prop) -> str:
+        """The keys of what meets this, read off an index: a row, or a property that is told by one (`reads_off`)."""
+        if isinstance(where, Row):
+            return f"SELECT owner FROM {self._rows(where)}"
+        return (
+            f"SELECT m.k FROM node m INDEXED BY property_{where.name} "
+            f"WHERE m.kind = '{kind_name(kind or '')}' AND {self.exists('m')} AND {self._prop(kind, where, 'm')}"
+        )
 
-    def rows(self, where: Row) -> str:
+    def _rows(self, where: Row) -> str:
         """The table of such rows, with the condition that they meet; each has its `owner`."""
         column = where.field if where.table == "metrics" else "value"
         test = self._compare(column, where.op, where.value)
