@@ -90,8 +90,12 @@ class Reads:
         await self.concern_runs({link.node.name for links in found.values() for link in links}, self._near)
 
     async def concern_runs(self, names: Iterable[str], only: Collection[str] | None) -> None:
-        """Look at the reads of these runs, as far as they came with events."""
-        new = sorted(set(names) - self._readers.keys())
+        """Look at the reads of these runs, as far as they came with events: all, or those of the data sets in `only`."""
+        asked = set(names)
+        if only is None:
+            for name in asked & self._readers.keys():
+                self._readers[name].only = None
+        new = sorted(asked - self._readers.keys())
         addresses = [Address("RunFacets", self._workspace, f"run/{name}") for name in new]
         for name, kept in zip(new, await self._tx.resolve(addresses) if new else (), strict=True):
             if kept is not None:

@@ -41,7 +41,7 @@ def at(minute: int) -> str:
 
 
 def invent(chance: random.Random, count: int = 30) -> list[dict[str, Any]]:
-    """Events of a few jobs that may all read what the others write.
+    """Events of a few jobs that may all read what the others write, and of runs that are of one job each.
 
     Field lineage and named versions go from data sets of a higher number to those of a lower one only: nothing that
     events themselves say is a circle.
@@ -56,7 +56,7 @@ def invent(chance: random.Random, count: int = 30) -> list[dict[str, Any]]:
             events.append(event(time, dataset=body))
             continue
         number = chance.randrange(8)
-        job_name = f"j{number % 4}" if chance.random() < 0.9 else f"j{chance.randrange(4)}"
+        job_name = f"j{number % 4}"
         facets: dict[str, Any] = {}
         if chance.random() < 0.3:
             facets["documentation"] = (
