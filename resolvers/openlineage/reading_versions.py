@@ -90,7 +90,7 @@ class Reads:
         await self.concern_runs({link.node.name for links in found.values() for link in links}, self._near)
 
     async def concern_runs(self, names: Iterable[str], only: Collection[str] | None) -> None:
-        """Look at the reads of these runs, as far as they came with events: all, or those of the data sets in `only`."""
+        """Look at the reads of these runs, as far as they came with events: of all data, or of that in `only`."""
         asked = set(names)
         if only is None:
             for name in asked & self._readers.keys():
