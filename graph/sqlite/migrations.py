@@ -39,8 +39,9 @@ def _chain_all(db: sqlite3.Connection) -> None:
 
 
 def _drop_indexes_of_properties(db: sqlite3.Connection) -> None:
-    """Those of each kind by itself; what takes their place is made at the end of the migration."""
-    text = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%ON node (json_extract(%'"
+    """Those of each kind by itself, but for numbers'; what takes their place is made at the end of the migration."""
+    text = """SELECT name FROM sqlite_master
+        WHERE type = 'index' AND sql LIKE '%ON node (json_extract(%' AND name NOT LIKE '%\\_number' ESCAPE '\\'"""
     for (name,) in db.execute(text).fetchall():
         db.execute(f'DROP INDEX "{name}"')
 
@@ -208,24 +209,28 @@ def migrate(db: sqlite3.Connection) -> list[str]:
     return missing
 
 
-def _derived_indexes() -> Iterator[str]:
-    """An index for the parts of a container by number, and one for each property that lists filter or order by, as the
-    ontology has them now.
+def index_of(kind: ontology.NodeKind, prop: ontology.Property) -> str | None:
+    """The index of a property, which the kinds that have it share: SQLite looks at each there is at every write.
 
-    Kinds that have a property of the same name share its index: for whatever is written, SQLite looks at each index
-    there is. No order and no filter reads what has no value off an index, so such nodes have no place in it.
+    It has what has a value: no order and no filter reads off an index what has none. A number has indexes of its kind.
     """
-    names: dict[str, None] = {}
+    return f"property_{prop.name}" if kind.is_indexed(prop) and prop.name != "number" else None
+
+
+def _derived_indexes() -> Iterator[str]:
+    """The indexes of the properties that lists filter or order by, as the ontology has them now."""
+    shared: dict[str, str] = {}
     for kind in ontology.NODE_KINDS.values():
         if kind.within and "number" in kind.orders:
-            yield (
-                f"CREATE INDEX IF NOT EXISTS node_{kind.name}_place "
-                f"ON node (container, json_extract(props, '$.number'), id) "
-                f"WHERE kind = '{kind.name}' AND deleted_at IS NULL"
-            )
-        names |= {prop.name: None for prop in kind.properties if kind.is_indexed(prop)}
-    for name in names:
+            for name, columns in (("place", "container, "), ("number", "")):
+                yield (
+                    f"CREATE INDEX IF NOT EXISTS node_{kind.name}_{name} "
+                    f"ON node ({columns}json_extract(props, '$.number'), id) "
+                    f"WHERE kind = '{kind.name}' AND deleted_at IS NULL"
+                )
+        shared |= {index: prop.name for prop in kind.properties if (index := index_of(kind, prop))}
+    for index, of in shared.items():
         yield (
-            f"CREATE INDEX IF NOT EXISTS property_{name} ON node (kind, json_extract(props, '$.{name}'), id) "
-            f"WHERE deleted_at IS NULL AND json_extract(props, '$.{name}') IS NOT NULL"
+            f"CREATE INDEX IF NOT EXISTS {index} ON node (kind, json_extract(props, '$.{of}'), id) "
+            f"WHERE deleted_at IS NULL AND json_extract(props, '$.{of}') IS NOT NULL"
         )

@@ -36,7 +36,7 @@ from graph.port import (
     Where,
 )
 from graph.sqlite.migrations import OPEN
-from graph.sqlite.where import TABLES, Compiler, edge_name, ends, kind_name, reads_off
+from graph.sqlite.where import TABLES, Compiler, edge_name, ends, kind_name
 from graph.text import fold, normalize, query_tokens
 
 NODE = (
@@ -149,7 +149,7 @@ class Reader:
         return found
 
     def find(self, kind: str, where: Where | None, order: Order, paging: Paging) -> Page[Node]:
-        hint = _index(where, order)
+        hint = _index(kind, where, order)
         rare = [part for part in _parts(where) if (isinstance(part, Row) or not hint) and self._few(kind, part)]
         sql = Compiler(self.view, rare)
         values = [sql.order(kind, key) for key in order.keys]
@@ -161,9 +161,6 @@ class Reader:
             if paging.count
             else None
         )
-        if _by_number(order):
-            # All have one; the planner has to be told so, for the index has only those that do.
-            matching += f" AND {values[0]} IS NOT NULL"
         rows = self.all(
             "find",
             f"SELECT {NODE}, {', '.join(values)} FROM node n {'' if rare else hint} WHERE {matching} "
@@ -176,10 +173,10 @@ class Reader:
 
     def _few(self, kind: str, where: Where | None) -> bool:
         """Whether so few meet this that it is better to look at those than to go through all in order."""
-        if not isinstance(where, Row) and not (isinstance(where, Prop) and reads_off(kind, where)):
-            return False
         sql = Compiler(self.view)
-        text = f"SELECT count(*) <= {FEW} FROM ({sql.meeting(kind, where)} LIMIT {FEW + 1})"
+        if not isinstance(where, (Row, Prop)) or (meeting := sql.meeting(kind, where)) is None:
+            return False
+        text = f"SELECT count(*) <= {FEW} FROM ({meeting} LIMIT {FEW + 1})"
         return bool(self.all("find", text, sql.params)[0][0])
 
     def neighbours(
@@ -345,18 +342,15 @@ class Reader:
         return [edge_of(row) for row in rows]
 
 
-def _index(where: Where | None, order: Order) -> str:
+def _index(kind: str, where: Where | None, order: Order) -> str:
     """What SQLite would choose otherwise without statistics: it would sort all versions rather than read a page off
     the index of their numbers, and read all of a kind in order rather than sort the parts of a few containers.
     """
-    if where is None and _by_number(order):
-        return "INDEXED BY property_number"
+    by_number = order.metric is None and order.by == "number" and not order.then
+    if where is None and by_number:
+        return f"INDEXED BY node_{kind_name(kind)}_number"
     held = any(isinstance(w, Prop) and w.name == "container" and w.op in {"eq", "in"} for w in _parts(where))
-    return "INDEXED BY node_container" if held and not _by_number(order) else ""
-
-
-def _by_number(order: Order) -> bool:
-    return order.metric is None and order.by == "number" and not order.then
+    return "INDEXED BY node_container" if held and not by_number else ""
 
 
 def _parts(where: Where | None) -> Sequence[Where | None]:

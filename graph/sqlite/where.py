@@ -10,7 +10,7 @@ import orjson
 from graph import ontology
 from graph.cursors import parts
 from graph.port import All, Any_, Cursor, Hop, Linked, Not, Order, Prop, Row, View, Where
-from graph.sqlite.migrations import OPEN
+from graph.sqlite.migrations import OPEN, index_of
 from graph.text import fold, normalize
 from lineal.errors import InvalidArgument
 
@@ -89,7 +89,7 @@ class Compiler:
         match where:
             case None:
                 return "1"
-            case Prop() | Row() if where in self._rare:
+            case Prop() | Row() if any(where is rare for rare in self._rare):
                 return f"{n}.k IN ({self.meeting(kind, where)})"
             case Prop():
                 return self._prop(kind, where, n)
@@ -135,14 +135,17 @@ class Compiler:
             case _:
                 return f"{expression} {COMPARISONS[op]} {self.add(value)}"
 
-    def meeting(self, kind: str | None, where: Row | Prop) -> str:
-        """The keys of what meets this, read off an index: a row, or a property that is told by one (`reads_off`)."""
+    def meeting(self, kind: str | None, where: Row | Prop) -> str | None:
+        """The keys of what meets this, read off an index; None where no index tells."""
         if isinstance(where, Row):
             return f"SELECT owner FROM {self._rows(where)}"
-        return (
-            f"SELECT m.k FROM node m INDEXED BY property_{where.name} "
-            f"WHERE m.kind = '{kind_name(kind or '')}' AND {self.exists('m')} AND {self._prop(kind, where, 'm')}"
-        )
+        of = ontology.NODE_KINDS[kind or ""]
+        prop = of.by_name.get(where.name)
+        compared = where.op == "in" or (where.op in COMPARISONS and where.value is not None)
+        if not compared or prop is None or (index := index_of(of, prop)) is None:
+            return None
+        matching = f"m.kind = '{of.name}' AND {self.exists('m')} AND {self._prop(kind, where, 'm')}"
+        return f"SELECT m.k FROM node m INDEXED BY {index} WHERE {matching}"
 
     def _rows(self, where: Row) -> str:
         """The table of such rows, with the condition that they meet; each has its `owner`."""
@@ -209,13 +212,6 @@ def _as_glob(pattern: str) -> str:
 def always_there(order: Order) -> bool:
     """Whether every node has what this order compares, so that an index gives the order."""
     return order.metric is None and order.by in {"name", "createdAt", "updatedAt", "number", "containerName"}
-
-
-def reads_off(kind: str, where: Prop) -> bool:
-    """Whether the index of a property tells which nodes meet this: it has those that have a value."""
-    known = ontology.NODE_KINDS[kind].by_name.get(where.name)
-    compared = where.op == "in" or (where.op in COMPARISONS and where.value is not None)
-    return compared and known is not None and ontology.NODE_KINDS[kind].is_indexed(known)
 
 
 def property_expression(kind: str | None, name: str, n: str) -> str:
