@@ -8,9 +8,10 @@ import pytest
 
 from auth.caller import ADMIN, Caller
 from auth.scopes import SCOPES
-from graph.port import Graph
+from graph.port import Graph, Prop
 from schema.executing import execute
 from schema.sdl import build_schema
+from tests import building as b
 from tests.schema.conftest import Asked, Story
 
 ALL = frozenset(SCOPES) - {ADMIN}
@@ -52,12 +53,15 @@ LINEAGE = """
         f"{{ {VERSION} {{ name metrics @include(if: true) {{ value }} }} }}",
         f"{{ {VERSION} {{ name ... @skip(if: false) {{ metrics {{ value }} }} }} }}",
         NESTED,
-        '{ search(text: "1") { nodes { name ... on ModelVersion { metrics { value } } } } }',
+        '{ search(text: "inner") { nodes { name ... on ModelVersion { metrics { value } } } } }',
         LINEAGE,
         "{ models { nodes { name versions { nodes { name metrics { value } } } } } }",
     ],
 )
 async def test_no_way_of_asking_opens_a_denied_field(blind: Asked, query: str) -> None:
+    async with blind.graph.snapshot() as snapshot:
+        (version, *_) = (await snapshot.find("ModelVersion", Prop("number", "eq", 1))).items
+    await b.tag(blind.graph, version.id, ring="inner")
     result = await blind.answer(query)
     assert SECRET not in str(result.data)
     assert result.data is not None
