@@ -39,9 +39,8 @@ def _chain_all(db: sqlite3.Connection) -> None:
 
 
 def _drop_indexes_of_properties(db: sqlite3.Connection) -> None:
-    """Those of each kind by itself, but for numbers'; what takes their place is made at the end of the migration."""
-    text = """SELECT name FROM sqlite_master
-        WHERE type = 'index' AND sql LIKE '%ON node (json_extract(%' AND name NOT LIKE '%\\_number' ESCAPE '\\'"""
+    """Those of each kind by itself: what there is to be of them now is made at the end of the migration."""
+    text = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%ON node (json_extract(%'"
     for (name,) in db.execute(text).fetchall():
         db.execute(f'DROP INDEX "{name}"')
 
@@ -212,7 +211,8 @@ def migrate(db: sqlite3.Connection) -> list[str]:
 def index_of(kind: ontology.NodeKind, prop: ontology.Property) -> str | None:
     """The index of a property, which the kinds that have it share: SQLite looks at each there is at every write.
 
-    It has what has a value: no order and no filter reads off an index what has none. A number has indexes of its kind.
+    It has what has a value: no order and no filter reads off an index what has none. A number has indexes of its kind,
+    which statements name, those of older processes too.
     """
     return f"property_{prop.name}" if kind.is_indexed(prop) and prop.name != "number" else None
 
