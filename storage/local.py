@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from storage.grant import Grant, Grants
 from storage.incoming import Gathered
-from storage.naming import check_digest, check_document, file_of, folder_of, segment_of
+from storage.naming import check_digest, check_document, file_of, folder_of, is_document, segment_of
 from storage.port import CHUNK, TOO_LATE, Blob, Incoming, Send, Storage, Stored
 from storage.threads import Threads
 from storage.writing import BlobWriter, Partial, Writer, locked, put
@@ -348,7 +348,8 @@ class LocalStorage(Storage):
         root = self._folder(workspace).joinpath("documents", *map(file_of, folder.split("/") if folder else ()))
         with _available(self.name):
             async for name in self._threads.each(_names(root, f"{folder}/" if folder else "", beginning)):
-                yield name
+                if is_document(name):
+                    yield name
 
     async def discard(self, workspace: str, name: str, *, until: float | None = None) -> None:
         path = self._document(workspace, name)

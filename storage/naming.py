@@ -14,7 +14,7 @@ MAX_DOCUMENT: Final = 512
 
 _SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 _MAX_FOLDER: Final = 200
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9.-]{1,128}")
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9-][A-Za-z0-9.-]{0,127}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -41,22 +41,27 @@ def segment_of(file: str) -> str:
     return unquote(file)
 
 
+def is_document(name: str) -> bool:
+    """Whether a document can have this name: what file systems and others leave in its place has none of these."""
+    return len(name) <= MAX_DOCUMENT and all(_SEGMENT.fullmatch(segment) for segment in name.split("/"))
+
+
 def check_document(name: str, *, prefix: bool = False) -> str:
     """The name, when it can be that of a document, or the beginning of one. Raises InvalidArgument."""
-    segments = name.split("/")
-    if prefix and not segments[-1]:
-        segments.pop()
-    if len(name) > MAX_DOCUMENT or not all(_SEGMENT.fullmatch(s) and s not in {".", ".."} for s in segments):
-        msg = (
-            f"name: {name!r:.80} must have letters, digits, `-` and `.` in parts between `/`, none of them `.` or `..`"
-        )
+    if not is_document(name.removesuffix("/") if prefix else name) and not (prefix and not name):
+        msg = f"name: {name!r:.80} must have letters, digits, `-` and `.` in parts between `/`, none beginning with `.`"
         raise InvalidArgument(msg, field="name")
     return name
 
 
+def is_digest(sha256: str) -> bool:
+    """Whether this is a SHA-256 as Lineal writes it: 64 small hexadecimal digits."""
+    return _DIGEST.fullmatch(sha256) is not None
+
+
 def check_digest(sha256: str) -> str:
     """The digest, when it is one. Raises InvalidArgument."""
-    if not _DIGEST.fullmatch(sha256):
+    if not is_digest(sha256):
         raise InvalidArgument(f"sha256: must be 64 small hexadecimal digits, not {sha256!r:.80}", field="sha256")
     return sha256
 

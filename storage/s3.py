@@ -32,7 +32,7 @@ from urllib3.response import BaseHTTPResponse
 from lineal.breaking import Breaker
 from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from storage.incoming import Gathered
-from storage.naming import check_digest, check_document
+from storage.naming import check_digest, check_document, is_digest, is_document
 from storage.port import CHUNK, TOO_LATE, Blob, Incoming, Send, Storage, Stored
 from storage.s3_addresses import Addresses, Block
 from storage.s3_objects import MISSING, NO_LOCK, Objects, RefusedError, retained_until
@@ -255,7 +255,8 @@ class S3Storage(Storage):
         )
         for sha256, same in itertools.groupby(both, key=lambda entry: entry[0]):
             _, is_cold, item = next(iter(same))
-            yield _stored(sha256, item, cold=is_cold)
+            if is_digest(sha256):
+                yield _stored(sha256, item, cold=is_cold)
 
     async def remove(self, workspace: str, digests: Sequence[str], *, until: float | None = None) -> set[str]:
         place = self.options.place(workspace)
@@ -387,7 +388,8 @@ class S3Storage(Storage):
         beginning = place.documents + check_document(prefix, prefix=True)
         with self._translated():
             async for item in self._threads.each(self._objects.listed(place.bucket, beginning)):
-                yield str(item.object_name).removeprefix(place.documents)
+                if is_document(name := str(item.object_name).removeprefix(place.documents)):
+                    yield name
 
     async def discard(self, workspace: str, name: str, *, until: float | None = None) -> None:
         place = self.options.place(workspace)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from graph.ids import kind_of
 from graph.ontology import ARTIFACT, UPLOAD
 from graph.port import (
     EVERYTHING,
@@ -44,6 +45,7 @@ from resolvers.artifacts.paths import needed as sent_by_path
 from resolvers.artifacts.quotas import usage
 from resolvers.artifacts.sweeping import clearing
 from resolvers.reading import all_links
+from storage.naming import is_digest
 from storage.port import Storage
 
 RETIRED: Final = frozenset({"retired", "archived"})
@@ -286,10 +288,13 @@ async def _move(
 async def _sweep_documents(
     graph: Graph, storage: Storage, workspace: str, needed: _Needed, *, began: int, before: int
 ) -> int:
-    """Remove old manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over."""
+    """Remove old manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over.
+
+    What Lineal does not name so is somebody else's, and stays.
+    """
     removed = 0
     for prefix in ("manifests/", "signatures/", "verified/", "inventories/", "uploads/"):
-        names = [name async for name in storage.documents(workspace, prefix)]
+        names = [name async for name in storage.documents(workspace, prefix) if _is_own(name)]
         for batch in batched(names, BATCH):
             async with _clearing(graph, storage, workspace) as until:
                 late = await _mark(graph, storage, workspace, began - SLACK)
@@ -308,9 +313,18 @@ async def _sweep_documents(
     return removed
 
 
+def _is_own(name: str) -> bool:
+    """Whether Lineal names a document so: after a digest, or a node."""
+    return is_digest(name.split("/")[1]) or kind_of(_node_of(name)) is not None
+
+
+def _node_of(name: str) -> str:
+    return name.split("/")[1].replace("-", "_")
+
+
 async def _of_nodes(graph: Graph, names: Sequence[str]) -> set[str]:
     """Which of these documents belong to something that is there, and that is OPEN if it is an upload."""
-    ids = {name: name.split("/")[1].replace("-", "_") for name in names}
+    ids = {name: _node_of(name) for name in names}
     async with graph.snapshot(EVERYTHING) as snapshot:
         nodes = await snapshot.nodes(sorted(set(ids.values())))
     there = {id for id, node in nodes.items() if node.kind != UPLOAD.name or node.props["state"] == "OPEN"}

@@ -24,7 +24,7 @@ from resolvers.lifecycle.schemes import role_for
 from resolvers.writing.command import APPROVING, batch_command
 from resolvers.writing.common import MetricPoint, NamedValue, label, points, present, properties, rows
 from resolvers.writing.draft import Draft, Reference
-from resolvers.writing.refusing import refuse_kept_files, refuse_managed, refuse_retired_uses
+from resolvers.writing.refusing import refuse_kept_files, refuse_lost_files, refuse_managed, refuse_retired_uses
 
 MAX_ITEMS: Final = 10_000
 """Nodes and edges in one call."""
@@ -146,6 +146,7 @@ async def record(
         draft.set(id, {"lostAt": None})
     await draft.save()
     await refuse_lacking(tx, ready)
+    await refuse_lost_files(tx, draft.edges(), places)
     await _move(tx, [moving for moving in joined if moving is not None])
     return [reference.id for reference in named]
 

@@ -9,6 +9,7 @@ from graph.ids import kind_of
 from graph.ontology import ARTIFACT, DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION
 from graph.port import EVERYTHING, Hop, NewEdge, NewNode, Node, Transaction
 from lineal.errors import PreconditionFailed
+from resolvers.artifacts.losing import is_lost, is_ready
 from resolvers.reading import all_links
 from resolvers.writing.draft import Draft, Reference
 from resolvers.writing.story import refuse_use
@@ -86,6 +87,25 @@ def refuse_kept_files(named: Sequence[Reference]) -> None:
                 field = f"{reference.field.removesuffix('.address')}.properties.{name}"
                 msg = f"{field}: Lineal knows this of the files of {node.name!r} itself; register other files as others"
                 raise PreconditionFailed(msg, field=field)
+
+
+async def refuse_lost_files(tx: Transaction, edges: Sequence[NewEdge], places: Sequence[int]) -> None:
+    """Raises PreconditionFailed: a model version that is READY, now that all is saved, comes to have lost files.
+
+    The files are locked: who finds them wrong at this moment sees the version, or is seen here.
+    """
+    had = [
+        (edge, f"edges[{i}].to")
+        for i, edge in zip(places, edges, strict=False)
+        if edge.kind == "HAS_ARTIFACT" and edge.until is None and kind_of(edge.source) is MODEL_VERSION
+    ]
+    files = await tx.lock(sorted({edge.target for edge, _ in had})) if had else {}
+    lost = [(edge, field) for edge, field in had if is_lost(files[edge.target])]
+    versions = await tx.nodes(sorted({edge.source for edge, _ in lost})) if lost else {}
+    for edge, field in lost:
+        if is_ready(versions[edge.source].props):
+            msg = f"{field}: {edge.source} is READY, and bytes of {edge.target} were found wrong or gone"
+            raise PreconditionFailed(msg, field=field)
 
 
 async def refuse_retired_uses(draft: Draft, edges: Sequence[NewEdge], places: Sequence[int]) -> None:

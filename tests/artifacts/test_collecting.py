@@ -20,7 +20,9 @@ from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
 from resolvers.writing.lifecycle import set_stage
 from resolvers.writing.versions import delete_model_version
-from storage.port import Stored
+from storage.local import LocalStorage
+from storage.port import Storage, Stored
+from storage.s3 import S3Storage
 from tests.artifacts.conftest import Registry
 from tests.conftest import count
 from tests.storage.storing import BASE, blob_of, some
@@ -103,6 +105,45 @@ async def test_what_was_spoken_of_before_and_is_pushed_in_the_midst_of_a_collect
     assert (await swept(registry)).removed == 0
     assert [version.props["state"] for version in made] == ["READY"]
     assert await registry.holds(b"first")
+
+
+async def test_what_somebody_else_left_among_documents_and_blobs_stays_and_stops_no_collection(
+    registry: Registry,
+) -> None:
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    names = ["manifests/README.txt", "verified/notes", "uploads/mine", "inventories/mine/too"]
+    for name in names:
+        await registry.storage.put("default", name, b"")
+    hidden = [f"{place}/.nfs0000000000a1b2c3" for place in ("documents/verified", "documents/manifests", "blobs/ab")]
+    for path in hidden:
+        leave(registry.storage, path)
+    assert (await swept(registry)).removed == 2
+    assert [name async for name in registry.storage.documents("default", "") if name in names] == sorted(names)
+    assert all(is_left(registry.storage, path) for path in hidden)
+
+
+def leave(storage: Storage, path: str) -> None:
+    """Put a file among those of a workspace, past everything."""
+    if isinstance(storage, LocalStorage):
+        target = storage.root / "default" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"")
+    else:
+        assert isinstance(storage, S3Storage)
+        place = storage.options.place("default")
+        storage._objects.put(place.bucket, place.prefix + path, b"")
+
+
+def is_left(storage: Storage, path: str) -> bool:
+    """Whether it is still there."""
+    if isinstance(storage, LocalStorage):
+        return (storage.root / "default" / path).exists()
+    assert isinstance(storage, S3Storage)
+    place = storage.options.place("default")
+    return storage._objects.stat(place.bucket, place.prefix + path) is not None
 
 
 async def test_what_is_young_stays(registry: Registry) -> None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.recorder import Recorder
+from graph.address import Address
 from graph.port import EntryFilter, Node
 from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts import looking, losing, signatures, uploads, verifying
@@ -23,6 +24,7 @@ from resolvers.artifacts.uploads import begin_upload, missing
 from resolvers.artifacts.verifying import request_verification, verify_managed
 from resolvers.bytes import Bytes
 from resolvers.operation import Operation
+from resolvers.writing.importing import ImportedEdge, record_lineage
 from resolvers.writing.lifecycle import set_alias, set_stage
 from resolvers.writing.versions import create_model_version, update_model_version
 from resolvers.writing.workspaces import create_workspace
@@ -353,6 +355,29 @@ async def test_a_version_that_lost_bytes_is_called_ready_by_nobody_until_they_ar
     async with registry.operation() as op:
         found = await update_model_version(op, address=version.id, properties={"state": "READY"})
     assert (found.props["state"], "lostAt" in found.props) == ("READY", False)
+
+
+async def test_a_ready_version_comes_to_have_no_files_that_are_lost_by_a_record_of_lineage(registry: Registry) -> None:
+    _, artifact = await registry.push(FILES)
+    await registry.storage.remove("default", [blob_of(b"first").sha256])
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    there, _ = await registry.push({"c": b"third"}, model="models:/other")
+    waiting = await registry.version("models:/waiting")
+    file = str(Address(artifact.kind, artifact.workspace, artifact.name))
+
+    async def join(version: str) -> None:
+        edge: ImportedEdge = {"from": version, "kind": "HAS_ARTIFACT", "to": file, "discriminator": "model"}
+        async with registry.operation() as op:
+            await record_lineage(op, nodes=[{"address": "models:/new"}, {"address": "models:/new/1"}], edges=[edge])
+
+    for version in there.id, "models:/new/1":
+        with pytest.raises(PreconditionFailed, match="were found wrong or gone") as error:
+            await join(version)
+        assert error.value.field == "edges[0].to"
+    await join(waiting.id)
+    await registry.push(FILES, model="models:/third")
+    await join(there.id)
+    assert (await registry.node(there.id)).props["state"] == "READY"
 
 
 async def test_a_version_is_not_ready_again_while_other_files_that_it_lost_wait_to_be_read(registry: Registry) -> None:
