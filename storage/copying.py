@@ -13,16 +13,21 @@ AT_ONCE: Final = 8
 MISSING: Final = "is not there"
 
 
-async def problem(storage: Storage, workspace: str, blob: Blob) -> str:
-    """What is wrong with a blob, all of whose bytes are read; nothing where it is right."""
+async def read(storage: Storage, workspace: str, sha256: str) -> Blob | None:
+    """What the bytes of a blob are, all of which are read; None where it is not there."""
     digest, size = hashlib.sha256(), 0
     try:
-        async for chunk in storage.read(workspace, blob.sha256):
+        async for chunk in storage.read(workspace, sha256):
             digest.update(chunk)
             size += len(chunk)
     except NotFound:
-        return MISSING
-    return _difference(Blob(digest.hexdigest(), size), blob)
+        return None
+    return Blob(digest.hexdigest(), size)
+
+
+async def problem(storage: Storage, workspace: str, blob: Blob) -> str:
+    """What is wrong with a blob, all of whose bytes are read; nothing where it is right."""
+    return difference(await read(storage, workspace, blob.sha256), blob)
 
 
 async def copy(source: Storage, target: Storage, workspace: str, blob: Blob) -> str:
@@ -36,7 +41,7 @@ async def copy(source: Storage, target: Storage, workspace: str, blob: Blob) -> 
         came = await incoming.finish()
         if came == blob:
             await incoming.keep(came)
-    return _difference(came, blob)
+    return difference(came, blob)
 
 
 async def put_right(source: Storage, target: Storage, workspace: str, blob: Blob) -> str:
@@ -51,7 +56,10 @@ async def put_right(source: Storage, target: Storage, workspace: str, blob: Blob
     return await copy(source, target, workspace, blob)
 
 
-def _difference(found: Blob, told: Blob) -> str:
+def difference(found: Blob | None, told: Blob) -> str:
+    """In what bytes that were found are others than was told; nothing where they are the same."""
+    if found is None:
+        return MISSING
     if found.size != told.size:
         return f"has {found.size:,} bytes instead of {told.size:,}"
     return "" if found.sha256 == told.sha256 else f"has the digest {found.sha256}"

@@ -137,8 +137,8 @@ class Unnamed(ABC):
     """
 
     @abstractmethod
-    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str]]:
-        """A new upload, and the addresses that a PUT sends each of its parts to, for so many seconds."""
+    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str], Mapping[str, str]]:
+        """A new upload, and the addresses that a PUT with these headers sends each of its parts to, for so long."""
 
     @abstractmethod
     def sent(self, workspace: str, upload: str, tags: Mapping[int, str]) -> Arriving:
@@ -254,6 +254,13 @@ class Storage(ABC):
         nothing is removed after that, however long this process stands still between two of its steps; what is on
         its way at that moment, `quiet` waits for. Raises Unavailable then, and some may be left.
         """
+
+    async def hide(self, workspace: str, digests: Sequence[str]) -> None:  # noqa: ARG002
+        """Have blobs out of the way that `remove` said are retained: they are there no more, and can be sent again.
+
+        Their bytes stay as long as they are retained. A store that retains nothing has nothing to do.
+        """
+        assert not digests
 
     @abstractmethod
     async def quiet(self, workspace: str) -> bool:

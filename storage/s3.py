@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import secrets
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 from minio import S3Error
 from minio.datatypes import Object
@@ -34,10 +36,11 @@ from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavail
 from storage.incoming import Gathered
 from storage.naming import check_digest, check_document, is_digest, is_document
 from storage.port import CHUNK, TOO_LATE, Blob, Incoming, Send, Storage, Stored
-from storage.s3_addresses import Addresses, Block
-from storage.s3_objects import MISSING, NO_LOCK, Objects, RefusedError, retained_until
-from storage.s3_options import COLD, HOT, S3Options
+from storage.s3_addresses import COPIED, NO_COPY, Addresses, Block
+from storage.s3_objects import MISSING, NO_LOCK, TAKEN, Objects, RefusedError, retained_until
+from storage.s3_options import COLD, HOT, Place, S3Options
 from storage.s3_unnamed import S3Unnamed
+from storage.sigv4 import presigned
 from storage.threads import Threads
 
 LIST_FROM: Final = 16
@@ -60,9 +63,9 @@ class S3Storage(Storage):
         self._threads = Threads(options.threads, "s3")
         self._many = ThreadPoolExecutor(options.threads, "s3-many")
         self._http = options.http()
-        credentials = options.credentials(self._http)
-        self._objects = Objects(options.client(self._http, credentials), options.encryption_headers)
-        self._addresses = Addresses(options, credentials, clock)
+        self._credentials = options.credentials(self._http)
+        self._objects = Objects(options.client(self._http, self._credentials), options.encryption_headers)
+        self._addresses = Addresses(options, self._credentials, clock)
         self.unnamed = S3Unnamed(options, self._objects, self._addresses, self._run, self._is_there)
 
     async def open(self) -> None:
@@ -77,6 +80,38 @@ class S3Storage(Storage):
             key = f"{place.marks}probe"
             headers: dict[str, Any] = dict(self.options.encryption_headers)
             self._objects.abort(place.bucket, key, client._create_multipart_upload(place.bucket, key, headers))
+            if place.bucket not in self._addresses.lax and self._copies(place, {}):
+                if self._copies(place, NO_COPY):
+                    msg = (
+                        f"the store {self.options.endpoint} lets whoever may send one object have another one copied "
+                        "in its place: it takes headers that were not signed, and heeds no x-amz-copy-source-if-match"
+                    )
+                    raise InvalidArgument(msg)
+                self._addresses.lax[place.bucket] = self._objects.locks(place.bucket)
+
+    def _copies(self, place: Place, signed: Mapping[str, str]) -> bool:
+        """Whether whoever has an address to send something to can have the store copy something there instead."""
+        source, target = (f"{place.unnamed}{secrets.token_hex(16)}" for _ in range(2))
+        self._objects.put(place.bucket, source, b"probe")
+        try:
+            url = self._objects.client._base_url.build(
+                method="PUT", region=self.options.region, bucket_name=place.bucket, object_name=target
+            )
+            address = presigned(
+                "PUT",
+                url.geturl(),
+                headers=(signed := {**self.options.encryption_headers, **signed}),
+                credentials=self._credentials.retrieve(),
+                region=self.options.region,
+                at=self._clock(),
+                seconds=60,
+            )
+            headers = {**signed, COPIED: f"/{place.bucket}/{quote(source)}"}
+            self._http.request("PUT", address, headers=headers)
+            found = self._objects.stat(place.bucket, target)
+            return found is not None and found.size == len(b"probe")
+        finally:
+            self._objects.remove(place.bucket, [source, target])
 
     async def close(self) -> None:
         self._threads.close()
@@ -147,6 +182,7 @@ class S3Storage(Storage):
             return [
                 self._addresses.put(place.bucket, key, whole, seconds=seconds, headers=self.options.encryption_headers)
             ]
+        self._refuse_other(workspace, blob)
         self._objects.put(place.bucket, place.mark(blob.sha256), b"")
         upload = self._objects.upload(place.bucket, key)
         there = {part.number: (part.size, part.sha256) for part in self._objects.parts(place.bucket, key, upload)}
@@ -163,9 +199,17 @@ class S3Storage(Storage):
         await self._run(self._seal, workspace, blob)
         return blob.part_count == 1
 
+    def _refuse_other(self, workspace: str, blob: Blob) -> None:
+        """Raises PreconditionFailed: what is there by this digest has another size."""
+        found = self._find(workspace, blob.sha256)
+        if found is not None and found.size != blob.size:
+            msg = f"the blob {blob.sha256} is there with {found.size:,} bytes, and has not {blob.size:,}"
+            raise PreconditionFailed(msg)
+
     def _seal(self, workspace: str, blob: Blob) -> None:
         if self._is_there(workspace, blob):
             return
+        self._refuse_other(workspace, blob)
         place = self.options.place(workspace)
         key = place.blob(HOT, blob.sha256)
         uploads = self._objects.uploads(place.bucket, key) if blob.part_count > 1 else []
@@ -185,8 +229,9 @@ class S3Storage(Storage):
             self._objects.complete(place.bucket, key, upload, parts)
         except (S3Error, RefusedError) as error:
             # Another one put it together, or sent a part again, since this one looked.
-            if error.code not in {*MISSING, "InvalidPart"}:
+            if error.code not in {*MISSING, "InvalidPart", TAKEN}:
                 raise
+            self._refuse_other(workspace, blob)
             if not self._is_there(workspace, blob):
                 raise PreconditionFailed(f"the parts of the blob {blob.sha256} are being sent") from error
         for other in self._objects.uploads(place.bucket, key):
@@ -279,6 +324,12 @@ class S3Storage(Storage):
         gone = self._all(remove, keys)
         return {key for key, removed in zip(keys, gone, strict=True) if not removed}
 
+    async def hide(self, workspace: str, digests: Sequence[str]) -> None:
+        place = self.options.place(workspace)
+        keys = [place.blob(where, sha256) for sha256 in digests for where in (HOT, COLD)]
+        # Without the id of a version the store puts a marker on top of what is there.
+        await self._run(self._all, lambda key: self._objects.client.remove_object(place.bucket, key), keys)
+
     async def quiet(self, workspace: str) -> bool:  # noqa: ARG002
         # The store itself refuses what comes too late.
         return True
@@ -289,7 +340,7 @@ class S3Storage(Storage):
     def _abandon(self, workspace: str, before: int, keep: Callable[[str], bool]) -> int:
         place, dropped, marks = self.options.place(workspace), 0, list[str]()
         for mark in self._objects.listed(place.bucket, place.marks):
-            if keep(_digest(mark)):
+            if not is_digest(_digest(mark)) or keep(_digest(mark)):
                 continue
             idle = self._drop_idle(place.bucket, place.blob(HOT, _digest(mark)), before)
             dropped += idle is True

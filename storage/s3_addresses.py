@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from minio.credentials.providers import Provider
@@ -15,6 +16,10 @@ from storage.s3_options import S3Options
 from storage.sigv4 import presigned
 
 CHECKSUM: Final = "x-amz-checksum-sha256"
+COPIED: Final = "x-amz-copy-source"
+"""The header by which whoever sends something asks the store to copy what is elsewhere in the place of it."""
+NO_COPY: Final[Mapping[str, str]] = {"x-amz-copy-source-if-match": "none"}
+"""The header, to be signed in, by which a store refuses any copy: no ETag is like this. Others heed it not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,20 @@ class Block:
 
 
 class Addresses:
-    """Makes addresses, signed with whatever credentials there are at the moment. Raises Unavailable: there are none."""
+    """Makes addresses, signed with whatever credentials there are at the moment. Raises Unavailable: there are none.
+
+    Amazon's S3 refuses headers of its own that were not signed; MinIO takes them, from whoever has an address. What
+    they could ask for is signed in there, so that it can be nothing else: docs/adr/0017.
+    """
 
     def __init__(self, options: S3Options, credentials: Provider, clock: Callable[[], float]) -> None:
         self._base = options.addresses()
         self._region = options.region
+        self._lock = options.lock
         self._credentials = credentials
         self._clock = clock
+        self.lax: dict[str, bool] = {}
+        """The buckets of a store that takes headers nobody signed, and whether they have object lock."""
 
     def put(
         self,
@@ -47,13 +59,35 @@ class Addresses:
     ) -> Send:
         """The request that sends a block, whose size and checksum the store insists on."""
         checksum = base64.b64encode(bytes.fromhex(block.sha256)).decode()
-        signed = {"content-length": str(block.size), CHECKSUM: checksum, **(headers or {})}
+        signed = {"content-length": str(block.size), CHECKSUM: checksum, **(headers or {}), **self.guard(bucket)}
+        if query is None:
+            signed |= self._guard_whole(bucket, seconds)
         url = self._signed("PUT", bucket, key, query or {}, signed, seconds)
         return Send(url, block.start, block.size, signed)
 
     def put_part(self, bucket: str, key: str, upload: str, number: int, *, seconds: int) -> str:
-        """An address that a part of any size is sent to."""
-        return self._signed("PUT", bucket, key, {"partNumber": str(number), "uploadId": upload}, {}, seconds)
+        """An address that a part of any size is sent to, with the headers of `guard`."""
+        query = {"partNumber": str(number), "uploadId": upload}
+        return self._signed("PUT", bucket, key, query, self.guard(bucket), seconds)
+
+    def guard(self, bucket: str) -> Mapping[str, str]:
+        """The headers without which nothing can be sent to a bucket, and with which nothing can be copied into it."""
+        return NO_COPY if bucket in self.lax else {}
+
+    def _guard_whole(self, bucket: str, seconds: int) -> dict[str, str]:
+        """Those that say how an object is kept that is sent whole: not in another class, and not locked for ever."""
+        if bucket not in self.lax:
+            return {}
+        kept = {"x-amz-storage-class": "STANDARD"}
+        if self.lax[bucket]:
+            # A store takes no date that is over, and neither an address: both end at once.
+            until = datetime.fromtimestamp(self._clock() + seconds, UTC)
+            kept |= {
+                "x-amz-object-lock-legal-hold": "OFF",
+                "x-amz-object-lock-mode": self._lock,
+                "x-amz-object-lock-retain-until-date": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+            }
+        return kept
 
     def get(self, bucket: str, key: str, *, filename: str, seconds: int) -> str:
         """An address to save an object from."""

@@ -23,6 +23,8 @@ from minio.xml import findall, findtext, getbytes, unmarshal
 MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload"})
 LOCKED: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked", "MethodNotAllowed"})
 """What a store answers to whoever deletes a version that is locked, among other things."""
+TAKEN: Final = "PreconditionFailed"
+"""What a store answers to whoever puts together what is there already."""
 RETAINED: Final = "x-amz-object-lock-retain-until-date"
 NO_LOCK: Final = frozenset({"InvalidRequest", "ObjectLockConfigurationNotFoundError", "NotImplemented"})
 """What a store answers to whoever wants to retain what is in a bucket without object lock, among other things."""
@@ -264,8 +266,8 @@ class Objects:
             marker = page.next
         return parts
 
-    def complete(self, bucket: str, key: str, upload: str, parts: Sequence[Part]) -> None:
-        """Put an upload together."""
+    def complete(self, bucket: str, key: str, upload: str, parts: Sequence[Part], *, over: bool = False) -> None:
+        """Put an upload together, `over` what is there or where nothing is."""
         element = xml.Element("CompleteMultipartUpload")
         for part in parts:
             tag = xml.SubElement(element, "Part")
@@ -273,7 +275,7 @@ class Objects:
             xml.SubElement(tag, "ETag", part.etag)
             if part.sha256:
                 xml.SubElement(tag, "ChecksumSHA256", base64.b64encode(bytes.fromhex(part.sha256)).decode())
-        headers: dict[str, Any] = {"Content-Type": "application/xml"}
+        headers: dict[str, Any] = {"Content-Type": "application/xml", **({} if over else {"If-None-Match": "*"})}
         answer = self.client._execute("POST", bucket, key, getbytes(element), headers, {"uploadId": upload})
         code = unmarshal(_Completed, answer.data.decode()).code
         if code:

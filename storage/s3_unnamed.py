@@ -41,8 +41,8 @@ class S3Unnamed(Unnamed):
         self._run = run
         self._is_there = is_there
 
-    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str]]:
-        def begin() -> tuple[str, list[str]]:
+    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str], Mapping[str, str]]:
+        def begin() -> tuple[str, list[str], Mapping[str, str]]:
             place, token = self._options.place(workspace), secrets.token_hex(16)
             key, headers = place.unnamed + token, dict[str, Any](self._options.encryption_headers)
             self._objects.put(place.bucket, key, b"")
@@ -51,9 +51,9 @@ class S3Unnamed(Unnamed):
                 self._addresses.put_part(place.bucket, key, upload, number, seconds=seconds)
                 for number in range(1, count + 1)
             ]
-            return f"{token}-{upload}", urls
+            return f"{token}-{upload}", urls, self._addresses.guard(place.bucket)
 
-        begun: tuple[str, list[str]] = await self._run(begin)
+        begun: tuple[str, list[str], Mapping[str, str]] = await self._run(begin)
         return begun
 
     def sent(self, workspace: str, upload: str, tags: Mapping[int, str]) -> Arriving:
@@ -62,7 +62,7 @@ class S3Unnamed(Unnamed):
         def finish() -> Blob:
             parts = [Part(number, tags[number], 0, "", None) for number in sorted(tags)]
             try:
-                self._objects.complete(bucket, key, id, parts)
+                self._objects.complete(bucket, key, id, parts, over=True)
             except (S3Error, RefusedError) as error:
                 if error.code not in WRONG:
                     raise

@@ -26,6 +26,7 @@ MANAGED: Final = "MANAGED"
 REFERENCED: Final = "REFERENCED"
 OPEN_TIME: Final = 24 * 3_600_000_000
 """Microseconds that an upload stays open after it was begun, or begun again."""
+_WRONG: Final = b"wrong "
 OWNERS: Final = ("ModelVersion", "DatasetVersion", "Run", "Evaluation")
 """What artifacts belong to."""
 
@@ -41,7 +42,7 @@ def session_name(upload: str) -> str:
 
 
 def verified_name(sha256: str) -> str:
-    """The document that says which bytes of a blob the store could not check whole were read and found right."""
+    """The document that says which bytes of a blob were read and found right, or wrong."""
     return f"verified/{sha256}"
 
 
@@ -91,6 +92,18 @@ async def _is_verified(storage: Storage, workspace: str, blob: Blob) -> bool:
 async def note_verified(storage: Storage, workspace: str, read: Stored) -> None:
     """Note that a blob was read whole and found right: as it was then, not what anybody puts in its place later."""
     await storage.put(workspace, verified_name(read.sha256), read.tag.encode())
+
+
+async def note_wrong(storage: Storage, workspace: str, read: Stored) -> None:
+    """Note that a blob was read whole and found wrong: whoever ends before it is removed leaves word of it."""
+    await storage.put(workspace, verified_name(read.sha256), _WRONG + read.tag.encode())
+
+
+async def is_wrong(storage: Storage, workspace: str, blob: Blob) -> bool:
+    """Whether a blob is still there that was found wrong."""
+    read = await storage.get(workspace, verified_name(blob.sha256))
+    there = await storage.find(workspace, blob.sha256) if read is not None and read.startswith(_WRONG) else None
+    return there is not None and read == _WRONG + there.tag.encode()
 
 
 async def found(op: Operation, address: str, field: str, *kinds: str) -> Node:

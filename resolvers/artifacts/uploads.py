@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NotRequired, TypedDict
+from typing import Any, Final, NoReturn, NotRequired, TypedDict
 
 import orjson
 
@@ -38,6 +39,7 @@ from resolvers.artifacts.common import (
     SEND_SECONDS,
     blobs_of,
     found,
+    is_wrong,
     listed,
     load_manifest,
     manifest_name,
@@ -51,7 +53,8 @@ from resolvers.artifacts.losing import FAILED, doubted, lift, others_failed
 from resolvers.artifacts.owning import own
 from resolvers.artifacts.policy import check_addition
 from resolvers.artifacts.quotas import USAGE, admit, check_kept
-from resolvers.artifacts.sweeping import no_sweep
+from resolvers.artifacts.sweeping import no_sweep, sweeping
+from resolvers.artifacts.verifying import drop
 from resolvers.operation import Operation
 from resolvers.reading import all_links
 from resolvers.writing.command import command, procedure
@@ -118,6 +121,7 @@ async def begin_upload(
     """
     storage = op.storage
     manifest = Manifest.of(File(file["path"], file["size"], file["sha256"]) for file in files)
+    _refuse_two_sizes(files)
     parts = {} if there else _parts(files)
     name = validation.name(name, field="name")
     upload = await _begin(op, to=to, name=name, manifest=manifest, media_type=media_type)
@@ -149,6 +153,7 @@ async def _is_whole(op: Operation, upload: Node, manifest: Manifest) -> bool:
     return (
         made is not None
         and made.props.get("verification") != FAILED
+        and await op.storage.get(upload.workspace, manifest_name(manifest.digest)) == manifest.canonical
         and len(await op.storage.present(upload.workspace, blobs)) == len(blobs)
     )
 
@@ -161,6 +166,19 @@ async def _keep(storage: Storage, workspace: str, documents: Mapping[str, bytes]
         await no_sweep(storage, workspace)
         if all([await storage.get(workspace, name) is not None for name in documents]):
             return
+
+
+def _refuse_two_sizes(files: Sequence[UploadFile]) -> None:
+    """Raises InvalidArgument: files of one digest have several sizes."""
+    first: dict[str, int] = {}
+    for i, file in enumerate(files):
+        other = first.setdefault(file["sha256"], i)
+        if files[other]["size"] != file["size"]:
+            msg = (
+                f"files[{i}].size: has the SHA-256 of files[{other}], and so its {files[other]['size']:,} bytes, "
+                f"not {file['size']:,}"
+            )
+            raise InvalidArgument(msg, field=f"files[{i}].size")
 
 
 def _parts(files: Sequence[UploadFile]) -> dict[str, list[str]]:
@@ -286,14 +304,18 @@ async def complete_upload(op: Operation, *, address: str) -> Node:
         contents = await look(storage, workspace, manifest)
         async with op.graph.snapshot(EVERYTHING) as snapshot:
             wrong, well = await doubted(snapshot, storage, workspace, blobs)
+            if wrong:
+                await _drop_wrong(storage, workspace, manifest, blobs)
             policy = await workspace_property(snapshot, workspace, "picklePolicy")
             days = await workspace_property(snapshot, workspace, "retentionDays")
         check_pickles(policy, contents)
+        unread = {blob.sha256 for blob in await unverified(storage, workspace, blobs)}
         until = None
         if days:
-            until = upload.updated_at + days * _DAY
-            await storage.retain(workspace, [blob.sha256 for blob in blobs], until)
-        verified = not wrong and not await unverified(storage, workspace, blobs)
+            until = time.time_ns() // 1_000 + days * _DAY
+            # What may be wrong is not kept before it was read: nobody could send the right bytes.
+            await storage.retain(workspace, [blob.sha256 for blob in blobs if blob.sha256 not in unread], until)
+        verified = not wrong and not unread
         artifact = await _finish(
             op, upload=upload, verified=verified, contents=contents, until=until, well=[node.id for node in well]
         )
@@ -333,10 +355,23 @@ async def _seal(op: Operation, workspace: str, manifest: Manifest, blobs: Sequen
             if blob.sha256 in lacking and blob.part_count > 1:
                 group.create_task(seal(blob))
     if lacking:
-        paths = [file.path for file in manifest.files if file.sha256 in lacking]
-        count = f"{len(paths):,} of {len(manifest.files):,} files"
-        msg = f"upload: {count} are not there, or have other bytes: {listed(paths)}"
-        raise PreconditionFailed(msg, field="upload", missing=paths[:100])
+        _refuse_missing(manifest, lacking)
+
+
+async def _drop_wrong(storage: Storage, workspace: str, manifest: Manifest, blobs: Sequence[Blob]) -> None:
+    """Remove those that were found wrong and are still there. Raises PreconditionFailed: there were some, by name."""
+    wrong = {blob.sha256 for blob in blobs if await is_wrong(storage, workspace, blob)}
+    if wrong:
+        async with sweeping(storage, workspace) as until:
+            await drop(storage, workspace, wrong, until=until)
+        _refuse_missing(manifest, wrong)
+
+
+def _refuse_missing(manifest: Manifest, lacking: Collection[str]) -> NoReturn:
+    paths = [file.path for file in manifest.files if file.sha256 in lacking]
+    count = f"{len(paths):,} of {len(manifest.files):,} files"
+    msg = f"upload: {count} are not there, or have other bytes: {listed(paths)}"
+    raise PreconditionFailed(msg, field="upload", missing=paths[:100])
 
 
 def _refuse_closed(upload: Node) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from graph.ontology import ARTIFACT
 from graph.port import EVERYTHING, Graph, Node, Transaction, Update
-from lineal.errors import PreconditionFailed
-from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, load_manifest, note_verified
-from resolvers.artifacts.losing import FAILED, having, lift, tell
+from lineal.errors import Internal, PreconditionFailed
+from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, load_manifest, note_verified, note_wrong
+from resolvers.artifacts.losing import FAILED, fail, having, lift, problem_of, tell
 from resolvers.artifacts.sweeping import sweeping
 from resolvers.writing.command import command
 from resolvers.writing.nodes import find
-from storage.copying import problem
+from storage.copying import difference, read
 from storage.port import Storage
 
 ACTION: Final = "verifyArtifact"
@@ -36,29 +37,61 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
     """Read every byte of an artifact that Lineal keeps; what it is now: VERIFIED or FAILED.
 
     Blobs that are not what they are named by are removed, so that a client can send the right ones. Whatever has such
-    blobs is FAILED before that: artifacts and model versions; those that are whole again are READY again. Raises
-    Unavailable: the storage is away, and nothing is known.
+    blobs is FAILED before that: artifacts and model versions; those that are whole again are READY again. One whose
+    manifest is gone or was changed is FAILED too. What is retained and was not known to be right is kept from now on.
+    Raises Unavailable: the storage is away, and nothing is known.
     """
     assert artifact.props["storage"] == MANAGED
     workspace, began = artifact.workspace, time.time_ns() // 1_000
     artifact = await reread(graph, artifact.id) or artifact
-    manifest = await load_manifest(storage, workspace, artifact.props["digest"])
-    wrong: dict[str, str] = {}
+    digest = artifact.props["digest"]
+    try:
+        manifest = await load_manifest(storage, workspace, digest)
+    except Internal as error:
+        return await _tell_false(graph, artifact, error.message, by)
+    wrong, false = dict[str, str](), dict[str, str]()
     blobs = blobs_of(manifest)
     for blob in blobs:
         there = await storage.find(workspace, blob.sha256)
-        if found_wrong := await problem(storage, workspace, blob):
-            wrong[blob.sha256] = found_wrong
-        elif blob.part_count > 1 and there is not None:
-            await note_verified(storage, workspace, there)
-    if not wrong:
-        return await _tell_right(graph, artifact, by)
-    # What shares the blobs is told too, before they go: nothing is ever READY without its bytes.
-    found = await having(graph, storage, workspace, wrong)
-    async with sweeping(storage, workspace) as until:
-        found.add(await having(graph, storage, workspace, wrong, began - SLACK))
-        await graph.write(lambda tx: tell(tx, workspace, wrong, found), by=by, action=ACTION)
-        await storage.remove(workspace, sorted(wrong), until=until)
+        came = await read(storage, workspace, blob.sha256)
+        if came == blob:
+            if blob.part_count > 1 and there is not None:
+                await note_verified(storage, workspace, there)
+        elif came is not None and came.sha256 == blob.sha256:
+            false[blob.sha256] = difference(came, blob)
+        else:
+            wrong[blob.sha256] = difference(came, blob)
+            if there is not None:
+                await note_wrong(storage, workspace, there)
+    if wrong:
+        # What shares the blobs is told too, before they go: nothing is ever READY without its bytes.
+        found = await having(graph, storage, workspace, wrong)
+        async with sweeping(storage, workspace) as until:
+            found.add(await having(graph, storage, workspace, wrong, began - SLACK))
+            await graph.write(lambda tx: tell(tx, workspace, wrong, found), by=by, action=ACTION)
+            await drop(storage, workspace, wrong, until=until)
+    if false:
+        # The bytes are right, and what was said of their size is not: of others that have them it is no problem.
+        return await _tell_false(graph, artifact, problem_of(manifest, wrong | false), by)
+    if wrong:
+        return FAILED
+    kept = artifact.props.get("retainUntil") or 0
+    if large := [blob.sha256 for blob in blobs if blob.part_count > 1 and kept > time.time_ns() // 1_000]:
+        await storage.retain(workspace, large, kept)
+    return await _tell_right(graph, artifact, by)
+
+
+async def drop(storage: Storage, workspace: str, wrong: Iterable[str], *, until: float) -> None:
+    """Remove blobs that are not what they are named by, so that the right ones can be sent; `until` as in `remove`."""
+    retained = await storage.remove(workspace, sorted(wrong), until=until)
+    if retained:
+        await storage.hide(workspace, sorted(retained))
+
+
+async def _tell_false(graph: Graph, artifact: Node, problem: str, by: str) -> str:
+    """An artifact is not what was told of it, whatever its bytes are; what it is then: FAILED."""
+    problems = {artifact.props["digest"]: problem}
+    await graph.write(lambda tx: fail(tx, artifact.workspace, problems), by=by, action=ACTION)
     return FAILED
 
 

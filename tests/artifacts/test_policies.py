@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from auth.recorder import Recorder
 from graph.address import Address
 from graph.port import EntryFilter, Node
-from lineal.errors import PreconditionFailed, Unavailable
+from lineal.errors import InvalidArgument, PreconditionFailed, Unavailable
 from resolvers.artifacts import looking, losing, signatures, uploads, verifying
+from resolvers.artifacts.common import manifest_name
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
 from resolvers.artifacts.uploads import begin_upload, missing
@@ -514,6 +515,81 @@ async def test_other_bytes_under_the_digest_of_a_large_blob_that_was_right_once_
             await registry.complete(upload)
     else:
         assert (await registry.complete(upload)).props["verification"] == "PENDING"
+
+
+async def test_files_of_one_digest_have_one_size(registry: Registry) -> None:
+    version = await registry.version()
+    told = [*described({"a": b"first"}), {**described({"b": b"first"})[0], "size": 999}]
+    async with registry.operation() as op:
+        with pytest.raises(
+            InvalidArgument, match=r"has the SHA-256 of files\[0\], and so its 5 bytes, not 999"
+        ) as error:
+            await begin_upload(op, to=version.id, files=told)
+    assert error.value.field == "files[1].size"
+
+
+async def test_a_size_that_was_told_wrong_is_no_problem_of_others_that_have_the_bytes(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    false = Manifest([File("x", 999, blob_of(b"first").sha256)])
+    await registry.storage.put("default", manifest_name(false.digest), false.canonical)
+    await registry.version("models:/other", artifacts=[{"name": "model", "digest": false.digest}])
+    other = await registry.node(str(Address("Artifact", "default", false.digest)))
+    await registry.set(other.id, storage="MANAGED")
+    assert (
+        await verify_managed(registry.graph, registry.storage, await registry.node(other.id), by="keeper") == "FAILED"
+    )
+    assert "'x' has 5 bytes instead of 999" in (await registry.node(other.id)).props["problem"]
+    assert await registry.holds(b"first")
+    assert (await registry.node(version.id)).props["state"] == "READY"
+    assert (await registry.node(artifact.id)).props["verification"] == "VERIFIED"
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_what_has_lost_its_manifest_has_failed_until_it_is_pushed_again(registry: Registry, lost: bool) -> None:
+    version, artifact = await registry.push(FILES)
+    name = manifest_name(artifact.props["digest"])
+    if lost:
+        await registry.storage.discard("default", name)
+    else:
+        await registry.storage.put("default", name, Manifest([File("x", 1, "0" * 64)]).canonical)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
+    assert "manifest" in (await registry.node(artifact.id)).props["problem"]
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+    await registry.complete(await registry.begin(version.id, FILES))
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_a_push_mends_a_manifest_that_is_gone_unnoticed(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    await registry.storage.discard("default", manifest_name(artifact.props["digest"]))
+    upload = await registry.begin(version.id, FILES)
+    assert upload.props["state"] == "OPEN"
+    await registry.complete(upload)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+
+
+async def test_wrong_bytes_that_a_verifier_did_not_come_to_remove_are_sent_again(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, artifact = await registry.push(FILES)
+    await spoil(registry, b"first")
+
+    async def ended(*_: object, **__: object) -> set[str]:
+        raise Unavailable("the process ended here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.storage, "remove", ended)
+        with pytest.raises(Unavailable):
+            await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    upload = await registry.begin(version.id, FILES)
+    assert await registry.send(upload, FILES) == 0
+    with pytest.raises(PreconditionFailed, match=r"1 of 2 files are not there, or have other bytes: 'a\.bin'"):
+        await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "PENDING"
+    assert await registry.send(upload, FILES) == 1
+    await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+    assert await registry.store.read("default", blob_of(b"first").sha256) == b"first"
 
 
 async def test_how_long_bytes_are_retained_never_gets_shorter(registry: Registry) -> None:

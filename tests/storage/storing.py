@@ -52,9 +52,9 @@ class Store:
         self.sent.append(send)
         return await self.http.put(send.url, content=data[send.start :][: send.size], headers=dict(send.headers))
 
-    async def upload(self, workspace: str, data: bytes) -> Blob:
+    async def upload(self, workspace: str, data: bytes, *, seconds: int = 600) -> Blob:
         """Send these bytes as far as they are not there, and put them together."""
-        for send in await self.sends(workspace, data):
+        for send in await self.sends(workspace, data, seconds=seconds):
             answer = await self.put(send, data)
             assert answer.is_success, answer.text
         await self.storage.seal(workspace, blob_of(data))

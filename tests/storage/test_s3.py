@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import ssl
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,12 +24,14 @@ from minio.versioningconfig import VersioningConfig
 from lineal.errors import InvalidArgument, LinealError, PreconditionFailed, Unavailable
 from storage.port import Blob, Send
 from storage.s3 import S3Storage
-from storage.s3_options import S3Options
+from storage.s3_addresses import COPIED
+from storage.s3_objects import TAKEN
+from storage.s3_options import HOT, S3Options
 from tests.conftest import count
 from tests.minio import ACCESS_KEY, KMS_KEY, SECRET_KEY, MinioServer
 from tests.services import free_port
 from tests.storage.conftest import client_of, options_of
-from tests.storage.storing import MIB, Clock, Store, blob_of, flipped, listed, sha256, some
+from tests.storage.storing import MIB, Clock, Store, blob_of, flipped, listed, parts_of, sha256, some
 
 
 @asynccontextmanager
@@ -232,6 +236,79 @@ async def test_a_key_that_the_store_does_not_have_is_found_when_it_is_opened(
     await storage.close()
 
 
+# ── What whoever has an address may add to it ──────────────────────────────────────────────────────
+
+
+async def test_nothing_that_is_elsewhere_is_copied_in_the_place_of_what_an_address_is_for(
+    s3: Store, minio_client: Minio, bucket: str, small_parts: int
+) -> None:
+    other = "payroll-" + bucket
+    minio_client.make_bucket(other)
+    minio_client.put_object(other, "2026.csv", io.BytesIO(some(1000)), 1000)
+    secret = await s3.upload("secret", some(1000))
+    sources = [f"/{other}/2026.csv", f"/{bucket}/lineal/secret/blobs/{secret.sha256[:2]}/{secret.sha256}"]
+    sends = [*await s3.sends("vision", some(1000, "mine")), *await s3.sends("vision", some(2 * small_parts, "mine"))]
+    for send, source in itertools.product(sends, sources):
+        answer = await s3.http.put(send.url, headers={**send.headers, COPIED: source}, content=b"0" * send.size)
+        assert answer.status_code in {400, 412}, answer.text
+    assert not await s3.has("vision", blob_of(some(1000, "mine")))
+
+
+async def test_a_store_that_copies_for_whoever_has_an_address_is_refused_when_it_is_opened(
+    minio_server: MinioServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.s3.NO_COPY", {})
+    storage = S3Storage(options_of(minio_server, bucket))
+    with pytest.raises(InvalidArgument, match="lets whoever may send one object have another one copied"):
+        await storage.open()
+    await storage.close()
+
+
+async def test_what_is_sent_is_locked_only_until_its_address_is_over_and_kept_in_the_usual_class(
+    minio_server: MinioServer, minio_client: Minio
+) -> None:
+    minio_client.make_bucket("sent-locked", object_lock=True)
+    async with opened(options_of(minio_server, "sent-locked")) as store:
+        (send,) = await store.sends("vision", some(1000), seconds=60)
+        for more in (
+            {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": "2099-01-01T00:00:00Z"},
+            {"x-amz-object-lock-legal-hold": "ON"},
+            {"x-amz-storage-class": "REDUCED_REDUNDANCY"},
+        ):
+            answer = await store.http.put(send.url, content=some(1000), headers={**send.headers, **more})
+            assert answer.status_code == 403, answer.text
+        assert (await store.put(send, some(1000))).is_success
+        (key,) = keys(minio_client, "sent-locked")
+        kept = minio_client.get_object_retention("sent-locked", key)
+        assert kept is not None
+        assert (kept.retain_until_date - datetime.now(UTC)).total_seconds() < 180
+
+
+async def test_what_is_there_is_never_put_together_anew_as_something_of_another_size(
+    s3: Store, small_parts: int
+) -> None:
+    data = some(1000)
+    junk = some(2 * small_parts + 1, "junk")
+    false = Blob(sha256(data), len(junk))
+    sends = await s3.storage.sends("vision", false, parts_of(junk), seconds=60)
+    for send in sends:
+        assert (await s3.put(send, junk)).is_success
+    await s3.upload("vision", data)
+    with pytest.raises(PreconditionFailed, match="is there with 1,000 bytes"):
+        await s3.storage.seal("vision", false)
+    with pytest.raises(PreconditionFailed, match="is there with 1,000 bytes"):
+        await s3.storage.sends("vision", false, parts_of(junk), seconds=60)
+    # Not even where somebody looked before it was there.
+    assert isinstance(s3.storage, S3Storage)
+    objects, place = s3.storage._objects, s3.storage.options.place("vision")
+    key = place.blob(HOT, sha256(data))
+    id = str(objects.uploads(place.bucket, key)[0].upload_id)
+    with pytest.raises(S3Error) as raised:
+        objects.complete(place.bucket, key, id, objects.parts(place.bucket, key, id))
+    assert raised.value.code == TAKEN
+    assert await s3.read("vision", sha256(data)) == data
+
+
 # ── Versions and locks ────────────────────────────────────────────────────────────────────────────
 
 
@@ -275,6 +352,10 @@ async def test_the_store_itself_refuses_what_is_removed_too_late(
     assert versions(minio_client, bucket) == []
 
 
+BRIEF = 2
+"""Seconds: what is sent to a bucket with object lock cannot be removed while its address is good."""
+
+
 @pytest.fixture
 def locking(minio_client: Minio, bucket: str) -> str:
     """A bucket with object lock."""
@@ -287,8 +368,9 @@ async def test_what_is_retained_cannot_be_removed_and_the_rest_can(
     minio_server: MinioServer, minio_client: Minio, locking: str
 ) -> None:
     async with opened(options_of(minio_server, locking)) as store:
-        kept, gone = await store.upload("vision", some(10, 1)), await store.upload("vision", some(10, 2))
+        kept, gone = [await store.upload("vision", some(10, i), seconds=BRIEF) for i in range(2)]
         until = (int(time.time()) + 3600) * 1_000_000
+        await asyncio.sleep(BRIEF)
         await store.storage.retain("vision", [kept.sha256], until)
         assert await store.storage.remove("vision", [kept.sha256], until=time.time() + 60) == {kept.sha256}
         assert await store.storage.remove("vision", [kept.sha256, gone.sha256]) == {kept.sha256}
@@ -301,8 +383,8 @@ async def test_what_is_retained_cannot_be_removed_and_the_rest_can(
 
 async def test_what_was_retained_can_be_removed_afterwards(minio_server: MinioServer, locking: str) -> None:
     async with opened(options_of(minio_server, locking)) as store:
-        blob = await store.upload("vision", some(10))
-        until = time.time() + 2
+        blob = await store.upload("vision", some(10), seconds=BRIEF)
+        until = time.time() + BRIEF + 2
         await store.storage.retain("vision", [blob.sha256], int(until * 1_000_000))
         assert await store.storage.remove("vision", [blob.sha256]) == {blob.sha256}
         await asyncio.sleep(max(0.0, until + 1.5 - time.time()))
@@ -328,10 +410,26 @@ async def test_a_retention_that_the_store_refuses_is_not_taken_for_a_bucket_with
     minio_server: MinioServer, locking: str
 ) -> None:
     async with opened(options_of(minio_server, locking)) as store:
-        blob = await store.upload("vision", some(10))
+        async with store.storage.incoming("vision") as incoming:
+            await incoming.write(some(10))
+            await incoming.keep(blob := await incoming.finish())
         past = (int(time.time()) - 3_600) * 1_000_000
         with pytest.raises(Unavailable, match="the store answered"):
             await store.storage.retain("vision", [blob.sha256], past)
+
+
+async def test_what_is_hidden_is_there_no_more_and_can_be_sent_again_whatever_retains_it(
+    minio_server: MinioServer, minio_client: Minio, locking: str
+) -> None:
+    async with opened(options_of(minio_server, locking)) as store:
+        blob = await store.upload("vision", some(10), seconds=BRIEF)
+        await store.storage.retain("vision", [blob.sha256], (int(time.time()) + 3_600) * 1_000_000)
+        await store.storage.hide("vision", [blob.sha256])
+        assert not await store.has("vision", blob)
+        assert await listed(store.storage.blobs("vision")) == []
+        assert len(versions(minio_client, locking)) == 2
+        assert await store.upload("vision", some(10)) == blob
+        assert await store.read("vision", blob.sha256) == some(10)
 
 
 async def test_a_bucket_without_locks_says_that_it_cannot_retain(s3: Store) -> None:
