@@ -21,6 +21,7 @@ from storage.connectors.config import ConnectorConfig
 from storage.connectors.connector import Connectors, Reference
 from storage.connectors.places import Place, parse
 from tests.hdfs import HdfsServer
+from tests.listening import Handler, Listening
 from tests.storage.connectors.conftest import connector, loopback
 from tests.web import WebServer, certificate
 
@@ -357,6 +358,61 @@ async def test_a_name_node_can_send_the_reader_to_configured_data_nodes_only(hdf
             else:
                 with pytest.raises(Unavailable):
                     await reference.read("", 0, 100)
+
+
+# ── Stores of objects ─────────────────────────────────────────────────────────────────────────────
+
+
+class Sender(Listening):
+    """A store that sends all who ask to `to`, or a place that answers; `requests` are what it was asked for."""
+
+    def __init__(self, status: int = 200, to: str = "") -> None:
+        self.status, self.to = status, to
+        self.requests: list[str] = []
+        super().__init__(_Sending)
+
+
+class _Sending(Handler):
+    owner: Sender
+
+    def _handle(self) -> None:
+        self.owner.requests.append(f"{self.command} {self.path}")
+        told = {"ETag": '"1"', "Last-Modified": "Fri, 27 Nov 2026 00:00:00 GMT", "x-amz-bucket-region": "eu-west-1"}
+        body = b"secret" if self.command == "GET" else b""
+        self.answer(self.owner.status, body, told | ({"Location": self.owner.to} if self.owner.to else {}))
+
+    do_GET = do_HEAD = _handle  # noqa: N815 - as the library wants it
+
+
+def to_azure(port: int, monkeypatch: pytest.MonkeyPatch) -> ConnectorConfig:
+    """A connector to an account of Azure on this machine."""
+    account = {"AccountName": "lake", "AccountKey": "c2VjcmV0", "BlobEndpoint": f"http://127.0.0.1:{port}/lake"}
+    pairs = {"DefaultEndpointsProtocol": "http", **account}
+    monkeypatch.setenv("LAKE_CONNECTION", "".join(f"{name}={value};" for name, value in pairs.items()))
+    options, secrets = {"account_name": "lake"}, {"connection_string_env": "LAKE_CONNECTION"}
+    return connector("abfs", "abfs://lake", options=options, secrets=secrets, timeout=5)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "abfs"])
+async def test_a_store_of_objects_cannot_send_the_reader_elsewhere(
+    scheme: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sender() as inside, Sender(status, f"http://localhost:{inside.port}/latest/meta-data") as store:
+        if scheme == "abfs":
+            config = to_azure(store.port, monkeypatch)
+        else:
+            options = {"endpoint_url": f"http://127.0.0.1:{store.port}", "anon": True}
+            config = connector(scheme, f"{scheme}://lake", options=options, timeout=5)
+        async with Connectors([config]) as connectors:
+            file = connectors.reference(f"{scheme}://lake/a", "vision")
+            folder = connectors.reference(f"{scheme}://lake/a/", "vision")
+            for asked in (file.stat(), file.read("", 0, 10), folder.stat()):
+                with pytest.raises(Unavailable):
+                    await asked
+    assert len(store.requests) >= 3
+    assert inside.requests == []
 
 
 # ── What is missing or away ───────────────────────────────────────────────────────────────────────
