@@ -85,13 +85,16 @@ async def _register(tx: Transaction, *, owner: str, uri: str, connector: str, na
     draft = Draft(tx)
     artifact = draft.known(ARTIFACT, reference_name(uri, owner), node.workspace, "uri", {})
     await draft.find()
-    for link in (await all_links(tx, [owner], Hop("HAS_ARTIFACT", "OUT", ARTIFACT.name))).get(owner, []):
-        if link.edge.discriminator == name and link.node.id != artifact.id:
-            msg = f"name: {owner} has another artifact called {name!r}; choose another name, or make a new version"
-            raise AlreadyExists(msg, field="name")
-    if artifact.node is None and node.kind == MODEL_VERSION.name:
+    links = (await all_links(tx, [owner], Hop("HAS_ARTIFACT", "OUT", ARTIFACT.name))).get(owner, [])
+    linked = next((link.node for link in links if link.edge.discriminator == name), None)
+    if linked is not None and linked.id != artifact.id:
+        msg = f"name: {owner} has another artifact called {name!r}; choose another name, or make a new version"
+        raise AlreadyExists(msg, field="name")
+    # Anybody may speak of an artifact by this name, which registers nothing.
+    registered = artifact.node is not None and artifact.node.props.get("storage") == REFERENCED
+    if node.kind == MODEL_VERSION.name and (linked is None or not registered):
         await check_addition(tx, owner, node.workspace, None, "to")
-    if artifact.node is None:
+    if not registered:
         given = {} if media_type is None else properties(ARTIFACT, {"mediaType": media_type})
         props = {"uri": uri, "storage": REFERENCED, "connector": connector, "verification": "PENDING"}
         draft.set(artifact.id, {**props, **given})

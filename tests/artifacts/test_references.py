@@ -19,6 +19,7 @@ from resolvers.artifacts.verifying import request_verification
 from resolvers.bytes import Bytes
 from resolvers.reading import all_links
 from resolvers.writing.datasets import register_dataset_version
+from resolvers.writing.versions import create_model_version
 from resolvers.writing.workspaces import create_workspace
 from storage.connectors.backend import Entry
 from storage.connectors.config import read
@@ -301,3 +302,41 @@ async def test_nothing_unsigned_is_added_by_reference_to_a_version_that_an_alias
     await registry.set_workspace(signaturePolicy="REQUIRED")
     with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
         await register(registry, made, f"{lake.as_uri()}/sales")
+
+
+async def spoken_of(registry: Registry, uri: str, owner: Node) -> None:
+    """Somebody speaks of an artifact by the name that a place is going to have."""
+    async with registry.operation() as op:
+        artifacts = [{"name": "data", "uri": f"{uri}#{owner.id}"}]
+        await create_model_version(op, model="models:/other", create_model=True, artifacts=artifacts)
+
+
+async def test_a_place_that_was_spoken_of_is_looked_at_once_it_is_registered(registry: Registry, lake: Path) -> None:
+    owner, uri = await version(registry), f"{lake.as_uri()}/sales"
+    await spoken_of(registry, uri, owner)
+    artifact = await register(registry, owner, uri)
+    told = {name: artifact.props.get(name) for name in ("uri", "storage", "connector", "verification")}
+    assert told == {"uri": uri, "storage": "REFERENCED", "connector": "lake", "verification": "PENDING"}
+    assert (await looked(registry, artifact)).props["verification"] == "VERIFIED"
+
+
+async def test_speaking_of_a_place_first_adds_nothing_unsigned_to_a_version_that_an_alias_leads_to(
+    registry: Registry, lake: Path
+) -> None:
+    made, uri = await registry.version(aliases=["champion"]), f"{lake.as_uri()}/sales"
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    await spoken_of(registry, uri, made)
+    with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
+        await register(registry, made, uri)
+
+
+async def test_what_was_registered_before_signatures_were_asked_for_stays_registered(
+    registry: Registry, lake: Path
+) -> None:
+    made, uri = await registry.version(aliases=["champion"]), f"{lake.as_uri()}/sales"
+    artifact = await looked(registry, await register(registry, made, uri))
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    again = await register(registry, made, uri)
+    assert (again.id, again.props["verification"]) == (artifact.id, "VERIFIED")
+    with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
+        await register(registry, made, uri, name="again")
