@@ -146,14 +146,21 @@ def _host(scheme: str, given: str, field: str) -> str:
 
 
 def _segment(segment: str, scheme: str, field: str) -> str:
-    if problem := _problem(segment, scheme):
-        raise InvalidArgument(f"{field}: the path {problem}", field=field)
+    _judge(segment, scheme, field)
     if scheme != "https":
         return segment
     try:
-        return quote(unquote(segment, errors="strict"), safe=_SAFE)
+        normal = quote(unquote(segment, errors="strict"), safe=_SAFE)
     except UnicodeDecodeError:
         raise InvalidArgument(f"{field}: the path must be UTF-8", field=field) from None
+    # What need not be encoded shows only now, as in `..%3B`.
+    _judge(normal, scheme, field)
+    return normal
+
+
+def _judge(segment: str, scheme: str, field: str) -> None:
+    if problem := _problem(segment, scheme):
+        raise InvalidArgument(f"{field}: the path {problem}", field=field)
 
 
 def _problem(segment: str, scheme: str) -> str:
