@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
-from storage.connectors.backend import PAGE, Backend, Entry, micros, needs, speaking_to
+from storage.connectors.backend import PAGE, Backend, Entry, micros, needs, speaking_to, within
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
 
@@ -66,7 +66,11 @@ class AzureBackend(Backend):
                     raise FileNotFoundError from None
             if page is None:
                 return
-            yield [_entry(blob.name[len(beneath) :], blob) for blob in page if not _is_folder(blob)]
+            yield [
+                _entry(path, blob)
+                for blob in page
+                if not _is_folder(blob) and (path := within(blob.name, beneath, blob.size))
+            ]
 
     def read(self, place: Place, start: int, size: int) -> bytes:
         blob = self.fs.service_client.get_blob_client(_container(place), place.path)
@@ -100,7 +104,7 @@ def _container(place: Place) -> str:
 
 def _is_folder(blob: Any) -> bool:
     """Accounts with a hierarchy have folders as blobs of their own."""
-    return bool((blob.metadata or {}).get("hdi_isfolder")) or blob.name.endswith("/")
+    return bool((blob.metadata or {}).get("hdi_isfolder")) and not blob.size
 
 
 def _entry(path: str, blob: Any) -> Entry:

@@ -65,6 +65,14 @@ class Backend(ABC):
         """Let go of every connection."""
 
 
+def within(name: str, beneath: str, size: int) -> str:
+    """The path of an object in a folder, "/" for one with the folder's own name; "" for what only makes a folder.
+
+    Consoles make folders by empty objects whose names end with a slash.
+    """
+    return "" if name.endswith("/") and not size else name[len(beneath) :] or "/"
+
+
 def micros(when: dt.datetime | None) -> int | None:
     """Microseconds since the epoch."""
     epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

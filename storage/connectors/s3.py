@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from storage.connectors.backend import Backend, Entry, checksum, micros, needs, speaking_to
+from storage.connectors.backend import Backend, Entry, checksum, micros, needs, speaking_to, within
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
 
@@ -67,10 +67,9 @@ class S3Backend(Backend):
             with speaking_to(self.config, place):
                 page = self._call("list_objects_v2", **asked)
             yield [
-                Entry(each["Key"][len(beneath) :], each["Size"], micros(each["LastModified"]), each["ETag"].strip('"'))
+                Entry(path, each["Size"], micros(each["LastModified"]), each["ETag"].strip('"'))
                 for each in page.get("Contents", ())
-                # Consoles make folders by empty objects whose keys end with a slash.
-                if not each["Key"].endswith("/")
+                if (path := within(each["Key"], beneath, each["Size"]))
             ]
             if not page.get("IsTruncated"):
                 return

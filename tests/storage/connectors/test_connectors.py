@@ -125,3 +125,12 @@ async def test_an_inventory_tells_what_drifted(stand: Stand, connectors: Connect
     found = drift(before, after)
     assert (found.changed.count, found.changed.examples) == (1, ("2",))
     assert (found.added.examples, found.removed.examples) == (("new",), ())
+
+
+@pytest.mark.parametrize("stand", ["s3", "gs", "abfs"], indirect=True)
+async def test_an_object_is_a_folder_only_if_its_name_ends_with_a_slash_and_nothing_is_in_it(
+    stand: Stand, connectors: Connectors
+) -> None:
+    stand.put({"slashes/": b"own", "slashes/model.pkl/": b"x", "slashes/made/": b"", "slashes/a.txt": b"a"})
+    found = await listed(at(connectors, stand, "slashes/"))
+    assert {entry.path: entry.size for entry in found} == {"/": 3, "model.pkl/": 1, "a.txt": 1}

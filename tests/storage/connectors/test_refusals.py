@@ -138,8 +138,8 @@ async def test_the_certificate_must_be_for_the_name(site: WebServer) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        *("/secret.txt", "../secret.txt", "/raw/../secret.txt", "/raw/%2e%2e/secret.txt", "/raw/..%3B/secret.txt", "..%3b/secret.txt",
-          "/rawer/a.txt", ""),
+        *("/secret.txt", "../secret.txt", "/raw/../secret.txt", "/raw/%2e%2e/secret.txt", "/rawer/a.txt", ""),
+        *("/raw/..%3B/secret.txt", "..%3b/secret.txt"),
         *("https://other.test:{port}/raw/a.txt", "http://files.test:{port}/raw/a.txt", "https://127.0.0.1:{port}/raw/a"),
         *("https://files.test/raw/a.txt", "//other.test:{port}/raw/a.txt", "file:///etc/passwd", "s3://lake/raw/a"),
         *("https://user@files.test:{port}/raw/a.txt", "http://169.254.169.254/latest/meta-data/", "gopher://x:70/1"),
