@@ -54,7 +54,10 @@ class Backend(ABC):
 
     @abstractmethod
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
-        """The files beneath a place, as many at a time as the store gives; none where it is no folder."""
+        """The files beneath a place, as many at a time as the store gives; none where it is no folder.
+
+        A page comes for each folder at the latest, and may be empty: those who list stop between pages.
+        """
 
     @abstractmethod
     def read(self, place: Place, start: int, size: int) -> bytes:

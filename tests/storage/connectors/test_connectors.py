@@ -102,6 +102,12 @@ async def test_a_listing_has_a_limit(stand: Stand) -> None:
             await listed(connectors.reference(stand.uri, "vision"))
 
 
+async def test_a_listing_has_a_time(stand: Stand) -> None:
+    async with Connectors([replace(stand.config, listing_timeout=1e-9)], stand.resolve) as connectors:
+        with pytest.raises(LimitExceeded, match="listing_timeout"):
+            await listed(connectors.reference(stand.uri, "vision"))
+
+
 async def test_those_who_look_into_files_read_them_from_a_thread(folder: Reference) -> None:
     source = await folder.source(entry for entry in await listed(folder) if entry.path in {"one.bin", "empty"})
     assert source.files == {"one.bin": 10240, "empty": 0}

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
 from storage.connectors import addresses
 from storage.connectors import https as web_module
 from storage.connectors.addresses import is_allowed, system
+from storage.connectors.backend import Entry
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.connector import Connectors, Reference
 from storage.connectors.places import Place, parse
@@ -220,8 +222,36 @@ def test_folders_without_files_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(backend, "_links", links)
     with pytest.raises(LimitExceeded, match="10 folders"):
-        next(backend.pages(parse("https://files.test/")))
+        list(backend.pages(parse("https://files.test/")))
     assert len(asked) <= 11
+
+
+@pytest.mark.timeout(60)
+async def test_folders_without_an_end_and_without_files_are_listed_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = connector("https", "https://files.test/", options={"allow_private": True}, listing_timeout=0.2)
+
+    def links(_: web_module.HttpsBackend, folder: Place) -> list[Place]:
+        time.sleep(0.01)
+        return [parse(f"{folder.uri.rstrip('/')}/{i}/") for i in range(1_000)]
+
+    monkeypatch.setattr(web_module.HttpsBackend, "_links", links)
+    with pytest.raises(LimitExceeded, match="listing_timeout"):
+        await listing(config, "https://files.test/")
+
+
+async def test_files_of_an_index_page_are_asked_for_some_at_a_time(
+    site: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.files = {f"/raw/{number}.txt": b"x" for number in range(web_module.AT_ONCE)}
+    together, stat = threading.Barrier(web_module.AT_ONCE, timeout=10), web_module.HttpsBackend.stat
+
+    def met(backend: web_module.HttpsBackend, place: Place) -> Entry | None:
+        together.wait()
+        return stat(backend, place)
+
+    monkeypatch.setattr(web_module.HttpsBackend, "stat", met)
+    found = await listing(of(site), f"https://files.test:{site.port}/raw/")
+    assert found == [f"{number}.txt" for number in range(web_module.AT_ONCE)]
 
 
 async def test_an_index_page_has_a_limit(site: WebServer) -> None:
