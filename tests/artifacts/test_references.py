@@ -18,6 +18,7 @@ from resolvers.artifacts.references import register_artifact, verify_referenced
 from resolvers.artifacts.verifying import request_verification
 from resolvers.bytes import Bytes
 from resolvers.reading import all_links
+from resolvers.writing.common import ArtifactFile
 from resolvers.writing.datasets import register_dataset_version
 from resolvers.writing.versions import create_model_version
 from resolvers.writing.workspaces import create_workspace
@@ -127,6 +128,17 @@ async def test_a_place_that_went_away_has_failed(registry: Registry, lake: Path)
     found = await looked(registry, artifact)
     assert found.props["verification"] == "FAILED"
     assert "nothing is there" in found.props["problem"]
+
+
+async def test_a_place_that_is_not_listed_in_time_has_failed_and_says_what_to_do(
+    registry: Registry, lake: Path
+) -> None:
+    artifact = await register(registry, await version(registry), f"{lake.as_uri()}/sales")
+    config = registry.reach.connectors.configs[0]
+    registry.reach = Bytes(registry.storage, connectors=Connectors([replace(config, listing_timeout=1e-9)]))
+    found = await looked(registry, artifact)
+    assert found.props["verification"] == "FAILED"
+    assert "or let the connector take longer (listing_timeout)" in found.props["problem"]
 
 
 async def test_its_files_are_listed_in_pages_without_addresses(registry: Registry, lake: Path) -> None:
@@ -336,7 +348,7 @@ async def test_nothing_unsigned_is_added_by_reference_to_a_version_that_an_alias
 async def spoken_of(registry: Registry, uri: str, owner: Node) -> None:
     """Somebody speaks of an artifact by the name that a place is going to have."""
     async with registry.operation() as op:
-        artifacts = [{"name": "data", "uri": f"{uri}#{owner.id}"}]
+        artifacts: list[ArtifactFile] = [{"name": "data", "uri": f"{uri}#{owner.id}"}]
         await create_model_version(op, model="models:/other", create_model=True, artifacts=artifacts)
 
 
