@@ -32,10 +32,9 @@ from resolvers.reading import all_links
 from resolvers.writing.command import command, procedure
 from resolvers.writing.common import properties
 from resolvers.writing.draft import Draft
-from storage.connectors.backend import Entry
 from storage.connectors.connector import Connectors, Reference
 from storage.connectors.inventory import Drift, Inventory, drift, entries, take
-from storage.formats import Detected, Verdict, detect, harmless, order
+from storage.formats import Detected, Verdict, detect, order
 from storage.port import Storage
 from storage.schemas import read_schema
 from storage.schemas.schema import Schema
@@ -46,9 +45,9 @@ PIECE: Final = 4 * 2**20
 """Bytes of a piece of an inventory, about."""
 LOOKED_AT: Final = 1_000
 """Files of a place that are looked into for formats, at most."""
-LOOKED_AT_DATA: Final = 100
-"""Of these, files whose names say that they are data, images and the like."""
-LOOK_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 300.0
+BROKEN: Final = 10
+"""Files that may be broken before a schema is looked for no further."""
 MAX_COLUMNS: Final = 1_000
 """Columns that become fields of a data set at once."""
 
@@ -85,13 +84,16 @@ async def _register(tx: Transaction, *, owner: str, uri: str, connector: str, na
     draft = Draft(tx)
     artifact = draft.known(ARTIFACT, reference_name(uri, owner), node.workspace, "uri", {})
     await draft.find()
-    for link in (await all_links(tx, [owner], Hop("HAS_ARTIFACT", "OUT", ARTIFACT.name))).get(owner, []):
-        if link.edge.discriminator == name and link.node.id != artifact.id:
-            msg = f"name: {owner} has another artifact called {name!r}; choose another name, or make a new version"
-            raise AlreadyExists(msg, field="name")
-    if artifact.node is None and node.kind == MODEL_VERSION.name:
+    links = (await all_links(tx, [owner], Hop("HAS_ARTIFACT", "OUT", ARTIFACT.name))).get(owner, [])
+    linked = next((link.node for link in links if link.edge.discriminator == name), None)
+    if linked is not None and linked.id != artifact.id:
+        msg = f"name: {owner} has another artifact called {name!r}; choose another name, or make a new version"
+        raise AlreadyExists(msg, field="name")
+    # Anybody may speak of an artifact by this name, which registers nothing.
+    registered = artifact.node is not None and artifact.node.props.get("storage") == REFERENCED
+    if node.kind == MODEL_VERSION.name and (linked is None or not registered):
         await check_addition(tx, owner, node.workspace, None, "to")
-    if artifact.node is None:
+    if not registered:
         given = {} if media_type is None else properties(ARTIFACT, {"mediaType": media_type})
         props = {"uri": uri, "storage": REFERENCED, "connector": connector, "verification": "PENDING"}
         draft.set(artifact.id, {**props, **given})
@@ -126,7 +128,7 @@ async def verify_referenced(graph: Graph, storage: Storage, connectors: Connecto
             if artifact.props.get("inventory") is None:
                 await _keep(storage, artifact, inventory.digest, lines)
                 lines.seek(0)
-                contents, schema = await _look(reference, lines)
+                contents, schema = await _look(reference, lines, inventory.count)
                 async with graph.snapshot(EVERYTHING) as snapshot:
                     policy = await workspace_property(snapshot, artifact.workspace, "picklePolicy")
                 props = _first(inventory, contents, schema, policy)
@@ -187,42 +189,39 @@ async def _later(storage: Storage, artifact: Node, inventory: Inventory, lines: 
     return {"verification": "VERIFIED", "problem": None}
 
 
-async def _look(reference: Reference, lines: IO[bytes]) -> tuple[Detected, Schema | None]:
-    """What some files of an inventory say: the formats of models, and the columns of the first one that has any."""
+async def _look(reference: Reference, lines: IO[bytes], count: int) -> tuple[Detected, Schema | None]:
+    """What some of the `count` files of an inventory say: their formats, and the columns of the first that has any."""
     data = await reference.source(islice(entries(lines), LOOKED_AT))
-    chosen, left = await asyncio.to_thread(_chosen, lines)
+    lines.seek(0)
+    chosen = await asyncio.to_thread(nsmallest, LOOKED_AT, entries(lines), key=lambda entry: order(entry.path))
     models = await reference.source(chosen)
-    schema: Schema | None = None
     notes: list[str] = []
+
+    def stop() -> None:
+        # The thread then ends with what it has found.
+        data.stopped = models.stopped = True
+
+    timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, stop)
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
-            schema = await asyncio.to_thread(_columns, data, notes)
-            contents = await asyncio.to_thread(detect, models)
-    except TimeoutError:
-        data.stopped = models.stopped = True  # so that the thread ends
+        schema = await asyncio.to_thread(_columns, data, notes)
+        contents = await asyncio.to_thread(detect, models)
+    finally:
+        timer.cancel()
+        late = models.stopped
+        stop()
+    if late:
         notes.append(f"looking into it took more than {LOOK_SECONDS:g} seconds")
-        return Detected(pickles=Verdict.UNSCANNED, notes=notes), schema
-    left += sum(not harmless(each.path) for each in chosen if each.path and each.path not in models.files)
-    if left:
-        notes.append(f"{left:,} files that may be pickles were not looked at")
+    if left := count - len(models.files):
+        notes.append(f"{left:,} of {count:,} files were not looked at")
+    if late or left:
         contents = replace(contents, pickles=max(contents.pickles, Verdict.UNSCANNED, key=lambda one: one.rank))
     return replace(contents, notes=[*contents.notes, *notes]), schema
 
 
-def _chosen(lines: IO[bytes]) -> tuple[list[Entry], int]:
-    """The files that are looked into for models, and how many more there are that may be pickles."""
-    lines.seek(0)
-    chosen = nsmallest(LOOKED_AT, entries(lines), key=lambda entry: order(entry.path))
-    lines.seek(0)
-    count = sum(not harmless(entry.path) for entry in entries(lines))
-    few = islice((entry for entry in chosen if harmless(entry.path)), LOOKED_AT_DATA)
-    return [entry for entry in chosen if not harmless(entry.path)] + [*few], max(0, count - LOOKED_AT)
-
-
 def _columns(source: Source, notes: list[str]) -> Schema | None:
-    for path in source.files:
-        if any(part.startswith(("_", ".")) for part in path.split("/")):
-            continue  # engines keep their own notes in such files
+    for path, size in source.files.items():
+        if not size or any(part.startswith(("_", ".")) for part in path.split("/")):
+            continue  # engines keep their own notes in such files, and make empty ones
         try:
             if (schema := read_schema(source, path)) is not None:
                 return schema
@@ -230,7 +229,8 @@ def _columns(source: Source, notes: list[str]) -> Schema | None:
             raise
         except LinealError as error:
             notes.append(error.message)
-            break
+            if source.stopped or len(notes) == BROKEN:
+                break
     return None
 
 

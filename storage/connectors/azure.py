@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
-from storage.connectors.backend import PAGE, Backend, Entry, micros, needs, speaking_to
+from storage.connectors.backend import PAGE, Backend, Entry, micros, needs, speaking_to, within
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
+
+_STAYING: Final = {"permit_redirects": False}
+"""What each call is told, since its library follows redirects to any host."""
 
 
 class AzureBackend(Backend):
@@ -44,7 +47,7 @@ class AzureBackend(Backend):
         blob = self.fs.service_client.get_blob_client(_container(place), place.path)
         with speaking_to(self.config, place):
             try:
-                found = self._ask(blob.get_blob_properties)
+                found = self._ask(blob.get_blob_properties, **_STAYING)
             except self._missing:
                 return None
             return None if _is_folder(found) else _entry("", found)
@@ -52,7 +55,9 @@ class AzureBackend(Backend):
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         beneath = f"{place.path}/" if place.segments else ""
         container = self.fs.service_client.get_container_client(_container(place))
-        listed = container.list_blobs(name_starts_with=beneath, include=["metadata"], results_per_page=PAGE).by_page()
+        listed = container.list_blobs(
+            name_starts_with=beneath, include=["metadata"], results_per_page=PAGE, **_STAYING
+        ).by_page()
         while True:
             with speaking_to(self.config, place):
                 try:
@@ -61,12 +66,19 @@ class AzureBackend(Backend):
                     raise FileNotFoundError from None
             if page is None:
                 return
-            yield [_entry(blob.name[len(beneath) :], blob) for blob in page if not _is_folder(blob)]
+            yield [
+                _entry(path, blob)
+                for blob in page
+                if not _is_folder(blob) and (path := within(blob.name, beneath, blob.size))
+            ]
 
     def read(self, place: Place, start: int, size: int) -> bytes:
-        path = f"{_container(place)}/{place.path}"
+        blob = self.fs.service_client.get_blob_client(_container(place), place.path)
         with speaking_to(self.config, place):
-            return bytes(self._ask(self.fs._cat_file, path, start=start, end=start + size))
+            try:
+                return bytes(self._ask(_download, blob, start, size))
+            except self._missing:
+                raise FileNotFoundError from None
 
     def _ask(self, coroutine: Any, *arguments: Any, **named: Any) -> Any:
         return self._sync(self.fs.loop, coroutine, *arguments, timeout=self.config.timeout, **named)
@@ -81,13 +93,18 @@ async def _next(pages: AsyncIterator[Any]) -> list[Any] | None:
     return None
 
 
+async def _download(blob: Any, start: int, size: int) -> bytes:
+    stream = await blob.download_blob(offset=start, length=size, **_STAYING)
+    return bytes(await stream.readall())
+
+
 def _container(place: Place) -> str:
     return place.authority.partition("@")[0]
 
 
 def _is_folder(blob: Any) -> bool:
     """Accounts with a hierarchy have folders as blobs of their own."""
-    return bool((blob.metadata or {}).get("hdi_isfolder")) or blob.name.endswith("/")
+    return bool((blob.metadata or {}).get("hdi_isfolder")) and not blob.size
 
 
 def _entry(path: str, blob: Any) -> Entry:

@@ -54,7 +54,10 @@ class Backend(ABC):
 
     @abstractmethod
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
-        """The files beneath a place, as many at a time as the store gives; none where it is no folder."""
+        """The files beneath a place, as many at a time as the store gives; none where it is no folder.
+
+        A page comes for each folder at the latest, and may be empty: those who list stop between pages.
+        """
 
     @abstractmethod
     def read(self, place: Place, start: int, size: int) -> bytes:
@@ -63,6 +66,14 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of every connection."""
+
+
+def within(name: str, beneath: str, size: int) -> str:
+    """The path of an object in a folder, "/" for one with the folder's own name; "" for what only makes a folder.
+
+    Consoles make folders by empty objects whose names end with a slash.
+    """
+    return "" if name.endswith("/") and not size else name[len(beneath) :] or "/"
 
 
 def micros(when: dt.datetime | None) -> int | None:

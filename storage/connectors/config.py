@@ -24,6 +24,8 @@ from storage.connectors.places import SCHEMES, Place, parse
 
 MAX_FILES: Final = 10_000_000
 """Files that are listed of one place, unless the connector says otherwise."""
+LISTING_TIMEOUT: Final = 3_600.0
+"""Seconds that the listing of one place may take, unless the connector says otherwise."""
 TIMEOUT: Final = 30.0
 """Seconds that one request to a store may take, unless the connector says otherwise."""
 
@@ -54,7 +56,7 @@ SECRETS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The secrets of each scheme."""
 
-_KEYS: Final = ("scheme", "prefixes", "workspaces", "options", "secrets", "timeout", "max_files")
+_KEYS: Final = ("scheme", "prefixes", "workspaces", "options", "secrets", "timeout", "max_files", "listing_timeout")
 _ONE_SERVER: Final = ("hdfs", "webhdfs", "abfs")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -64,7 +66,8 @@ class ConnectorConfig:
     """A way to data that stays where it is.
 
     `prefixes` are the places that it reaches; `workspaces` those that may use it, None for all; `timeout` the
-    seconds of one request; `max_files` the files that are listed of one place.
+    seconds of one request; `max_files` the files that are listed of one place, and `listing_timeout` the seconds that
+    this may take.
     """
 
     name: str
@@ -75,6 +78,7 @@ class ConnectorConfig:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     timeout: float = TIMEOUT
     max_files: int = MAX_FILES
+    listing_timeout: float = LISTING_TIMEOUT
 
     def serves(self, workspace: str) -> bool:
         """Whether a workspace may use it."""
@@ -121,6 +125,7 @@ def _connector(name: str, table: Any) -> ConnectorConfig:
         configuration.secrets(table.get("secrets", {}), SECRETS[scheme], f"{at}.secrets"),
         number(table.get("timeout", TIMEOUT), 3600, f"{at}.timeout"),
         int(number(table.get("max_files", MAX_FILES), 50_000_000, f"{at}.max_files")),
+        number(table.get("listing_timeout", LISTING_TIMEOUT), 86_400, f"{at}.listing_timeout"),
     )
 
 

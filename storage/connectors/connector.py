@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -97,29 +98,51 @@ class Reference:
         return self.place.uri
 
     async def stat(self) -> Entry | None:
-        """The file that it is, with `path` "", or None where it is a folder. A file wins where a store has both."""
-        entry = None if self.place.folder else await self._ask(lambda backend: backend.stat(self.place))
+        """The file that it is, with `path` "", or None where it is a folder. A file wins where a store has both.
+
+        Raises LimitExceeded past the connector's `listing_timeout`: no file of the folder was found by then.
+        """
+        entry = await self._file()
         if entry is None:
-            first = await self._ask(lambda backend: next(filter(None, backend.pages(self.place)), None))
-            if first is None:
-                raise NotFound(f"{self.uri}: nothing is there")
+            async for page in self._pages():
+                if page:
+                    return None
+            raise NotFound(f"{self.uri}: nothing is there")
         return entry
 
     async def walk(self) -> AsyncIterator[Sequence[Entry]]:
-        """The files of a folder in pages of about a thousand, in the store's own order; of a file, itself.
+        """The files of a folder in pages of at most about a thousand, in the store's own order; of a file, itself.
 
-        Not more than a page is held, however many there are. Raises LimitExceeded past the connector's `max_files`.
+        Not more than a page is held, however many there are. Raises LimitExceeded past the connector's `max_files`
+        and `listing_timeout`.
         """
-        entry = await self.stat()
+        entry = await self._file()
         if entry is not None:
             yield [entry]
             return
-        pages = await self._ask(lambda backend: backend.pages(self.place))
         count = 0
-        while (page := await self._connectors.run(lambda: next(pages, None))) is not None:
+        async for page in self._pages():
             count += len(page)
             if count > self.config.max_files:
                 raise LimitExceeded(f"{self.uri} has more than the {self.config.max_files:,} files of its connector")
+            yield page
+        if not count:
+            raise NotFound(f"{self.uri}: nothing is there")
+
+    async def _file(self) -> Entry | None:
+        return None if self.place.folder else await self._ask(lambda backend: backend.stat(self.place))
+
+    async def _pages(self) -> AsyncIterator[Sequence[Entry]]:
+        seconds = self.config.listing_timeout
+        end = time.monotonic() + seconds
+        pages = await self._ask(lambda backend: backend.pages(self.place))
+        while (page := await self._connectors.run(lambda: next(pages, None))) is not None:
+            if time.monotonic() > end:
+                msg = (
+                    f"{self.uri}: listing it takes more than the {seconds:,g} seconds of its connector; register "
+                    "folders of it, each for itself, or let the connector take longer (listing_timeout)"
+                )
+                raise LimitExceeded(msg)
             yield page
 
     async def read(self, path: str, start: int, size: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from lineal.errors import Unavailable
-from storage.connectors.backend import PAGE, Backend, Entry, checksum, micros, needs, speaking_to
+from storage.connectors.backend import PAGE, Backend, Entry, checksum, micros, needs, speaking_to, within
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
 
@@ -58,7 +58,7 @@ class GcsBackend(Backend):
                 found = self._get(f"b/{place.authority}/o/{quote(place.path, safe='')}", fields=_FIELDS)
             except FileNotFoundError:
                 return None
-            return _entry(found, place.path)
+            return _entry("", found)
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         beneath = f"{place.path}/" if place.segments else ""
@@ -67,7 +67,11 @@ class GcsBackend(Backend):
         while more:
             with speaking_to(self.config, place):
                 page = self._get(f"b/{place.authority}/o", **asked)
-                entries = [_entry(each, beneath) for each in page.get("items", ()) if not each["name"].endswith("/")]
+                entries = [
+                    _entry(path, each)
+                    for each in page.get("items", ())
+                    if (path := within(each["name"], beneath, int(each["size"])))
+                ]
             yield entries
             more = "nextPageToken" in page
             asked["pageToken"] = page.get("nextPageToken")
@@ -103,9 +107,9 @@ def _credentials(config: ConnectorConfig) -> Any:
         raise Unavailable(f"connector {config.name}: its token is not the JSON of a service account") from None
 
 
-def _entry(found: dict[str, Any], beneath: str) -> Entry:
+def _entry(path: str, found: dict[str, Any]) -> Entry:
     return Entry(
-        found["name"][len(beneath) :],
+        path,
         int(found["size"]),
         micros(dt.datetime.fromisoformat(found["updated"])),
         str(found["generation"]),

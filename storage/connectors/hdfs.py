@@ -81,8 +81,7 @@ class HdfsBackend(Backend):
             for children in self._children(place, place.joined(folder)):
                 named = [(f"{folder}/{child['pathSuffix']}".lstrip("/"), child) for child in children]
                 folders += [path for path, child in named if child["type"] == "DIRECTORY"]
-                if files := [_entry(path, child) for path, child in named if child["type"] == "FILE"]:
-                    yield files
+                yield [_entry(path, child) for path, child in named if child["type"] == "FILE"]
 
     def _children(self, place: Place, folder: Place) -> Iterator[Sequence[Mapping[str, Any]]]:
         first = after = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,8 @@ MAX_REDIRECTS: Final = 5
 """Redirects that are followed, each only to where the connector's prefixes allow."""
 MAX_INDEX: Final = 4 * 2**20
 """Bytes of an index page."""
+AT_ONCE: Final = 8
+"""Files of an index page that are asked for at a time."""
 MAX_DEPTH: Final = 50
 """Folders within folders."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -50,6 +53,7 @@ class HttpsBackend(Backend):
         headers = {"Accept-Encoding": "identity", "User-Agent": "lineal"}
         if bearer is not None:
             headers["Authorization"] = f"Bearer {bearer}"
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="files")
         self._client = httpx.Client(
             transport=transport,
             # No proxy, which would connect to what nobody judged; no credentials but the connector's own.
@@ -88,28 +92,26 @@ class HttpsBackend(Backend):
             return self._taken(answer, size)
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
-        page: list[Entry] = []
         folders = [""]
         count = 0
         while folders:
             folder = folders.pop()
             if folder.count("/") > MAX_DEPTH:
                 raise LimitExceeded(f"{place.uri}: folders are within each other more than {MAX_DEPTH} times")
+            files: list[Place] = []
             for child in self._links(place.joined(folder)):
-                path = "/".join(child.segments[len(place.segments) :])
-                if child.folder:
-                    folders.append(path)
-                    count += 1
-                    if count > self.config.max_files:
-                        msg = f"{place.uri} has more than the {self.config.max_files:,} folders of its connector"
-                        raise LimitExceeded(msg)
-                elif entry := self.stat(child):
-                    page.append(Entry(path, entry.size, entry.modified, entry.etag, entry.checksum))
-                if len(page) == _PAGE:
-                    yield page
-                    page = []
-        if page:
-            yield page
+                if not child.folder:
+                    files.append(child)
+                    continue
+                folders.append(_beneath(place, child))
+                count += 1
+                if count > self.config.max_files:
+                    msg = f"{place.uri} has more than the {self.config.max_files:,} folders of its connector"
+                    raise LimitExceeded(msg)
+            for begin in range(0, max(len(files), 1), _PAGE):
+                some = files[begin : begin + _PAGE]
+                found = zip(some, self._threads.map(self.stat, some), strict=True)
+                yield [replace(entry, path=_beneath(place, file)) for file, entry in found if entry]
 
     @contextmanager
     def _get(self, place: Place, wanted: str = "") -> Iterator[tuple[httpx.Response, Place]]:
@@ -162,7 +164,12 @@ class HttpsBackend(Backend):
         return list(links)
 
     def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+
+
+def _beneath(place: Place, child: Place) -> str:
+    return "/".join(child.segments[len(place.segments) :])
 
 
 def _whole(answer: httpx.Response) -> int:

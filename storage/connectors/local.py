@@ -40,10 +40,10 @@ class LocalBackend(Backend):
             return data
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
-        page: list[Entry] = []
         folders = [""]
         while folders:
             folder = folders.pop()
+            page: list[Entry] = []
             with speaking_to(self.config, place), self._open(place.joined(folder)) as opened:
                 if not stat.S_ISDIR(os.fstat(opened).st_mode):
                     return
@@ -60,7 +60,6 @@ class LocalBackend(Backend):
                         if len(page) == PAGE:
                             yield page
                             page = []
-        if page:
             yield page
 
     def _listed(self, place: Place, path: str, child: os.DirEntry[str]) -> Entry | None:

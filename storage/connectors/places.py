@@ -31,6 +31,8 @@ _URI: Final = re.compile(
 )
 _DOTS: Final = re.compile(r"\.{1,2}(;.*)?")
 _HIDING: Final = re.compile(r"%(2e|2f|5c|25|7f|[01][0-9a-f])", re.IGNORECASE)
+_LEADING_OUT: Final = re.compile(r"(^|%2f|%5c)(\.|%2e){1,2}(;|%3b|%2f|%5c|$)", re.IGNORECASE)
+"""What would lead out of a folder if somebody decoded a name of a store that has it as it is."""
 _BARE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SAFE: Final = "!$&'()*+,;=:@-._~"
 
@@ -74,10 +76,10 @@ class Place:
         )
 
     def child(self, path: str) -> Self:
-        """What is at a relative path beneath; "" is the place itself. Raises InvalidArgument."""
+        """What is at a relative path beneath, as it is listed; "" is the place itself. Raises InvalidArgument."""
         if not path:
             return self
-        segments = tuple(_segment(segment, self.scheme, "path") for segment in path.split("/"))
+        segments = tuple(_segment(segment, self.scheme, "path", _LEADING_OUT) for segment in path.split("/"))
         return replace(self, segments=self.segments + segments, folder=False, query="")
 
     def joined(self, path: str) -> Self:
@@ -145,23 +147,32 @@ def _host(scheme: str, given: str, field: str) -> str:
     return f"{host}:{int(port)}"
 
 
-def _segment(segment: str, scheme: str, field: str) -> str:
-    if problem := _problem(segment, scheme):
-        raise InvalidArgument(f"{field}: the path {problem}", field=field)
+def _segment(segment: str, scheme: str, field: str, hiding: re.Pattern[str] = _HIDING) -> str:
+    """`hiding` is what must not be percent-encoded where the scheme has names as they are."""
     if scheme != "https":
+        _judge(segment, scheme, field, hiding)
         return segment
+    _judge(segment, scheme, field, _HIDING)
     try:
-        return quote(unquote(segment, errors="strict"), safe=_SAFE)
+        normal = quote(unquote(segment, errors="strict"), safe=_SAFE)
     except UnicodeDecodeError:
         raise InvalidArgument(f"{field}: the path must be UTF-8", field=field) from None
+    # What need not be encoded shows only now, as in `..%3B`.
+    _judge(normal, scheme, field, _HIDING)
+    return normal
 
 
-def _problem(segment: str, scheme: str) -> str:
+def _judge(segment: str, scheme: str, field: str, hiding: re.Pattern[str]) -> None:
+    if problem := _problem(segment, scheme, hiding):
+        raise InvalidArgument(f"{field}: the path {problem}", field=field)
+
+
+def _problem(segment: str, scheme: str, hiding: re.Pattern[str]) -> str:
     if not segment:
         return "must have no empty segment"
     if _DOTS.fullmatch(segment):
         return "must have no segment `.` or `..`"
-    if _HIDING.search(segment):
+    if hiding.search(segment):
         return "must not have a dot, a slash, a backslash, a percent or a control character percent-encoded"
     if any(char in "\\?#" or unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in segment):
         return "must have no `?`, `#`, backslash or control character"

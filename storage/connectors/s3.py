@@ -6,9 +6,16 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from storage.connectors.backend import Backend, Entry, checksum, micros, needs, speaking_to
+from storage.connectors.backend import Backend, Entry, checksum, micros, needs, speaking_to, within
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
+
+try:
+    import s3fs
+    from aiobotocore.httpsession import AIOHTTPSession
+    from fsspec.asyn import sync
+except ImportError:
+    raise needs("s3fs", "s3") from None
 
 _CHECKSUMS: Final = ("SHA256", "SHA1", "CRC64NVME", "CRC32C", "CRC32")
 
@@ -18,14 +25,8 @@ class S3Backend(Backend):
 
     def __init__(self, config: ConnectorConfig) -> None:
         super().__init__(config)
-        try:
-            import s3fs
-            from fsspec.asyn import sync
-        except ImportError:
-            raise needs("s3fs", "s3") from None
         options = config.options
         client = {"region_name": options.get("region"), "verify": options.get("ca_file")}
-        self._sync = sync
         self.fs = s3fs.S3FileSystem(
             anon=options.get("anon", False),
             key=config.secret("key"),
@@ -38,6 +39,7 @@ class S3Backend(Backend):
             config_kwargs={
                 "connect_timeout": config.timeout,
                 "read_timeout": config.timeout,
+                "http_session_cls": _Staying,
                 "s3": {"addressing_style": options.get("addressing", "auto")},
             },
             use_listings_cache=False,
@@ -65,10 +67,9 @@ class S3Backend(Backend):
             with speaking_to(self.config, place):
                 page = self._call("list_objects_v2", **asked)
             yield [
-                Entry(each["Key"][len(beneath) :], each["Size"], micros(each["LastModified"]), each["ETag"].strip('"'))
+                Entry(path, each["Size"], micros(each["LastModified"]), each["ETag"].strip('"'))
                 for each in page.get("Contents", ())
-                # Consoles make folders by empty objects whose keys end with a slash.
-                if not each["Key"].endswith("/")
+                if (path := within(each["Key"], beneath, each["Size"]))
             ]
             if not page.get("IsTruncated"):
                 return
@@ -77,17 +78,32 @@ class S3Backend(Backend):
     def read(self, place: Place, start: int, size: int) -> bytes:
         path = f"{place.authority}/{place.path}"
         with speaking_to(self.config, place):
-            data = self._sync(
+            data = sync(
                 self.fs.loop, self.fs._cat_file, path, start=start, end=start + size, timeout=self.config.timeout
             )
         return bytes(data)
 
     def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self._sync(
-            self.fs.loop, self.fs._call_s3, method, timeout=self.config.timeout, **arguments
-        )
+        found: dict[str, Any] = sync(self.fs.loop, self.fs._call_s3, method, timeout=self.config.timeout, **arguments)
         return found
 
     def close(self) -> None:
         if self.fs._s3 is not None:
             self.fs.close_session(self.fs.loop, self.fs._s3)
+
+
+class _Staying(AIOHTTPSession):  # type: ignore[misc]
+    """Follows no redirect: an answer that is one is an error."""
+
+    async def _get_session(self, proxy_url: str | None) -> _Still:
+        return _Still(await super()._get_session(proxy_url))
+
+
+class _Still:
+    """A session of aiohttp that follows no redirect."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def request(self, method: str, **named: Any) -> Any:
+        return await self._session.request(method, **named, allow_redirects=False)

@@ -18,7 +18,9 @@ from resolvers.artifacts.references import register_artifact, verify_referenced
 from resolvers.artifacts.verifying import request_verification
 from resolvers.bytes import Bytes
 from resolvers.reading import all_links
+from resolvers.writing.common import ArtifactFile
 from resolvers.writing.datasets import register_dataset_version
+from resolvers.writing.versions import create_model_version
 from resolvers.writing.workspaces import create_workspace
 from storage.connectors.backend import Entry
 from storage.connectors.config import read
@@ -66,6 +68,13 @@ async def looked(registry: Registry, artifact: Node) -> Node:
     return await registry.node(artifact.id)
 
 
+async def fields(registry: Registry, owner: Node) -> dict[str, int]:
+    """The places of the fields of a version's data set, by their names."""
+    async with registry.operation() as op:
+        links = await all_links(await op.snapshot(), [owner.container], Hop("PART_OF", "IN", "Field"))
+    return {link.node.name: link.node.props["ordinal"] for link in links.get(owner.container, [])}
+
+
 async def test_a_place_is_pending_until_it_was_listed(registry: Registry, lake: Path) -> None:
     artifact = await register(registry, await version(registry), f"{lake.as_uri()}/sales")
     assert artifact.props["verification"] == "PENDING"
@@ -84,10 +93,7 @@ async def test_columns_become_fields_of_the_data_set(registry: Registry, lake: P
     owner = await version(registry)
     artifact = await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
     assert artifact.props["formats"] == ["csv"]
-    async with registry.operation() as op:
-        fields = await all_links(await op.snapshot(), [owner.container], Hop("PART_OF", "IN", "Field"))
-    columns = {link.node.name: link.node.props["ordinal"] for link in fields[owner.container]}
-    assert columns == {"id": 0, "price": 1}
+    assert await fields(registry, owner) == {"id": 0, "price": 1}
 
 
 async def test_nothing_changed_is_verified_again(registry: Registry, lake: Path) -> None:
@@ -124,6 +130,17 @@ async def test_a_place_that_went_away_has_failed(registry: Registry, lake: Path)
     assert "nothing is there" in found.props["problem"]
 
 
+async def test_a_place_that_is_not_listed_in_time_has_failed_and_says_what_to_do(
+    registry: Registry, lake: Path
+) -> None:
+    artifact = await register(registry, await version(registry), f"{lake.as_uri()}/sales")
+    config = registry.reach.connectors.configs[0]
+    registry.reach = Bytes(registry.storage, connectors=Connectors([replace(config, listing_timeout=1e-9)]))
+    found = await looked(registry, artifact)
+    assert found.props["verification"] == "FAILED"
+    assert "or let the connector take longer (listing_timeout)" in found.props["problem"]
+
+
 async def test_its_files_are_listed_in_pages_without_addresses(registry: Registry, lake: Path) -> None:
     artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
     async with registry.operation() as op:
@@ -148,19 +165,44 @@ async def test_a_column_that_can_be_no_field_does_not_keep_others_from_being_one
     assert [link.node.name for link in fields[owner.container]] == ["c"]
 
 
-@pytest.mark.parametrize("name", ["run#1.csv", "what?.csv", "a\\b.csv", "%2e.csv"])
-async def test_a_name_that_no_uri_can_have_is_listed_and_not_looked_into(
+@pytest.mark.parametrize("name", ["run#1.csv", "what?.csv", "a\\b.csv", "run#1.pkl"])
+async def test_a_name_that_no_uri_can_have_is_listed_and_leaves_pickles_unscanned(
     registry: Registry, lake: Path, name: str
 ) -> None:
-    (lake / "sales" / "year=2025" / name).write_text("id\n1\n")
+    (lake / "sales" / "year=2025" / name).write_bytes(HARM)
     artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
     assert (artifact.props["verification"], artifact.props["fileCount"]) == ("VERIFIED", 3)
+    assert (artifact.props["pickles"], artifact.props["formats"]) == ("UNSCANNED", ["csv"])
+    assert "1 of 3 files were not looked at" in artifact.props["contents"]["notes"]
+
+
+@pytest.mark.parametrize("folder", ["when=2026%2F11", "share=100%25", "path=a%5Cb"])
+async def test_what_engines_encode_in_the_names_of_folders_is_looked_into(
+    registry: Registry, lake: Path, folder: str
+) -> None:
+    (lake / "encoded" / folder).mkdir(parents=True)
+    (lake / "encoded" / folder / "a.csv").write_text("id,price\n1,2.5\n")
+    owner = await version(registry)
+    artifact = await looked(registry, await register(registry, owner, f"{lake.as_uri()}/encoded"))
     assert (artifact.props["pickles"], artifact.props["formats"]) == ("NONE", ["csv"])
-    (lake / "sales" / "year=2025" / "run#2.pkl").write_bytes(HARM)
-    again = await looked(
-        registry, await register(registry, await version(registry, "datasets:/b"), f"{lake.as_uri()}/sales")
-    )
-    assert again.props["pickles"] == "UNSCANNED"
+    assert await fields(registry, owner) == {"id": 0, "price": 1}
+
+
+async def test_the_schema_is_that_of_the_first_file_that_has_one(registry: Registry, lake: Path) -> None:
+    (lake / "sales" / "a-broken.parquet").write_bytes(b"PAR1" + b"\xff" * 99 + b"PAR1")
+    (lake / "sales" / "b-empty.csv").write_bytes(b"")
+    owner = await version(registry)
+    artifact = await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
+    assert await fields(registry, owner) == {"id": 0, "price": 1}
+    assert any("a-broken.parquet" in note for note in artifact.props["contents"]["notes"])
+
+
+async def test_files_that_are_broken_are_not_all_tried_for_a_schema(registry: Registry, lake: Path) -> None:
+    for number in range(references.BROKEN):
+        (lake / "sales" / f"a-{number}.parquet").write_bytes(b"PAR1" + b"\xff" * 99 + b"PAR1")
+    owner = await version(registry)
+    await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
+    assert await fields(registry, owner) == {}
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9/a.csv", b"caf\xe9.csv"])
@@ -240,11 +282,10 @@ async def test_pickles_are_found_among_many_files_and_what_is_left_is_unscanned(
     artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
     assert artifact.props["pickles"] == "DANGEROUS"
     (lake / "sales" / "zz.pkl").unlink()
-    for number in range(6):
-        (lake / "sales" / f"part-{number}").write_bytes(b"\0")
     owner = await version(registry, "datasets:/b")
     artifact = await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
     assert (artifact.props["pickles"], artifact.props["formats"]) == ("UNSCANNED", ["csv"])
+    assert "6 of 11 files were not looked at" in artifact.props["contents"]["notes"]
 
 
 async def test_a_look_that_took_too_long_leaves_pickles_unscanned(
@@ -253,6 +294,7 @@ async def test_a_look_that_took_too_long_leaves_pickles_unscanned(
     monkeypatch.setattr(references, "LOOK_SECONDS", 0)
     artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
     assert (artifact.props["verification"], artifact.props["pickles"]) == ("VERIFIED", "UNSCANNED")
+    assert "looking into it took more than 0 seconds" in artifact.props["contents"]["notes"]
 
 
 async def test_registering_again_gives_the_same_artifact(registry: Registry, lake: Path) -> None:
@@ -301,3 +343,41 @@ async def test_nothing_unsigned_is_added_by_reference_to_a_version_that_an_alias
     await registry.set_workspace(signaturePolicy="REQUIRED")
     with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
         await register(registry, made, f"{lake.as_uri()}/sales")
+
+
+async def spoken_of(registry: Registry, uri: str, owner: Node) -> None:
+    """Somebody speaks of an artifact by the name that a place is going to have."""
+    async with registry.operation() as op:
+        artifacts: list[ArtifactFile] = [{"name": "data", "uri": f"{uri}#{owner.id}"}]
+        await create_model_version(op, model="models:/other", create_model=True, artifacts=artifacts)
+
+
+async def test_a_place_that_was_spoken_of_is_looked_at_once_it_is_registered(registry: Registry, lake: Path) -> None:
+    owner, uri = await version(registry), f"{lake.as_uri()}/sales"
+    await spoken_of(registry, uri, owner)
+    artifact = await register(registry, owner, uri)
+    told = {name: artifact.props.get(name) for name in ("uri", "storage", "connector", "verification")}
+    assert told == {"uri": uri, "storage": "REFERENCED", "connector": "lake", "verification": "PENDING"}
+    assert (await looked(registry, artifact)).props["verification"] == "VERIFIED"
+
+
+async def test_speaking_of_a_place_first_adds_nothing_unsigned_to_a_version_that_an_alias_leads_to(
+    registry: Registry, lake: Path
+) -> None:
+    made, uri = await registry.version(aliases=["champion"]), f"{lake.as_uri()}/sales"
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    await spoken_of(registry, uri, made)
+    with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
+        await register(registry, made, uri)
+
+
+async def test_what_was_registered_before_signatures_were_asked_for_stays_registered(
+    registry: Registry, lake: Path
+) -> None:
+    made, uri = await registry.version(aliases=["champion"]), f"{lake.as_uri()}/sales"
+    artifact = await looked(registry, await register(registry, made, uri))
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    again = await register(registry, made, uri)
+    assert (again.id, again.props["verification"]) == (artifact.id, "VERIFIED")
+    with pytest.raises(PreconditionFailed, match="signaturePolicy REQUIRED"):
+        await register(registry, made, uri, name="again")

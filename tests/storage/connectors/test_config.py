@@ -83,6 +83,7 @@ def test_secrets_are_read_from_where_the_file_says(tmp_path: Path, monkeypatch: 
         ({"timeout": True}, "connectors.lake.timeout"),
         ({"timeout": float("nan")}, "connectors.lake.timeout"),
         ({"max_files": -1}, "connectors.lake.max_files"),
+        ({"listing_timeout": 0}, "connectors.lake.listing_timeout"),
         (
             {"scheme": "hdfs", "prefixes": ["hdfs://one/a", "hdfs://two/a"]},
             "connectors.lake.prefixes[1]",

@@ -102,6 +102,12 @@ async def test_a_listing_has_a_limit(stand: Stand) -> None:
             await listed(connectors.reference(stand.uri, "vision"))
 
 
+async def test_a_listing_has_a_time(stand: Stand) -> None:
+    async with Connectors([replace(stand.config, listing_timeout=1e-9)], stand.resolve) as connectors:
+        with pytest.raises(LimitExceeded, match="listing_timeout"):
+            await listed(connectors.reference(stand.uri, "vision"))
+
+
 async def test_those_who_look_into_files_read_them_from_a_thread(folder: Reference) -> None:
     source = await folder.source(entry for entry in await listed(folder) if entry.path in {"one.bin", "empty"})
     assert source.files == {"one.bin": 10240, "empty": 0}
@@ -125,3 +131,32 @@ async def test_an_inventory_tells_what_drifted(stand: Stand, connectors: Connect
     found = drift(before, after)
     assert (found.changed.count, found.changed.examples) == (1, ("2",))
     assert (found.added.examples, found.removed.examples) == (("new",), ())
+
+
+@pytest.mark.parametrize("stand", ["s3", "gs", "abfs"], indirect=True)
+async def test_an_object_is_a_folder_only_if_its_name_ends_with_a_slash_and_nothing_is_in_it(
+    stand: Stand, connectors: Connectors
+) -> None:
+    stand.put({"slashes/": b"own", "slashes/model.pkl/": b"x", "slashes/made/": b"", "slashes/a.txt": b"a"})
+    found = await listed(at(connectors, stand, "slashes/"))
+    assert {entry.path: entry.size for entry in found} == {"/": 3, "model.pkl/": 1, "a.txt": 1}
+
+
+@pytest.mark.parametrize("stand", ["file", "s3", "gs", "abfs", "hdfs"], indirect=True)
+async def test_names_with_percent_signs_are_read_as_the_store_has_them(stand: Stand, connectors: Connectors) -> None:
+    names = ["when=2026%2F11/a.txt", "share=100%25/a.txt", "path=a%5Cb/a.txt", "%3A%41.txt"]
+    stand.put({f"encoded/{name}": name.encode() for name in names})
+    folder = at(connectors, stand, "encoded/")
+    assert {entry.path for entry in await listed(folder)} == set(names)
+    source = await folder.source(await listed(folder))
+    for name in names:
+        assert await folder.read(name, 0, 99) == name.encode()
+        assert await asyncio.to_thread(source.read, name, 0, 99) == name.encode()
+
+
+@pytest.mark.parametrize(
+    "path", ["..%2Fone.bin", "a/%2e%2e/one.bin", "a%2f..%2F..", "%2E%5Cone.bin", "a%5c..", "..%3B/one.bin", "%2e"]
+)
+async def test_names_that_lead_out_once_they_are_decoded_are_not_read(folder: Reference, path: str) -> None:
+    with pytest.raises(InvalidArgument):
+        await folder.read(path, 0, 10)

@@ -50,7 +50,9 @@ REFUSED = [
         "a%2f..%2f..%2fother", "a%2Fb", "..%5cother", "..\\other", "%252e%252e/other", "a%00b", "a\x00b", "a\nb",
         "a%0d%0ab", "a\u2028b", "a\ud800b", "..;/other", "..;a=1/other", "a%25b",
     )),
-    *(f"https://example.org/{path}" for path in ("a%", "a%zz", "a%c3%28", "a%ff")),
+    *(f"https://example.org/{path}" for path in (
+        "a%", "a%zz", "a%c3%28", "a%ff", "raw/..%3B/other", "raw/..%3ba=1/other", "raw/.%3B/other",
+    )),
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,10 +18,12 @@ from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
 from storage.connectors import addresses
 from storage.connectors import https as web_module
 from storage.connectors.addresses import is_allowed, system
+from storage.connectors.backend import Entry
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.connector import Connectors, Reference
 from storage.connectors.places import Place, parse
 from tests.hdfs import HdfsServer
+from tests.listening import Handler, Listening
 from tests.storage.connectors.conftest import connector, loopback
 from tests.web import WebServer, certificate
 
@@ -138,6 +141,7 @@ async def test_the_certificate_must_be_for_the_name(site: WebServer) -> None:
     "target",
     [
         *("/secret.txt", "../secret.txt", "/raw/../secret.txt", "/raw/%2e%2e/secret.txt", "/rawer/a.txt", ""),
+        *("/raw/..%3B/secret.txt", "..%3b/secret.txt"),
         *("https://other.test:{port}/raw/a.txt", "http://files.test:{port}/raw/a.txt", "https://127.0.0.1:{port}/raw/a"),
         *("https://files.test/raw/a.txt", "//other.test:{port}/raw/a.txt", "file:///etc/passwd", "s3://lake/raw/a"),
         *("https://user@files.test:{port}/raw/a.txt", "http://169.254.169.254/latest/meta-data/", "gopher://x:70/1"),
@@ -194,6 +198,8 @@ async def test_an_index_page_lists_only_what_is_beneath_it(site: WebServer) -> N
         "/secret.txt",
         "../secret.txt",
         "%2e%2e/secret.txt",
+        "..%3B/",
+        "..%3Ba.txt",
         "https://other.test/raw/x",
         "?C=N",
         "a.txt#x",
@@ -216,8 +222,36 @@ def test_folders_without_files_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(backend, "_links", links)
     with pytest.raises(LimitExceeded, match="10 folders"):
-        next(backend.pages(parse("https://files.test/")))
+        list(backend.pages(parse("https://files.test/")))
     assert len(asked) <= 11
+
+
+@pytest.mark.timeout(60)
+async def test_folders_without_an_end_and_without_files_are_listed_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = connector("https", "https://files.test/", options={"allow_private": True}, listing_timeout=0.2)
+
+    def links(_: web_module.HttpsBackend, folder: Place) -> list[Place]:
+        time.sleep(0.01)
+        return [parse(f"{folder.uri.rstrip('/')}/{i}/") for i in range(1_000)]
+
+    monkeypatch.setattr(web_module.HttpsBackend, "_links", links)
+    with pytest.raises(LimitExceeded, match="listing_timeout"):
+        await listing(config, "https://files.test/")
+
+
+async def test_files_of_an_index_page_are_asked_for_some_at_a_time(
+    site: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.files = {f"/raw/{number}.txt": b"x" for number in range(web_module.AT_ONCE)}
+    together, stat = threading.Barrier(web_module.AT_ONCE, timeout=10), web_module.HttpsBackend.stat
+
+    def met(backend: web_module.HttpsBackend, place: Place) -> Entry | None:
+        together.wait()
+        return stat(backend, place)
+
+    monkeypatch.setattr(web_module.HttpsBackend, "stat", met)
+    found = await listing(of(site), f"https://files.test:{site.port}/raw/")
+    assert found == [f"{number}.txt" for number in range(web_module.AT_ONCE)]
 
 
 async def test_an_index_page_has_a_limit(site: WebServer) -> None:
@@ -357,6 +391,61 @@ async def test_a_name_node_can_send_the_reader_to_configured_data_nodes_only(hdf
             else:
                 with pytest.raises(Unavailable):
                     await reference.read("", 0, 100)
+
+
+# ── Stores of objects ─────────────────────────────────────────────────────────────────────────────
+
+
+class Sender(Listening):
+    """A store that sends all who ask to `to`, or a place that answers; `requests` are what it was asked for."""
+
+    def __init__(self, status: int = 200, to: str = "") -> None:
+        self.status, self.to = status, to
+        self.requests: list[str] = []
+        super().__init__(_Sending)
+
+
+class _Sending(Handler):
+    owner: Sender
+
+    def _handle(self) -> None:
+        self.owner.requests.append(f"{self.command} {self.path}")
+        told = {"ETag": '"1"', "Last-Modified": "Fri, 27 Nov 2026 00:00:00 GMT", "x-amz-bucket-region": "eu-west-1"}
+        body = b"secret" if self.command == "GET" else b""
+        self.answer(self.owner.status, body, told | ({"Location": self.owner.to} if self.owner.to else {}))
+
+    do_GET = do_HEAD = _handle  # noqa: N815 - as the library wants it
+
+
+def to_azure(port: int, monkeypatch: pytest.MonkeyPatch) -> ConnectorConfig:
+    """A connector to an account of Azure on this machine."""
+    account = {"AccountName": "lake", "AccountKey": "c2VjcmV0", "BlobEndpoint": f"http://127.0.0.1:{port}/lake"}
+    pairs = {"DefaultEndpointsProtocol": "http", **account}
+    monkeypatch.setenv("LAKE_CONNECTION", "".join(f"{name}={value};" for name, value in pairs.items()))
+    options, secrets = {"account_name": "lake"}, {"connection_string_env": "LAKE_CONNECTION"}
+    return connector("abfs", "abfs://lake", options=options, secrets=secrets, timeout=5)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "abfs"])
+async def test_a_store_of_objects_cannot_send_the_reader_elsewhere(
+    scheme: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sender() as inside, Sender(status, f"http://localhost:{inside.port}/latest/meta-data") as store:
+        if scheme == "abfs":
+            config = to_azure(store.port, monkeypatch)
+        else:
+            options = {"endpoint_url": f"http://127.0.0.1:{store.port}", "anon": True}
+            config = connector(scheme, f"{scheme}://lake", options=options, timeout=5)
+        async with Connectors([config]) as connectors:
+            file = connectors.reference(f"{scheme}://lake/a", "vision")
+            folder = connectors.reference(f"{scheme}://lake/a/", "vision")
+            for asked in (file.stat(), file.read("", 0, 10), folder.stat()):
+                with pytest.raises(Unavailable):
+                    await asked
+    assert len(store.requests) >= 3
+    assert inside.requests == []
 
 
 # ── What is missing or away ───────────────────────────────────────────────────────────────────────
