@@ -100,7 +100,8 @@ def _props(verified: Verified) -> dict[str, Any]:
     One that leaves out files by its maker's will vouches for the others alone: whoever has it could put anything into
     the place of those, so that the artifact as a whole is not vouched for.
     """
-    unsigned = [path for path in verified.unsigned if not ignores(NEVER_SIGNED, path)]
-    state = State.UNTRUSTED if verified.state is State.VALID and unsigned else verified.state
+    unsigned = list(verified.unsigned)
+    chosen = any(not ignores(NEVER_SIGNED, path) for path in unsigned)
+    state = State.UNTRUSTED if verified.state is State.VALID and chosen else verified.state
     signer = f"{verified.signer} ({verified.issuer})" if verified.issuer else verified.signer
     return {"signature": state.value, "signedBy": signer or None, "unsigned": unsigned[:MAX_UNSIGNED] or None}

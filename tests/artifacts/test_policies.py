@@ -215,11 +215,24 @@ async def test_a_signature_that_leaves_files_out_does_not_vouch_for_the_artifact
     async with registry.operation() as op:
         left_out = sign(manifest_of(files), key_signer(private), ignore=["notes"]).decode()
         signed = await attach_signature(op, address=artifact.id, bundle=left_out)
-        assert (signed.props["signature"], signed.props["unsigned"]) == ("UNTRUSTED", ["notes/a"])
+        assert (signed.props["signature"], signed.props["unsigned"]) == ("UNTRUSTED", [".gitattributes", "notes/a"])
         whole = sign(manifest_of({**FILES, ".gitattributes": b"* lfs"}), key_signer(private)).decode()
         signed = await attach_signature(op, address=plain.id, bundle=whole)
-        assert signed.props["signature"] == "VALID"
-        assert "unsigned" not in signed.props
+        assert (signed.props["signature"], signed.props["unsigned"]) == ("VALID", [".gitattributes"])
+
+
+async def test_every_file_that_nobody_signed_is_listed_or_refused(registry: Registry) -> None:
+    private, public = key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    bundle = sign(manifest_of(FILES), key_signer(private)).decode()
+    beside = {".git/hooks/post-checkout": b"#!/bin/sh", ".github/a.pkl": b"anything", "model.sig": b"{}"}
+    _, artifact = await registry.push({**FILES, **beside})
+    _, other = await registry.push({**FILES, "model.sig/a.pkl": b"anything"}, model="models:/other")
+    async with registry.operation() as op:
+        signed = await attach_signature(op, address=artifact.id, bundle=bundle)
+        assert (signed.props["signature"], signed.props["unsigned"]) == ("VALID", sorted(beside))
+        with pytest.raises(PreconditionFailed, match=r"'model\.sig/a\.pkl' is not signed"):
+            await attach_signature(op, address=other.id, bundle=bundle)
 
 
 async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(registry: Registry) -> None:
