@@ -14,7 +14,7 @@ import urllib3
 from lineal.errors import Conflict, LinealError, NotFound, PreconditionFailed, Unavailable
 from lineal.patience import SECONDS, Patience
 from lineal.remote import Remote
-from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections
+from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections, refuses
 from storage.folder import Folder
 from storage.port import CHUNK, Blob
 
@@ -103,7 +103,7 @@ class Push:
                 idle = 0
                 patience.moved()
             # What storage refuses, it refuses in three minutes too.
-            refused = not isinstance(problem, Unavailable) or 400 <= problem.details.get("status", 0) < 500
+            refused = not isinstance(problem, Unavailable) or refuses(problem.details.get("status", 0))
             if (refused and idle >= ROUNDS) or not patience.pause():
                 raise problem
 

@@ -18,6 +18,8 @@ THREADS: Final = max(3, min(8, (os.cpu_count() or 1) + 1))
 """Requests at once. More than processors to read and check what comes only wait for each other."""
 ROUNDS: Final = 8
 """Times in a row that storage refuses everything before giving up."""
+BUSY: Final = frozenset({408, 409, 429})
+"""Statuses of refusals that are over after a while: it was too slow, somebody else sends the same, it is too much."""
 PAGE: Final = 200
 """Files that are asked for at a time."""
 
@@ -34,6 +36,11 @@ def connections(threads: int) -> urllib3.PoolManager:
     """Connections for so many threads."""
     timeout = urllib3.Timeout(connect=10, read=SECONDS)
     return urllib3.PoolManager(num_pools=8, maxsize=threads + 2, timeout=timeout, blocksize=CHUNK)
+
+
+def refuses(status: int) -> bool:
+    """Whether storage that answers so will not do it later, either."""
+    return 400 <= status < 500 and status not in BUSY
 
 
 class Ranges:
@@ -60,7 +67,7 @@ class Ranges:
             connection.http.request("GET", target, headers={"range": wanted})
             response = connection.http.getresponse()
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-                raise BrokenError(f"storage answered {response.status}", refused=400 <= response.status < 500)
+                raise BrokenError(f"storage answered {response.status}", refused=refuses(response.status))
             while left and (came := response.readinto(connection.buffer[:left])):
                 left -= came
                 yield connection.buffer[:came]

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from typer.testing import CliRunner
 
+from lineal import patience
 from lineal.cli import app
 from lineal.errors import InvalidArgument, LinealError
+from lineal.transfer import ROUNDS
 from tests.running import LinealServer
 from tests.services import free_port
 from tests.storage.signing.making import key, private, public
@@ -278,6 +281,22 @@ def test_who_pushes_and_pulls_waits_for_a_server_that_is_away_for_a_while(tmp_pa
             assert "trying again for 180 s" in done.stderr
             server.kill()
     assert read(desk.home / "copy") == {"a": b"first"}
+
+
+@pytest.mark.parametrize(("status", "goes_on"), [(403, False), (408, True), (409, True), (429, True), (503, True)])
+def test_a_push_goes_on_while_storage_is_busy_and_gives_up_where_it_refuses(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch, status: int, goes_on: bool
+) -> None:
+    send, answers = urllib3.PoolManager.request, [status] * 2 * ROUNDS
+
+    def busy(http: urllib3.PoolManager, method: str, *asked: Any, **more: Any) -> urllib3.BaseHTTPResponse:
+        return urllib3.HTTPResponse(b"no", status=answers.pop()) if answers else send(http, method, *asked, **more)
+
+    monkeypatch.setattr(urllib3.PoolManager, "request", busy)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
+    desk.write(a=os.urandom(10))
+    done = desk.run("push", "model", model)
+    assert (done.returncode, len(answers)) == ((0, 0) if goes_on else (1, ROUNDS)), done.stderr
 
 
 # ── Signatures ────────────────────────────────────────────────────────────────────────────────────
