@@ -16,10 +16,15 @@ import pytest
 import urllib3
 from typer.testing import CliRunner
 
-from lineal import patience
+from auth.keyring import Keyring
+from auth.local import LocalIssuer
+from graph.port import Graph, Node
+from lineal import parts, patience
 from lineal.cli import app
-from lineal.errors import InvalidArgument, LinealError
+from lineal.errors import InvalidArgument, LinealError, Unavailable
+from lineal.remote import Remote
 from lineal.transfer import ROUNDS
+from storage.port import Storage
 from tests.running import LinealServer
 from tests.services import free_port
 from tests.storage.signing.making import key, private, public
@@ -342,6 +347,44 @@ def test_altered_bytes_are_found_and_named(desk: Desk, model: str) -> None:
     done = desk.run("artifacts", "verify", artifact)
     assert (done.returncode, "FAILED" in done.stdout, "'a' has the digest" in done.stdout) == (1, True, True)
     assert "not what was told" in desk.refused("pull", f"models:/{model}/1", "copy")[1]
+
+
+def test_an_artifact_that_cannot_be_read_again_is_named_and_keeps_none_from_being_read(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for _ in range(3):
+        desk.write(a=os.urandom(10))
+        made.append(desk.told("push", "model", model)["artifact"])
+    verify = parts.verify_managed
+
+    async def one_is_away(graph: Graph, storage: Storage, artifact: Node, *, by: str) -> str:
+        if artifact.id == made[1]:
+            raise Unavailable("the storage is away")
+        return await verify(graph, storage, artifact, by=by)
+
+    monkeypatch.setattr(parts, "verify_managed", one_is_away)
+    done = desk.run("artifacts", "verify", *made, "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)["verified"]) == (1, 2)
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert (problem["id"], problem["state"], problem["problem"]) == (made[1], "UNKNOWN", "the storage is away")
+    done = desk.run("artifacts", "verify", *made)
+    assert done.stdout.splitlines() == [
+        f"{made[1]}: UNKNOWN: the storage is away",
+        "2 of 3 artifacts are as they were told",
+    ]
+
+
+def test_an_artifact_that_was_only_spoken_of_cannot_be_read_again(desk: Desk, model: str) -> None:
+    create = """mutation Create($input: CreateModelVersionInput!) {
+      createModelVersion(input: $input) { version { artifacts { edges { node { id } } } } }
+    }"""
+    with Remote(desk.server.url, LocalIssuer(Keyring(desk.server.home / "keys")).token) as remote:
+        spoken_of = [{"name": "model", "digest": f"sha256:{hashlib.sha256(model.encode()).hexdigest()}"}]
+        made = remote.ask(create, input={"model": f"models:/{model}", "createModel": True, "artifacts": spoken_of})
+    (edge,) = made["createModelVersion"]["version"]["artifacts"]["edges"]
+    done = desk.run("artifacts", "verify", edge["node"]["id"])
+    assert (done.returncode, "was only spoken of" in done.stdout) == (1, True)
 
 
 def test_what_nothing_needs_is_cleared_away(desk: Desk, model: str) -> None:
