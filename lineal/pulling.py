@@ -81,7 +81,7 @@ class Pull:
         self._remote, self._to, self._threads, self._on_bytes = remote, to, threads, on_bytes
         self._partial = to
         self._locking, self._alone, self._held = threading.Lock(), False, ExitStack()
-        self._ranges = Ranges()
+        self._ranges = Ranges(remote.ca)
 
     def run(self, artifact: str, digest: str) -> Received:
         """Fetch what is not there yet, of the artifact of this id and manifest's digest.

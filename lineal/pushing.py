@@ -74,7 +74,7 @@ class Push:
     ) -> None:
         self._patience = patience
         self._remote, self._folder, self._threads, self._on_bytes = remote, folder, threads, on_bytes
-        self._http = connections(threads)
+        self._http = connections(threads, remote.ca)
 
     def run(self, to: str, name: str) -> Sent:
         """Send what is missing until nothing is, and complete the upload, as the artifact `name` of `to`.

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from minio import Minio
 from typer.testing import CliRunner
 
 from auth.keyring import Keyring
@@ -25,6 +26,7 @@ from lineal.errors import InvalidArgument, LinealError, Unavailable
 from lineal.remote import Remote
 from lineal.transfer import ROUNDS
 from storage.port import Storage
+from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.running import LinealServer
 from tests.services import free_port
 from tests.storage.signing.making import key, private, public
@@ -302,6 +304,27 @@ def test_a_push_goes_on_while_storage_is_busy_and_gives_up_where_it_refuses(
     desk.write(a=os.urandom(10))
     done = desk.run("push", "model", model)
     assert (done.returncode, len(answers)) == ((0, 0) if goes_on else (1, ROUNDS)), done.stderr
+
+
+def test_who_is_on_the_machine_of_the_server_trusts_the_storage_that_it_trusts(tmp_path: Path, nowhere: Path) -> None:
+    with MinioServer(tmp_path / "minio", tls=True) as minio:
+        trusting = urllib3.PoolManager(ca_certs=str(minio.ca))
+        host = minio.url.removeprefix("https://")
+        Minio(host, ACCESS_KEY, SECRET_KEY, region="us-east-1", http_client=trusting).make_bucket("models")
+        s3 = {"endpoint": minio.url, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "ca": str(minio.ca)}
+        server = LinealServer(tmp_path / "lineal", free_port(), (), storage="s3://models", s3=json.dumps(s3))
+        server.home.mkdir()
+        desk = Desk(server, nowhere)
+        folder = desk.write(a=b"first")
+        with server:
+            assert "SSLError" in desk.refused("push", "model", "m", "--patience", "1")[1]
+            desk.environment["LINEAL_S3"] = json.dumps(s3)
+            desk.told("push", "model", "m")
+            desk.told("pull", "models:/m/1", "copy")
+            assert read(desk.home / "copy") == read(folder)
+            (desk.home / "copy" / "a").unlink()
+            desk.environment["LINEAL_S3"] = json.dumps({**s3, "ca": "unknown.pem"})
+            assert desk.refused("pull", "models:/m/1", "copy") == (2, "s3.ca: unknown.pem: No such file or directory")
 
 
 # ── Signatures ────────────────────────────────────────────────────────────────────────────────────
