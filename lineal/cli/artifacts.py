@@ -134,7 +134,7 @@ def verify(
     settings = options.settings(graph)
 
     async def work(graph: Graph, bytes_: Bytes) -> list[tuple[Node, str, str | None]]:
-        check, found = checking(graph, bytes_), []
+        check, found = checking(graph, bytes_), list[tuple[Node, str, str | None]]()
         async for artifact in _artifacts(graph, address, workspace):
             try:
                 await check(artifact)

@@ -25,6 +25,7 @@ from lineal.cli import app
 from lineal.errors import InvalidArgument, LinealError, Unavailable
 from lineal.remote import Remote
 from lineal.transfer import ROUNDS
+from resolvers.artifacts.verifying import verify_managed
 from storage.port import Storage
 from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.running import LinealServer
@@ -379,12 +380,11 @@ def test_an_artifact_that_cannot_be_read_again_is_named_and_keeps_none_from_bein
     for _ in range(3):
         desk.write(a=os.urandom(10))
         made.append(desk.told("push", "model", model)["artifact"])
-    verify = parts.verify_managed
 
     async def one_is_away(graph: Graph, storage: Storage, artifact: Node, *, by: str) -> str:
         if artifact.id == made[1]:
             raise Unavailable("the storage is away")
-        return await verify(graph, storage, artifact, by=by)
+        return await verify_managed(graph, storage, artifact, by=by)
 
     monkeypatch.setattr(parts, "verify_managed", one_is_away)
     done = desk.run("artifacts", "verify", *made, "--format", "json")
