@@ -468,7 +468,7 @@ ARTIFACT = NodeKind(
         _p("imports", Type.STRINGS, "What its pickles import when loaded: module.name.", internal=True),
         _p("signature", Type.STRING, "Its signature (OpenSSF Model Signing): VALID, by one who is trusted; UNTRUSTED, right but by somebody else; INVALID. Absent without any.", filterable=True, internal=True, values=SIGNATURES),
         _p("signedBy", Type.STRING, "Who signed it: a key's fingerprint, a certificate's subject, or an identity.", filterable=True, internal=True),
-        _p("unsigned", Type.STRINGS, "Files that its signature leaves out by its maker's will, up to 100: it is then not VALID, for these may be anything.", internal=True),
+        _p("unsigned", Type.STRINGS, "Files that its signature leaves out, up to 100: these may be anything. It is not VALID where its maker chose to leave some out.", internal=True),
         _p("cold", Type.BOOL, "Whether its bytes were moved to where they are kept cold.", filterable=True, internal=True),
         _p("retainUntil", Type.TIME, "Until when nobody can remove its bytes.", internal=True),
         _p("orphanedAt", Type.TIME, "Since when nothing has it, where that was noticed.", internal=True),

@@ -16,7 +16,7 @@ from gateway.ui.pages import Pages, SignIn
 from graph.open import READ_SECONDS, is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Node, Observer
 from lineal import logging
-from lineal.errors import Unavailable
+from lineal.errors import PreconditionFailed, Unavailable
 from lineal.settings import Settings, data_home
 from lineal.storages import S3_SCHEME
 from lineal.telemetry import Telemetry
@@ -121,11 +121,18 @@ def connectors_of(settings: Settings) -> Connectors:
 
 
 def checking(graph: Graph, bytes_: Bytes) -> Check:
-    """What looks at the bytes of one artifact, wherever they are."""
+    """What looks at the bytes of one artifact, wherever they are.
+
+    It raises PreconditionFailed (nobody keeps its bytes), and what those who look at them do.
+    """
     by, storage = named("artifacts").name, bytes_.storage
 
     async def check(artifact: Node) -> str:
-        if artifact.props["storage"] == REFERENCED:
+        kept = artifact.props.get("storage")
+        if kept is None:
+            msg = f"artifact: {artifact.id!r} was only spoken of; neither Lineal nor a connector can read it"
+            raise PreconditionFailed(msg, field="artifact")
+        if kept == REFERENCED:
             return await verify_referenced(graph, storage, bytes_.connectors, artifact, by=by)
         await judge_again(graph, storage, artifact, bytes_.trusted, by=by)
         return await verify_managed(graph, storage, artifact, by=by)

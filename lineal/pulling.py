@@ -7,17 +7,19 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from lineal.errors import AlreadyExists, NotFound, PreconditionFailed, Unavailable
+from lineal.errors import AlreadyExists, Conflict, NotFound, PreconditionFailed, Unavailable
 from lineal.patience import SECONDS, Patience
 from lineal.remote import Remote
 from lineal.transfer import PAGE, ROUNDS, THREADS, BrokenError, Progress, Ranges
 from storage.manifest import File, Manifest
 from storage.naming import check_digest
 from storage.port import CHUNK, PART
+from storage.writing import locked
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -27,6 +29,8 @@ Seen = Callable[[memoryview], None]
 PARTIAL: Final = ".lineal-partial-"
 """What the folder in the destination is called that holds what has not been checked yet, before the digest of the
 manifest: no file of the artifact can be in the way of that, for no manifest can name its own digest."""
+LOCK: Final = "lock"
+"""The file in it that a pull has the lock of while it fetches: two would write into each other's files."""
 
 FILES: Final = """query Files($artifact: ID!, $first: Int!, $after: String) {
   artifact(address: $artifact) { files(first: $first, after: $after) {
@@ -76,14 +80,16 @@ class Pull:
         self._artifact, self._asking = "", threading.Lock()
         self._remote, self._to, self._threads, self._on_bytes = remote, to, threads, on_bytes
         self._partial = to
-        self._ranges = Ranges()
+        self._locking, self._alone, self._held = threading.Lock(), False, ExitStack()
+        self._ranges = Ranges(remote.ca)
 
     def run(self, artifact: str, digest: str) -> Received:
         """Fetch what is not there yet, of the artifact of this id and manifest's digest.
 
         A file appears under its name once it was checked; what broke off goes on where it was. Raises what the server
         refuses, PreconditionFailed (bytes are not those of the manifest, naming the file), AlreadyExists (something
-        is in the place of a file), Unavailable. Where the folder cannot be written, that is PreconditionFailed too.
+        is in the place of a file), Conflict (another pull fetches the same into the folder), Unavailable. Where the
+        folder cannot be written, that is PreconditionFailed too.
         """
         self._partial = self._to / f"{PARTIAL}{check_digest(digest.removeprefix('sha256:'))}"
         self._artifact = artifact
@@ -92,6 +98,7 @@ class Pull:
         except OSError as error:
             raise PreconditionFailed(f"{self._to}: cannot be written: {error.strerror or error}") from error
         finally:
+            self._held.close()
             self._ranges.close()
 
     def _run(self, artifact: str, digest: str) -> Received:
@@ -111,7 +118,8 @@ class Pull:
         if Manifest.of(files).digest != digest:
             raise PreconditionFailed(f"the files of {artifact} are not those of its manifest {digest}")
         received.files, received.bytes = len(files), sum(file.size for file in files)
-        shutil.rmtree(self._partial, ignore_errors=True)
+        if self._partial.is_dir() and self._is_alone():
+            shutil.rmtree(self._partial, ignore_errors=True)
         return received
 
     def _pages(self, artifact: str) -> Iterator[Sequence[Mapping[str, Any]]]:
@@ -145,13 +153,14 @@ class Pull:
             return 0
         if target.is_dir():
             raise AlreadyExists(f"{target} is a folder, where a file has to go")
-        self._partial.mkdir(exist_ok=True)
+        if not self._is_alone():
+            raise Conflict(f"{self._to}: another pull of the same files into this folder goes on; wait for its end")
         partial = self._partial / f"{hashlib.sha256(file.path.encode()).hexdigest()[:16]}-{file.sha256}"
         if file.size <= PART:
             came, digest = self._small(file, url, partial)
         else:
             came, digest = self._large(file, url, partial, pool)
-        if digest != file.sha256:
+        if digest != file.sha256 or partial.stat().st_size != file.size:
             partial.unlink()
             partial.with_suffix(".parts").unlink(missing_ok=True)
             raise PreconditionFailed(f"{file.path!r}: the bytes that came are not those of its SHA-256 {file.sha256}")
@@ -159,6 +168,12 @@ class Pull:
         partial.replace(target)
         partial.with_suffix(".parts").unlink(missing_ok=True)
         return came
+
+    def _is_alone(self) -> bool:
+        """Have the folder of what has not been checked yet to oneself; whether no other pull has it."""
+        with self._locking:
+            self._alone = self._alone or self._held.enter_context(locked(self._partial / LOCK, alone=True))
+            return self._alone
 
     def _place(self, path: str) -> Path:
         """Where a file goes. Raises AlreadyExists: a link would lead it out of the folder."""

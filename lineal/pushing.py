@@ -14,7 +14,7 @@ import urllib3
 from lineal.errors import Conflict, LinealError, NotFound, PreconditionFailed, Unavailable
 from lineal.patience import SECONDS, Patience
 from lineal.remote import Remote
-from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections
+from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections, refuses
 from storage.folder import Folder
 from storage.port import CHUNK, Blob
 
@@ -74,7 +74,7 @@ class Push:
     ) -> None:
         self._patience = patience
         self._remote, self._folder, self._threads, self._on_bytes = remote, folder, threads, on_bytes
-        self._http = connections(threads)
+        self._http = connections(threads, remote.ca)
 
     def run(self, to: str, name: str) -> Sent:
         """Send what is missing until nothing is, and complete the upload, as the artifact `name` of `to`.
@@ -103,7 +103,7 @@ class Push:
                 idle = 0
                 patience.moved()
             # What storage refuses, it refuses in three minutes too.
-            refused = not isinstance(problem, Unavailable) or 400 <= problem.details.get("status", 0) < 500
+            refused = not isinstance(problem, Unavailable) or refuses(problem.details.get("status", 0))
             if (refused and idle >= ROUNDS) or not patience.pause():
                 raise problem
 

@@ -34,7 +34,8 @@ _ERRORS: Final = {
 class Remote:
     """The GraphQL API at `url`. `token` is asked for a token before each request. Use it with `with`.
 
-    It is asked again for `patience` seconds while it is away; `on_wait` hears why when that begins.
+    It is asked again for `patience` seconds while it is away; `on_wait` hears why when that begins. `ca` is a file
+    with certificates that its storage is trusted by, beside the system's.
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class Remote:
         *,
         patience: float = SHORT_SECONDS,
         on_wait: Callable[[str], None] = lambda _: None,
+        ca: Path | None = None,
     ) -> None:
-        self.url = url
+        self.url, self.ca = url, ca
         self._token, self._patience, self._on_wait = token, patience, on_wait
         self._client = httpx.Client(timeout=SECONDS, follow_redirects=False)
 
@@ -59,11 +61,11 @@ class Remote:
         """
         url = _endpoint(environment.get(URL_VARIABLE) or settings.base)
         if given := environment.get(TOKEN_VARIABLE):
-            return cls(url, lambda: given, **more)
+            return cls(url, lambda: given, ca=settings.s3.ca, **more)
         if not is_loopback(urlsplit(url).hostname or "") or settings.issuers or not settings.keys.is_dir():
             msg = f"{TOKEN_VARIABLE} must hold a token for {url}"
             raise Unauthenticated(msg)
-        return cls(url, _Signed(settings.keys), **more)
+        return cls(url, _Signed(settings.keys), ca=settings.s3.ca, **more)
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of an answer. Raises the error of the tree that the answer has, Unavailable (nobody answers).

@@ -228,30 +228,30 @@ class Partial:
 
     def _lock(self, file: IO[Any], *, alone: bool) -> None:
         """Raises Conflict: another has it, or the blob was put together or dropped meanwhile."""
-        if sys.platform == "win32":
-            return
-        try:
-            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):  # noqa: PTH116
-                raise Conflict(_BUSY)
-        except (BlockingIOError, FileNotFoundError):
-            raise Conflict(_BUSY) from None
+        if not _take(file, alone=alone):
+            raise Conflict(_BUSY)
 
 
 @contextmanager
 def locked(path: Path, *, alone: bool) -> Iterator[bool]:
-    """Have the lock of a file, `alone` or with others who do not want it alone; whether one got it."""
+    """Have the lock of a file, `alone` or with others who do not want it alone; whether one got it.
+
+    It is lost with the process. Who has it alone may remove the file: others have that of another file then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        if sys.platform == "win32":
-            yield True
-            return
-        try:
-            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield _take(file, alone=alone)
+
+
+def _take(file: IO[Any], *, alone: bool) -> bool:
+    """Take a file's lock, until it is closed; whether that was free, and the file is in its place still."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))  # noqa: PTH116
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def put(path: Path, target: Path) -> None:

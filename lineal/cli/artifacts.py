@@ -15,7 +15,7 @@ from graph.port import EVERYTHING, Graph, Node, Order, Paging, Prop
 from lineal.cli import options, output
 from lineal.cli.output import Format
 from lineal.cli.tokens import seconds
-from lineal.errors import InvalidArgument, NotFound
+from lineal.errors import InvalidArgument, LinealError, NotFound
 from lineal.settings import Settings
 from resolvers.artifacts.collecting import Collected, collect
 from resolvers.artifacts.owning import take_over
@@ -125,28 +125,35 @@ def verify(
     format: Output = Format.TEXT,
     graph: options.GraphUrl = None,
 ) -> None:
-    """Read every byte of artifacts again, and name the files that are not what was told. Exits with 1 if any."""
+    """Read every byte of artifacts again, and name the files that are not what was told. Exits with 1 if any.
+
+    What cannot be read at all is UNKNOWN, with the reason.
+    """
     from lineal.parts import checking
 
     settings = options.settings(graph)
 
-    async def work(graph: Graph, bytes_: Bytes) -> list[tuple[Node, str]]:
-        check, found = checking(graph, bytes_), []
+    async def work(graph: Graph, bytes_: Bytes) -> list[tuple[Node, str, str | None]]:
+        check, found = checking(graph, bytes_), list[tuple[Node, str, str | None]]()
         async for artifact in _artifacts(graph, address, workspace):
-            await check(artifact)
+            try:
+                await check(artifact)
+            except LinealError as error:
+                found.append((artifact, "UNKNOWN", error.message))
+                continue
             async with graph.snapshot(EVERYTHING) as snapshot:
                 now = (await snapshot.nodes([artifact.id])).get(artifact.id)
             if now is not None:
-                found.append((now, str(now.props["verification"])))
+                found.append((now, str(now.props["verification"]), now.props.get("problem")))
         return found
 
     found = _run(settings, work)
-    wrong = [(node, state) for node, state in found if state != "VERIFIED"]
+    wrong = [each for each in found if each[1] != "VERIFIED"]
     if format is Format.JSON:
-        problems = [{"id": n.id, "name": n.name, "state": s, "problem": n.props.get("problem")} for n, s in wrong]
+        problems = [{"id": node.id, "name": node.name, "state": s, "problem": problem} for node, s, problem in wrong]
         output.as_json({"verified": len(found) - len(wrong), "problems": problems})
     else:
-        output.lines([f"{node.id}: {state}: {node.props.get('problem')}" for node, state in wrong])
+        output.lines([f"{node.id}: {state}: {problem}" for node, state, problem in wrong])
         output.lines([f"{len(found) - len(wrong):,} of {len(found):,} artifacts are as they were told"])
     if wrong:
         raise typer.Exit(1)

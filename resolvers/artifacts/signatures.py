@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from graph.ontology import ARTIFACT
@@ -72,11 +73,19 @@ async def signature_of(storage: Storage, artifact: Node) -> bytes | None:
 
 
 async def judge_again(graph: Graph, storage: Storage, artifact: Node, trusted: Trusted, *, by: str) -> None:
-    """Say anew what an artifact's signature is worth: whom this server trusts may have changed."""
+    """Say anew what an artifact's signature is worth: whom this server trusts may have changed.
+
+    A certificate that has expired since the signature was attached is as good as it was then.
+    """
     judged: bytes | None = None
     while (bundle := await signature_of(storage, artifact)) != judged and bundle is not None:
         manifest = await load_manifest(storage, artifact.workspace, artifact.props["digest"])
-        props = _props(await _judged(bundle, manifest, trusted))
+        verified = await _judged(bundle, manifest, trusted)
+        if verified.state is State.UNTRUSTED:
+            # Storage says when it came: whoever attaches a signature cannot date it back.
+            attached = await storage.written(artifact.workspace, signature_name(artifact.props["digest"]))
+            verified = await _judged(bundle, manifest, trusted, datetime.fromtimestamp(attached / 1e6, UTC))
+        props = _props(verified)
 
         async def work(tx: Transaction, judged: bytes = bundle, props: dict[str, Any] = props) -> None:
             if artifact.id not in await tx.nodes([artifact.id]):
@@ -90,8 +99,8 @@ async def judge_again(graph: Graph, storage: Storage, artifact: Node, trusted: T
         judged = bundle
 
 
-async def _judged(bundle: bytes, manifest: Manifest, trusted: Trusted) -> Verified:
-    return await asyncio.to_thread(verify, bundle, manifest, trusted)
+async def _judged(bundle: bytes, manifest: Manifest, trusted: Trusted, at: datetime | None = None) -> Verified:
+    return await asyncio.to_thread(verify, bundle, manifest, trusted, at=at)
 
 
 def _props(verified: Verified) -> dict[str, Any]:
@@ -100,7 +109,8 @@ def _props(verified: Verified) -> dict[str, Any]:
     One that leaves out files by its maker's will vouches for the others alone: whoever has it could put anything into
     the place of those, so that the artifact as a whole is not vouched for.
     """
-    unsigned = [path for path in verified.unsigned if not ignores(NEVER_SIGNED, path)]
-    state = State.UNTRUSTED if verified.state is State.VALID and unsigned else verified.state
+    unsigned = list(verified.unsigned)
+    chosen = any(not ignores(NEVER_SIGNED, path) for path in unsigned)
+    state = State.UNTRUSTED if verified.state is State.VALID and chosen else verified.state
     signer = f"{verified.signer} ({verified.issuer})" if verified.issuer else verified.signer
     return {"signature": state.value, "signedBy": signer or None, "unsigned": unsigned[:MAX_UNSIGNED] or None}

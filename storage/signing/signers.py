@@ -86,11 +86,13 @@ def _network() -> Iterator[None]:
 def sign(manifest: Manifest, signer: Signer, *, name: str = "model", ignore: Iterable[str] = ()) -> bytes:
     """A bundle that signs the files of a manifest, whose digests it takes as they are.
 
-    What `GIT` names is left out, as the specification demands, and so are SIGNATURE and what `ignore` names
-    (paths of files or folders). `name` tells people what was signed; it proves nothing. Raises InvalidArgument
-    (nothing is left to sign), LimitExceeded (too large), Unavailable (a keyless signer's network).
+    What `GIT` names is left out, as the specification demands, and so are SIGNATURE where that is no folder, and what
+    `ignore` names (paths of files or folders). `name` tells people what was signed; it proves nothing. Raises
+    InvalidArgument (nothing is left to sign), LimitExceeded (too large), Unavailable (a keyless signer's network).
     """
-    ignored = sorted({*GIT, SIGNATURE, *ignore})
+    # Whoever checks by the letter of the specification would leave out all that is in such a folder.
+    is_folder = any(file.path.startswith(f"{SIGNATURE}/") for file in manifest.files)
+    ignored = sorted({*GIT, *ignore} if is_folder else {*GIT, SIGNATURE, *ignore})
     # A folder's name may be no text at all.
     name = name.encode(errors="replace").decode()[:MAX_TEXT] or "model"
     payload = module("model_signing._signing.signing").Payload(_ready(manifest, name, ignored))

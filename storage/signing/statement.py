@@ -86,9 +86,13 @@ class Statement:
 
 
 def ignores(ignored: frozenset[str], path: str) -> bool:
-    """Whether a path is one of these, or in one of these folders (§6.2.1)."""
+    """Whether a path is one of these, or in one of these folders (§6.2.1).
+
+    SIGNATURE is a file, and no such folder: nearly every signature names it, and anything could be put into it.
+    """
     parts = path.split("/")
-    return any("/".join(parts[:end]) in ignored for end in range(1, len(parts) + 1))
+    folders = {"/".join(parts[:end]) for end in range(1, len(parts))} - {SIGNATURE}
+    return path in ignored or not folders.isdisjoint(ignored)
 
 
 def parse(payload: bytes) -> Statement:

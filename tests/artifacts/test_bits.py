@@ -15,9 +15,9 @@ from minio import Minio
 
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
-from lineal.errors import PreconditionFailed
+from lineal.errors import Conflict, PreconditionFailed
 from lineal.kept import kept
-from lineal.pulling import Pull
+from lineal.pulling import PARTIAL, Pull
 from lineal.pushing import Push
 from lineal.remote import Remote
 from resolvers.artifacts.verifying import verify_managed
@@ -169,3 +169,44 @@ def test_a_bit_that_turned_in_storage_is_found_by_pull(version: Kept, tmp_path: 
     received = Pull(version.remote, tmp_path / "copy").run(version.artifact["id"], version.artifact["digest"])
     assert received.bytes == sum(map(len, version.files.values()))
     assert {name: (tmp_path / "copy" / name).read_bytes() for name in version.files} == version.files
+
+
+# ── By several pulls ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_two_pulls_of_the_same_into_one_folder_never_mix_what_comes(version: Kept, tmp_path: Path) -> None:
+    copy, refused = tmp_path / "copy", list[str]()
+
+    def meanwhile(_: int) -> None:
+        if refused:
+            return
+        with pytest.raises(Conflict, match="another pull of the same files") as refusal:
+            Pull(version.remote, copy).run(version.artifact["id"], version.artifact["digest"])
+        refused.append(refusal.value.message)
+
+    Pull(version.remote, copy, on_bytes=meanwhile).run(version.artifact["id"], version.artifact["digest"])
+    assert str(copy) in refused[0]
+    assert {name: (copy / name).read_bytes() for name in version.files} == version.files
+    assert not list(copy.glob(f"{PARTIAL}*"))
+
+
+def test_a_pull_that_ended_in_the_middle_holds_up_no_other(version: Kept, tmp_path: Path) -> None:
+    def end(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Pull(version.remote, tmp_path, on_bytes=end).run(version.artifact["id"], version.artifact["digest"])
+    assert list(tmp_path.glob(f"{PARTIAL}*"))
+    Pull(version.remote, tmp_path).run(version.artifact["id"], version.artifact["digest"])
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {*version.files}
+
+
+def test_a_file_that_grew_while_it_came_is_not_put_into_its_place(version: Kept, tmp_path: Path) -> None:
+    def add(_: int) -> None:
+        for path in tmp_path.glob(f"{PARTIAL}*/*-{sha256(FILES['config.json'])}"):
+            with path.open("ab") as file:
+                file.write(b"more")
+
+    with pytest.raises(PreconditionFailed, match=r"^'config\.json': the bytes that came are not those"):
+        Pull(version.remote, tmp_path, on_bytes=add).run(version.artifact["id"], version.artifact["digest"])
+    assert not (tmp_path / "config.json").exists()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ from storage.local import LocalStorage
 from storage.manifest import File, Manifest
 from storage.s3 import S3Storage
 from storage.s3_options import HOT
-from storage.signing import Trusted, Verified, key_signer, sign
+from storage.signing import Trusted, Verified, certificate_signer, key_signer, sign, verify
 from tests.artifacts.conftest import Registry, described
+from tests.storage.signing import making
+from tests.storage.signing.making import DAY, NOW, Issued, issue
 from tests.storage.storing import BASE, blob_of, flipped, parts_of, some
 
 FILES = {"a.bin": b"first", "b.bin": b"second"}
@@ -163,6 +166,33 @@ async def test_a_signature_is_judged_again_by_whom_the_server_trusts_now(registr
     assert (await registry.node(artifact.id)).props["signature"] == "VALID"
 
 
+async def test_a_certificate_must_have_been_valid_when_its_signature_was_attached_and_may_expire_then(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = issue("Root", ca=True, ends=NOW + 3 * DAY)
+    trusted = Trusted(authorities=(root.pem,))
+    registry.reach = Bytes(registry.storage, trusted=trusted)
+
+    async def attach(signer: Issued, model: str) -> Node:
+        _, artifact = await registry.push({"name": model.encode()}, model=model)
+        how = certificate_signer(making.private(signer.key), signer.pem, [root.pem])
+        bundle = sign(manifest_of({"name": model.encode()}), how).decode()
+        async with registry.operation() as op:
+            return await attach_signature(op, address=artifact.id, bundle=bundle)
+
+    valid = await attach(issue("Ada", root), "models:/ada")
+    expired = await attach(issue("Bob", root, ends=NOW - DAY / 2), "models:/bob")
+    assert [each.props["signature"] for each in (valid, expired)] == ["VALID", "UNTRUSTED"]
+
+    def later(*asked: Any, at: datetime | None = None) -> Verified:
+        return verify(*asked, at=at or NOW + 2 * DAY)
+
+    monkeypatch.setattr(signatures, "verify", later)
+    for artifact, state in ((valid, "VALID"), (expired, "UNTRUSTED")):
+        await judge_again(registry.graph, registry.storage, artifact, trusted, by="keeper")
+        assert (await registry.node(artifact.id)).props["signature"] == state
+
+
 async def test_what_is_said_of_a_signature_is_of_the_one_that_is_kept_even_if_it_came_while_another_was_judged(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,11 +246,24 @@ async def test_a_signature_that_leaves_files_out_does_not_vouch_for_the_artifact
     async with registry.operation() as op:
         left_out = sign(manifest_of(files), key_signer(private), ignore=["notes"]).decode()
         signed = await attach_signature(op, address=artifact.id, bundle=left_out)
-        assert (signed.props["signature"], signed.props["unsigned"]) == ("UNTRUSTED", ["notes/a"])
+        assert (signed.props["signature"], signed.props["unsigned"]) == ("UNTRUSTED", [".gitattributes", "notes/a"])
         whole = sign(manifest_of({**FILES, ".gitattributes": b"* lfs"}), key_signer(private)).decode()
         signed = await attach_signature(op, address=plain.id, bundle=whole)
-        assert signed.props["signature"] == "VALID"
-        assert "unsigned" not in signed.props
+        assert (signed.props["signature"], signed.props["unsigned"]) == ("VALID", [".gitattributes"])
+
+
+async def test_every_file_that_nobody_signed_is_listed_or_refused(registry: Registry) -> None:
+    private, public = key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    bundle = sign(manifest_of(FILES), key_signer(private)).decode()
+    beside = {".git/hooks/post-checkout": b"#!/bin/sh", ".github/a.pkl": b"anything", "model.sig": b"{}"}
+    _, artifact = await registry.push({**FILES, **beside})
+    _, other = await registry.push({**FILES, "model.sig/a.pkl": b"anything"}, model="models:/other")
+    async with registry.operation() as op:
+        signed = await attach_signature(op, address=artifact.id, bundle=bundle)
+        assert (signed.props["signature"], signed.props["unsigned"]) == ("VALID", sorted(beside))
+        with pytest.raises(PreconditionFailed, match=r"'model\.sig/a\.pkl' is not signed"):
+            await attach_signature(op, address=other.id, bundle=bundle)
 
 
 async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(registry: Registry) -> None:

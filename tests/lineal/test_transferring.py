@@ -13,10 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
+from minio import Minio
 from typer.testing import CliRunner
 
+from auth.keyring import Keyring
+from auth.local import LocalIssuer
+from graph.port import Graph, Node
+from lineal import parts, patience
 from lineal.cli import app
-from lineal.errors import InvalidArgument, LinealError
+from lineal.errors import InvalidArgument, LinealError, Unavailable
+from lineal.remote import Remote
+from lineal.transfer import ROUNDS
+from resolvers.artifacts.verifying import verify_managed
+from storage.port import Storage
+from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.running import LinealServer
 from tests.services import free_port
 from tests.storage.signing.making import key, private, public
@@ -280,6 +291,43 @@ def test_who_pushes_and_pulls_waits_for_a_server_that_is_away_for_a_while(tmp_pa
     assert read(desk.home / "copy") == {"a": b"first"}
 
 
+@pytest.mark.parametrize(("status", "goes_on"), [(403, False), (408, True), (409, True), (429, True), (503, True)])
+def test_a_push_goes_on_while_storage_is_busy_and_gives_up_where_it_refuses(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch, status: int, goes_on: bool
+) -> None:
+    send, answers = urllib3.PoolManager.request, [status] * 2 * ROUNDS
+
+    def busy(http: urllib3.PoolManager, method: str, *asked: Any, **more: Any) -> urllib3.BaseHTTPResponse:
+        return urllib3.HTTPResponse(b"no", status=answers.pop()) if answers else send(http, method, *asked, **more)
+
+    monkeypatch.setattr(urllib3.PoolManager, "request", busy)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
+    desk.write(a=os.urandom(10))
+    done = desk.run("push", "model", model)
+    assert (done.returncode, len(answers)) == ((0, 0) if goes_on else (1, ROUNDS)), done.stderr
+
+
+def test_who_is_on_the_machine_of_the_server_trusts_the_storage_that_it_trusts(tmp_path: Path, nowhere: Path) -> None:
+    with MinioServer(tmp_path / "minio", tls=True) as minio:
+        trusting = urllib3.PoolManager(ca_certs=str(minio.ca))
+        host = minio.url.removeprefix("https://")
+        Minio(host, ACCESS_KEY, SECRET_KEY, region="us-east-1", http_client=trusting).make_bucket("models")
+        s3 = {"endpoint": minio.url, "access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "ca": str(minio.ca)}
+        server = LinealServer(tmp_path / "lineal", free_port(), (), storage="s3://models", s3=json.dumps(s3))
+        server.home.mkdir()
+        desk = Desk(server, nowhere)
+        folder = desk.write(a=b"first")
+        with server:
+            assert "SSLError" in desk.refused("push", "model", "m", "--patience", "1")[1]
+            desk.environment["LINEAL_S3"] = json.dumps(s3)
+            desk.told("push", "model", "m")
+            desk.told("pull", "models:/m/1", "copy")
+            assert read(desk.home / "copy") == read(folder)
+            (desk.home / "copy" / "a").unlink()
+            desk.environment["LINEAL_S3"] = json.dumps({**s3, "ca": "unknown.pem"})
+            assert desk.refused("pull", "models:/m/1", "copy") == (2, "s3.ca: unknown.pem: No such file or directory")
+
+
 # ── Signatures ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -323,6 +371,43 @@ def test_altered_bytes_are_found_and_named(desk: Desk, model: str) -> None:
     done = desk.run("artifacts", "verify", artifact)
     assert (done.returncode, "FAILED" in done.stdout, "'a' has the digest" in done.stdout) == (1, True, True)
     assert "not what was told" in desk.refused("pull", f"models:/{model}/1", "copy")[1]
+
+
+def test_an_artifact_that_cannot_be_read_again_is_named_and_keeps_none_from_being_read(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for _ in range(3):
+        desk.write(a=os.urandom(10))
+        made.append(desk.told("push", "model", model)["artifact"])
+
+    async def one_is_away(graph: Graph, storage: Storage, artifact: Node, *, by: str) -> str:
+        if artifact.id == made[1]:
+            raise Unavailable("the storage is away")
+        return await verify_managed(graph, storage, artifact, by=by)
+
+    monkeypatch.setattr(parts, "verify_managed", one_is_away)
+    done = desk.run("artifacts", "verify", *made, "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)["verified"]) == (1, 2)
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert (problem["id"], problem["state"], problem["problem"]) == (made[1], "UNKNOWN", "the storage is away")
+    done = desk.run("artifacts", "verify", *made)
+    assert done.stdout.splitlines() == [
+        f"{made[1]}: UNKNOWN: the storage is away",
+        "2 of 3 artifacts are as they were told",
+    ]
+
+
+def test_an_artifact_that_was_only_spoken_of_cannot_be_read_again(desk: Desk, model: str) -> None:
+    create = """mutation Create($input: CreateModelVersionInput!) {
+      createModelVersion(input: $input) { version { artifacts { edges { node { id } } } } }
+    }"""
+    with Remote(desk.server.url, LocalIssuer(Keyring(desk.server.home / "keys")).token) as remote:
+        spoken_of = [{"name": "model", "digest": f"sha256:{hashlib.sha256(model.encode()).hexdigest()}"}]
+        made = remote.ask(create, input={"model": f"models:/{model}", "createModel": True, "artifacts": spoken_of})
+    (edge,) = made["createModelVersion"]["version"]["artifacts"]["edges"]
+    done = desk.run("artifacts", "verify", edge["node"]["id"])
+    assert (done.returncode, "was only spoken of" in done.stdout) == (1, True)
 
 
 def test_what_nothing_needs_is_cleared_away(desk: Desk, model: str) -> None:

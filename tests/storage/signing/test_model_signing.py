@@ -81,6 +81,19 @@ def test_they_accept_what_we_signed_and_nothing_else(method: str, model: Path) -
     assert "a-b" in refused.stderr
 
 
+def test_they_accept_what_we_signed_with_a_folder_that_is_called_like_a_signature(model: Path) -> None:
+    (model / "model.sig").mkdir()
+    (model / "model.sig" / "a").write_text("7")
+    bundle, elsewhere = signing.sign(scan(model).manifest, SIGNERS["key"], name=model.name), model.parent / "bundle"
+    elsewhere.write_bytes(bundle)
+    options = [*VERIFY["key"], "--signature", str(elsewhere)]
+    accepted = theirs("verify", "key", model, options)
+    assert accepted.returncode == 0, accepted.stderr
+    (model / "model.sig" / "a").write_text("!")
+    refused = theirs("verify", "key", model, options)
+    assert (refused.returncode, "model.sig/a" in refused.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("method", SIGNERS)
 def test_we_accept_what_they_signed_and_nothing_else(method: str, model: Path) -> None:
     signed = theirs("sign", method, model, SIGN[method])

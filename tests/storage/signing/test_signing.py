@@ -254,6 +254,15 @@ def test_only_what_is_at_the_top_is_left_out() -> None:
     assert verify(bundle, manifest_of({"sub/.gitignore": b"!", ".gitignores": b"", "weights": b"1"}), TRUSTED).altered
 
 
+def test_a_signature_beside_the_files_is_a_file_and_nothing_below_its_name_is_left_out() -> None:
+    bundle = signing.sign(manifest_of({"weights": b"1"}), signing.key_signer(private(KEY)))
+    added = verify(bundle, manifest_of({"weights": b"1", "model.sig/a.pkl": b"!"}), TRUSTED)
+    assert (added.state, added.extra, added.unsigned) == (State.INVALID, ("model.sig/a.pkl",), ())
+    model = manifest_of({"weights": b"1", "model.sig/a.pkl": b"2"})
+    signed = verify(signing.sign(model, signing.key_signer(private(KEY))), model, TRUSTED)
+    assert (signed.state, signed.unsigned) == (State.VALID, ())
+
+
 def test_nothing_is_no_signature_of_it() -> None:
     with pytest.raises(InvalidArgument, match="nothing to sign"):
         signing.sign(manifest_of({".gitignore": b""}), signing.key_signer(private(KEY)))
