@@ -269,7 +269,6 @@ SHARED = {
     "names": (of_types(*[pa.int8()] * 9_001), 9_001),
     "zones of time": (of_types(pa.timestamp("s", "Z" * 900), *[pa.int8()] * 9_000), 9_001),
     "children": (of_types(nested(2, 300)), 300),
-    "children of children": (of_types(nested(20, 300)), 300),
     "metadata": (of_types(pa.int8(), **{f"k{i}": "v" * (900 if i == 0 else 1) for i in range(9_001)}), 9_001),
     "metadata of columns": (
         pa.schema([pa.field("a", pa.int8(), metadata={f"k{i}": "v" * 900 if i == 0 else "" for i in range(9_001)})])
