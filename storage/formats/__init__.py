@@ -63,6 +63,9 @@ FORMATS: Final[Sequence[Format]] = [
 Pickles come last, so that an artifact that uses up what a look may read has its pickles called unscanned.
 """
 
+_JUDGES: Final[Sequence[Format]] = [keras, pickles]
+"""Formats that say what loading a file runs: what they cannot read is called unscanned."""
+
 
 def detect(source: Source) -> Detected:
     """What an artifact is, from its files. Raises Unavailable, NotFound (of the source), and nothing else."""
@@ -109,5 +112,5 @@ def _look(each: Format, file: File, found: Found) -> None:
 
 def _missed(each: Format, file: File, found: Found, words: str) -> None:
     found.note(file.label, words)
-    if each is pickles:
+    if each in _JUDGES:
         found.pickle(Verdict.UNSCANNED)

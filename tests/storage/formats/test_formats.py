@@ -8,6 +8,7 @@ import pickle
 import random
 import struct
 import tracemalloc
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -166,6 +167,93 @@ def zipped(data: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr("inner/weights.dat", data)
     return buffer.getvalue()
+
+
+def keras(*members: tuple[str, Any]) -> bytes:
+    """A `.keras` archive with members, of which those that are no text are written as JSON."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
+        warnings.simplefilter("ignore")  # that a name is there twice
+        archive.writestr("metadata.json", '{"keras_version": "3.8.0"}')
+        for name, value in members:
+            archive.writestr(name, value if isinstance(value, str) else orjson.dumps(value))
+    return buffer.getvalue()
+
+
+def layer(module: str | None, name: str, **config: Any) -> dict[str, Any]:
+    """A model with one layer, as Keras writes it."""
+    one = {"module": module, "class_name": name, "config": config}
+    return {"module": "keras", "class_name": "Sequential", "config": {"layers": [one]}}
+
+
+PLAIN = layer("keras.layers", "Dense", units=1, activation="relu")
+CODE = {"class_name": "__lambda__", "config": {"code": "4wAAAA=="}}
+
+
+@pytest.mark.parametrize(
+    ("config", "verdict", "name"),
+    [
+        (layer("keras.layers", "Lambda", function=CODE), Verdict.SUSPICIOUS, "marshal.loads"),
+        (layer("keras.layers", "Dense", units=1, activation=CODE), Verdict.SUSPICIOUS, "marshal.loads"),
+        (layer("subprocess", "Popen"), Verdict.DANGEROUS, "subprocess.Popen"),
+        (layer("mine.layers", "Attention"), Verdict.SUSPICIOUS, "mine.layers.Attention"),
+        (
+            layer("keras.layers", "Dense", activation={"module": "os", "class_name": "function", "config": "system"}),
+            Verdict.DANGEROUS,
+            "os.system",
+        ),
+        (
+            layer("keras.layers", "Dense", spec={"module": "os", "class_name": "__typespec__", "spec_name": "system"}),
+            Verdict.DANGEROUS,
+            "os.system",
+        ),
+        ({"module": "builtins", "class_name": "function", "config": "exec"}, Verdict.DANGEROUS, "builtins.exec"),
+        (
+            {"module": "keras.utils", "class_name": "function", "config": "get_file"},
+            Verdict.DANGEROUS,
+            "keras.utils.get_file",
+        ),
+    ],
+    ids=["layer", "function", "class", "own class", "imported function", "type", "builtin", "of Keras"],
+)
+def test_what_a_keras_archive_imports_is_judged(config: dict[str, Any], verdict: Verdict, name: str) -> None:
+    found = look(**{"m.keras": keras(("config.json", config))})
+    assert found.pickles is verdict
+    assert name in {each.name for each in found.imports}
+
+
+def test_what_is_keras_own_is_no_import() -> None:
+    loss = {"module": "builtins", "class_name": "function", "config": "mse", "registered_name": "function"}
+    for config in (PLAIN, layer("keras.layers", "Dense", loss=loss), layer(None, "Dense")):
+        assert look(**{"m.keras": keras(("config.json", config))}).pickles is Verdict.NONE
+
+
+def test_the_configuration_that_keras_reads_is_the_one_that_is_judged() -> None:
+    evil = layer("keras.layers", "Lambda", function=CODE)
+    found = look(**{"m.keras": keras(("x/config.json", PLAIN), ("config.json", evil))})
+    assert found.pickles is Verdict.SUSPICIOUS
+    found = look(**{"m.keras": keras(("config.json", evil), ("metadata.json", "{"))})
+    assert found.imports
+    appended = io.BytesIO(b"#!\n")
+    with zipfile.ZipFile(appended, "a") as archive:
+        archive.writestr("config.json", orjson.dumps(evil))
+    assert look(**{"m.keras": appended.getvalue()}).pickles is Verdict.SUSPICIOUS
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("config.json", PLAIN), ("config.json", PLAIN)],
+        [("config.json", orjson.dumps(PLAIN).decode() + " " * (4 * 2**20 + 1))],
+        [("config.json", "[]")],
+        [("metadata.json", "{}"), ("config.json", PLAIN)],
+    ],
+    ids=["twice", "too large", "no object", "metadata twice"],
+)
+def test_a_keras_archive_whose_configuration_cannot_be_told_is_unscanned(members: list[tuple[str, Any]]) -> None:
+    found = look(**{"m.keras": keras(*members)})
+    assert found.pickles is Verdict.UNSCANNED
+    assert found.notes[0].startswith("m.keras")
 
 
 @pytest.mark.parametrize("protocol", range(6))
