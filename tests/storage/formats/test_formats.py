@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import struct
+import time
 import tracemalloc
 import warnings
 import zipfile
@@ -99,6 +100,28 @@ def test_safetensors_tell_parameters_and_library() -> None:
     assert (found.frameworks, found.formats, found.parameter_count) == (["PyTorch"], ["safetensors"], 16)
 
 
+def tensors(**each: tuple[str, list[int], int]) -> bytes:
+    """A safetensors file: of each tensor its type, its shape and how many bytes it has."""
+    header, end = {}, 0
+    for name, (dtype, shape, size) in each.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    said = orjson.dumps(header)
+    return struct.pack("<Q", len(said)) + said + bytes(end)
+
+
+def test_tensors_are_counted_that_have_the_bytes_they_say() -> None:
+    types = {"F64": 8, "F32": 4, "BF16": 2, "BOOL": 1, "F8_E4M3": 1, "C64": 8}
+    good = {name: (name, [2, 3], 6 * size) for name, size in types.items()}
+    found = look(**{"a.safetensors": tensors(**good, packed=("F4", [4], 2), one=("F32", [], 4))})
+    assert (found.parameter_count, found.notes) == (41, [])
+    for lie in (("F32", [2**40], 0), ("F32", [3], 16), ("F4", [2**40], 2)):
+        found = look(**{"a.safetensors": tensors(good=("F32", [4], 16), lie=lie)})
+        assert found.parameter_count is None
+        assert found.notes == ["a.safetensors: a tensor has other bytes than its type and shape come to"]
+    assert look(**{"a.safetensors": tensors(new=("F3", [2**40], 2))}).parameter_count is None
+
+
 def test_onnx_tells_versions_inputs_outputs_and_parameters() -> None:
     found = look_at("linear.onnx")
     assert found.versions["ONNX opset"] == "17"
@@ -112,6 +135,36 @@ def test_gguf_tells_architecture_context_licence_and_parameters() -> None:
     assert found.facts["gguf.architecture"] == "llama"
     assert found.facts["gguf.context_length"] == "4096"
     assert (found.licence, found.parameter_count) == ("mit", 32)
+
+
+def test_gguf_keeps_no_more_than_is_told() -> None:
+    def text(value: bytes) -> bytes:
+        return struct.pack("<Q", len(value)) + value
+
+    many = b"".join(
+        text(b"%d.%s" % (i, b"k" * 4_000)) + struct.pack("<I", 8) + text(b"v" * 4_000) for i in range(2_000)
+    )
+    many += b"".join(text(b"%d.context_length" % i) + struct.pack("<I", 8) + text(b"v" * 4_000) for i in range(2_000))
+    last = text(b"general.name") + struct.pack("<I", 8) + text(b"tiny")
+    data = Memory({"a.gguf": b"GGUF" + struct.pack("<IQQ", 3, 0, 4_001) + last + many})
+    tracemalloc.start()
+    try:
+        found = detect(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.facts["gguf.name"] == "tiny"
+    assert peak < 8 * 2**20
+
+
+def test_gguf_may_say_its_architecture_after_its_context() -> None:
+    def pair(key: bytes, value: bytes) -> bytes:
+        return struct.pack("<Q", len(key)) + key + value
+
+    context = pair(b"llama.context_length", struct.pack("<II", 4, 8_192))
+    architecture = pair(b"general.architecture", struct.pack("<IQ", 8, 5) + b"llama")
+    found = look(**{"a.gguf": b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + context + architecture})
+    assert found.facts["gguf.context_length"] == "8192"
 
 
 def test_a_saved_model_tells_its_signature_and_counts_its_variables() -> None:
@@ -330,6 +383,16 @@ def test_bombs_of_every_kind_end_as_notes_within_bounded_memory() -> None:
     assert peak < 256 * 2**20
     assert {note.split(":")[0] for note in found.notes} >= set(bombs) - {"deep.pkl"}
     assert found.pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize(
+    "text", [b"<PMML " * 3_000, b'<PMML version="4"><Application name="a" ' + b'<Application name="a" ' * 700]
+)
+def test_xml_of_many_beginnings_is_searched_in_no_time(text: bytes) -> None:
+    start = time.process_time()
+    found = detect(Memory({f"{i}.pmml": text for i in range(20)}))
+    assert time.process_time() - start < 5
+    assert found.formats == ["PMML"]
 
 
 WORD = b"\x8c\xfe" + "😀".encode() + b"a" * 250
