@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from lineal.errors import LimitExceeded, LinealError, NotFound, PreconditionFailed
-from storage.formats import Detected, Value, Verdict, detect
+from storage.formats import Detected, Value, Verdict, detect, order
 from storage.formats.reading import HEAD
 from storage.manifest import Manifest
 from storage.port import Storage
@@ -16,8 +17,8 @@ from storage.source import Source
 SECONDS: Final = 20.0
 """How long one look may take."""
 READ_SECONDS: Final = 10.0
-HEADS: Final = 1_000
-"""Files whose beginnings are read before they are looked into."""
+HEADS_SECONDS: Final = 10.0
+"""How long of that the beginnings of files are read, before they are looked into."""
 AT_ONCE: Final = 16
 MAX_IMPORTS: Final = 1_000
 """Imports of pickles that are kept."""
@@ -29,23 +30,24 @@ class StoredSource(Source):
     def __init__(self, storage: Storage, workspace: str, manifest: Manifest, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__({file.path: file.size for file in manifest.files})
         self._storage, self._workspace, self._manifest, self._loop = storage, workspace, manifest, loop
-        self._heads: dict[str, bytes] = {}
 
     async def read_heads(self) -> None:
-        """Read the beginnings of files, several at a time: that is all which is wanted of most of them."""
-        paths = list(self.files)[:HEADS]
+        """Read the beginnings of files, several at a time: that is all which is wanted of most of them.
+
+        Those come first that are looked at first. What is not read in time is left.
+        """
         waiting = asyncio.Semaphore(AT_ONCE)
 
         async def read(path: str) -> None:
             async with waiting:
-                self._heads[path] = await self._read(path, 0, min(HEAD, self.files[path]))
+                self.heads[path] = await self._read(path, 0, min(HEAD, self.files[path]))
 
-        await asyncio.gather(*map(read, paths))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEADS_SECONDS):
+                await asyncio.gather(*map(read, sorted(self.files, key=order)))
 
     def fetch(self, path: str, start: int, size: int) -> bytes:
         """These bytes. Raises what the storage raises, LimitExceeded (it took too long)."""
-        if start == 0 and size <= len(head := self._heads.get(path, b"")):
-            return head[:size]
         future = asyncio.run_coroutine_threadsafe(self._read(path, start, size), self._loop)
         try:
             return future.result(READ_SECONDS)

@@ -75,6 +75,22 @@ async def test_a_harmful_pickle_is_flagged_and_never_run(registry: Registry, tmp
     assert not marker.exists()
 
 
+async def test_a_harmful_pickle_is_flagged_among_however_many_files(registry: Registry, tmp_path: Path) -> None:
+    data = {f"{i:05}.csv": b"a,b\n%d" % (i % 7) for i in range(1_100)}
+    _, artifact = await registry.push(data)
+    assert artifact.props["pickles"] == "NONE"
+    _, artifact = await registry.push({**data, "z/evil.csv": pickle.dumps(Harm(tmp_path / "ran"))})
+    assert artifact.props["pickles"] == "DANGEROUS"
+
+
+async def test_files_whose_beginnings_take_too_long_to_read_are_unscanned(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "HEADS_SECONDS", 0.0)
+    _, artifact = await registry.push({f"{i:05}.csv": b"a,b\n%d" % (i % 7) for i in range(1_001)})
+    assert artifact.props["pickles"] == "UNSCANNED"
+
+
 async def test_a_policy_refuses_it_and_names_what_it_imports(registry: Registry, tmp_path: Path) -> None:
     await registry.set_workspace(picklePolicy="REFUSE_DANGEROUS")
     version = await registry.version()

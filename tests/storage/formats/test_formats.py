@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from graph import ontology, validation
 from resolvers.artifacts.looking import artifact_props, version_props
-from storage.formats import Import, Value, Verdict, detect
+from storage.formats import MAX_READS_MORE, Import, Value, Verdict, detect
 from storage.formats.finding import Detected, Found
 from storage.source import Source
 
@@ -441,6 +441,36 @@ def test_a_look_that_is_stopped_ends_though_it_reads_no_more() -> None:
     found = detect(source)
     assert found.pickles is Verdict.UNSCANNED
     assert source.stopped
+
+
+HARM = b"cposix\nsystem\n(S'true'\ntR."
+
+
+@pytest.mark.parametrize(
+    ("last", "verdict"),
+    [
+        ({"z/evil.csv": HARM}, Verdict.DANGEROUS),
+        ({"z/evil.csv": b"(" + b"N" * 2_000 + HARM}, Verdict.DANGEROUS),
+        ({"z/more.csv": b"a,b\n"}, Verdict.NONE),
+        ({"z/empty.csv": b""}, Verdict.NONE),
+    ],
+)
+def test_of_files_that_are_too_many_the_first_bytes_decide(last: dict[str, bytes], verdict: Verdict) -> None:
+    files = Memory({f"{i:05}.csv": b"a,b\n" for i in range(9_000)} | last)
+    files.heads = {path: data[:512] for path, data in files.contents.items()}
+    assert detect(files).pickles is verdict
+    assert files.reads_left > MAX_READS_MORE - 10
+
+
+def test_what_is_too_much_to_be_looked_at_is_unscanned() -> None:
+    files = Memory({f"{i:05}.csv": b"a,b\n" for i in range(1_001)})
+    assert detect(files).pickles is Verdict.UNSCANNED
+    assert detect(files).notes
+    files.heads = {path: data[:512] for path, data in files.contents.items()}
+    assert detect(files).pickles is Verdict.NONE
+    files = Memory({f"{i:05}.bin": b"data" for i in range(1_001)})
+    files.heads = dict(files.contents)
+    assert detect(files).pickles is Verdict.UNSCANNED
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
