@@ -30,6 +30,10 @@ class Source(ABC):
         self.stopped = False
         self.heads: dict[str, bytes] = {}
 
+    def stop(self) -> None:
+        """Let the look end soon, with what it has found."""
+        self.stopped = True
+
     def read(self, path: str, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start`; fewer only at the file's end.
 

@@ -15,7 +15,7 @@ from storage.port import Storage
 from storage.source import Source
 
 SECONDS: Final = 20.0
-"""How long one look may take."""
+"""How long one look may take, and READ_SECONDS more where it waits for a read."""
 READ_SECONDS: Final = 10.0
 HEADS_SECONDS: Final = 10.0
 """How long of that the beginnings of files are read, before they are looked into."""
@@ -67,16 +67,21 @@ class StoredSource(Source):
 
 async def look(storage: Storage, workspace: str, manifest: Manifest) -> Detected:
     """What the files say. Whatever goes wrong on the way is a note, never an error."""
-    source = StoredSource(storage, workspace, manifest, asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    source = StoredSource(storage, workspace, manifest, loop)
+    # Whoever looks notices at the next read or step, and tells what was found until then.
+    stop = loop.call_later(SECONDS, source.stop)
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(SECONDS + READ_SECONDS):
             await source.read_heads()
             return await asyncio.to_thread(detect, source)
     except TimeoutError:
-        source.stopped = True  # so that the thread ends
         return Detected(pickles=Verdict.UNSCANNED, notes=(f"looking into it took more than {SECONDS:g} seconds",))
     except LinealError as error:
         return Detected(pickles=Verdict.UNSCANNED, notes=(error.message,))
+    finally:
+        stop.cancel()
+        source.stop()  # so that the thread ends
 
 
 def check_pickles(policy: str | None, found: Detected) -> None:

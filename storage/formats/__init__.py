@@ -33,8 +33,6 @@ __all__ = ["Detected", "Import", "Value", "Verdict", "detect", "harmless", "orde
 
 MAX_LOOKED_AT: Final = 1_000
 """Files that are looked at whole. Of an artifact with more, those come first that a format knows by name."""
-MAX_READS_MORE: Final = 500
-"""Reads of the files after these, beside their first bytes: few have any, and each may take long."""
 
 
 class Format(Protocol):
@@ -84,17 +82,16 @@ def detect(source: Source) -> Detected:
         for file in looked_at:
             _look(each, file, found)
     if left:
-        _scan_more(source, left, found)
+        _scan_more(left, found)
     return found.done()
 
 
-def _scan_more(source: Source, left: list[File], found: Found) -> None:
+def _scan_more(left: list[File], found: Found) -> None:
     """Scan files for pickles that are too many to be looked at whole."""
     words = f"of this file and {len(left) - 1:,} others no more than the first bytes were looked at"
     found.note(left[0].path, f"{words}, as there are too many")
-    source.reads_left = min(source.reads_left, MAX_READS_MORE)
     for file in left:
-        if harmless(file.path) and file.path in source.heads:
+        if harmless(file.path) and file.path in file.budget.source.heads:
             _look(pickles, file, found)
         else:
             found.pickle(Verdict.UNSCANNED)

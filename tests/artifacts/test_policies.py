@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,23 @@ async def test_files_whose_beginnings_take_too_long_to_read_are_unscanned(
 ) -> None:
     monkeypatch.setattr(looking, "HEADS_SECONDS", 0.0)
     _, artifact = await registry.push({f"{i:05}.csv": b"a,b\n%d" % (i % 7) for i in range(1_001)})
+    assert artifact.props["pickles"] == "UNSCANNED"
+
+
+async def test_what_was_found_is_told_though_the_rest_takes_too_long(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(self: looking.StoredSource, path: str, start: int, size: int) -> bytes:
+        if path == "z.pkl":
+            while not self.stopped:
+                time.sleep(0.01)
+        return fetch(self, path, start, size)
+
+    fetch = looking.StoredSource.fetch
+    monkeypatch.setattr(looking.StoredSource, "fetch", slow)
+    monkeypatch.setattr(looking, "SECONDS", 1.0)
+    _, artifact = await registry.push({"a.txt": b"tree\nversion=v4\n", "z.pkl": b"N0" * 1_000 + b"."})
+    assert artifact.props["frameworks"] == ["LightGBM"]
     assert artifact.props["pickles"] == "UNSCANNED"
 
 

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from graph import ontology, validation
 from resolvers.artifacts.looking import artifact_props, version_props
-from storage.formats import MAX_READS_MORE, Import, Value, Verdict, detect
+from storage.formats import Import, Value, Verdict, detect
 from storage.formats.finding import Detected, Found
-from storage.source import Source
+from storage.source import MAX_READS, Source
 
 SAMPLES = Path(__file__).parent / "samples"
 REAL = {
@@ -459,7 +459,7 @@ def test_of_files_that_are_too_many_the_first_bytes_decide(last: dict[str, bytes
     files = Memory({f"{i:05}.csv": b"a,b\n" for i in range(9_000)} | last)
     files.heads = {path: data[:512] for path, data in files.contents.items()}
     assert detect(files).pickles is verdict
-    assert files.reads_left > MAX_READS_MORE - 10
+    assert files.reads_left > MAX_READS - 10
 
 
 def test_what_is_too_much_to_be_looked_at_is_unscanned() -> None:
