@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from lineal.errors import LimitExceeded, LinealError, NotFound, PreconditionFailed
-from storage.formats import Detected, Value, Verdict, detect
+from storage.formats import Detected, Value, Verdict, detect, order
 from storage.formats.reading import HEAD
 from storage.manifest import Manifest
 from storage.port import Storage
 from storage.source import Source
 
 SECONDS: Final = 20.0
-"""How long one look may take."""
+"""How long one look may take, and READ_SECONDS more where it waits for a read."""
 READ_SECONDS: Final = 10.0
-HEADS: Final = 1_000
-"""Files whose beginnings are read before they are looked into."""
+HEADS_SECONDS: Final = 10.0
+"""How long of that the beginnings of files are read, before they are looked into."""
 AT_ONCE: Final = 16
 MAX_IMPORTS: Final = 1_000
 """Imports of pickles that are kept."""
@@ -29,23 +30,24 @@ class StoredSource(Source):
     def __init__(self, storage: Storage, workspace: str, manifest: Manifest, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__({file.path: file.size for file in manifest.files})
         self._storage, self._workspace, self._manifest, self._loop = storage, workspace, manifest, loop
-        self._heads: dict[str, bytes] = {}
 
     async def read_heads(self) -> None:
-        """Read the beginnings of files, several at a time: that is all which is wanted of most of them."""
-        paths = list(self.files)[:HEADS]
+        """Read the beginnings of files, several at a time: that is all which is wanted of most of them.
+
+        Those come first that are looked at first. What is not read in time is left.
+        """
         waiting = asyncio.Semaphore(AT_ONCE)
 
         async def read(path: str) -> None:
             async with waiting:
-                self._heads[path] = await self._read(path, 0, min(HEAD, self.files[path]))
+                self.heads[path] = await self._read(path, 0, min(HEAD, self.files[path]))
 
-        await asyncio.gather(*map(read, paths))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEADS_SECONDS):
+                await asyncio.gather(*map(read, sorted(self.files, key=order)))
 
     def fetch(self, path: str, start: int, size: int) -> bytes:
         """These bytes. Raises what the storage raises, LimitExceeded (it took too long)."""
-        if start == 0 and size <= len(head := self._heads.get(path, b"")):
-            return head[:size]
         future = asyncio.run_coroutine_threadsafe(self._read(path, start, size), self._loop)
         try:
             return future.result(READ_SECONDS)
@@ -65,16 +67,21 @@ class StoredSource(Source):
 
 async def look(storage: Storage, workspace: str, manifest: Manifest) -> Detected:
     """What the files say. Whatever goes wrong on the way is a note, never an error."""
-    source = StoredSource(storage, workspace, manifest, asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    source = StoredSource(storage, workspace, manifest, loop)
+    # Whoever looks notices at the next read or step, and tells what was found until then.
+    stop = loop.call_later(SECONDS, source.stop)
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(SECONDS + READ_SECONDS):
             await source.read_heads()
             return await asyncio.to_thread(detect, source)
     except TimeoutError:
-        source.stopped = True  # so that the thread ends
         return Detected(pickles=Verdict.UNSCANNED, notes=(f"looking into it took more than {SECONDS:g} seconds",))
     except LinealError as error:
         return Detected(pickles=Verdict.UNSCANNED, notes=(error.message,))
+    finally:
+        stop.cancel()
+        source.stop()  # so that the thread ends
 
 
 def check_pickles(policy: str | None, found: Detected) -> None:

@@ -32,7 +32,7 @@ from storage.source import Source
 __all__ = ["Detected", "Import", "Value", "Verdict", "detect", "harmless", "order"]
 
 MAX_LOOKED_AT: Final = 1_000
-"""Files whose first bytes are read. Of an artifact with more, those come first that a format knows by name."""
+"""Files that are looked at whole. Of an artifact with more, those come first that a format knows by name."""
 
 
 class Format(Protocol):
@@ -63,9 +63,16 @@ FORMATS: Final[Sequence[Format]] = [
 Pickles come last, so that an artifact that uses up what a look may read has its pickles called unscanned.
 """
 
+_JUDGES: Final[Sequence[Format]] = [keras, pickles]
+"""Formats that say what loading a file runs: what they cannot read is called unscanned."""
+
 
 def detect(source: Source) -> Detected:
-    """What an artifact is, from its files. Raises Unavailable, NotFound (of the source), and nothing else."""
+    """What an artifact is, from its files. Raises Unavailable, NotFound (of the source), and nothing else.
+
+    Beyond MAX_LOOKED_AT only files are scanned for pickles whose names are harmless, and whose first bytes are in the
+    source's `heads`: they mostly suffice. All others make it UNSCANNED.
+    """
     found = Found()
     budget = Budget(source)
     files = [_file(budget, path) for path in source.files]
@@ -75,10 +82,19 @@ def detect(source: Source) -> Detected:
         for file in looked_at:
             _look(each, file, found)
     if left:
-        found.note(left[0].path, f"this file and {len(left) - 1:,} others were not looked at, as there are too many")
-        if not all(harmless(file.path) for file in left):
-            found.pickle(Verdict.UNSCANNED)
+        _scan_more(left, found)
     return found.done()
+
+
+def _scan_more(left: list[File], found: Found) -> None:
+    """Scan files for pickles that are too many to be looked at whole."""
+    words = f"of this file and {len(left) - 1:,} others no more than the first bytes were looked at"
+    found.note(left[0].path, f"{words}, as there are too many")
+    for file in left:
+        if harmless(file.path) and file.path in file.budget.source.heads:
+            _look(pickles, file, found)
+        else:
+            found.pickle(Verdict.UNSCANNED)
 
 
 def harmless(path: str) -> bool:
@@ -109,5 +125,5 @@ def _look(each: Format, file: File, found: Found) -> None:
 
 def _missed(each: Format, file: File, found: Found, words: str) -> None:
     found.note(file.label, words)
-    if each is pickles:
+    if each in _JUDGES:
         found.pickle(Verdict.UNSCANNED)

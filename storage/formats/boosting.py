@@ -9,8 +9,10 @@ from storage.formats.finding import Found, Value
 from storage.formats.reading import MAX_JSON, File
 
 _UBJ: Final = re.compile(rb"\{(?:L.{7}|l.{3}|I.|i|U).?.?(?:learner|version)", re.DOTALL)
-_PMML: Final = re.compile(r'<PMML\b[^>]*\bversion="([^"]{1,20})"')
-_APPLICATION: Final = re.compile(r'<Application\b[^>]*\bname="([^"]{1,200})"(?:[^>]*\bversion="([^"]{1,50})")?')
+_PMML: Final = re.compile(r'<PMML\b[^<>]{0,1000}\bversion="([^"]{1,20})"')
+_APPLICATION: Final = re.compile(
+    r'<Application\b[^<>]{0,1000}\bname="([^"]{1,200})"(?:[^<>]{0,1000}\bversion="([^"]{1,50})")?'
+)
 _TRIPLE: Final = re.compile(rb'"version"\s*:\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]')
 
 

@@ -18,6 +18,13 @@ _SCALARS: Final = {
 _STRING: Final = 8
 _ARRAY: Final = 9
 _KEPT: Final = 4_096
+_ASKED: Final = {
+    "general.architecture", "general.name", "general.file_type", "general.license", "tokenizer.chat_template",
+    *(f"general.base_model.{i}.{what}" for i in range(16) for what in ("repo_url", "name")),
+}  # fmt: skip
+_CONTEXT: Final = ".context_length"
+_MAX_KEYS: Final = 100
+"""Keys that are kept: those that are asked for, and the context of every architecture that there may be."""
 _FILE_TYPES: Final = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
     13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
@@ -52,7 +59,11 @@ def read(file: File, found: Found) -> None:
     tensors, count = reader.number("Q"), reader.number("Q")
     if tensors > file.size or count > file.size:
         raise Unreadable("it says that it has more tensors or keys than bytes")
-    keys = dict(reader.pair() for _ in range(count))
+    keys: dict[str, object] = {}
+    for _ in range(count):
+        key, value = reader.pair()
+        if (key in _ASKED or key.endswith(_CONTEXT)) and len(keys) < _MAX_KEYS:
+            keys[key] = value
     _metadata(keys, found)
     types: Counter[int] = Counter()
     for _ in range(tensors):
@@ -67,7 +78,7 @@ def _metadata(keys: dict[str, object], found: Found) -> None:
     architecture = keys.get("general.architecture")
     found.fact("gguf.architecture", architecture)
     found.fact("gguf.name", keys.get("general.name"))
-    found.fact("gguf.context_length", keys.get(f"{architecture}.context_length"))
+    found.fact("gguf.context_length", keys.get(f"{architecture}{_CONTEXT}"))
     found.fact("gguf.chat_template", "yes" if "tokenizer.chat_template" in keys else "no")
     file_type = keys.get("general.file_type")
     if isinstance(file_type, int):

@@ -245,6 +245,8 @@ _DANGEROUS: Final = frozenset({
     "torch.load", "torch.serialization.load", "torch.jit.load", "torch.storage._load_from_bytes", "numpy.load",
     "numpy.memmap", "numpy.fromfile", "numpy.save", "numpy.savetxt", "numpy.loadtxt", "numpy.genfromtxt",
     "pandas.eval", "pandas.read_pickle", "torch.classes", "torch.ops", "keras.models.load_model",
+    "keras.utils.get_file", "keras.src.utils.file_utils.get_file", "keras.config.enable_unsafe_deserialization",
+    "keras.src.saving.serialization_lib.enable_unsafe_deserialization",
 })  # fmt: skip
 
 

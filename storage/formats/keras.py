@@ -1,43 +1,50 @@
 """Keras: version 3's `.keras` archives, and HDF5 files, of which only the kind is told.
 
-A Lambda layer carries compiled Python in its configuration. Keras only runs it where the caller turns its safe mode
-off, so it counts as an import of `marshal.loads` that is suspicious.
+A Lambda layer carries compiled Python in its configuration, and so does any function that was written as one. Keras
+only runs it where the caller turns its safe mode off, so it counts as an import of `marshal.loads` that is suspicious.
+Classes and functions of other modules than its own are imported by their names, as they are by a pickle.
 """
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from storage.formats.finding import Found, Import, Value, Verdict, shape
+from storage.formats.judging import severity
 from storage.formats.reading import File
+from storage.formats.symbols import Global
+
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
 
 
 def claims(file: File) -> bool:
-    """A zip archive with configuration and metadata, or HDF5 by name and magic number."""
-    if file.head[:8] == b"\x89HDF\r\n\x1a\n":
-        return file.suffix in {".h5", ".hdf5", ".keras"} and not file.name.endswith(".weights.h5")
-    return file.head[:2] == b"PK" and file.suffix == ".keras"
+    """A zip archive by the name of Keras, or HDF5 by name and magic number."""
+    if file.head.startswith(_HDF5) and file.suffix in {".h5", ".hdf5"}:
+        return not file.name.endswith(".weights.h5")
+    return file.suffix == ".keras" and (file.head.startswith(_HDF5) or bool(file.members))
 
 
 def read(file: File, found: Found) -> None:
-    """Version, class, inputs, and whether there is code in it."""
+    """Version, class, inputs, and what it imports.
+
+    Raises Unreadable: what it imports cannot be told.
+    """
     found.framework("Keras")
-    if file.head[:2] != b"PK":
+    if file.suffix != ".keras" or not file.members:
         found.format("HDF5")
         return
     found.format("Keras archive")
-    metadata, config = file.member("metadata.json"), file.member("config.json")
-    if metadata is not None:
-        found.version("Keras", metadata.json().get("keras_version"))
-    if config is not None:
+    # What it imports comes first: Keras does without the metadata.
+    if (config := file.only("config.json")) is not None:
         model = config.json()
-        found.fact("keras.class", model.get("class_name"))
         layers = list(_layers(model))
+        _judge(config, layers, found)
+        found.fact("keras.class", model.get("class_name"))
         found.signature([value for layer in layers if (value := _input(layer)) is not None], [])
-        if any(layer.get("class_name") == "Lambda" for layer in layers):
-            found.note(config.label, "it has a Lambda layer, which carries compiled Python")
-            found.pickle(Verdict.SUSPICIOUS, [Import("marshal.loads", Verdict.SUSPICIOUS, config.label)])
+    if (metadata := file.only("metadata.json")) is not None:
+        found.version("Keras", metadata.json().get("keras_version"))
 
 
 def _layers(model: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -50,6 +57,31 @@ def _layers(model: dict[str, Any]) -> Iterator[dict[str, Any]]:
             left += node.values()
         elif isinstance(node, list):
             left += node
+
+
+def _judge(config: File, layers: list[dict[str, Any]], found: Found) -> None:
+    imports = [Import(str(each), severity(each), config.label) for layer in layers for each in _imported(config, layer)]
+    if any(layer["class_name"] in {"Lambda", "__lambda__"} for layer in layers):
+        found.note(config.label, "it has a Lambda layer or function, which carries compiled Python")
+        imports.append(Import("marshal.loads", Verdict.SUSPICIOUS, config.label))
+    for each in imports:
+        found.pickle(each.severity, [each])
+
+
+def _imported(config: File, layer: dict[str, Any]) -> Iterator[Global]:
+    """What Keras imports for an object of the configuration: a class, or the function or type that it names."""
+    module = layer.get("module")
+    for name in (layer["class_name"], layer.get("config"), layer.get("spec_name")):
+        if isinstance(module, str) and isinstance(name, str) and not _own(module, name):
+            config.budget.imports(one := Global(module, name))
+            yield one
+
+
+def _own(module: str, name: str) -> bool:
+    """Whether it is Keras' own, and harmless; of functions it calls its own `builtins`, too."""
+    if module.partition(".")[0] == "keras":
+        return severity(Global(module, name)) is not Verdict.DANGEROUS
+    return module == "builtins" and not hasattr(builtins, name)
 
 
 def _input(layer: dict[str, Any]) -> Value | None:

@@ -417,7 +417,10 @@ class File:
 
     @cached_property
     def members(self) -> list[File]:
-        """The files of a zip archive; none where it is no zip. Raises Unreadable: its directory is broken or huge."""
+        """All that a zip archive has, folders too; nothing where it is none.
+
+        Raises Unreadable: its directory is broken or huge.
+        """
         if self.locate is None and self.head[:2] == b"PK":
             raise Unclear("it is an archive within what is packed, which is not looked into")
         if self.locate is None or self.size < 22:
@@ -435,11 +438,18 @@ class File:
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError) as error:
             raise Unreadable("its directory of files is broken") from error
         self.budget.step(len(infos))
-        return [_member(self, info) for info in infos if not info.is_dir()]
+        return [_member(self, info) for info in infos]
 
     def member(self, end: str) -> File | None:
         """The first member whose name ends so."""
         return next((each for each in self.members if ("/" + each.label.rpartition("!")[2]).endswith("/" + end)), None)
+
+    def only(self, name: str) -> File | None:
+        """The member of exactly this name. Raises Unclear: there are several."""
+        found = [each for each in self.members if each.label == f"{self.label}!{name}"]
+        if len(found) > 1:
+            raise Unclear(f"it has several {name}, of which readers take one or the other")
+        return found[0] if found else None
 
 
 def suffix(path: str) -> str:

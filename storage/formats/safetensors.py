@@ -14,6 +14,13 @@ from storage.formats.reading import MAX_JSON, File, Unreadable, json_object
 
 _FRAMEWORKS: Final = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax", "jax": "JAX", "mlx": "MLX", "np": "NumPy"}
 
+_BITS: Final = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32,
+    "U16": 16, "U8": 8, "BOOL": 8, "C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F6_E2M3": 6, "F6_E3M2": 6,
+    "F4": 4,
+}  # fmt: skip
+"""Bits of an element. Elements of other types are not counted, as nothing shows whether their shape is true."""
+
 
 def claims(file: File) -> bool:
     """By its name."""
@@ -39,7 +46,11 @@ def read(file: File, found: Found) -> None:
         begin, end = tensor["data_offsets"]
         if not 0 <= begin <= end <= data:
             raise Unreadable("a tensor lies outside of the file")
-        types[str(tensor["dtype"])] += elements(tensor["shape"])
+        dtype = str(tensor["dtype"])
+        count = elements(tensor["shape"]) if dtype in _BITS else 0
+        if dtype in _BITS and count * _BITS[dtype] != 8 * (end - begin):
+            raise Unreadable("a tensor has other bytes than its type and shape come to")
+        types[dtype] += count
     found.parameters("safetensors", file.path, types.total())
     if types:
         found.fact("safetensors.dtype", types.most_common(1)[0][0])

@@ -1,17 +1,32 @@
-"""The schema of Arrow files, which are those of Feather too, and of Arrow streams."""
+"""The schema of Arrow files, which are those of Feather too, and of Arrow streams.
+
+It is measured before Arrow reads it: many columns may point to one name there, of which Arrow makes a copy for each.
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from lineal.errors import InvalidArgument, LimitExceeded
-from storage.schemas.schema import MAX_COLUMNS, MAX_SCHEMA, Column, Schema, needs
+from storage.schemas.flatbuffers import Table
+from storage.schemas.schema import MAX_COLUMNS, MAX_DEPTH, MAX_SCHEMA, Column, Schema, needs
 from storage.source import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_OBJECT: Final = 64
+"""Bytes that a column takes beside its texts, or an entry of metadata, about."""
+
+# The fields of Arrow's tables, in File.fbs, Message.fbs and Schema.fbs.
+_FOOTER: Final = (1, 4)
+_MESSAGE: Final = (2, 4)
+_SCHEMA_FIELDS, _SCHEMA_METADATA = 1, 2
+_NAME, _TYPE_TYPE, _TYPE, _CHILDREN, _METADATA = 0, 2, 3, 5, 6
+_TIMESTAMP: Final = 10
+_ZONE: Final = 1
 
 
 def read_file(source: Source, path: str) -> Schema:
@@ -28,11 +43,14 @@ def read_file(source: Source, path: str) -> Schema:
     end = source.read(path, max(size - 10, 0), 10)
     if not end.endswith(b"ARROW1") or size < 20:
         raise InvalidArgument(f"{path}: this Arrow file has no footer; it may not have been written to its end")
-    _check(path, int.from_bytes(end[:4], "little", signed=True), size)
+    length = _length(path, end[:4], size - 10)
+    footer = source.read(path, size - 10 - length, length)
     try:
-        with pa.PythonFile(_File(source, path), mode="r") as file, ipc.open_file(file) as reader:
+        _check(path, footer, *_FOOTER)
+        # Without the data, so that what was measured is what is read.
+        with ipc.open_file(pa.py_buffer(b"ARROW1\0\0" + footer + end)) as reader:
             return Schema.of(path, "arrow", columns(reader.schema))
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
         raise InvalidArgument(f"{path}: this Arrow file cannot be read") from error
 
 
@@ -43,12 +61,14 @@ def read_stream(source: Source, path: str) -> Schema:
         from pyarrow import ipc
     except ImportError:
         raise needs("pyarrow") from None
-    length = int.from_bytes(source.read(path, 4, 4), "little", signed=True)
-    _check(path, length, source.files[path])
+    start = source.read(path, 0, 8)
+    length = _length(path, start[4:], source.files[path] - 8)
+    message = source.read(path, 8, length)
     try:
-        schema = ipc.read_schema(pa.py_buffer(source.read(path, 0, 8 + length)))
+        _check(path, message, *_MESSAGE)
+        schema = ipc.read_schema(pa.py_buffer(start + message))
         return Schema.of(path, "arrow", columns(schema))
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
         raise InvalidArgument(f"{path}: this Arrow stream cannot be read") from error
 
 
@@ -60,41 +80,45 @@ def columns(schema: pa.Schema) -> Iterator[Column]:
         yield Column(field.name, str(field.type), field.nullable)
 
 
-def _check(path: str, length: int, size: int) -> None:
-    if not 0 < length < size:
+def _length(path: str, said: bytes, most: int) -> int:
+    """How many bytes the schema has, of at most so many."""
+    length = int.from_bytes(said, "little", signed=True)
+    if not 0 < length <= most:
         raise InvalidArgument(f"{path}: this is not an Arrow file")
     if length > MAX_SCHEMA:
         raise LimitExceeded(f"{path}: the schema has more than {MAX_SCHEMA:,} bytes")
+    return length
 
 
-class _File(io.RawIOBase):
-    """A file of a source as Arrow reads files."""
+def _check(path: str, data: bytes, schema: int, metadata: int) -> None:
+    """Raises LimitExceeded: what Arrow makes of a table that has a schema and metadata is too large or too deep.
 
-    def __init__(self, source: Source, path: str) -> None:
-        super().__init__()
-        self._source = source
-        self._path = path
-        self._at = 0
+    Raises IndexError: it points outside of itself.
+    """
+    table = Table(data)
+    inner = table.table(schema)
+    sizes = [_pairs(table, metadata)]
+    if inner is not None:
+        sizes += [_pairs(inner, _SCHEMA_METADATA), _fields(path, inner, _SCHEMA_FIELDS, 1)]
+    total = 0
+    for size in chain(*sizes):
+        total += size
+        if total > MAX_SCHEMA:
+            raise LimitExceeded(f"{path}: the schema has more than {MAX_SCHEMA:,} bytes")
 
-    def read(self, size: int | None = -1) -> bytes:
-        left = self._source.files[self._path] - self._at
-        wanted = left if size is None or size < 0 else min(size, left)
-        if wanted > MAX_SCHEMA:
-            raise LimitExceeded(f"{self._path}: what is not data has more than {MAX_SCHEMA:,} bytes")
-        data = self._source.read(self._path, self._at, wanted)
-        self._at += len(data)
-        return data
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.files[self._path]}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+def _fields(path: str, table: Table, number: int, depth: int) -> Iterator[int]:
+    """The bytes of each of the fields within a table, and of what is within them."""
+    for field in table.tables(number):
+        if depth > MAX_DEPTH:
+            raise LimitExceeded(f"{path}: the schema is more than {MAX_DEPTH} elements deep")
+        zoned = field.table(_TYPE) if field.byte(_TYPE_TYPE) == _TIMESTAMP else None
+        yield _OBJECT + field.length(_NAME) + (zoned.length(_ZONE) if zoned else 0)
+        yield from _pairs(field, _METADATA)
+        yield from _fields(path, field, _CHILDREN, depth + 1)
 
-    def tell(self) -> int:
-        return self._at
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
+def _pairs(table: Table, number: int) -> Iterator[int]:
+    """The bytes of each entry of metadata."""
+    for pair in table.tables(number):
+        yield _OBJECT + pair.length(0) + pair.length(1)

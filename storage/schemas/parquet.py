@@ -7,14 +7,12 @@ from typing import Final
 
 from lineal.errors import InvalidArgument, LimitExceeded
 from storage.schemas.arrow import columns
-from storage.schemas.schema import MAX_SCHEMA, Schema, needs
+from storage.schemas.schema import MAX_DEPTH, MAX_SCHEMA, Schema, needs
 from storage.schemas.thrift import I32, I64, LIST, STRUCT, Compact
 from storage.source import Source
 
 MAX_ELEMENTS: Final = 50_000
 """Elements of a schema: columns, and what they are made of."""
-MAX_DEPTH: Final = 64
-"""Elements within elements."""
 
 _NO_ROW_GROUPS: Final = bytes([0x19, 0x0C, 0x00])
 _NUM_CHILDREN: Final = 5

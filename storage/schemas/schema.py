@@ -12,6 +12,8 @@ HEAD: Final = 2**20
 """Bytes of text that a schema is inferred from."""
 MAX_SCHEMA: Final = 4 * 2**20
 """Bytes of a schema as a file has it."""
+MAX_DEPTH: Final = 64
+"""Elements of a schema within elements."""
 MAX_COLUMNS: Final = 10_000
 """Columns of a file."""
 MAX_NAME: Final = 1_024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -77,6 +78,39 @@ async def test_a_harmful_pickle_is_flagged_and_never_run(registry: Registry, tmp
     assert artifact.props["pickles"] == "DANGEROUS"
     assert any("system" in name for name in artifact.props["imports"])
     assert not marker.exists()
+
+
+async def test_a_harmful_pickle_is_flagged_among_however_many_files(registry: Registry, tmp_path: Path) -> None:
+    data = {f"{i:05}.csv": b"a,b\n%d" % (i % 7) for i in range(1_100)}
+    _, artifact = await registry.push(data)
+    assert artifact.props["pickles"] == "NONE"
+    _, artifact = await registry.push({**data, "z/evil.csv": pickle.dumps(Harm(tmp_path / "ran"))})
+    assert artifact.props["pickles"] == "DANGEROUS"
+
+
+async def test_files_whose_beginnings_take_too_long_to_read_are_unscanned(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "HEADS_SECONDS", 0.0)
+    _, artifact = await registry.push({f"{i:05}.csv": b"a,b\n%d" % (i % 7) for i in range(1_001)})
+    assert artifact.props["pickles"] == "UNSCANNED"
+
+
+async def test_what_was_found_is_told_though_the_rest_takes_too_long(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(self: looking.StoredSource, path: str, start: int, size: int) -> bytes:
+        if path == "z.pkl":
+            while not self.stopped:
+                time.sleep(0.01)
+        return fetch(self, path, start, size)
+
+    fetch = looking.StoredSource.fetch
+    monkeypatch.setattr(looking.StoredSource, "fetch", slow)
+    monkeypatch.setattr(looking, "SECONDS", 1.0)
+    _, artifact = await registry.push({"a.txt": b"tree\nversion=v4\n", "z.pkl": b"N0" * 1_000 + b"."})
+    assert artifact.props["frameworks"] == ["LightGBM"]
+    assert artifact.props["pickles"] == "UNSCANNED"
 
 
 async def test_a_policy_refuses_it_and_names_what_it_imports(registry: Registry, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import os
 import pickle
 import random
 import struct
+import time
 import tracemalloc
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -23,7 +25,7 @@ from graph import ontology, validation
 from resolvers.artifacts.looking import artifact_props, version_props
 from storage.formats import Import, Value, Verdict, detect
 from storage.formats.finding import Detected, Found
-from storage.source import Source
+from storage.source import MAX_READS, Source
 
 SAMPLES = Path(__file__).parent / "samples"
 REAL = {
@@ -98,6 +100,28 @@ def test_safetensors_tell_parameters_and_library() -> None:
     assert (found.frameworks, found.formats, found.parameter_count) == (["PyTorch"], ["safetensors"], 16)
 
 
+def tensors(**each: tuple[str, list[int], int]) -> bytes:
+    """A safetensors file: of each tensor its type, its shape and how many bytes it has."""
+    header, end = {}, 0
+    for name, (dtype, shape, size) in each.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    said = orjson.dumps(header)
+    return struct.pack("<Q", len(said)) + said + bytes(end)
+
+
+def test_tensors_are_counted_that_have_the_bytes_they_say() -> None:
+    types = {"F64": 8, "F32": 4, "BF16": 2, "BOOL": 1, "F8_E4M3": 1, "C64": 8}
+    good = {name: (name, [2, 3], 6 * size) for name, size in types.items()}
+    found = look(**{"a.safetensors": tensors(**good, packed=("F4", [4], 2), one=("F32", [], 4))})
+    assert (found.parameter_count, found.notes) == (41, [])
+    for lie in (("F32", [2**40], 0), ("F32", [3], 16), ("F4", [2**40], 2)):
+        found = look(**{"a.safetensors": tensors(good=("F32", [4], 16), lie=lie)})
+        assert found.parameter_count is None
+        assert found.notes == ["a.safetensors: a tensor has other bytes than its type and shape come to"]
+    assert look(**{"a.safetensors": tensors(new=("F3", [2**40], 2))}).parameter_count is None
+
+
 def test_onnx_tells_versions_inputs_outputs_and_parameters() -> None:
     found = look_at("linear.onnx")
     assert found.versions["ONNX opset"] == "17"
@@ -111,6 +135,36 @@ def test_gguf_tells_architecture_context_licence_and_parameters() -> None:
     assert found.facts["gguf.architecture"] == "llama"
     assert found.facts["gguf.context_length"] == "4096"
     assert (found.licence, found.parameter_count) == ("mit", 32)
+
+
+def test_gguf_keeps_no_more_than_is_told() -> None:
+    def text(value: bytes) -> bytes:
+        return struct.pack("<Q", len(value)) + value
+
+    many = b"".join(
+        text(b"%d.%s" % (i, b"k" * 4_000)) + struct.pack("<I", 8) + text(b"v" * 4_000) for i in range(2_000)
+    )
+    many += b"".join(text(b"%d.context_length" % i) + struct.pack("<I", 8) + text(b"v" * 4_000) for i in range(2_000))
+    last = text(b"general.name") + struct.pack("<I", 8) + text(b"tiny")
+    data = Memory({"a.gguf": b"GGUF" + struct.pack("<IQQ", 3, 0, 4_001) + last + many})
+    tracemalloc.start()
+    try:
+        found = detect(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.facts["gguf.name"] == "tiny"
+    assert peak < 8 * 2**20
+
+
+def test_gguf_may_say_its_architecture_after_its_context() -> None:
+    def pair(key: bytes, value: bytes) -> bytes:
+        return struct.pack("<Q", len(key)) + key + value
+
+    context = pair(b"llama.context_length", struct.pack("<II", 4, 8_192))
+    architecture = pair(b"general.architecture", struct.pack("<IQ", 8, 5) + b"llama")
+    found = look(**{"a.gguf": b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + context + architecture})
+    assert found.facts["gguf.context_length"] == "8192"
 
 
 def test_a_saved_model_tells_its_signature_and_counts_its_variables() -> None:
@@ -166,6 +220,93 @@ def zipped(data: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr("inner/weights.dat", data)
     return buffer.getvalue()
+
+
+def keras(*members: tuple[str, Any]) -> bytes:
+    """A `.keras` archive with members, of which those that are no text are written as JSON."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
+        warnings.simplefilter("ignore")  # that a name is there twice
+        archive.writestr("metadata.json", '{"keras_version": "3.8.0"}')
+        for name, value in members:
+            archive.writestr(name, value if isinstance(value, str) else orjson.dumps(value))
+    return buffer.getvalue()
+
+
+def layer(module: str | None, name: str, **config: Any) -> dict[str, Any]:
+    """A model with one layer, as Keras writes it."""
+    one = {"module": module, "class_name": name, "config": config}
+    return {"module": "keras", "class_name": "Sequential", "config": {"layers": [one]}}
+
+
+PLAIN = layer("keras.layers", "Dense", units=1, activation="relu")
+CODE = {"class_name": "__lambda__", "config": {"code": "4wAAAA=="}}
+
+
+@pytest.mark.parametrize(
+    ("config", "verdict", "name"),
+    [
+        (layer("keras.layers", "Lambda", function=CODE), Verdict.SUSPICIOUS, "marshal.loads"),
+        (layer("keras.layers", "Dense", units=1, activation=CODE), Verdict.SUSPICIOUS, "marshal.loads"),
+        (layer("subprocess", "Popen"), Verdict.DANGEROUS, "subprocess.Popen"),
+        (layer("mine.layers", "Attention"), Verdict.SUSPICIOUS, "mine.layers.Attention"),
+        (
+            layer("keras.layers", "Dense", activation={"module": "os", "class_name": "function", "config": "system"}),
+            Verdict.DANGEROUS,
+            "os.system",
+        ),
+        (
+            layer("keras.layers", "Dense", spec={"module": "os", "class_name": "__typespec__", "spec_name": "system"}),
+            Verdict.DANGEROUS,
+            "os.system",
+        ),
+        ({"module": "builtins", "class_name": "function", "config": "exec"}, Verdict.DANGEROUS, "builtins.exec"),
+        (
+            {"module": "keras.utils", "class_name": "function", "config": "get_file"},
+            Verdict.DANGEROUS,
+            "keras.utils.get_file",
+        ),
+    ],
+    ids=["layer", "function", "class", "own class", "imported function", "type", "builtin", "of Keras"],
+)
+def test_what_a_keras_archive_imports_is_judged(config: dict[str, Any], verdict: Verdict, name: str) -> None:
+    found = look(**{"m.keras": keras(("config.json", config))})
+    assert found.pickles is verdict
+    assert name in {each.name for each in found.imports}
+
+
+def test_what_is_keras_own_is_no_import() -> None:
+    loss = {"module": "builtins", "class_name": "function", "config": "mse", "registered_name": "function"}
+    for config in (PLAIN, layer("keras.layers", "Dense", loss=loss), layer(None, "Dense")):
+        assert look(**{"m.keras": keras(("config.json", config))}).pickles is Verdict.NONE
+
+
+def test_the_configuration_that_keras_reads_is_the_one_that_is_judged() -> None:
+    evil = layer("keras.layers", "Lambda", function=CODE)
+    found = look(**{"m.keras": keras(("x/config.json", PLAIN), ("config.json", evil))})
+    assert found.pickles is Verdict.SUSPICIOUS
+    found = look(**{"m.keras": keras(("config.json", evil), ("metadata.json", "{"))})
+    assert found.imports
+    appended = io.BytesIO(b"#!\n")
+    with zipfile.ZipFile(appended, "a") as archive:
+        archive.writestr("config.json", orjson.dumps(evil))
+    assert look(**{"m.keras": appended.getvalue()}).pickles is Verdict.SUSPICIOUS
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("config.json", PLAIN), ("config.json", PLAIN)],
+        [("config.json", orjson.dumps(PLAIN).decode() + " " * (4 * 2**20 + 1))],
+        [("config.json", "[]")],
+        [("metadata.json", "{}"), ("config.json", PLAIN)],
+    ],
+    ids=["twice", "too large", "no object", "metadata twice"],
+)
+def test_a_keras_archive_whose_configuration_cannot_be_told_is_unscanned(members: list[tuple[str, Any]]) -> None:
+    found = look(**{"m.keras": keras(*members)})
+    assert found.pickles is Verdict.UNSCANNED
+    assert found.notes[0].startswith("m.keras")
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -244,6 +385,16 @@ def test_bombs_of_every_kind_end_as_notes_within_bounded_memory() -> None:
     assert found.pickles is Verdict.UNSCANNED
 
 
+@pytest.mark.parametrize(
+    "text", [b"<PMML " * 3_000, b'<PMML version="4"><Application name="a" ' + b'<Application name="a" ' * 700]
+)
+def test_xml_of_many_beginnings_is_searched_in_no_time(text: bytes) -> None:
+    start = time.process_time()
+    found = detect(Memory({f"{i}.pmml": text for i in range(20)}))
+    assert time.process_time() - start < 5
+    assert found.formats == ["PMML"]
+
+
 WORD = b"\x8c\xfe" + "😀".encode() + b"a" * 250
 
 
@@ -290,6 +441,36 @@ def test_a_look_that_is_stopped_ends_though_it_reads_no_more() -> None:
     found = detect(source)
     assert found.pickles is Verdict.UNSCANNED
     assert source.stopped
+
+
+HARM = b"cposix\nsystem\n(S'true'\ntR."
+
+
+@pytest.mark.parametrize(
+    ("last", "verdict"),
+    [
+        ({"z/evil.csv": HARM}, Verdict.DANGEROUS),
+        ({"z/evil.csv": b"(" + b"N" * 2_000 + HARM}, Verdict.DANGEROUS),
+        ({"z/more.csv": b"a,b\n"}, Verdict.NONE),
+        ({"z/empty.csv": b""}, Verdict.NONE),
+    ],
+)
+def test_of_files_that_are_too_many_the_first_bytes_decide(last: dict[str, bytes], verdict: Verdict) -> None:
+    files = Memory({f"{i:05}.csv": b"a,b\n" for i in range(9_000)} | last)
+    files.heads = {path: data[:512] for path, data in files.contents.items()}
+    assert detect(files).pickles is verdict
+    assert files.reads_left > MAX_READS - 10
+
+
+def test_what_is_too_much_to_be_looked_at_is_unscanned() -> None:
+    files = Memory({f"{i:05}.csv": b"a,b\n" for i in range(1_001)})
+    assert detect(files).pickles is Verdict.UNSCANNED
+    assert detect(files).notes
+    files.heads = {path: data[:512] for path, data in files.contents.items()}
+    assert detect(files).pickles is Verdict.NONE
+    files = Memory({f"{i:05}.bin": b"data" for i in range(1_001)})
+    files.heads = dict(files.contents)
+    assert detect(files).pickles is Verdict.UNSCANNED
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])

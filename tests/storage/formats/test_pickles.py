@@ -178,6 +178,13 @@ def test_arrays_are_looked_into_where_they_are_packed(method: int) -> None:
     assert scan("a.npy.gz", gzip.compress(array("|O", (1,), HARM))).pickles is Verdict.DANGEROUS
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_is_looked_into_though_it_has_the_name_of_a_folder(method: int) -> None:
+    assert scan("a.npz", zipped(array("|O", (1,), HARM), method, "a/")).pickles is Verdict.DANGEROUS
+    assert scan("a.zip", zipped(HARM, method, "a/")).pickles is Verdict.DANGEROUS
+    assert scan("a.zip", zipped(b"", method, "a/")).pickles is Verdict.NONE
+
+
 @pytest.mark.parametrize("name", ["model.zip", "model.pkl", "weights"])
 @pytest.mark.parametrize("before", [b"#!/usr/bin/env python\n", bytes(8), b"\xff" * 100_000])
 def test_an_archive_with_something_before_it_is_never_without_pickles(name: str, before: bytes) -> None:

@@ -239,6 +239,45 @@ def elements(count: int, *each: bytes) -> bytes:
     return b"\x15\x02\x19\xfc" + varint(count) + b"".join(each)
 
 
+def shared(data: bytes, count: int) -> bytes:
+    """What Arrow wrote, with every list of so many things made into as many times its first one."""
+    wrong = bytearray(data)
+    length = count.to_bytes(4, "little")
+    at = data.find(length)
+    while at >= 0:
+        first = at + 4 + int.from_bytes(data[at + 4 : at + 8], "little")
+        for slot in range(at + 4, at + 4 + 4 * count, 4):
+            wrong[slot : slot + 4] = (first - slot).to_bytes(4, "little", signed=True)
+        at = data.find(length, at + 4 + 4 * count)
+    return bytes(wrong)
+
+
+def of_types(*types: pa.DataType, **metadata: str) -> pa.Table:
+    """A table without rows, whose first column has a long name."""
+    names = (f"{'n' * 900 if i == 0 else 'n'}{i}" for i in range(len(types)))
+    return pa.schema(list(zip(names, types, strict=True)), metadata=metadata).empty_table()
+
+
+def nested(depth: int, width: int) -> pa.DataType:
+    type = pa.int8()
+    for _ in range(depth):
+        type = pa.struct([("a", type), *((f"b{i}", pa.int8()) for i in range(width - 1))])
+    return type
+
+
+SHARED = {
+    "names": (of_types(*[pa.int8()] * 9_001), 9_001),
+    "zones of time": (of_types(pa.timestamp("s", "Z" * 900), *[pa.int8()] * 9_000), 9_001),
+    "children": (of_types(nested(2, 300)), 300),
+    "metadata": (of_types(pa.int8(), **{f"k{i}": "v" * (900 if i == 0 else 1) for i in range(9_001)}), 9_001),
+    "metadata of columns": (
+        pa.schema([pa.field("a", pa.int8(), metadata={f"k{i}": "v" * 900 if i == 0 else "" for i in range(9_001)})])
+        .empty_table(),
+        9_001,
+    ),
+}  # fmt: skip
+
+
 DEEP = b"\x48\x01a\x15\x02\x00"
 HOSTILE = {
     "no footer": b"PAR1" + b"x" * 100,
@@ -291,6 +330,22 @@ def bounded(data: bytes, path: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_end_with_an_error(name: str) -> None:
     bounded(HOSTILE[name], "data")
+
+
+@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("make", [arrow_file, arrow_stream])
+def test_an_arrow_schema_is_as_large_as_what_it_comes_to(make: Callable[[pa.Table], bytes], name: str) -> None:
+    table, count = SHARED[name]
+    data = make(table)
+    assert schema_of(data) is not None
+    bounded(shared(data, count), "data")
+
+
+def test_an_arrow_schema_is_refused_that_is_too_deep() -> None:
+    for make in (arrow_file, arrow_stream):
+        assert schema_of(make(of_types(nested(60, 1)))) is not None
+        with pytest.raises(LimitExceeded):
+            schema_of(make(of_types(nested(70, 1))))
 
 
 @pytest.mark.parametrize(("path", "data"), [(path, data) for path, texts in TEXTS.items() for data in texts])
