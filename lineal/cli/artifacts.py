@@ -112,8 +112,11 @@ def gc(
         return
     verb = "would be removed" if dry_run else "removed"
     for name, each in done.items():
-        gone = f"{each.removed:,} blobs ({output.size(each.bytes_removed)}) and {each.artifacts:,} artifacts {verb}"
+        blobs = f"{each.removed:,} blobs ({output.size(each.bytes_removed)})"
+        gone = f"{blobs}, {each.artifacts:,} artifacts and {each.documents:,} documents {verb}"
         output.lines([f"{name}: {gone}, {each.kept:,} blobs needed, {each.too_young:,} too young to tell"])
+    if dry_run:
+        output.lines(["parts of files that never came together go besides, and are not counted here"])
 
 
 @app.command()

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -218,6 +219,48 @@ async def test_a_dry_run_says_what_would_go_and_removes_nothing(registry: Regist
         await abort_upload(op, address=upload.id)
     assert (await swept(registry, dry_run=True)).removed == 2
     assert await registry.holds(b"first")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_dry_run_tells_what_a_real_one_right_after_it_does(
+    registry: Registry, small_parts: int, seed: int
+) -> None:
+    """All but parts, which only storage knows, as it drops them."""
+    chance = random.Random(seed)
+
+    async def one(number: int) -> None:
+        files = {"a": some(number + 1, seed), "shared": b"shared", "big": some(2 * small_parts + 3, number)}
+        model = f"models:/m{number}"
+        happens = chance.choice(["pushed", "retired", "deleted", "noted", "retained", "aborted", "expired", "open"])
+        if happens in {"aborted", "expired", "open"}:
+            upload = await registry.begin((await registry.version(model)).id, files)
+            await registry.send(upload, files, most=chance.randint(0, 5))
+            if happens == "aborted":
+                async with registry.operation() as op:
+                    await abort_upload(op, address=upload.id)
+            elif happens == "expired":
+                await registry.set(upload.id, expiresAt=1)
+            return
+        version, artifact = await registry.push(files, model)
+        async with registry.operation() as op:
+            if happens == "retired":
+                await set_stage(op, version=version.id, stage="Archived")
+            elif happens != "pushed":
+                await delete_model_version(op, address=version.id)
+        if happens in {"noted", "retained"}:
+            await registry.set(artifact.id, orphanedAt=1)
+        if happens == "retained":
+            await registry.set(artifact.id, retainUntil=(time.time_ns() // 1_000) + 3_600_000_000)
+
+    for number in range(12):
+        await one(number)
+    before = [blob async for blob in registry.storage.blobs("default")]
+    for _ in range(2):
+        told = await swept(registry, dry_run=True)
+        assert [blob async for blob in registry.storage.blobs("default")] == before
+        done = await swept(registry)
+        assert told == replace(done, parts=None)
+        before = [blob async for blob in registry.storage.blobs("default")]
 
 
 async def test_an_upload_waits_for_a_sweep_that_is_announced(
