@@ -12,11 +12,13 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
+from graph.address import Address
 from graph.ids import kind_of
-from graph.ontology import ARTIFACT, UPLOAD
+from graph.ontology import ARTIFACT, GLOBAL, UPLOAD, WORKSPACE
 from graph.port import (
     EVERYTHING,
     All,
+    EntryFilter,
     Graph,
     Hop,
     Node,
@@ -32,6 +34,7 @@ from lineal.errors import Internal, PreconditionFailed
 from lineal.observing import METER
 from resolvers.artifacts.common import (
     BATCH,
+    SEND_SECONDS,
     SHA256,
     SLACK,
     find_manifest,
@@ -40,9 +43,10 @@ from resolvers.artifacts.common import (
     order_since,
     pages,
 )
-from resolvers.artifacts.owning import own
+from resolvers.artifacts.owning import OWNER, own
+from resolvers.artifacts.paths import PREFIX as PATHS
 from resolvers.artifacts.paths import needed as sent_by_path
-from resolvers.artifacts.quotas import usage
+from resolvers.artifacts.quotas import USAGE, usage
 from resolvers.artifacts.sweeping import clearing
 from resolvers.reading import all_links
 from storage.naming import is_digest
@@ -84,14 +88,45 @@ class _Needed:
     adopted: list[Node] = field(default_factory=list)
 
 
+async def workspaces(graph: Graph) -> tuple[list[str], list[str]]:
+    """The names of all workspaces, and of all that were deleted, whose bytes may be there still."""
+    names, after, more = list[str](), None, True
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        while more:
+            page = await snapshot.find(WORKSPACE.name, paging=Paging(BATCH, after))
+            names += [node.name for node in page.items]
+            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        # Whatever was written in a workspace is in its chain of audit, which stays.
+        chains = [head.workspace for head in await snapshot.heads()]
+    return names, [name for name in chains if name not in {GLOBAL, *names}]
+
+
+async def _deleted_at(graph: Graph, workspace: str) -> int | None:
+    """When a workspace was deleted (microseconds); None of one that is there."""
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        (node,) = await snapshot.resolve([Address(WORKSPACE.name, GLOBAL, workspace)])
+        if node is not None:
+            return None
+        # Nothing is written in it after that; where entries were taken off its chain, that was long ago.
+        last = await snapshot.entries(EntryFilter(workspaces=frozenset({workspace}), noted=False), limit=1)
+    return last[0].change.at if last else 0
+
+
+async def keeps(storage: Storage, workspace: str) -> bool:
+    """Whether any bytes are there."""
+    async for _ in storage.blobs(workspace):
+        return True
+    return False
+
+
 async def collect(
     graph: Graph, storage: Storage, workspace: str, *, by: str, grace: float, dry_run: bool = False
 ) -> Collected:
     """Clear a workspace's storage of what nothing has needed for `grace` seconds; with `dry_run` only say what that is.
 
-    An artifact that nothing has is noted at first, and removed once it was noted for that long. Raises
-    PreconditionFailed: the manifest of an artifact is gone, so that nobody knows what it needs, or the storage belongs
-    to another graph; Unavailable.
+    An artifact that nothing has is noted at first, and removed once it was noted for that long. Of a workspace that was
+    deleted everything goes then. Raises PreconditionFailed: the manifest of an artifact is gone, so that nobody knows
+    what it needs, or the storage belongs to another graph; Unavailable.
     """
     began = time.time_ns() // 1_000
     before = began - int(grace * _SECOND)
@@ -112,43 +147,40 @@ class _Collection:
     done: Collected = field(default_factory=Collected)
     going: set[str] = field(default_factory=set)
     """Uploads and artifacts that need nothing any more: of a dry run they are in the graph still."""
+    deleted_at: int | None = None
+    """When the workspace was deleted."""
 
     async def run(self) -> Collected:
         storage, workspace, done = self.storage, self.workspace, self.done
+        self.deleted_at = await _deleted_at(self.graph, workspace)
+        if self.deleted_at is not None:
+            if await storage.get(workspace, OWNER) is None and not await keeps(storage, workspace):
+                return done
+            if self.deleted_at >= self.before:
+                # What its artifacts needed went with them, at once: nothing tells how long it was needed.
+                self.before = 0
         await own(self.graph, storage, workspace, dry_run=self.dry_run)
         await self._expire()
         needed = await self._mark()
         await self._release(needed)
         if done.artifacts:
             needed = await self._mark()
-        batch: list[tuple[str, int]] = []
-        cold, warm = [], []
-        async for blob in storage.blobs(workspace):
-            sha256 = bytes.fromhex(blob.sha256)
-            if sha256 in needed.blobs:
-                done.kept += 1
-                if blob.cold and sha256 in needed.warm:
-                    warm.append(blob.sha256)
-                elif not blob.cold and sha256 not in needed.warm:
-                    cold.append(blob.sha256)
-            elif blob.modified >= self.before:
-                done.too_young += 1
-            else:
-                batch.append((blob.sha256, blob.size))
-                if len(batch) == BATCH:
-                    await self._sweep(batch)
-                    batch = []
-        await self._sweep(batch)
-        done.chilled, done.warmed = len(cold), len(warm)
-        await self._move(storage.chill, cold)
-        await self._move(storage.warm, warm)
+        await self._sweep_blobs(needed)
         await self._sweep_parts(needed)
         await self._sweep_documents(needed)
         if not self.dry_run:
             await usage(storage, workspace, fresh=True)
             METER.get().add("lineal_collected_blobs", done.removed)
             METER.get().add("lineal_collected_bytes", done.bytes_removed)
+            await self._disown()
         return done
+
+    async def _disown(self) -> None:
+        """Forget whose the storage was of a workspace that was deleted, when nothing is there or can come any more."""
+        last = self.before - SEND_SECONDS * _SECOND - SLACK
+        if self.deleted_at is not None and self.deleted_at < last and not self.done.kept:
+            await self.storage.discard(self.workspace, USAGE)
+            await self.storage.discard(self.workspace, OWNER)
 
     # ── Mark ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,9 +190,10 @@ class _Collection:
         An upload that is completed meanwhile was OPEN when it was read, or its artifact is there when those are read.
         """
         needed = _Needed()
-        async for sha256 in sent_by_path(self.storage, self.workspace):
-            needed.blobs.add(bytes.fromhex(sha256))
-            needed.warm.add(bytes.fromhex(sha256))
+        if self.deleted_at is None:
+            async for sha256 in sent_by_path(self.storage, self.workspace):
+                needed.blobs.add(bytes.fromhex(sha256))
+                needed.warm.add(bytes.fromhex(sha256))
         async with self.graph.snapshot(EVERYTHING) as snapshot:
             opened = opened_since(self.workspace, since)
             async for uploads in pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
@@ -241,13 +274,38 @@ class _Collection:
 
     @asynccontextmanager
     async def _clearing(self) -> AsyncIterator[tuple[float, _Needed]]:
-        """A sweep as `clearing` has it, of what is still this graph's own once it is announced; a dry run announces none.
+        """A sweep as `clearing` has it, of what is still this graph's own once it is announced.
 
-        Until when it may remove, and what is needed of what changed since the first look.
+        Until when it may remove, and what is needed of what changed since the first look. A dry run announces nothing.
         """
         async with nullcontext(0.0) if self.dry_run else clearing(self.storage, self.workspace) as until:
             await own(self.graph, self.storage, self.workspace, dry_run=self.dry_run)
             yield until, await self._mark(self.began - SLACK)
+
+    async def _sweep_blobs(self, needed: _Needed) -> None:
+        """Remove old blobs that nothing needs, and move the others to where they belong."""
+        done = self.done
+        batch: list[tuple[str, int]] = []
+        cold, warm = [], []
+        async for blob in self.storage.blobs(self.workspace):
+            sha256 = bytes.fromhex(blob.sha256)
+            if sha256 in needed.blobs:
+                done.kept += 1
+                if blob.cold and sha256 in needed.warm:
+                    warm.append(blob.sha256)
+                elif not blob.cold and sha256 not in needed.warm:
+                    cold.append(blob.sha256)
+            elif blob.modified >= self.before:
+                done.too_young += 1
+            else:
+                batch.append((blob.sha256, blob.size))
+                if len(batch) == BATCH:
+                    await self._sweep(batch)
+                    batch = []
+        await self._sweep(batch)
+        done.chilled, done.warmed = len(cold), len(warm)
+        await self._move(self.storage.chill, cold)
+        await self._move(self.storage.warm, warm)
 
     async def _sweep(self, blobs: Sequence[tuple[str, int]]) -> None:
         """Remove those of some old blobs that nothing needs by now either."""
@@ -289,7 +347,8 @@ class _Collection:
 
         What Lineal does not name so is somebody else's, and stays.
         """
-        for prefix in ("manifests/", "signatures/", "verified/", "inventories/", "uploads/"):
+        places = ("manifests/", "signatures/", "verified/", "inventories/", "uploads/")
+        for prefix in places if self.deleted_at is None else (*places, PATHS):
             names = [name async for name in self.storage.documents(self.workspace, prefix) if _is_own(name)]
             for batch in batched(names, BATCH):
                 async with self._clearing() as (until, late):
@@ -344,8 +403,8 @@ async def _need(storage: Storage, needed: _Needed, node: Node, *, warm: bool) ->
 
 
 def _is_own(name: str) -> bool:
-    """Whether Lineal names a document so: after a digest, or a node."""
-    return is_digest(name.split("/")[1]) or kind_of(_node_of(name)) is not None
+    """Whether Lineal names a document so: after a digest, a node, or the path of a file."""
+    return name.startswith(PATHS) or is_digest(name.split("/")[1]) or kind_of(_node_of(name)) is not None
 
 
 def _node_of(name: str) -> str:

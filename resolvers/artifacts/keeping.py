@@ -8,11 +8,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from graph.ontology import ARTIFACT, WORKSPACE
+from graph.ontology import ARTIFACT
 from graph.port import EVERYTHING, All, Any_, Graph, Kept, Node, Not, Order, Paging, Prop, Transaction, Where
 from lineal.errors import LinealError
 from lineal.observing import METER, Round, working
-from resolvers.artifacts.collecting import collect
+from resolvers.artifacts.collecting import collect, workspaces
 from resolvers.artifacts.common import REFERENCED
 from resolvers.exporting.linking import clear_exports
 from resolvers.leasing import Held, holding
@@ -139,13 +139,9 @@ class Keeper:
         return None
 
     async def _collect(self) -> None:
-        after, more = None, True
-        while more:
-            async with self._graph.snapshot(EVERYTHING) as snapshot:
-                page = await snapshot.find(WORKSPACE.name, paging=Paging(100, after))
-            for workspace in page.items:
-                await self._clear(workspace.name)
-            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        there, deleted = await workspaces(self._graph)
+        for workspace in (*there, *deleted):
+            await self._clear(workspace)
         await self._clear_exports()
         METER.get().set("lineal_collection_timestamp_seconds", time.time())
 

@@ -17,10 +17,13 @@ from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts import collecting, sweeping
 from resolvers.artifacts.collecting import Collected, collect
 from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.paths import entry_name
 from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
 from resolvers.writing.lifecycle import set_stage
+from resolvers.writing.models import delete_model
 from resolvers.writing.versions import delete_model_version
+from resolvers.writing.workspaces import create_workspace, delete_workspace
 from storage.local import LocalStorage
 from storage.port import Storage, Stored
 from storage.s3 import S3Storage
@@ -33,10 +36,12 @@ LONG = 3_600.0
 """Seconds of grace that no test lives to see the end of."""
 
 
-async def swept(registry: Registry, grace: float = 0.0, *, dry_run: bool = False) -> Collected:
+async def swept(
+    registry: Registry, grace: float = 0.0, *, dry_run: bool = False, workspace: str = "default"
+) -> Collected:
     """A collection by somebody who thinks that the grace period is over at once."""
     await asyncio.sleep(0.05)
-    return await collect(registry.graph, registry.storage, "default", by="gc", grace=grace or 0.001, dry_run=dry_run)
+    return await collect(registry.graph, registry.storage, workspace, by="gc", grace=grace or 0.001, dry_run=dry_run)
 
 
 async def test_what_a_version_has_stays(registry: Registry) -> None:
@@ -414,6 +419,76 @@ async def test_parts_of_an_open_upload_stay_and_those_of_one_that_was_given_up_g
         await abort_upload(op, address=upload.id)
     assert (await swept(registry)).parts == 1
     assert await registry.send(await registry.begin((await registry.version()).id, files), files) == 3
+
+
+async def deleted(registry: Registry, name: str = "team") -> float:
+    """A workspace that is deleted, and had files of a version, of an open upload and at a path.
+
+    When it was there still and had all of them, in seconds since the epoch.
+    """
+    async with registry.operation() as op:
+        await create_workspace(op, name=name)
+    version, _ = await registry.push(FILES, f"models:/{name}:bert")
+    other = await registry.version(f"models:/{name}:bert")
+    await registry.send(await registry.begin(other.id, {"c": b"third"}), {"c": b"third"})
+    await registry.storage.put(name, entry_name("a/b", blob_of(b"first")), b"")
+    await asyncio.sleep(0.1)
+    moment = time.time()
+    await asyncio.sleep(0.5)
+    async with registry.operation() as op:
+        for each in (version, other):
+            await delete_model_version(op, address=each.id)
+        await delete_model(op, address=f"models:/{name}:bert")
+        await delete_workspace(op, workspace=name)
+    while await registry.graph.sequence():
+        pass
+    return moment
+
+
+async def test_all_that_a_deleted_workspace_kept_goes_after_the_grace_period(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deleted(registry)
+    young = await swept(registry, LONG, workspace="team")
+    assert (young.removed, young.documents, young.too_young) == (0, 0, 3)
+    told = await swept(registry, dry_run=True, workspace="team")
+    done = await swept(registry, workspace="team")
+    assert (done.removed, done.kept, done.bytes_removed) == (3, 0, 16)
+    assert told == replace(done, parts=None)
+    # Somebody may send something for another hour.
+    assert [name async for name in registry.storage.documents("team", "")] == ["owner", "usage"]
+    monkeypatch.setattr(collecting, "SEND_SECONDS", 0)
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    await swept(registry, workspace="team")
+    assert [name async for name in registry.storage.documents("team", "")] == []
+    assert await swept(registry, workspace="team") == Collected()
+    assert [name async for name in registry.storage.documents("team", "")] == []
+
+
+async def test_what_a_deleted_workspace_kept_was_needed_until_then(registry: Registry) -> None:
+    moment = await deleted(registry)
+    done = await collect(registry.graph, registry.storage, "team", by="gc", grace=time.time() - moment - 0.1)
+    assert (done.removed, done.too_young, done.documents) == (0, 3, 0)
+
+
+async def test_what_is_retained_stays_when_its_workspace_is_deleted(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deleted(registry)
+    monkeypatch.setattr(collecting, "SEND_SECONDS", 0)
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    real = registry.storage.remove
+
+    async def remove(_: str, digests: Sequence[str], **__: Any) -> set[str]:
+        return set(digests)
+
+    monkeypatch.setattr(registry.storage, "remove", remove)
+    done = await swept(registry, workspace="team")
+    assert (done.removed, done.kept) == (0, 3)
+    assert await registry.holds(b"first", "team")
+    monkeypatch.setattr(registry.storage, "remove", real)
+    assert (await swept(registry, workspace="team")).removed == 3
+    assert [name async for name in registry.storage.documents("team", "")] == []
 
 
 async def test_usage_counts_what_is_kept(registry: Registry) -> None:

@@ -16,7 +16,8 @@ from lineal.errors import LinealError, Unavailable
 from resolvers.artifacts.common import manifest_name
 from resolvers.artifacts.keeping import COLLECTED, LEASE, Check, Keeper
 from resolvers.artifacts.uploads import abort_upload
-from resolvers.writing.workspaces import create_workspace
+from resolvers.writing.models import delete_model
+from resolvers.writing.workspaces import create_workspace, delete_workspace
 from tests.artifacts.conftest import Registry
 
 FILES = {"a.bin": b"first"}
@@ -82,6 +83,19 @@ async def test_a_workspace_that_cannot_be_cleared_does_not_keep_others_from_it(r
     async with keeping(registry, collect_hours=1e-9):
         await until(lambda: gone(registry, "other"))
     assert await registry.holds(b"default")
+
+
+async def test_storage_of_a_deleted_workspace_is_cleared_too(registry: Registry) -> None:
+    async with registry.operation() as op:
+        await create_workspace(op, name="other")
+    await left(registry, "other")
+    async with registry.operation() as op:
+        await delete_model(op, address="models:/other:left")
+        await delete_workspace(op, workspace="other")
+    while await registry.graph.sequence():
+        pass
+    async with keeping(registry, collect_hours=1e-9):
+        await until(lambda: gone(registry, "other"))
 
 
 async def gone(registry: Registry, workspace: str) -> bool:
