@@ -9,10 +9,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import orjson
 import pytest
+from minio import Minio
+from minio.commonconfig import GOVERNANCE
+from minio.objectlockconfig import DAYS, ObjectLockConfig
 
-from graph.port import Node
+from graph.port import Graph, Node
 from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts import collecting, sweeping
 from resolvers.artifacts.collecting import Collected, collect
@@ -20,6 +24,7 @@ from resolvers.artifacts.common import manifest_name
 from resolvers.artifacts.paths import entry_name
 from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
+from resolvers.bytes import Bytes
 from resolvers.writing.lifecycle import set_stage
 from resolvers.writing.models import delete_model
 from resolvers.writing.versions import delete_model_version
@@ -29,7 +34,9 @@ from storage.port import Storage, Stored
 from storage.s3 import S3Storage
 from tests.artifacts.conftest import Registry
 from tests.conftest import count
-from tests.storage.storing import BASE, blob_of, some
+from tests.minio import MinioServer
+from tests.storage.conftest import options_of
+from tests.storage.storing import BASE, Clock, Store, blob_of, some
 
 FILES = {"a.bin": b"first", "b.bin": b"second"}
 LONG = 3_600.0
@@ -312,6 +319,26 @@ async def test_of_two_collections_at_once_neither_ends_the_announcement_of_the_o
     assert await registry.send(upload, FILES) == 2
     await registry.complete(upload)
     assert await registry.holds(b"first")
+
+
+async def test_collections_keep_no_push_waiting_where_a_bucket_retains_all_that_is_put_there(
+    sqlite_graph: Graph, minio_server: MinioServer, minio_client: Minio, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "WAIT_SECONDS", 2.0)
+    name = f"{bucket[:50]}-retains"
+    minio_client.make_bucket(name, object_lock=True)
+    minio_client.set_object_lock_config(name, ObjectLockConfig(GOVERNANCE, 1, DAYS))
+    clock = Clock()
+    async with S3Storage(options_of(minio_server, name), clock=clock) as storage, httpx.AsyncClient() as http:
+        registry = Registry(sqlite_graph, Store(storage, http, clock), Bytes(storage))
+        await abandoned(registry)
+        for _ in range(2):
+            done = await swept(registry)
+            assert (done.removed, done.kept) == (0, 2)
+            version, _ = await registry.push(FILES)
+            assert version.props["state"] == "READY"
+            async with registry.operation() as op:
+                await delete_model_version(op, address=version.id)
 
 
 async def test_a_sweep_that_stood_still_until_its_announcement_was_over_removes_nothing(
