@@ -444,7 +444,11 @@ class S3Storage(Storage):
 
     async def discard(self, workspace: str, name: str, *, until: float | None = None) -> None:
         place = self.options.place(workspace)
-        await self._run(self._remove, place.bucket, [place.document(name)], until)
+        await self._run(self._discard, place.bucket, place.document(name), until)
+
+    def _discard(self, bucket: str, key: str, until: float | None) -> None:
+        if self._remove(bucket, [key], until):
+            self._objects.hide(bucket, key, until)
 
     # ── Looking for one ───────────────────────────────────────────────────────────────────────────
 

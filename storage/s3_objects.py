@@ -194,26 +194,39 @@ class Objects:
         for a time that ends at `until`, whenever they are made and sent.
         """
         versions = [each.version_id for each in self._versions(bucket, [key])] if versioned else [None]
-        begin, removed = datetime.fromtimestamp(int(until) - SIGNED_SECONDS, UTC), True
+        removed = True
         for version in versions:
-            url = self.client.get_presigned_url(
-                "DELETE",
-                bucket,
-                key,
-                expires=timedelta(seconds=SIGNED_SECONDS),
-                request_date=begin,
-                version_id=version,
-            )
-            answer = self.http.request("DELETE", url)
-            if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-                continue
-            code = unmarshal(_Completed, answer.data.decode()).code if answer.data else ""
-            if code in MISSING:
+            code = self._delete_until(bucket, key, version, until)
+            if code in {"", *MISSING}:
                 continue
             if code not in LOCKED or not self._is_locked(bucket, key, version):
-                raise RefusedError(code or f"status {answer.status}")
+                raise RefusedError(code)
             removed = False
         return removed
+
+    def hide(self, bucket: str, key: str, until: float | None) -> None:
+        """Have an object that is locked be there no more, though its bytes are kept. With `until` as `remove_until`."""
+        # Of a bucket with locks, a removal that names no version adds a mark on top of all that there are.
+        if until is None:
+            self.client.remove_object(bucket, key)
+        elif code := self._delete_until(bucket, key, None, until):
+            raise RefusedError(code)
+
+    def _delete_until(self, bucket: str, key: str, version: str | None, until: float) -> str:
+        """Ask for a removal; the code of the store's refusal, or nothing."""
+        url = self.client.get_presigned_url(
+            "DELETE",
+            bucket,
+            key,
+            expires=timedelta(seconds=SIGNED_SECONDS),
+            request_date=datetime.fromtimestamp(int(until) - SIGNED_SECONDS, UTC),
+            version_id=version,
+        )
+        answer = self.http.request("DELETE", url)
+        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            return ""
+        code = unmarshal(_Completed, answer.data.decode()).code if answer.data else ""
+        return code or f"status {answer.status}"
 
     def _removed(self, bucket: str, keys: Sequence[str]) -> Iterator[DeleteError]:
         if not self.versioned(bucket):

@@ -10,14 +10,14 @@ from typing import Annotated, TypeVar
 import typer
 
 from auth.caller import named
-from graph.ontology import ARTIFACT, WORKSPACE
+from graph.ontology import ARTIFACT
 from graph.port import EVERYTHING, Graph, Node, Order, Paging, Prop
 from lineal.cli import options, output
 from lineal.cli.output import Format
 from lineal.cli.tokens import seconds
 from lineal.errors import InvalidArgument, LinealError, NotFound
 from lineal.settings import Settings
-from resolvers.artifacts.collecting import Collected, collect
+from resolvers.artifacts.collecting import Collected, collect, keeps, workspaces
 from resolvers.artifacts.owning import take_over
 from resolvers.artifacts.quotas import measured
 from resolvers.bytes import Bytes
@@ -55,12 +55,12 @@ def _run(settings: Settings, work: Callable[[Graph, Bytes], Awaitable[T]]) -> T:
 
 async def _workspaces(graph: Graph, given: list[str] | None) -> list[str]:
     """The names of workspaces. Raises NotFound: there is no such one."""
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        names, after, more = [], None, True
-        while more:
-            page = await snapshot.find(WORKSPACE.name, paging=Paging(500, after))
-            names += [node.name for node in page.items]
-            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+    names, _ = await workspaces(graph)
+    return _chosen(names, given)
+
+
+def _chosen(names: list[str], given: list[str] | None) -> list[str]:
+    """Those that are given, or all. Raises NotFound: one is not among them."""
     for name in given or ():
         if name not in names:
             raise NotFound(f"--workspace: there is no workspace {name!r}", field="workspace")
@@ -95,13 +95,16 @@ def gc(
     kept_for = settings.artifact_grace_hours * 3_600 if grace is None else seconds(grace)
 
     async def work(graph: Graph, bytes_: Bytes) -> dict[str, Collected]:
-        names = await _workspaces(graph, workspace)
+        there, deleted = await workspaces(graph)
+        names = _chosen([*there, *deleted], workspace)
         by = named("gc").name
         for name in names if takes else ():
             await take_over(graph, bytes_.storage, name)
         done = {
             name: await collect(graph, bytes_.storage, name, by=by, grace=kept_for, dry_run=dry_run) for name in names
         }
+        if not workspace:
+            done = {name: each for name, each in done.items() if name in there or each != Collected()}
         if not workspace and (exports := await clear_exports(bytes_.storage, dry_run=dry_run)) != Collected():
             done[AREA] = exports
         return done
@@ -112,8 +115,11 @@ def gc(
         return
     verb = "would be removed" if dry_run else "removed"
     for name, each in done.items():
-        gone = f"{each.removed:,} blobs ({output.size(each.bytes_removed)}) and {each.artifacts:,} artifacts {verb}"
+        blobs = f"{each.removed:,} blobs ({output.size(each.bytes_removed)})"
+        gone = f"{blobs}, {each.artifacts:,} artifacts and {each.documents:,} documents {verb}"
         output.lines([f"{name}: {gone}, {each.kept:,} blobs needed, {each.too_young:,} too young to tell"])
+    if dry_run:
+        output.lines(["parts of files that never came together go besides, and are not counted here"])
 
 
 @app.command()
@@ -183,11 +189,13 @@ async def _artifacts(graph: Graph, given: list[str] | None, workspaces: list[str
 
 @app.command()
 def usage(workspace: Workspaces = None, format: Output = Format.TEXT, graph: options.GraphUrl = None) -> None:
-    """How many bytes each workspace keeps in storage, and how many it may."""
+    """How many bytes each workspace keeps in storage, and how many it may; a deleted one too while it keeps any."""
     settings = options.settings(graph)
 
     async def work(graph: Graph, bytes_: Bytes) -> list[dict[str, object]]:
-        return [await measured(graph, bytes_.storage, name) for name in await _workspaces(graph, workspace)]
+        there, deleted = await workspaces(graph)
+        left = [name for name in deleted if await keeps(bytes_.storage, name)]
+        return [await measured(graph, bytes_.storage, name) for name in _chosen([*there, *left], workspace)]
 
     found = _run(settings, work)
     if format is Format.JSON:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
+from graph.address import Address
 from graph.ids import kind_of
-from graph.ontology import ARTIFACT, UPLOAD
+from graph.ontology import ARTIFACT, GLOBAL, UPLOAD, WORKSPACE
 from graph.port import (
     EVERYTHING,
     All,
+    EntryFilter,
     Graph,
     Hop,
     Node,
@@ -32,6 +34,7 @@ from lineal.errors import Internal, PreconditionFailed
 from lineal.observing import METER
 from resolvers.artifacts.common import (
     BATCH,
+    SEND_SECONDS,
     SHA256,
     SLACK,
     find_manifest,
@@ -40,9 +43,10 @@ from resolvers.artifacts.common import (
     order_since,
     pages,
 )
-from resolvers.artifacts.owning import own
+from resolvers.artifacts.owning import OWNER, own
+from resolvers.artifacts.paths import PREFIX as PATHS
 from resolvers.artifacts.paths import needed as sent_by_path
-from resolvers.artifacts.quotas import usage
+from resolvers.artifacts.quotas import USAGE, usage
 from resolvers.artifacts.sweeping import clearing
 from resolvers.reading import all_links
 from storage.naming import is_digest
@@ -56,7 +60,10 @@ _SECOND: Final = 1_000_000
 
 @dataclass(slots=True)
 class Collected:
-    """What a collection did, or would do: blobs and bytes removed, blobs kept, artifacts and parts removed."""
+    """What a collection did, or would do: blobs and bytes removed, blobs kept, artifacts and parts removed.
+
+    `parts` is None of a dry run: which of them go only the storage knows, when it drops them.
+    """
 
     removed: int = 0
     bytes_removed: int = 0
@@ -64,7 +71,7 @@ class Collected:
     too_young: int = 0
     artifacts: int = 0
     expired: int = 0
-    parts: int = 0
+    parts: int | None = 0
     documents: int = 0
     chilled: int = 0
     warmed: int = 0
@@ -81,36 +88,291 @@ class _Needed:
     adopted: list[Node] = field(default_factory=list)
 
 
-# ── Mark ──────────────────────────────────────────────────────────────────────────────────────────
+async def workspaces(graph: Graph) -> tuple[list[str], list[str]]:
+    """The names of all workspaces, and of all that were deleted, whose bytes may be there still."""
+    names, after, more = list[str](), None, True
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        while more:
+            page = await snapshot.find(WORKSPACE.name, paging=Paging(BATCH, after))
+            names += [node.name for node in page.items]
+            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        # Whatever was written in a workspace is in its chain of audit, which stays.
+        chains = [head.workspace for head in await snapshot.heads()]
+    return names, [name for name in chains if name not in {GLOBAL, *names}]
 
 
-async def _mark(graph: Graph, storage: Storage, workspace: str, since: int = 0) -> _Needed:
-    """What is needed, of what was begun or made since then (microseconds). Uploads are read before artifacts.
+async def _deleted_at(graph: Graph, workspace: str) -> int | None:
+    """When a workspace was deleted (microseconds); None of one that is there."""
+    async with graph.snapshot(EVERYTHING) as snapshot:
+        (node,) = await snapshot.resolve([Address(WORKSPACE.name, GLOBAL, workspace)])
+        if node is not None:
+            return None
+        # Nothing is written in it after that; where entries were taken off its chain, that was long ago.
+        last = await snapshot.entries(EntryFilter(workspaces=frozenset({workspace}), noted=False), limit=1)
+    return last[0].change.at if last else 0
 
-    An upload that is completed meanwhile was OPEN when it was read, or its artifact is there when those are read.
+
+async def keeps(storage: Storage, workspace: str) -> bool:
+    """Whether any bytes are there."""
+    async for _ in storage.blobs(workspace):
+        return True
+    return False
+
+
+async def collect(
+    graph: Graph, storage: Storage, workspace: str, *, by: str, grace: float, dry_run: bool = False
+) -> Collected:
+    """Clear a workspace's storage of what nothing has needed for `grace` seconds; with `dry_run` only say what that is.
+
+    An artifact that nothing has is noted at first, and removed once it was noted for that long. Of a workspace that was
+    deleted everything goes then. Raises PreconditionFailed: the manifest of an artifact is gone, so that nobody knows
+    what it needs, or the storage belongs to another graph; Unavailable.
     """
-    needed = _Needed()
-    async for sha256 in sent_by_path(storage, workspace):
-        needed.blobs.add(bytes.fromhex(sha256))
-        needed.warm.add(bytes.fromhex(sha256))
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        opened = opened_since(workspace, since)
-        async for uploads in pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
-            for upload in uploads:
-                await _need(storage, needed, upload, warm=True)
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        managed = made_since(workspace, since)
-        async for artifacts in pages(snapshot, ARTIFACT.name, managed, order_since(since)):
-            owned = await all_links(snapshot, [node.id for node in artifacts], Hop("HAS_ARTIFACT", "IN"))
-            retired = await _retired(snapshot, [link.node for links in owned.values() for link in links])
-            for artifact in artifacts:
-                owners = [link.node.id for link in owned.get(artifact.id, ())]
-                if not owners:
-                    needed.orphans.append(artifact)
-                elif artifact.props.get("orphanedAt"):
-                    needed.adopted.append(artifact)
-                await _need(storage, needed, artifact, warm=not owners or not retired.issuperset(owners))
-    return needed
+    began = time.time_ns() // 1_000
+    before = began - int(grace * _SECOND)
+    return await _Collection(graph, storage, workspace, by, began, before, dry_run).run()
+
+
+@dataclass(slots=True)
+class _Collection:
+    """One collection: when it began, and before when what is removed was put there (microseconds)."""
+
+    graph: Graph
+    storage: Storage
+    workspace: str
+    by: str
+    began: int
+    before: int
+    dry_run: bool
+    done: Collected = field(default_factory=Collected)
+    going: set[str] = field(default_factory=set)
+    """Uploads and artifacts that need nothing any more: of a dry run they are in the graph still."""
+    deleted_at: int | None = None
+    """When the workspace was deleted."""
+
+    async def run(self) -> Collected:
+        storage, workspace, done = self.storage, self.workspace, self.done
+        self.deleted_at = await _deleted_at(self.graph, workspace)
+        if self.deleted_at is not None:
+            if await storage.get(workspace, OWNER) is None and not await keeps(storage, workspace):
+                return done
+            if self.deleted_at >= self.before:
+                # What its artifacts needed went with them, at once: nothing tells how long it was needed.
+                self.before = 0
+        await own(self.graph, storage, workspace, dry_run=self.dry_run)
+        await self._expire()
+        needed = await self._mark()
+        await self._release(needed)
+        if done.artifacts:
+            needed = await self._mark()
+        await self._sweep_blobs(needed)
+        await self._sweep_parts(needed)
+        await self._sweep_documents(needed)
+        if not self.dry_run:
+            await usage(storage, workspace, fresh=True)
+            METER.get().add("lineal_collected_blobs", done.removed)
+            METER.get().add("lineal_collected_bytes", done.bytes_removed)
+            await self._disown()
+        return done
+
+    async def _disown(self) -> None:
+        """Forget whose the storage was of a workspace that was deleted, when nothing is there or can come any more."""
+        last = self.before - SEND_SECONDS * _SECOND - SLACK
+        if self.deleted_at is not None and self.deleted_at < last and not self.done.kept:
+            await self.storage.discard(self.workspace, USAGE)
+            await self.storage.discard(self.workspace, OWNER)
+
+    # ── Mark ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def _mark(self, since: int = 0) -> _Needed:
+        """What is needed, of what was begun or made since then (microseconds). Uploads are read before artifacts.
+
+        An upload that is completed meanwhile was OPEN when it was read, or its artifact is there when those are read.
+        """
+        needed = _Needed()
+        if self.deleted_at is None:
+            async for sha256 in sent_by_path(self.storage, self.workspace):
+                needed.blobs.add(bytes.fromhex(sha256))
+                needed.warm.add(bytes.fromhex(sha256))
+        async with self.graph.snapshot(EVERYTHING) as snapshot:
+            opened = opened_since(self.workspace, since)
+            async for uploads in pages(snapshot, UPLOAD.name, opened, Order("createdAt")):
+                for upload in uploads:
+                    if upload.id not in self.going:
+                        await _need(self.storage, needed, upload, warm=True)
+        async with self.graph.snapshot(EVERYTHING) as snapshot:
+            managed = made_since(self.workspace, since)
+            async for artifacts in pages(snapshot, ARTIFACT.name, managed, order_since(since)):
+                owned = await all_links(snapshot, [node.id for node in artifacts], Hop("HAS_ARTIFACT", "IN"))
+                retired = await _retired(snapshot, [link.node for links in owned.values() for link in links])
+                for artifact in artifacts:
+                    owners = [link.node.id for link in owned.get(artifact.id, ())]
+                    if not owners and artifact.id in self.going:
+                        continue
+                    if not owners:
+                        needed.orphans.append(artifact)
+                    elif artifact.props.get("orphanedAt"):
+                        needed.adopted.append(artifact)
+                    await _need(self.storage, needed, artifact, warm=not owners or not retired.issuperset(owners))
+        return needed
+
+    async def _expire(self) -> None:
+        """Close uploads whose time is over."""
+        from resolvers.artifacts.uploads import end
+
+        of = (Prop("workspace", "eq", self.workspace), Prop("state", "eq", "OPEN"))
+        over = All((*of, Prop("expiresAt", "lt", self.began)))
+        async with self.graph.snapshot(EVERYTHING) as snapshot:
+            ids = [node.id async for page in pages(snapshot, UPLOAD.name, over, Order("createdAt")) for node in page]
+        self.done.expired = len(ids)
+        if self.dry_run:
+            self.going.update(ids)
+            return
+        for id in ids:
+
+            async def work(tx: Transaction, id: str = id) -> None:
+                (node,) = (await tx.lock([id])).values()
+                if node.props["expiresAt"] < self.began:
+                    await end(tx, id, "EXPIRED")
+
+            await self.graph.write(work, by=self.by, action="expireUpload")
+
+    async def _release(self, needed: _Needed) -> None:
+        """Note artifacts that nothing has, and remove those that were noted long ago."""
+        for artifact in needed.orphans:
+            noted = artifact.props.get("orphanedAt")
+            kept = (artifact.props.get("retainUntil") or 0) > self.began
+            due = noted is not None and noted < self.before and not kept
+            if due:
+                self.done.artifacts += 1
+            if self.dry_run:
+                self.going.update([artifact.id] if due else ())
+            elif due or noted is None:
+                await self._let_go(artifact.id, due=due)
+        for artifact in () if self.dry_run else needed.adopted:
+
+            async def forget(tx: Transaction, id: str = artifact.id) -> None:
+                await tx.update([Update(id, {"orphanedAt": None})])
+
+            await self.graph.write(forget, by=self.by, action="noteOrphan")
+
+    async def _let_go(self, id: str, *, due: bool) -> None:
+        """Remove an artifact, or note it, unless something has it by now."""
+
+        async def work(tx: Transaction) -> None:
+            await tx.lock([id])
+            if (await tx.neighbours([id], Hop("HAS_ARTIFACT", "IN"), paging=Paging(1)))[id].items:
+                return
+            if due:
+                await tx.remove([id])
+            else:
+                await tx.update([Update(id, {"orphanedAt": self.began})])
+
+        await self.graph.write(work, by=self.by, action="collectArtifact" if due else "noteOrphan")
+
+    # ── Sweep ─────────────────────────────────────────────────────────────────────────────────────
+
+    @asynccontextmanager
+    async def _clearing(self) -> AsyncIterator[tuple[float, _Needed]]:
+        """A sweep as `clearing` has it, of what is still this graph's own once it is announced.
+
+        Until when it may remove, and what is needed of what changed since the first look. A dry run announces nothing.
+        """
+        async with nullcontext(0.0) if self.dry_run else clearing(self.storage, self.workspace) as until:
+            await own(self.graph, self.storage, self.workspace, dry_run=self.dry_run)
+            yield until, await self._mark(self.began - SLACK)
+
+    async def _sweep_blobs(self, needed: _Needed) -> None:
+        """Remove old blobs that nothing needs, and move the others to where they belong."""
+        done = self.done
+        batch: list[tuple[str, int]] = []
+        cold, warm = [], []
+        async for blob in self.storage.blobs(self.workspace):
+            sha256 = bytes.fromhex(blob.sha256)
+            if sha256 in needed.blobs:
+                done.kept += 1
+                if blob.cold and sha256 in needed.warm:
+                    warm.append(blob.sha256)
+                elif not blob.cold and sha256 not in needed.warm:
+                    cold.append(blob.sha256)
+            elif blob.modified >= self.before:
+                done.too_young += 1
+            else:
+                batch.append((blob.sha256, blob.size))
+                if len(batch) == BATCH:
+                    await self._sweep(batch)
+                    batch = []
+        await self._sweep(batch)
+        done.chilled, done.warmed = len(cold), len(warm)
+        await self._move(self.storage.chill, cold)
+        await self._move(self.storage.warm, warm)
+
+    async def _sweep(self, blobs: Sequence[tuple[str, int]]) -> None:
+        """Remove those of some old blobs that nothing needs by now either."""
+        if not blobs:
+            return
+        done = self.done
+        async with self._clearing() as (until, late):
+            going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
+            retained = set[str]()
+            if not self.dry_run:
+                digests = [sha256 for sha256, _ in going]
+                retained = await self.storage.remove(self.workspace, digests, until=until)
+            gone = [size for sha256, size in going if sha256 not in retained]
+            done.removed += len(gone)
+            done.bytes_removed += sum(gone)
+            done.kept += len(blobs) - len(gone)
+
+    async def _move(self, move: Callable[..., Awaitable[None]], digests: Sequence[str]) -> None:
+        """Move blobs to or from where they are kept cold, in a way that no other collection can make a loss of."""
+        for batch in () if self.dry_run else batched(digests, BATCH):
+            # Copies may take long, and take nothing away.
+            await move(self.workspace, batch, until=0.0)
+            async with self._clearing() as (until, _):
+                await move(self.workspace, batch, until=until)
+
+    async def _sweep_parts(self, needed: _Needed) -> None:
+        """Drop parts of what nothing needs, and that saw no byte for long."""
+        if self.dry_run:
+            self.done.parts = None
+            return
+        async with self._clearing() as (_, late):
+            blobs = needed.blobs | late.blobs
+            self.done.parts = await self.storage.abandon(
+                self.workspace, self.before, lambda sha256: bytes.fromhex(sha256) in blobs
+            )
+
+    async def _sweep_documents(self, needed: _Needed) -> None:
+        """Remove old manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over.
+
+        What Lineal does not name so is somebody else's, and stays.
+        """
+        places = ("manifests/", "signatures/", "verified/", "inventories/", "uploads/")
+        for prefix in places if self.deleted_at is None else (*places, PATHS):
+            names = [name async for name in self.storage.documents(self.workspace, prefix) if _is_own(name)]
+            for batch in batched(names, BATCH):
+                async with self._clearing() as (until, late):
+                    if prefix == "verified/":
+                        blobs = needed.blobs | late.blobs
+                        kept = {name for name in batch if bytes.fromhex(name.removeprefix(prefix)) in blobs}
+                    elif prefix in {"manifests/", "signatures/"}:
+                        manifests = needed.manifests | late.manifests
+                        kept = {name for name in batch if name.removeprefix(prefix) in manifests}
+                    else:
+                        kept = await self._of_nodes(batch)
+                    for name in batch:
+                        if name not in kept and await self.storage.written(self.workspace, name) < self.before:
+                            self.done.documents += 1
+                            if not self.dry_run:
+                                await self.storage.discard(self.workspace, name, until=until)
+
+    async def _of_nodes(self, names: Sequence[str]) -> set[str]:
+        """Which of these documents belong to something that is there, and that is OPEN if it is an upload."""
+        ids = {name: _node_of(name) for name in names}
+        async with self.graph.snapshot(EVERYTHING) as snapshot:
+            nodes = await snapshot.nodes(sorted(set(ids.values())))
+        there = {id for id, node in nodes.items() if node.kind != UPLOAD.name or node.props["state"] == "OPEN"}
+        return {name for name, id in ids.items() if id in there - self.going}
 
 
 async def _retired(snapshot: Snapshot, owners: Iterable[Node]) -> set[str]:
@@ -140,192 +402,10 @@ async def _need(storage: Storage, needed: _Needed, node: Node, *, warm: bool) ->
             needed.warm.add(sha256)
 
 
-# ── Sweep ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def collect(
-    graph: Graph, storage: Storage, workspace: str, *, by: str, grace: float, dry_run: bool = False
-) -> Collected:
-    """Clear a workspace's storage of what nothing has needed for `grace` seconds; with `dry_run` only say what that is.
-
-    An artifact that nothing has is noted at first, and removed once it was noted for that long. Raises
-    PreconditionFailed: the manifest of an artifact is gone, so that nobody knows what it needs, or the storage belongs
-    to another graph; Unavailable.
-    """
-    done = Collected()
-    await own(graph, storage, workspace, dry_run=dry_run)
-    began = time.time_ns() // 1_000
-    before = began - int(grace * _SECOND)
-    done.expired = await _expire(graph, workspace, by, began, dry_run=dry_run)
-    needed = await _mark(graph, storage, workspace)
-    done.artifacts = await _release(graph, needed, by, began, before, dry_run=dry_run)
-    if done.artifacts and not dry_run:
-        needed = await _mark(graph, storage, workspace)
-    batch: list[tuple[str, int]] = []
-    cold, warm = [], []
-    async for blob in storage.blobs(workspace):
-        sha256 = bytes.fromhex(blob.sha256)
-        if sha256 in needed.blobs:
-            done.kept += 1
-            if blob.cold and sha256 in needed.warm:
-                warm.append(blob.sha256)
-            elif not blob.cold and sha256 not in needed.warm:
-                cold.append(blob.sha256)
-        elif blob.modified >= before:
-            done.too_young += 1
-        else:
-            batch.append((blob.sha256, blob.size))
-            if len(batch) == BATCH:
-                await _sweep(graph, storage, workspace, batch, began=began, done=done, dry_run=dry_run)
-                batch = []
-    await _sweep(graph, storage, workspace, batch, began=began, done=done, dry_run=dry_run)
-    done.chilled, done.warmed = len(cold), len(warm)
-    if not dry_run:
-        await _move(graph, storage, workspace, storage.chill, cold)
-        await _move(graph, storage, workspace, storage.warm, warm)
-        async with _clearing(graph, storage, workspace):
-            late = await _mark(graph, storage, workspace, began - SLACK)
-            blobs = needed.blobs | late.blobs
-            done.parts = await storage.abandon(workspace, before, lambda sha256: bytes.fromhex(sha256) in blobs)
-        done.documents = await _sweep_documents(graph, storage, workspace, needed, began=began, before=before)
-        await usage(storage, workspace, fresh=True)
-        METER.get().add("lineal_collected_blobs", done.removed)
-        METER.get().add("lineal_collected_bytes", done.bytes_removed)
-    return done
-
-
-async def _expire(graph: Graph, workspace: str, by: str, now: int, *, dry_run: bool) -> int:
-    """Close uploads whose time is over."""
-    from resolvers.artifacts.uploads import end
-
-    over = All((Prop("workspace", "eq", workspace), Prop("state", "eq", "OPEN"), Prop("expiresAt", "lt", now)))
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        ids = [node.id async for page in pages(snapshot, UPLOAD.name, over, Order("createdAt")) for node in page]
-    for id in () if dry_run else ids:
-
-        async def work(tx: Transaction, id: str = id) -> None:
-            (node,) = (await tx.lock([id])).values()
-            if node.props["expiresAt"] < now:
-                await end(tx, id, "EXPIRED")
-
-        await graph.write(work, by=by, action="expireUpload")
-    return len(ids)
-
-
-async def _release(graph: Graph, needed: _Needed, by: str, now: int, before: int, *, dry_run: bool) -> int:
-    """Note artifacts that nothing has, and remove those that were noted long ago; how many of these."""
-    removed = 0
-    for artifact in needed.orphans:
-        noted = artifact.props.get("orphanedAt")
-        kept = (artifact.props.get("retainUntil") or 0) > now
-        due = noted is not None and noted < before and not kept
-        removed += due
-        if dry_run or (noted is not None and not due):
-            continue
-
-        async def work(tx: Transaction, id: str = artifact.id, due: bool = due) -> None:
-            await tx.lock([id])
-            if (await tx.neighbours([id], Hop("HAS_ARTIFACT", "IN"), paging=Paging(1)))[id].items:
-                return
-            if due:
-                await tx.remove([id])
-            else:
-                await tx.update([Update(id, {"orphanedAt": now})])
-
-        await graph.write(work, by=by, action="collectArtifact" if due else "noteOrphan")
-    for artifact in () if dry_run else needed.adopted:
-
-        async def forget(tx: Transaction, id: str = artifact.id) -> None:
-            await tx.update([Update(id, {"orphanedAt": None})])
-
-        await graph.write(forget, by=by, action="noteOrphan")
-    return removed
-
-
-@asynccontextmanager
-async def _clearing(graph: Graph, storage: Storage, workspace: str, *, dry_run: bool = False) -> AsyncIterator[float]:
-    """A sweep as `clearing` has it, of what is still this graph's own once it is announced."""
-    async with clearing(storage, workspace) as until:
-        await own(graph, storage, workspace, dry_run=dry_run)
-        yield until
-
-
-async def _sweep(
-    graph: Graph,
-    storage: Storage,
-    workspace: str,
-    blobs: Sequence[tuple[str, int]],
-    *,
-    began: int,
-    done: Collected,
-    dry_run: bool,
-) -> None:
-    """Remove those of some old blobs that nothing needs by now either."""
-    if not blobs:
-        return
-    async with _clearing(graph, storage, workspace, dry_run=dry_run) as until:
-        # What changed since the first look is looked at again.
-        late = await _mark(graph, storage, workspace, began - SLACK)
-        going = [(sha256, size) for sha256, size in blobs if bytes.fromhex(sha256) not in late.blobs]
-        retained = set() if dry_run else await storage.remove(workspace, [each for each, _ in going], until=until)
-        gone = [size for sha256, size in going if sha256 not in retained]
-        done.removed += len(gone)
-        done.bytes_removed += sum(gone)
-        done.kept += len(blobs) - len(gone)
-
-
-async def _move(
-    graph: Graph, storage: Storage, workspace: str, move: Callable[..., Awaitable[None]], digests: Sequence[str]
-) -> None:
-    """Move blobs to or from where they are kept cold, in a way that no other collection can make a loss of."""
-    for batch in batched(digests, BATCH):
-        # Copies may take long, and take nothing away.
-        await move(workspace, batch, until=0.0)
-        async with _clearing(graph, storage, workspace) as until:
-            await move(workspace, batch, until=until)
-
-
-async def _sweep_documents(
-    graph: Graph, storage: Storage, workspace: str, needed: _Needed, *, began: int, before: int
-) -> int:
-    """Remove old manifests and signatures of nothing, marks of blobs that are gone, and sessions that are over.
-
-    What Lineal does not name so is somebody else's, and stays.
-    """
-    removed = 0
-    for prefix in ("manifests/", "signatures/", "verified/", "inventories/", "uploads/"):
-        names = [name async for name in storage.documents(workspace, prefix) if _is_own(name)]
-        for batch in batched(names, BATCH):
-            async with _clearing(graph, storage, workspace) as until:
-                late = await _mark(graph, storage, workspace, began - SLACK)
-                if prefix == "verified/":
-                    blobs = needed.blobs | late.blobs
-                    kept = {name for name in batch if bytes.fromhex(name.removeprefix(prefix)) in blobs}
-                elif prefix in {"manifests/", "signatures/"}:
-                    manifests = needed.manifests | late.manifests
-                    kept = {name for name in batch if name.removeprefix(prefix) in manifests}
-                else:
-                    kept = await _of_nodes(graph, batch)
-                for name in batch:
-                    if name not in kept and await storage.written(workspace, name) < before:
-                        await storage.discard(workspace, name, until=until)
-                        removed += 1
-    return removed
-
-
 def _is_own(name: str) -> bool:
-    """Whether Lineal names a document so: after a digest, or a node."""
-    return is_digest(name.split("/")[1]) or kind_of(_node_of(name)) is not None
+    """Whether Lineal names a document so: after a digest, a node, or the path of a file."""
+    return name.startswith(PATHS) or is_digest(name.split("/")[1]) or kind_of(_node_of(name)) is not None
 
 
 def _node_of(name: str) -> str:
     return name.split("/")[1].replace("-", "_")
-
-
-async def _of_nodes(graph: Graph, names: Sequence[str]) -> set[str]:
-    """Which of these documents belong to something that is there, and that is OPEN if it is an upload."""
-    ids = {name: _node_of(name) for name in names}
-    async with graph.snapshot(EVERYTHING) as snapshot:
-        nodes = await snapshot.nodes(sorted(set(ids.values())))
-    there = {id for id, node in nodes.items() if node.kind != UPLOAD.name or node.props["state"] == "OPEN"}
-    return {name for name, id in ids.items() if id in there}

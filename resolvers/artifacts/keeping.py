@@ -1,4 +1,7 @@
-"""What is done about artifacts in the background, by one process of all that share the store."""
+"""What is done about artifacts in the background, by one process of all that share the store.
+
+What stays where it is has a lease of its own, perhaps in another process: a slow place keeps nothing else waiting.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
-from graph.ontology import ARTIFACT, WORKSPACE
+from graph.ontology import ARTIFACT
 from graph.port import EVERYTHING, All, Any_, Graph, Kept, Node, Not, Order, Paging, Prop, Transaction, Where
 from lineal.errors import LinealError
 from lineal.observing import METER, Round, working
-from resolvers.artifacts.collecting import collect
+from resolvers.artifacts.collecting import collect, workspaces
 from resolvers.artifacts.common import REFERENCED
 from resolvers.exporting.linking import clear_exports
 from resolvers.leasing import Held, holding
 from storage.port import Storage
 
 LEASE: Final = "artifacts"
+REFERENCES_LEASE: Final = "artifacts:references"
 LEASE_SECONDS: Final = 60.0
 PAUSE: Final = 2.0
 """Seconds between two looks for work."""
@@ -30,6 +35,17 @@ _log = logging.getLogger("lineal.artifacts")
 
 Check = Callable[[Node], Awaitable[str]]
 """Looks at one artifact whose verification is PENDING, and says what it is now."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The artifacts that are looked at one after the other, under which lease, and by what name that is measured."""
+
+    worker: str
+    lease: str
+    among: Where
+    looked: int = 0
+    """When the artifact was made that was looked at last: it goes on with the next one, and around."""
 
 
 class Keeper:
@@ -59,15 +75,19 @@ class Keeper:
         """When to look again whether storage is to be cleared."""
         self._later: dict[str, float] = {}
         """Artifacts that could not be looked at, and when to try again."""
-        self._looked = 0
-        """When the artifact was made that was looked at last: it goes on with the next one, and around."""
 
     async def run(self) -> None:
         """Until cancelled."""
+        referenced = Prop("storage", "eq", REFERENCED)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._go_on(_Turn("keeper", LEASE, Not(referenced))))
+            group.create_task(self._go_on(_Turn("references", REFERENCES_LEASE, referenced)))
+
+    async def _go_on(self, turn: _Turn) -> None:
         while True:
             try:
-                with working("keeper") as round:
-                    busy = await self._step(round)
+                with working(turn.worker) as round:
+                    busy = await self._step(turn, round)
             except LinealError as error:
                 _log.warning("artifacts wait: %s", error.message)
                 busy = False
@@ -76,15 +96,15 @@ class Keeper:
                 busy = False
             await asyncio.sleep(0 if busy else PAUSE)
 
-    async def _step(self, round: Round) -> bool:
+    async def _step(self, turn: _Turn, round: Round) -> bool:
         """Do one thing; whether there may be more at once."""
-        async with holding(self._graph, LEASE, self._holder, LEASE_SECONDS) as held:
+        async with holding(self._graph, turn.lease, self._holder, LEASE_SECONDS) as held:
             if held is None:
                 round.idle = True
                 return False
-            if self._every and await self._is_time(held):
+            if turn.lease == LEASE and self._every and await self._is_time(held):
                 await self._collect()
-            if artifact := await self._waiting():
+            if artifact := await self._waiting(turn):
                 await self._look(artifact)
                 return True
         return False
@@ -121,7 +141,7 @@ class Keeper:
             _log.exception("artifact %s could not be verified: a defect", artifact.id)
             self._later[artifact.id] = time.monotonic() + BACK_OFF
 
-    async def _waiting(self) -> Node | None:
+    async def _waiting(self, turn: _Turn) -> Node | None:
         """An artifact that waits to be verified, or that was last looked at long ago where it is."""
         now = time.monotonic()
         self._later = {id: at for id, at in self._later.items() if at > now}
@@ -129,23 +149,19 @@ class Keeper:
         if self._recheck:
             old = Prop("verifiedAt", "lt", time.time_ns() // 1_000 - self._recheck)
             waiting = Any_((waiting, All((Prop("storage", "eq", REFERENCED), old))))
-        free = All((waiting, Not(Prop("id", "in", sorted(self._later)))))
+        free = All((turn.among, waiting, Not(Prop("id", "in", sorted(self._later)))))
         async with self._graph.snapshot(EVERYTHING) as snapshot:
-            for turn in (All((free, Prop("createdAt", "gt", self._looked))), free):
-                page = await snapshot.find(ARTIFACT.name, turn, order=Order("createdAt"), paging=Paging(1))
+            for where in (All((free, Prop("createdAt", "gt", turn.looked))), free):
+                page = await snapshot.find(ARTIFACT.name, where, order=Order("createdAt"), paging=Paging(1))
                 for artifact in page.items:
-                    self._looked = artifact.created_at
+                    turn.looked = artifact.created_at
                     return artifact
         return None
 
     async def _collect(self) -> None:
-        after, more = None, True
-        while more:
-            async with self._graph.snapshot(EVERYTHING) as snapshot:
-                page = await snapshot.find(WORKSPACE.name, paging=Paging(100, after))
-            for workspace in page.items:
-                await self._clear(workspace.name)
-            after, more = page.cursors[-1] if page.cursors else None, page.has_next
+        there, deleted = await workspaces(self._graph)
+        for workspace in (*there, *deleted):
+            await self._clear(workspace)
         await self._clear_exports()
         METER.get().set("lineal_collection_timestamp_seconds", time.time())
 

@@ -6,36 +6,49 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import orjson
 import pytest
+from minio import Minio
+from minio.commonconfig import GOVERNANCE
+from minio.objectlockconfig import DAYS, ObjectLockConfig
 
-from graph.port import Node
+from graph.port import Graph, Node
 from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts import collecting, sweeping
 from resolvers.artifacts.collecting import Collected, collect
 from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.paths import entry_name
 from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
+from resolvers.bytes import Bytes
 from resolvers.writing.lifecycle import set_stage
+from resolvers.writing.models import delete_model
 from resolvers.writing.versions import delete_model_version
+from resolvers.writing.workspaces import create_workspace, delete_workspace
 from storage.local import LocalStorage
 from storage.port import Storage, Stored
 from storage.s3 import S3Storage
 from tests.artifacts.conftest import Registry
 from tests.conftest import count
-from tests.storage.storing import BASE, blob_of, some
+from tests.minio import MinioServer
+from tests.storage.conftest import options_of
+from tests.storage.storing import BASE, Clock, Store, blob_of, some
 
 FILES = {"a.bin": b"first", "b.bin": b"second"}
 LONG = 3_600.0
 """Seconds of grace that no test lives to see the end of."""
 
 
-async def swept(registry: Registry, grace: float = 0.0, *, dry_run: bool = False) -> Collected:
+async def swept(
+    registry: Registry, grace: float = 0.0, *, dry_run: bool = False, workspace: str = "default"
+) -> Collected:
     """A collection by somebody who thinks that the grace period is over at once."""
     await asyncio.sleep(0.05)
-    return await collect(registry.graph, registry.storage, "default", by="gc", grace=grace or 0.001, dry_run=dry_run)
+    return await collect(registry.graph, registry.storage, workspace, by="gc", grace=grace or 0.001, dry_run=dry_run)
 
 
 async def test_what_a_version_has_stays(registry: Registry) -> None:
@@ -220,6 +233,48 @@ async def test_a_dry_run_says_what_would_go_and_removes_nothing(registry: Regist
     assert await registry.holds(b"first")
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_dry_run_tells_what_a_real_one_right_after_it_does(
+    registry: Registry, small_parts: int, seed: int
+) -> None:
+    """All but parts, which only storage knows, as it drops them."""
+    chance = random.Random(seed)
+
+    async def one(number: int) -> None:
+        files = {"a": some(number + 1, seed), "shared": b"shared", "big": some(2 * small_parts + 3, number)}
+        model = f"models:/m{number}"
+        happens = chance.choice(["pushed", "retired", "deleted", "noted", "retained", "aborted", "expired", "open"])
+        if happens in {"aborted", "expired", "open"}:
+            upload = await registry.begin((await registry.version(model)).id, files)
+            await registry.send(upload, files, most=chance.randint(0, 5))
+            if happens == "aborted":
+                async with registry.operation() as op:
+                    await abort_upload(op, address=upload.id)
+            elif happens == "expired":
+                await registry.set(upload.id, expiresAt=1)
+            return
+        version, artifact = await registry.push(files, model)
+        async with registry.operation() as op:
+            if happens == "retired":
+                await set_stage(op, version=version.id, stage="Archived")
+            elif happens != "pushed":
+                await delete_model_version(op, address=version.id)
+        if happens in {"noted", "retained"}:
+            await registry.set(artifact.id, orphanedAt=1)
+        if happens == "retained":
+            await registry.set(artifact.id, retainUntil=(time.time_ns() // 1_000) + 3_600_000_000)
+
+    for number in range(12):
+        await one(number)
+    before = [blob async for blob in registry.storage.blobs("default")]
+    for _ in range(2):
+        told = await swept(registry, dry_run=True)
+        assert [blob async for blob in registry.storage.blobs("default")] == before
+        done = await swept(registry)
+        assert told == replace(done, parts=None)
+        before = [blob async for blob in registry.storage.blobs("default")]
+
+
 async def test_an_upload_waits_for_a_sweep_that_is_announced(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +319,26 @@ async def test_of_two_collections_at_once_neither_ends_the_announcement_of_the_o
     assert await registry.send(upload, FILES) == 2
     await registry.complete(upload)
     assert await registry.holds(b"first")
+
+
+async def test_collections_keep_no_push_waiting_where_a_bucket_retains_all_that_is_put_there(
+    sqlite_graph: Graph, minio_server: MinioServer, minio_client: Minio, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "WAIT_SECONDS", 2.0)
+    name = f"{bucket[:50]}-retains"
+    minio_client.make_bucket(name, object_lock=True)
+    minio_client.set_object_lock_config(name, ObjectLockConfig(GOVERNANCE, 1, DAYS))
+    clock = Clock()
+    async with S3Storage(options_of(minio_server, name), clock=clock) as storage, httpx.AsyncClient() as http:
+        registry = Registry(sqlite_graph, Store(storage, http, clock), Bytes(storage))
+        await abandoned(registry)
+        for _ in range(2):
+            done = await swept(registry)
+            assert (done.removed, done.kept) == (0, 2)
+            version, _ = await registry.push(FILES)
+            assert version.props["state"] == "READY"
+            async with registry.operation() as op:
+                await delete_model_version(op, address=version.id)
 
 
 async def test_a_sweep_that_stood_still_until_its_announcement_was_over_removes_nothing(
@@ -371,6 +446,76 @@ async def test_parts_of_an_open_upload_stay_and_those_of_one_that_was_given_up_g
         await abort_upload(op, address=upload.id)
     assert (await swept(registry)).parts == 1
     assert await registry.send(await registry.begin((await registry.version()).id, files), files) == 3
+
+
+async def deleted(registry: Registry, name: str = "team") -> float:
+    """A workspace that is deleted, and had files of a version, of an open upload and at a path.
+
+    When it was there still and had all of them, in seconds since the epoch.
+    """
+    async with registry.operation() as op:
+        await create_workspace(op, name=name)
+    version, _ = await registry.push(FILES, f"models:/{name}:bert")
+    other = await registry.version(f"models:/{name}:bert")
+    await registry.send(await registry.begin(other.id, {"c": b"third"}), {"c": b"third"})
+    await registry.storage.put(name, entry_name("a/b", blob_of(b"first")), b"")
+    await asyncio.sleep(0.1)
+    moment = time.time()
+    await asyncio.sleep(0.5)
+    async with registry.operation() as op:
+        for each in (version, other):
+            await delete_model_version(op, address=each.id)
+        await delete_model(op, address=f"models:/{name}:bert")
+        await delete_workspace(op, workspace=name)
+    while await registry.graph.sequence():
+        pass
+    return moment
+
+
+async def test_all_that_a_deleted_workspace_kept_goes_after_the_grace_period(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deleted(registry)
+    young = await swept(registry, LONG, workspace="team")
+    assert (young.removed, young.documents, young.too_young) == (0, 0, 3)
+    told = await swept(registry, dry_run=True, workspace="team")
+    done = await swept(registry, workspace="team")
+    assert (done.removed, done.kept, done.bytes_removed) == (3, 0, 16)
+    assert told == replace(done, parts=None)
+    # Somebody may send something for another hour.
+    assert [name async for name in registry.storage.documents("team", "")] == ["owner", "usage"]
+    monkeypatch.setattr(collecting, "SEND_SECONDS", 0)
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    await swept(registry, workspace="team")
+    assert [name async for name in registry.storage.documents("team", "")] == []
+    assert await swept(registry, workspace="team") == Collected()
+    assert [name async for name in registry.storage.documents("team", "")] == []
+
+
+async def test_what_a_deleted_workspace_kept_was_needed_until_then(registry: Registry) -> None:
+    moment = await deleted(registry)
+    done = await collect(registry.graph, registry.storage, "team", by="gc", grace=time.time() - moment - 0.1)
+    assert (done.removed, done.too_young, done.documents) == (0, 3, 0)
+
+
+async def test_what_is_retained_stays_when_its_workspace_is_deleted(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deleted(registry)
+    monkeypatch.setattr(collecting, "SEND_SECONDS", 0)
+    monkeypatch.setattr(collecting, "SLACK", 0)
+    real = registry.storage.remove
+
+    async def remove(_: str, digests: Sequence[str], **__: Any) -> set[str]:
+        return set(digests)
+
+    monkeypatch.setattr(registry.storage, "remove", remove)
+    done = await swept(registry, workspace="team")
+    assert (done.removed, done.kept) == (0, 3)
+    assert await registry.holds(b"first", "team")
+    monkeypatch.setattr(registry.storage, "remove", real)
+    assert (await swept(registry, workspace="team")).removed == 3
+    assert [name async for name in registry.storage.documents("team", "")] == []
 
 
 async def test_usage_counts_what_is_kept(registry: Registry) -> None:

@@ -13,10 +13,11 @@ import pytest
 from graph import ontology
 from graph.port import Kept, NewNode, Node
 from lineal.errors import LinealError, Unavailable
-from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.common import MANAGED, REFERENCED, manifest_name
 from resolvers.artifacts.keeping import COLLECTED, LEASE, Check, Keeper
 from resolvers.artifacts.uploads import abort_upload
-from resolvers.writing.workspaces import create_workspace
+from resolvers.writing.models import delete_model
+from resolvers.writing.workspaces import create_workspace, delete_workspace
 from tests.artifacts.conftest import Registry
 
 FILES = {"a.bin": b"first"}
@@ -54,9 +55,9 @@ async def until(done: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def waiting(registry: Registry, count: int) -> list[str]:
+async def waiting(registry: Registry, count: int, storage: str = MANAGED) -> list[str]:
     """So many artifacts, made at once, that wait to be verified."""
-    props = {"storage": "MANAGED", "verification": "PENDING"}
+    props = {"storage": storage, "verification": "PENDING"}
     new = [NewNode(ontology.ARTIFACT.name, token_hex(32), "default", props=props) for _ in range(count)]
     made = await registry.graph.write(lambda tx: tx.create(new), by="tester", action="test")
     return [node.id for node in made]
@@ -82,6 +83,19 @@ async def test_a_workspace_that_cannot_be_cleared_does_not_keep_others_from_it(r
     async with keeping(registry, collect_hours=1e-9):
         await until(lambda: gone(registry, "other"))
     assert await registry.holds(b"default")
+
+
+async def test_storage_of_a_deleted_workspace_is_cleared_too(registry: Registry) -> None:
+    async with registry.operation() as op:
+        await create_workspace(op, name="other")
+    await left(registry, "other")
+    async with registry.operation() as op:
+        await delete_model(op, address="models:/other:left")
+        await delete_workspace(op, workspace="other")
+    while await registry.graph.sequence():
+        pass
+    async with keeping(registry, collect_hours=1e-9):
+        await until(lambda: gone(registry, "other"))
 
 
 async def gone(registry: Registry, workspace: str) -> bool:
@@ -165,3 +179,29 @@ async def test_one_that_is_asked_for_again_and_again_keeps_neither_others_nor_cl
 
     async with keeping(registry, check, collect_hours=1e-9):
         await until(looked)
+
+
+async def test_a_place_that_does_not_answer_keeps_neither_what_is_managed_nor_clearing_waiting(
+    registry: Registry,
+) -> None:
+    await left(registry, "default")
+    (stuck,) = await waiting(registry, 1, REFERENCED)
+    seen: set[str] = set()
+
+    async def check(artifact: Node) -> str:
+        seen.add(artifact.id)
+        if artifact.id == stuck:
+            await asyncio.Event().wait()
+        return "VERIFIED"
+
+    async def stands() -> bool:
+        return stuck in seen
+
+    async def goes_on() -> bool:
+        return managed.id in seen and await gone(registry, "default")
+
+    async with keeping(registry, check, collect_hours=1e-9):
+        await until(stands)
+        _, managed = await registry.push(FILES)
+        await registry.set(managed.id, verification="PENDING")
+        await until(goes_on)

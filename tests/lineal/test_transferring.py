@@ -358,6 +358,27 @@ def test_usage_counts_what_is_kept(desk: Desk, model: str) -> None:
     assert after["quotaBytes"] is None
 
 
+def test_what_a_deleted_workspace_keeps_is_counted_and_cleared_away(desk: Desk) -> None:
+    issuer = LocalIssuer(Keyring(desk.server.home / "keys"))
+    with Remote(f"http://127.0.0.1:{desk.server.port}/graphql", issuer.token) as remote:
+        remote.ask('mutation { createWorkspace(input: {name: "team"}) { workspace { id } } }')
+        desk.write(a=os.urandom(70))
+        desk.told("push", "model", "models:/team:m")
+        for what in (
+            'deleteModelVersion(input: {version: "models:/team:m/1"})',
+            'deleteModel(input: {model: "models:/team:m"})',
+            'deleteWorkspace(input: {workspace: "team"})',
+        ):
+            remote.ask(f"mutation {{ {what} {{ deletedId }} }}")
+    (kept,) = desk.told("artifacts", "usage", "--workspace", "team")["workspaces"]
+    assert (kept["bytes"], kept["blobs"], kept["quotaBytes"]) == (70, 1, None)
+    assert "team" in [each["workspace"] for each in desk.told("artifacts", "usage")["workspaces"]]
+    assert desk.told("artifacts", "gc", "--grace", "1h")["team"]["too_young"] == 1
+    assert desk.told("artifacts", "gc", "--grace", "0m", "--workspace", "team")["team"]["removed"] == 1
+    assert "team" not in [each["workspace"] for each in desk.told("artifacts", "usage")["workspaces"]]
+    assert "team" not in desk.told("artifacts", "gc", "--grace", "1h")
+
+
 def test_altered_bytes_are_found_and_named(desk: Desk, model: str) -> None:
     data = os.urandom(100)
     desk.write(a=data)

@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from minio import Minio, S3Error
-from minio.commonconfig import ENABLED
+from minio.commonconfig import ENABLED, GOVERNANCE
+from minio.objectlockconfig import DAYS, ObjectLockConfig
 from minio.versioningconfig import VersioningConfig
 
 from lineal.errors import InvalidArgument, LinealError, PreconditionFailed, Unavailable
@@ -379,6 +380,24 @@ async def test_what_is_retained_cannot_be_removed_and_the_rest_can(
         assert len(versions(minio_client, locking)) == 1
         await store.storage.chill("vision", [kept.sha256])
         assert [stored.cold for stored in await listed(store.storage.blobs("vision"))] == [False]
+
+
+@pytest.mark.parametrize("seconds", [None, 60.0])
+async def test_a_document_that_a_lock_keeps_is_not_there_any_more_once_it_is_discarded(
+    minio_server: MinioServer, minio_client: Minio, locking: str, seconds: float | None
+) -> None:
+    minio_client.set_object_lock_config(locking, ObjectLockConfig(GOVERNANCE, 1, DAYS))
+    async with opened(options_of(minio_server, locking)) as store:
+        storage = store.storage
+        for data in (b"first", b"second"):
+            await storage.put("vision", "notes/a", data)
+            with pytest.raises(Unavailable):
+                await storage.discard("vision", "notes/a", until=time.time() - 2)
+            assert await storage.get("vision", "notes/a") == data
+            await storage.discard("vision", "notes/a", until=seconds and time.time() + seconds)
+            assert await storage.get("vision", "notes/a") is None
+            assert await storage.written("vision", "notes/a") == 0
+            assert await listed(storage.documents("vision", "notes/")) == []
 
 
 async def test_what_was_retained_can_be_removed_afterwards(minio_server: MinioServer, locking: str) -> None:
