@@ -255,10 +255,11 @@ class Storage(ABC):
         its way at that moment, `quiet` waits for. Raises Unavailable then, and some may be left.
         """
 
-    async def hide(self, workspace: str, digests: Sequence[str]) -> None:  # noqa: ARG002
+    async def hide(self, workspace: str, digests: Sequence[str], *, until: float) -> None:  # noqa: ARG002
         """Have blobs out of the way that `remove` said are retained: they are there no more, and can be sent again.
 
-        Their bytes stay as long as they are retained. A store that retains nothing has nothing to do.
+        Their bytes stay as long as they are retained. `until` is as in `remove`. A store that retains nothing has
+        nothing to do.
         """
         assert not digests
 

@@ -324,11 +324,10 @@ class S3Storage(Storage):
         gone = self._all(remove, keys)
         return {key for key, removed in zip(keys, gone, strict=True) if not removed}
 
-    async def hide(self, workspace: str, digests: Sequence[str]) -> None:
+    async def hide(self, workspace: str, digests: Sequence[str], *, until: float) -> None:
         place = self.options.place(workspace)
         keys = [place.blob(where, sha256) for sha256 in digests for where in (HOT, COLD)]
-        # Without the id of a version the store puts a marker on top of what is there.
-        await self._run(self._all, lambda key: self._objects.client.remove_object(place.bucket, key), keys)
+        await self._run(self._all, lambda key: self._objects.hide(place.bucket, key, until), keys)
 
     async def quiet(self, workspace: str) -> bool:  # noqa: ARG002
         # The store itself refuses what comes too late.

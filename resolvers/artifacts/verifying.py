@@ -85,7 +85,7 @@ async def drop(storage: Storage, workspace: str, wrong: Iterable[str], *, until:
     """Remove blobs that are not what they are named by, so that the right ones can be sent; `until` as in `remove`."""
     retained = await storage.remove(workspace, sorted(wrong), until=until)
     if retained:
-        await storage.hide(workspace, sorted(retained))
+        await storage.hide(workspace, sorted(retained), until=until)
 
 
 async def _tell_false(graph: Graph, artifact: Node, problem: str, by: str) -> str:

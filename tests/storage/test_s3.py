@@ -443,7 +443,10 @@ async def test_what_is_hidden_is_there_no_more_and_can_be_sent_again_whatever_re
     async with opened(options_of(minio_server, locking)) as store:
         blob = await store.upload("vision", some(10), seconds=BRIEF)
         await store.storage.retain("vision", [blob.sha256], (int(time.time()) + 3_600) * 1_000_000)
-        await store.storage.hide("vision", [blob.sha256])
+        with pytest.raises(Unavailable):
+            await store.storage.hide("vision", [blob.sha256], until=time.time() - 1)
+        assert await store.has("vision", blob)
+        await store.storage.hide("vision", [blob.sha256], until=time.time() + 60)
         assert not await store.has("vision", blob)
         assert await listed(store.storage.blobs("vision")) == []
         assert len(versions(minio_client, locking)) == 2
