@@ -87,7 +87,18 @@ class S3Storage(Storage):
                         "in its place: it takes headers that were not signed, and heeds no x-amz-copy-source-if-match"
                     )
                     raise InvalidArgument(msg)
-                self._addresses.lax[place.bucket] = self._objects.locks(place.bucket)
+                self._addresses.lax[place.bucket] = self._locks(place.bucket)
+
+    def _locks(self, bucket: str) -> bool:
+        try:
+            return self._objects.locks(bucket)
+        except S3Error as error:
+            if error.code != "AccessDenied":
+                raise
+            msg = (
+                f"the bucket {bucket} does not tell Lineal about its object lock (s3:GetBucketObjectLockConfiguration)"
+            )
+            raise InvalidArgument(msg) from error
 
     def _copies(self, place: Place, signed: Mapping[str, str]) -> bool:
         """Whether whoever has an address to send something to can have the store copy something there instead."""

@@ -98,8 +98,8 @@ class S3Options:
     with them.
 
     Lineal needs to read, write, list and delete objects, their versions and multipart uploads under its prefixes, and
-    to read whether its buckets keep versions; without leave to list, a store says that what is missing is forbidden. In
-    buckets with object lock it needs to read whether they have it, and to retain objects.
+    to read whether its buckets keep versions and have object lock, and to retain objects in those that have; without
+    leave to list, a store says that what is missing is forbidden.
     """
 
     endpoint: str

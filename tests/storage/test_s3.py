@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import json
 import ssl
 import time
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ import httpx
 import pytest
 from minio import Minio, S3Error
 from minio.commonconfig import ENABLED, GOVERNANCE
+from minio.credentials.providers import AssumeRoleProvider
 from minio.objectlockconfig import DAYS, ObjectLockConfig
 from minio.versioningconfig import VersioningConfig
 
@@ -478,6 +480,59 @@ async def test_sts_gives_credentials_for_a_while_and_their_token_is_in_addresses
             assert query["X-Amz-Security-Token"]
             assert not query["X-Amz-Credential"][0].startswith(f"{ACCESS_KEY}/")
             assert (await store.http.get(link)).content == data
+
+
+NEEDED = [
+    *("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:ListBucket"),
+    *("s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts"),
+    *("s3:AbortMultipartUpload", "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"),
+]
+
+
+def limited(server: MinioServer, bucket: str, actions: Sequence[str]) -> S3Options:
+    """Options of somebody who may do this alone, in this bucket alone."""
+    names = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": names}]}
+    own = AssumeRoleProvider(
+        sts_endpoint=server.url,
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+        region="us-east-1",
+        policy=json.dumps(policy),
+    ).retrieve()
+    keys = {"access_key": own.access_key, "secret_key": own.secret_key, "session_token": own.session_token}
+    return options_of(server, bucket, **keys)
+
+
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+async def test_it_needs_no_more_than_to_read_write_list_and_delete_in_its_bucket(
+    minio_server: MinioServer, bucket: str, small_parts: int
+) -> None:
+    async with opened(limited(minio_server, bucket, NEEDED)) as store:
+        blobs = [await store.upload("vision", some(size)) for size in (1000, 2 * small_parts)]
+        assert await store.has("vision", *blobs)
+        await store.storage.chill("vision", [blobs[0].sha256])
+        assert await store.storage.abandon("vision", time.time_ns() // 1_000) == 0
+        assert await store.storage.remove("vision", [blob.sha256 for blob in blobs], until=time.time() + 60) == set()
+
+
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+async def test_it_needs_to_retain_in_a_bucket_with_object_lock(minio_server: MinioServer, locking: str) -> None:
+    more = ["s3:GetObjectRetention", "s3:PutObjectRetention", "s3:PutObjectLegalHold"]
+    async with opened(limited(minio_server, locking, [*NEEDED, *more])) as store:
+        kept, gone = [await store.upload("vision", some(10, i), seconds=BRIEF) for i in range(2)]
+        await store.storage.retain("vision", [kept.sha256], (int(time.time()) + 3600) * 1_000_000)
+        await asyncio.sleep(BRIEF)
+        removed = await store.storage.remove("vision", [kept.sha256, gone.sha256], until=time.time() + 60)
+        assert removed == {kept.sha256}
+
+
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+async def test_who_may_not_read_of_its_object_lock_is_told_so_at_start(minio_server: MinioServer, bucket: str) -> None:
+    storage = S3Storage(limited(minio_server, bucket, [one for one in NEEDED if "ObjectLock" not in one]))
+    with pytest.raises(InvalidArgument, match="s3:GetBucketObjectLockConfiguration"):
+        await storage.open()
+    await storage.close()
 
 
 async def test_credentials_are_found_in_the_environment(
