@@ -19,8 +19,8 @@ class Source(ABC):
 
     `files` gives the size in bytes of each by its path. What is read is counted: a look that would read more
     than MAX_READ bytes or more often than MAX_READS ends with LimitExceeded. So does one that is `stopped`.
-    `heads` has first bytes of files that were read before, by whoever has means to read many at once: they are not
-    counted.
+    `ahead` has bytes by path and where they begin that were read before, by whoever has means to read many at once:
+    they are not counted.
     """
 
     def __init__(self, files: Mapping[str, int]) -> None:
@@ -28,7 +28,7 @@ class Source(ABC):
         self.bytes_left = MAX_READ
         self.reads_left = MAX_READS
         self.stopped = False
-        self.heads: dict[str, bytes] = {}
+        self.ahead: dict[tuple[str, int], bytes] = {}
 
     def stop(self) -> None:
         """Let the look end soon, with what it has found."""
@@ -40,8 +40,9 @@ class Source(ABC):
         Raises LimitExceeded, NotFound, Unavailable.
         """
         size = max(0, min(size, self.files[path] - start))
-        if not self.stopped and start == 0 and path in self.heads and size <= len(self.heads[path]):
-            return self.heads[path][:size]
+        known = self.ahead.get((path, start))
+        if known is not None and size <= len(known) and not self.stopped:
+            return known[:size]
         self.bytes_left -= size
         self.reads_left -= 1
         if self.bytes_left < 0 or self.reads_left < 0 or self.stopped:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from lineal.errors import LimitExceeded, LinealError, NotFound, PreconditionFailed
-from storage.formats import Detected, Value, Verdict, detect, order
-from storage.formats.reading import HEAD
+from storage.formats import Detected, Value, Verdict, detect, harmless, order
+from storage.formats.reading import HEAD, MAX_ZIP_END
 from storage.manifest import Manifest
 from storage.port import Storage
 from storage.source import Source
@@ -17,8 +17,10 @@ from storage.source import Source
 SECONDS: Final = 20.0
 """How long one look may take, and READ_SECONDS more where it waits for a read."""
 READ_SECONDS: Final = 10.0
-HEADS_SECONDS: Final = 10.0
-"""How long of that the beginnings of files are read, before they are looked into."""
+AHEAD_SECONDS: Final = 10.0
+"""How long of that the beginnings and ends of files are read, before they are looked into."""
+ENDS: Final = 512
+"""Files whose ends are read ahead: 32 MiB in all."""
 AT_ONCE: Final = 16
 MAX_IMPORTS: Final = 1_000
 """Imports of pickles that are kept."""
@@ -31,20 +33,25 @@ class StoredSource(Source):
         super().__init__({file.path: file.size for file in manifest.files})
         self._storage, self._workspace, self._manifest, self._loop = storage, workspace, manifest, loop
 
-    async def read_heads(self) -> None:
-        """Read the beginnings of files, several at a time: that is all which is wanted of most of them.
+    async def read_ahead(self) -> None:
+        """Read the beginnings of files, and the ends of some, many at a time: that is all which is wanted of most.
 
         Those come first that are looked at first. What is not read in time is left.
         """
+        first = sorted(self.files, key=order)
+        wanted = {(path, 0): min(HEAD, self.files[path]) for path in first}
+        for path in [path for path in first if not harmless(path)][:ENDS]:
+            size = min(MAX_ZIP_END, self.files[path])
+            wanted[path, self.files[path] - size] = size
         waiting = asyncio.Semaphore(AT_ONCE)
 
-        async def read(path: str) -> None:
+        async def read(path: str, start: int) -> None:
             async with waiting:
-                self.heads[path] = await self._read(path, 0, min(HEAD, self.files[path]))
+                self.ahead[path, start] = await self._read(path, start, wanted[path, start])
 
         with suppress(TimeoutError):
-            async with asyncio.timeout(HEADS_SECONDS):
-                await asyncio.gather(*map(read, sorted(self.files, key=order)))
+            async with asyncio.timeout(AHEAD_SECONDS):
+                await asyncio.gather(*(read(path, start) for path, start in wanted))
 
     def fetch(self, path: str, start: int, size: int) -> bytes:
         """These bytes. Raises what the storage raises, LimitExceeded (it took too long)."""
@@ -73,7 +80,7 @@ async def look(storage: Storage, workspace: str, manifest: Manifest) -> Detected
     stop = loop.call_later(SECONDS, source.stop)
     try:
         async with asyncio.timeout(SECONDS + READ_SECONDS):
-            await source.read_heads()
+            await source.read_ahead()
             return await asyncio.to_thread(detect, source)
     except TimeoutError:
         return Detected(pickles=Verdict.UNSCANNED, notes=(f"looking into it took more than {SECONDS:g} seconds",))

@@ -70,8 +70,8 @@ _JUDGES: Final[Sequence[Format]] = [keras, pickles]
 def detect(source: Source) -> Detected:
     """What an artifact is, from its files. Raises Unavailable, NotFound (of the source), and nothing else.
 
-    Beyond MAX_LOOKED_AT only files are scanned for pickles whose names are harmless, and whose first bytes are in the
-    source's `heads`: they mostly suffice. All others make it UNSCANNED.
+    Beyond MAX_LOOKED_AT only files are scanned for pickles whose names are harmless, and whose first bytes the source
+    has read `ahead`: they mostly suffice. All others make it UNSCANNED.
     """
     found = Found()
     budget = Budget(source)
@@ -91,7 +91,7 @@ def _scan_more(left: list[File], found: Found) -> None:
     words = f"of this file and {len(left) - 1:,} others no more than the first bytes were looked at"
     found.note(left[0].path, f"{words}, as there are too many")
     for file in left:
-        if harmless(file.path) and file.path in file.budget.source.heads:
+        if harmless(file.path) and (file.path, 0) in file.budget.source.ahead:
             _look(pickles, file, found)
         else:
             found.pickle(Verdict.UNSCANNED)

@@ -41,7 +41,7 @@ _EMPTY: Final = 18
 """Zeros that LZMA takes for a whole stream of nothing."""
 _MAX_ZEROS: Final = 4 * 2**20
 _ZIP_END: Final = b"PK\x05\x06"
-_MAX_ZIP_END: Final = 22 + 2**16 - 1
+MAX_ZIP_END: Final = 22 + 2**16 - 1
 """Bytes from where the last record of a zip archive begins: it may have a comment."""
 _DIRECTORY_OFFSET: Final = 6
 
@@ -407,7 +407,7 @@ class File:
     @cached_property
     def ends_as_zip(self) -> bool:
         """Whether Python's zipfile may take it for an archive, which goes by the end: anything may be before it."""
-        size = min(self.size, _MAX_ZIP_END)
+        size = min(self.size, MAX_ZIP_END)
         return self.locate is not None and _ZIP_END in self.at(self.size - size, size)
 
     def seekable(self) -> io.RawIOBase:

@@ -91,7 +91,7 @@ async def test_a_harmful_pickle_is_flagged_among_however_many_files(registry: Re
 async def test_files_whose_beginnings_take_too_long_to_read_are_unscanned(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "HEADS_SECONDS", 0.0)
+    monkeypatch.setattr(looking, "AHEAD_SECONDS", 0.0)
     _, artifact = await registry.push({f"{i:05}.csv": b"a,b\n%d" % (i % 7) for i in range(1_001)})
     assert artifact.props["pickles"] == "UNSCANNED"
 

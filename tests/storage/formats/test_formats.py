@@ -457,7 +457,7 @@ HARM = b"cposix\nsystem\n(S'true'\ntR."
 )
 def test_of_files_that_are_too_many_the_first_bytes_decide(last: dict[str, bytes], verdict: Verdict) -> None:
     files = Memory({f"{i:05}.csv": b"a,b\n" for i in range(9_000)} | last)
-    files.heads = {path: data[:512] for path, data in files.contents.items()}
+    files.ahead = {(path, 0): data[:512] for path, data in files.contents.items()}
     assert detect(files).pickles is verdict
     assert files.reads_left > MAX_READS - 10
 
@@ -466,10 +466,10 @@ def test_what_is_too_much_to_be_looked_at_is_unscanned() -> None:
     files = Memory({f"{i:05}.csv": b"a,b\n" for i in range(1_001)})
     assert detect(files).pickles is Verdict.UNSCANNED
     assert detect(files).notes
-    files.heads = {path: data[:512] for path, data in files.contents.items()}
+    files.ahead = {(path, 0): data[:512] for path, data in files.contents.items()}
     assert detect(files).pickles is Verdict.NONE
     files = Memory({f"{i:05}.bin": b"data" for i in range(1_001)})
-    files.heads = dict(files.contents)
+    files.ahead = {(path, 0): data for path, data in files.contents.items()}
     assert detect(files).pickles is Verdict.UNSCANNED
 
 
