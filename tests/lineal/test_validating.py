@@ -277,7 +277,7 @@ class Refusing(Remote):
     """A server that refuses each of these once, and else does as it is told."""
 
     def __init__(self, remote: Remote, refusals: dict[str, list[LinealError]]) -> None:
-        self._remote, self._refusals = remote, refusals
+        self._remote, self._refusals, self.ca = remote, refusals, remote.ca
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         for word, errors in self._refusals.items():
