@@ -95,6 +95,8 @@ class Machine:
             raise Unreadable("the pickle has an opcode that does not exist")
         if opcode.name == "STOP":
             self.result = self.pop()
+            if self.stream.position < self._frame:
+                self.doubt("it ends before its frame does, after which a reader goes on")
             return False
         _ACTIONS[opcode.name](self, self._argument(opcode))
         return True
@@ -106,16 +108,29 @@ class Machine:
         size = opcode.arg.n
         if size == pickletools.UP_TO_NEWLINE:
             return self.line()
+        before = self.stream.position
         if size < 0:
             size = int.from_bytes(self.stream.exactly(_LENGTHS[size]), "little")
+            self._check_frame(before)
+            before = self.stream.position
         if size > _MAX_TEXT:
             self.stream.skip(size)
+            self._check_frame(before)
             return UNKNOWN
-        return self.stream.exactly(size)
+        data = self.stream.exactly(size)
+        self._check_frame(before)
+        return data
+
+    def _check_frame(self, before: int) -> None:
+        # Of what a frame has only a part of, the unpickler in C forgets that part, and takes the rest for all.
+        if before < self._frame < self.stream.position:
+            self.doubt("something in it reaches over the end of its frame")
 
     def line(self) -> Any:
         """The bytes of a line; of a long one UNKNOWN."""
+        before = self.stream.position
         line, whole = self.stream.line(_MAX_LINE)
+        self._check_frame(before)
         # Without an end the unpickler in Python takes a line for one, and cuts off its last character all the same.
         return line[:-1] if whole else UNKNOWN
 
@@ -213,8 +228,11 @@ class Machine:
     # ── What a pickle does ────────────────────────────────────────────────────────────────────────
 
     def frame(self, size: Any) -> None:
-        """How many bytes the unpickler in Python takes out of the file at once."""
-        self._frame = self.stream.position + size
+        """How many bytes an unpickler takes out of the file at once."""
+        here, end = self.stream.position, self.stream.position + size
+        if here < self._frame < end:
+            self.doubt("it has a frame that reaches over the end of another one")
+        self._frame = max(self._frame, end)
 
     def find(self, module: Any, name: Any) -> Any:
         """An import. A name that is not known is told as `?`, one that a call or an import gave as COMPUTED."""

@@ -8,12 +8,15 @@ import lzma
 import pickle
 import pickletools
 import random
+import resource
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -27,6 +30,8 @@ from tests.storage.formats.test_formats import REAL, Memory
 HARM = b"cos\nsystem\n(S'true'\ntR."
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 MUTATIONS = 40_000 if SOAK else 500
+MEMORY = 2**30
+"""Bytes that a pickle which is really loaded may take."""
 
 
 def scan(name: str, data: bytes) -> Detected:
@@ -632,6 +637,21 @@ class InPython(pickle._Unpickler):
     persistent_load = InC.persistent_load
 
 
+@contextmanager
+def bounded() -> Iterator[None]:
+    """No more memory than this: Python makes room for as many things as a pickle says that it will number."""
+    statm, before = Path("/proc/self/statm"), resource.getrlimit(resource.RLIMIT_AS)
+    if not statm.exists():  # as on macOS, which heeds no such limit either
+        yield
+        return
+    used = int(statm.read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def loaded(data: bytes) -> tuple[set[str], bool]:
     """What is imported when all pickles of a file are loaded, and whether anything is called then."""
     seen: list[tuple[str, str]] = []
@@ -642,7 +662,8 @@ def loaded(data: bytes) -> tuple[set[str], bool]:
             unpickler = kind(file)
             unpickler.seen = seen
             try:
-                unpickler.load()
+                with bounded():
+                    unpickler.load()
             except Exception:  # noqa: BLE001 - whatever a broken pickle makes of it
                 break
     return {finding.text(f"{module}.{name}") for module, name in seen}, Inert.made > 0
@@ -724,6 +745,30 @@ def mutations() -> Iterator[bytes]:
                 case _:
                     data[at:] = chance.choice(PARTS) + chance.choice(real)[chance.randrange(200) :]
         yield bytes(data)
+
+
+def framed(data: bytes, size: int) -> bytes:
+    """A pickle that says of its frame that it has so many bytes."""
+    return b"\x80\x04\x95" + struct.pack("<Q", size) + data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(framed(b"ccollections.os\nsystem\n(S'true'\ntR.", len("ccollections.")), id="a line"),
+        pytest.param(framed(b"C\x06\x00" + HARM, 3), id="a number of bytes"),
+        pytest.param(framed(b"N." + b"B" + struct.pack("<I", len(HARM)) + HARM + b".", 7), id="what follows the end"),
+        pytest.param(framed(b"\x95" + struct.pack("<Q", 11) + b"NB" + struct.pack("<I", 5) + HARM, 10), id="a frame"),
+    ],
+)
+def test_what_goes_over_the_end_of_a_frame_is_unscanned_for_readers_take_it_otherwise(data: bytes) -> None:
+    assert scan("model.pkl", data).pickles in {Verdict.UNSCANNED, Verdict.DANGEROUS}
+
+
+def test_a_line_that_goes_over_the_end_of_its_frame_is_read_by_python_without_its_beginning() -> None:
+    data = framed(b"ccollections.os\nsystem\n(S'true'\ntR.", len("ccollections."))
+    assert "os.system" in loaded(data)[0]
+    assert "os.system" not in {each.name for each in scan("model.pkl", data).imports}
 
 
 @pytest.mark.timeout(1_800)
