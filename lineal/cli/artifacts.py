@@ -92,7 +92,7 @@ def gc(
     if takes and dry_run:
         raise InvalidArgument("--take-over: it is done, and --dry-run does nothing", field="take-over")
     settings = options.settings(graph)
-    kept_for = settings.artifact_grace_hours * 3_600 if grace is None else seconds(grace)
+    kept_for = settings.artifact_grace_hours * 3_600 if grace is None else seconds(grace, "grace")
 
     async def work(graph: Graph, bytes_: Bytes) -> dict[str, Collected]:
         there, deleted = await workspaces(graph)

@@ -56,11 +56,11 @@ def token(
     )
 
 
-def seconds(span: str) -> int:
+def seconds(span: str, field: str = "expires") -> int:
     """The seconds of 30m, 8h or 90d. Raises InvalidArgument."""
     found = _SPAN.fullmatch(span)
     if not found:
-        raise InvalidArgument(f"expires: {span!r:.80} is no time span; it looks like 30m, 8h or 90d", field="expires")
+        raise InvalidArgument(f"{field}: {span!r:.80} is no time span; it looks like 30m, 8h or 90d", field=field)
     return int(found[1]) * _UNITS[found[2]]
 
 

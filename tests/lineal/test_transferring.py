@@ -221,7 +221,7 @@ def test_no_link_leads_a_pull_out_of_its_folder(desk: Desk, model: str) -> None:
         (["pull", "nonsense", "copy"], 2, "address"),
         (["artifacts", "verify", "artifacts:/unknown"], 1, "there is no artifact"),
         (["artifacts", "gc", "--workspace", "unknown"], 1, "unknown"),
-        (["artifacts", "gc", "--grace", "soon"], 2, "soon"),
+        (["artifacts", "gc", "--grace", "soon"], 2, "grace: 'soon' is no time span"),
     ],
 )
 def test_what_cannot_be_is_one_clear_line(desk: Desk, arguments: list[str], code: int, said: str) -> None:
