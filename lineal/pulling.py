@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from lineal.errors import AlreadyExists, Conflict, NotFound, PreconditionFailed, Unavailable
 from lineal.patience import SECONDS, Patience
 from lineal.remote import Remote
-from lineal.transfer import PAGE, ROUNDS, THREADS, BrokenError, Progress, Ranges
+from lineal.transfer import FIRST, PAGE, ROUNDS, THREADS, BrokenError, Progress, Ranges
 from storage.manifest import File, Manifest
 from storage.naming import check_digest
 from storage.port import CHUNK, PART
@@ -123,9 +123,10 @@ class Pull:
         return received
 
     def _pages(self, artifact: str) -> Iterator[Sequence[Mapping[str, Any]]]:
-        after, more = None, True
+        after, more, first = None, True, FIRST
         while more:
-            found = self._remote.ask(FILES, artifact=artifact, first=PAGE, after=after)["artifact"]
+            found = self._remote.ask(FILES, artifact=artifact, first=first, after=after)["artifact"]
+            first = PAGE
             if found is None:
                 raise NotFound(f"there is no artifact {artifact!r}")
             yield found["files"]["nodes"]

@@ -14,12 +14,9 @@ import urllib3
 from lineal.errors import Conflict, LinealError, NotFound, PreconditionFailed, Unavailable
 from lineal.patience import SECONDS, Patience
 from lineal.remote import Remote
-from lineal.transfer import PAGE, ROUNDS, THREADS, Progress, connections, refuses
+from lineal.transfer import FIRST, PAGE, ROUNDS, THREADS, Progress, connections, refuses
 from storage.folder import Folder
 from storage.port import CHUNK, Blob
-
-FIRST: Final = 32
-"""Files of the first page, which everything waits for."""
 
 BEGIN: Final = """mutation Begin($input: BeginUploadInput!) {
   beginUpload(input: $input) { upload { id state digest } }

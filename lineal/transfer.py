@@ -22,6 +22,8 @@ ROUNDS: Final = 8
 """Times in a row that storage refuses everything before giving up."""
 BUSY: Final = frozenset({408, 409, 429})
 """Statuses of refusals that are over after a while: it was too slow, somebody else sends the same, it is too much."""
+FIRST: Final = 32
+"""Files of the first page, which everything waits for."""
 PAGE: Final = 200
 """Files that are asked for at a time."""
 
