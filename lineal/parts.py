@@ -16,7 +16,7 @@ from gateway.ui.pages import Pages, SignIn
 from graph.open import READ_SECONDS, is_embedded, open_graph, sqlite_path
 from graph.port import Graph, Node, Observer
 from lineal import logging
-from lineal.errors import PreconditionFailed, Unavailable
+from lineal.errors import Unavailable
 from lineal.settings import Settings, data_home
 from lineal.storages import S3_SCHEME
 from lineal.telemetry import Telemetry
@@ -24,7 +24,7 @@ from resolvers.artifacts.common import REFERENCED
 from resolvers.artifacts.keeping import Check, Keeper
 from resolvers.artifacts.references import verify_referenced
 from resolvers.artifacts.signatures import judge_again
-from resolvers.artifacts.verifying import verify_managed
+from resolvers.artifacts.verifying import check_kept, verify_managed
 from resolvers.backup.restoring import refuse_unfinished
 from resolvers.bytes import Bytes
 from resolvers.deploying.reconciling import Reconciler
@@ -128,11 +128,8 @@ def checking(graph: Graph, bytes_: Bytes) -> Check:
     by, storage = named("artifacts").name, bytes_.storage
 
     async def check(artifact: Node) -> str:
-        kept = artifact.props.get("storage")
-        if kept is None:
-            msg = f"artifact: {artifact.id!r} was only spoken of; neither Lineal nor a connector can read it"
-            raise PreconditionFailed(msg, field="artifact")
-        if kept == REFERENCED:
+        check_kept(artifact, artifact.id)
+        if artifact.props["storage"] == REFERENCED:
             return await verify_referenced(graph, storage, bytes_.connectors, artifact, by=by)
         await judge_again(graph, storage, artifact, bytes_.trusted, by=by)
         return await verify_managed(graph, storage, artifact, by=by)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import orjson
 import rfc8785
 
 from lineal.errors import InvalidArgument, LimitExceeded
+from storage.naming import is_digest
 
 MAX_FILES: Final = 10_000
 """Files of one artifact. What has more stays where it is, and is registered by reference."""
@@ -26,8 +26,6 @@ MAX_PATH: Final = 1_024
 """Bytes of a file's path, in UTF-8: what an object's key may have in S3."""
 MAX_FILE: Final = 5 * 2**40
 """Bytes of one file: what an object may have in S3."""
-
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -105,7 +103,7 @@ def _check(file: File, at: str) -> None:
     if not 0 <= file.size <= MAX_FILE:
         msg = f"{at}.size: a file has from 0 to {MAX_FILE:,} bytes, not {file.size:,}"
         raise InvalidArgument(msg, field=f"{at}.size")
-    if not _DIGEST.fullmatch(file.sha256):
+    if not is_digest(file.sha256):
         msg = f"{at}.sha256: must be 64 small hexadecimal digits, not {file.sha256[:80]!r}"
         raise InvalidArgument(msg, field=f"{at}.sha256")
 

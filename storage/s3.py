@@ -193,7 +193,8 @@ class S3Storage(Storage):
             return [
                 self._addresses.put(place.bucket, key, whole, seconds=seconds, headers=self.options.encryption_headers)
             ]
-        self._refuse_other(workspace, blob)
+        if self._is_whole(workspace, blob):
+            return []
         self._objects.put(place.bucket, place.mark(blob.sha256), b"")
         upload = self._objects.upload(place.bucket, key)
         there = {part.number: (part.size, part.sha256) for part in self._objects.parts(place.bucket, key, upload)}
@@ -210,23 +211,23 @@ class S3Storage(Storage):
         await self._run(self._seal, workspace, blob)
         return blob.part_count == 1
 
-    def _refuse_other(self, workspace: str, blob: Blob) -> None:
-        """Raises PreconditionFailed: what is there by this digest has another size."""
+    def _is_whole(self, workspace: str, blob: Blob) -> bool:
+        """Whether it is there. Raises PreconditionFailed: what is there by its digest has another size."""
         found = self._find(workspace, blob.sha256)
         if found is not None and found.size != blob.size:
             msg = f"the blob {blob.sha256} is there with {found.size:,} bytes, and has not {blob.size:,}"
             raise PreconditionFailed(msg)
+        return found is not None
 
     def _seal(self, workspace: str, blob: Blob) -> None:
-        if self._is_there(workspace, blob):
+        if self._is_whole(workspace, blob):
             return
-        self._refuse_other(workspace, blob)
         place = self.options.place(workspace)
         key = place.blob(HOT, blob.sha256)
         uploads = self._objects.uploads(place.bucket, key) if blob.part_count > 1 else []
         if not uploads:
             # Another one may have put it together since this one looked.
-            if self._is_there(workspace, blob):
+            if self._is_whole(workspace, blob):
                 return
             raise PreconditionFailed(f"nothing was sent of the blob {blob.sha256}")
         upload = str(uploads[0].upload_id)
@@ -242,8 +243,7 @@ class S3Storage(Storage):
             # Another one put it together, or sent a part again, since this one looked.
             if error.code not in {*MISSING, "InvalidPart", TAKEN}:
                 raise
-            self._refuse_other(workspace, blob)
-            if not self._is_there(workspace, blob):
+            if not self._is_whole(workspace, blob):
                 raise PreconditionFailed(f"the parts of the blob {blob.sha256} are being sent") from error
         for other in self._objects.uploads(place.bucket, key):
             self._objects.abort(place.bucket, key, str(other.upload_id))

@@ -26,11 +26,16 @@ async def request_verification(tx: Transaction, *, address: str) -> str:
     """Have an artifact's bytes read again, soon. Raises NotFound, PreconditionFailed (nobody keeps its bytes)."""
     id = await find(tx, address, "artifact", ARTIFACT.name)
     node = (await tx.lock([id]))[id]
-    if node.props.get("storage") is None:
-        msg = f"artifact: {address!r} was only spoken of; neither Lineal nor a connector can read it"
-        raise PreconditionFailed(msg, field="artifact")
+    check_kept(node, address)
     await tx.update([Update(id, {"verification": "PENDING"})])
     return id
+
+
+def check_kept(artifact: Node, address: str) -> None:
+    """Raises PreconditionFailed: nobody keeps an artifact's bytes, which somebody named by this address."""
+    if artifact.props.get("storage") is None:
+        msg = f"artifact: {address!r} was only spoken of; neither Lineal nor a connector can read it"
+        raise PreconditionFailed(msg, field="artifact")
 
 
 async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: str) -> str:

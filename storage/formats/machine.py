@@ -108,16 +108,18 @@ class Machine:
         size = opcode.arg.n
         if size == pickletools.UP_TO_NEWLINE:
             return self.line()
-        before = self.stream.position
         if size < 0:
-            size = int.from_bytes(self.stream.exactly(_LENGTHS[size]), "little")
-            self._check_frame(before)
-            before = self.stream.position
+            size = int.from_bytes(self._bytes(_LENGTHS[size]), "little")
+        return self._bytes(size)
+
+    def _bytes(self, size: int) -> Any:
+        """So many bytes; of many UNKNOWN."""
+        before = self.stream.position
+        data: Any = UNKNOWN
         if size > _MAX_TEXT:
             self.stream.skip(size)
-            self._check_frame(before)
-            return UNKNOWN
-        data = self.stream.exactly(size)
+        else:
+            data = self.stream.exactly(size)
         self._check_frame(before)
         return data
 
