@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from graph.ontology import ARTIFACT
@@ -49,9 +50,8 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
     assert artifact.props["storage"] == MANAGED
     workspace, began = artifact.workspace, time.time_ns() // 1_000
     artifact = await reread(graph, artifact.id) or artifact
-    digest = artifact.props["digest"]
     try:
-        manifest = await load_manifest(storage, workspace, digest)
+        manifest = await load_manifest(storage, workspace, artifact.props["digest"])
     except Internal as error:
         return await _tell_false(graph, artifact, error.message, by)
     wrong, false = dict[str, str](), dict[str, str]()
@@ -80,9 +80,10 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
         return await _tell_false(graph, artifact, problem_of(manifest, wrong | false), by)
     if wrong:
         return FAILED
-    kept = artifact.props.get("retainUntil") or 0
-    if large := [blob.sha256 for blob in blobs if blob.part_count > 1 and kept > time.time_ns() // 1_000]:
-        await storage.retain(workspace, large, kept)
+    if (kept := artifact.props.get("retainUntil") or 0) > began:
+        # Bytes that came to a storage without locks are right all the same.
+        with suppress(PreconditionFailed):
+            await storage.retain(workspace, [blob.sha256 for blob in blobs if blob.part_count > 1], kept)
     return await _tell_right(graph, artifact, by)
 
 

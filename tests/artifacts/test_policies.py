@@ -677,6 +677,14 @@ async def test_how_long_bytes_are_retained_never_gets_shorter(registry: Registry
     assert (await registry.node(artifact.id)).props["retainUntil"] == until
 
 
+async def test_what_was_retained_elsewhere_is_verified_where_nothing_can_be(
+    registry: Registry, small_parts: int
+) -> None:
+    _, artifact = await registry.push({"large": some(2 * small_parts + 1)})
+    await registry.set(artifact.id, retainUntil=4_102_444_800_000_000)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+
+
 async def spoil(registry: Registry, data: bytes) -> None:
     """Put other bytes of the same size in the place of a blob."""
     sha256 = blob_of(data).sha256
