@@ -87,10 +87,12 @@ class _Bench:
             version = self._version()
             ways = [("push", version), ("plain-push", "plain"), ("checked-push", "checked")]
             back = [("pull", version), ("plain-pull", "plain"), ("checked-pull", "checked")]
-            for way, where in [*ways[:: -1 if turn % 2 else 1], *back[:: -1 if turn % 2 else 1]]:
+            first = turn % len(ways)
+            for way, where in [*ways[first:], *ways[:first], *back[first:], *back[:first]]:
                 if way == "pull":
                     self._settle(version)
                 place = folder if way.endswith("push") else self.home / "copy"
+                os.sync()  # what one way wrote is not for the next one to wait for
                 told = self._move(way, place, where)
                 assert told["bytes"] == sum(path.stat().st_size for path in folder.iterdir()), (way, told)
                 shutil.rmtree(self.home / "copy", ignore_errors=True)

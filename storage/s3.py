@@ -267,23 +267,31 @@ class S3Storage(Storage):
         return await self._run(link)
 
     async def read(self, workspace: str, sha256: str, start: int = 0, size: int | None = None) -> AsyncIterator[bytes]:
-        response, left = await self._run(self._opened, workspace, sha256, start, size)
-        if response is None:
-            return
+        response, left, chunk = await self._run(self._opened, workspace, sha256, start, size)
         try:
-            while chunk := await self._run(response.read, min(CHUNK, left)):
-                left -= len(chunk)
+            while chunk:
                 yield chunk
-                if not left:
-                    break
-            else:
+                chunk = await self._run(response.read, min(CHUNK, left)) if response and left else b""
+                left -= len(chunk)
+            if left:
                 raise Unavailable(f"{self.name}: a blob ended before its size")
         finally:
-            # One that is not at its end cannot serve another request.
-            await self._run(response.close if left else response.release_conn)
+            # One that is at its end has given its connection back; no other can serve another request.
+            if response and left:
+                await self._run(response.close)
 
-    def _opened(self, workspace: str, sha256: str, start: int, size: int | None) -> tuple[BaseHTTPResponse | None, int]:
-        """An answer that gives bytes of a blob, and how many; None where there are none. Raises NotFound."""
+    def _opened(
+        self, workspace: str, sha256: str, start: int, size: int | None
+    ) -> tuple[BaseHTTPResponse | None, int, bytes]:
+        """An answer that gives bytes of a blob, how many more, and the first of them, which often are all of them.
+
+        Raises NotFound.
+        """
+        response, left = self._asked(workspace, sha256, start, size)
+        chunk = response.read(min(CHUNK, left)) if response else b""
+        return response, left - len(chunk), chunk
+
+    def _asked(self, workspace: str, sha256: str, start: int, size: int | None) -> tuple[BaseHTTPResponse | None, int]:
         get, place = self._objects.client.get_object, self.options.place(workspace)
         if size:
             # Where it is to be expected, one question is enough; it may be cold, or end before `start`.

@@ -94,12 +94,14 @@ class Copier:
         """Copy everything. Raises NotFound (the workspace), Unavailable: copy again, and it goes on from there."""
         await self._check_workspace()
         done = Copied()
-        models = [model async for model in self._threads.each(each for page in self._server.models() for each in page)]
-        for i, model in enumerate(models):
+        listed = self._threads.each(each for page in self._server.models() for each in page)
+        # A server that knows nothing of prompts lists those among the models, too.
+        models = {model.name: model async for model in listed}
+        for i, model in enumerate(models.values()):
             self._progress("copying", i, len(models))
             await self._model(model, done)
         self._progress("copying", len(models), len(models))
-        for name in self._seen.keys() - {model.name for model in models}:
+        for name in self._seen.keys() - models.keys():
             del self._seen[name]
             done.problems.append(f"model {name!r} is gone there; it stays here")
         return done

@@ -55,12 +55,21 @@ def test_an_empty_registry_is_looked_at(nowhere: Path) -> None:
 
 
 def test_what_could_not_be_brought_over_is_told(nowhere: Path) -> None:
-    model = {"registered_models": [{"name": 'it\'s "it"'}]}
     with Liar() as liar:
-        liar.answer = says(model)
+        liar.answer = odd
         done = run("import", "mlflow", liar.url)
     assert done.exit_code == 1
     assert "quotes of both kinds" in done.stderr
+
+
+def test_a_model_that_is_listed_twice_is_looked_at_once(nowhere: Path) -> None:
+    with Liar() as liar:
+        liar.answer = odd
+        done = run("import", "mlflow", liar.url, "--format", "json")
+    searches = [path for path in liar.asked if path == "registered-models/search"]
+    assert len(searches) == 2, "once for models, once for prompts"
+    assert json.loads(done.stdout) == {"models": 1, "prompts": 0, "versions": 0, "written": 0, "problems": 1}
+    assert done.stderr.count("quotes of both kinds") == 1
 
 
 def test_a_server_that_is_away_says_how_to_go_on(nowhere: Path) -> None:
