@@ -381,9 +381,10 @@ def _wanted(place: int, address: Address) -> dict[str, Any]:
         return {"place": place, "id": address.id, "kind": address.kind}
     kind = ontology.NODE_KINDS[address.kind]
     whole = ontology.NODE_KINDS[kind.within] if kind.within else kind
-    part = None if address.part is None else normalize(address.part)
+    part, name = None if address.part is None else normalize(address.part), normalize(address.name)
     return {
-        "place": place, "kind": whole.name, "workspace": address.workspace, "name": normalize(address.name),
+        "place": place, "kind": whole.name, "name": name,
+        "workspace": name if whole is ontology.WORKSPACE else address.workspace,
         "sort": ordered(ontology.sort_key(address.name)),
         "key": ontology.key_of(whole, address.workspace, None, address.name),
         "part": None if part is None else kind.name, "partName": part, "alias": address.alias,

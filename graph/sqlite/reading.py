@@ -373,7 +373,8 @@ def _tombstone(shown: str, as_of: int | None) -> str:
     if as_of is None:
         return "NULL"
     return f"""(SELECT n.k FROM node n WHERE n.deleted_at IS NOT NULL AND {shown}
-        AND w.name = n.kind || '/' || n.workspace || '/' || n.name LIMIT 1)"""
+        AND w.name = n.kind || '/' || iif(n.kind = '{ontology.WORKSPACE.name}', '{ontology.GLOBAL}', n.workspace)
+            || '/' || n.name LIMIT 1)"""
 
 
 def _deleted_part(exists: str, as_of: int | None) -> str:

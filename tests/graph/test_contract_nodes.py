@@ -221,6 +221,18 @@ async def test_at_an_earlier_time_a_node_shows_if_it_existed_then(graph: Graph) 
         assert [await found(snapshot, model.id, as_of=m) for m in moments] == [[None], [model.id], [None]]
 
 
+async def test_at_an_earlier_time_an_address_leads_to_what_has_been_deleted_since(graph: Graph) -> None:
+    model, _ = await building.model(graph, "m")
+    place = await building.workspace(graph, "vision")
+    await building.remove(graph, model.id)
+    await building.remove(graph, place.id)
+    async with graph.snapshot() as snapshot:
+        then = place.created_at
+        assert await found(snapshot, "models:/m", "workspaces:/vision", as_of=then) == [model.id, place.id]
+        assert await found(snapshot, "models:/m", "workspaces:/vision", as_of=model.created_at - 1) == [None, None]
+        assert await found(snapshot, "models:/m", "workspaces:/vision") == [None, None]
+
+
 async def test_who_has_a_snapshot_may_open_another_however_many_do_so_at_once(graph: Graph) -> None:
     model, _ = await building.model(graph, "m")
 
