@@ -88,8 +88,19 @@ def push(
 
     settings = options.settings()
     address = model if ":/" in model or kind_of(model) else f"models:/{quote(model, safe='')}"
-    if alias and parse(address, field="model").kind != "Model":
-        raise InvalidArgument("--alias: goes with a model, which gets a new version", field="alias")
+    about_new = {
+        "alias": alias,
+        "derived-from": derived_from,
+        "trained-on": trained_on,
+        "run": run,
+        "tag": tag,
+        "description": description,
+        "new": new,
+    }
+    given = next((option for option, value in about_new.items() if value), None)
+    if given and parse(address, field="model").kind != "Model":
+        msg = f"--{given}: is told of a new version, so it goes with a model; {model!r} is there, and gets files alone"
+        raise InvalidArgument(msg, field=given)
     began = time.monotonic()
     with Remote.of(settings, patience=patience, on_wait=_on_wait(patience)) as remote:
         with _bar("reading") as (advance, total):

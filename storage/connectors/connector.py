@@ -21,7 +21,7 @@ from storage.source import Source
 MAX_READ: Final = 64 * 2**20
 """Bytes of one read."""
 THREADS: Final = 16
-"""Requests to stores that are under way at a time."""
+"""Requests to the store of one connector that are under way at a time."""
 
 T = TypeVar("T")
 
@@ -37,7 +37,11 @@ class Connectors:
         self._resolve = resolve
         self._backends: dict[str, Backend] = {}
         self._opening = threading.Lock()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="connector")
+        # To each its own: a store that does not answer keeps nobody waiting but those who ask it.
+        self._threads = {
+            config.name: ThreadPoolExecutor(THREADS, thread_name_prefix=f"connector-{config.name}")
+            for config in self.configs
+        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -49,10 +53,11 @@ class Connectors:
 
     async def close(self) -> None:
         """Let go of every connection."""
-        for backend in self._backends.values():
-            await self.run(backend.close)
+        for name, backend in self._backends.items():
+            await self._run(name, backend.close)
         self._backends.clear()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def reference(self, uri: str, workspace: str) -> Reference:
         """What a URI names, for a workspace: the only way to have anything read.
@@ -76,9 +81,12 @@ class Connectors:
                 self._backends[config.name] = opened(config, self._resolve)
             return self._backends[config.name]
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Do something in a thread that may wait."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def ask(self, config: ConnectorConfig, question: Callable[[Backend], T]) -> T:
+        """What the store of a connector answers, asked in a thread that may wait. Raises as `backend`, and the answer."""
+        return await self._run(config.name, lambda: question(self.backend(config)))
+
+    async def _run(self, name: str, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads[name], work)
 
 
 class Reference:
@@ -136,7 +144,7 @@ class Reference:
         seconds = self.config.listing_timeout
         end = time.monotonic() + seconds
         pages = await self._ask(lambda backend: backend.pages(self.place))
-        while (page := await self._connectors.run(lambda: next(pages, None))) is not None:
+        while (page := await self._ask(lambda _: next(pages, None))) is not None:
             if time.monotonic() > end:
                 msg = (
                     f"{self.uri}: listing it takes more than the {seconds:,g} seconds of its connector; register "
@@ -169,7 +177,7 @@ class Reference:
         return _ReferenceSource(backend, places, sizes)
 
     async def _ask(self, question: Callable[[Backend], T]) -> T:
-        return await self._connectors.run(lambda: question(self._connectors.backend(self.config)))
+        return await self._connectors.ask(self.config, question)
 
 
 class _ReferenceSource(Source):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound
 from storage.connectors.backend import Entry
-from storage.connectors.connector import Connectors, Reference
+from storage.connectors.connector import THREADS, Connectors, Reference
 from storage.connectors.inventory import drift, take
-from tests.storage.connectors.conftest import FILES, Stand
+from tests.storage.connectors.conftest import FILES, Stand, connector
 
 
 @pytest.fixture
@@ -160,3 +162,29 @@ async def test_names_with_percent_signs_are_read_as_the_store_has_them(stand: St
 async def test_names_that_lead_out_once_they_are_decoded_are_not_read(folder: Reference, path: str) -> None:
     with pytest.raises(InvalidArgument):
         await folder.read(path, 0, 10)
+
+
+async def test_a_store_that_does_not_answer_keeps_nobody_waiting_who_asks_another(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a")
+    answered = threading.Event()
+
+    def silent(_name: str) -> list[str]:
+        answered.wait()
+        return ["127.0.0.1"]
+
+    configs = [
+        replace(connector("https", "https://silent.test/raw"), name="web"),
+        connector("file", tmp_path.as_uri()),
+    ]
+    async with Connectors(configs, silent) as connectors:
+        asked = connectors.reference("https://silent.test/raw/a.csv", "vision")
+        waiting = [asyncio.ensure_future(asked.stat()) for _ in range(2 * THREADS)]
+        try:
+            entry = await asyncio.wait_for(connectors.reference(f"{tmp_path.as_uri()}/a.csv", "vision").stat(), 30)
+            assert entry is not None
+            assert not any(each.done() for each in waiting)
+        finally:
+            answered.set()
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
