@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -152,7 +153,8 @@ class Push:
                 self._on_bytes(-body.taken)
                 self._refuse_changed(file, start, size)
                 raise Unavailable(f"storage did not take {path!r}: {type(error).__name__}") from None
-        if response.status < 300:
+        # It may have been sent by somebody else meanwhile.
+        if response.status < 300 or response.status == http.HTTPStatus.PRECONDITION_FAILED:
             return size
         self._on_bytes(-body.taken)
         if response.status == 400:

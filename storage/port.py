@@ -137,8 +137,8 @@ class Unnamed(ABC):
     """
 
     @abstractmethod
-    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str], Mapping[str, str]]:
-        """A new upload, and the addresses that a PUT with these headers sends each of its parts to, for so long."""
+    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str]]:
+        """A new upload, and the addresses that a PUT sends each of its parts to, for so long."""
 
     @abstractmethod
     def sent(self, workspace: str, upload: str, tags: Mapping[int, str]) -> Arriving:

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import secrets
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
 
 from minio import S3Error
 from minio.datatypes import Object
@@ -36,7 +35,7 @@ from lineal.errors import InvalidArgument, NotFound, PreconditionFailed, Unavail
 from storage.incoming import Gathered
 from storage.naming import check_digest, check_document, is_digest, is_document
 from storage.port import CHUNK, TOO_LATE, Blob, Incoming, Send, Storage, Stored
-from storage.s3_addresses import COPIED, NO_COPY, Addresses, Block
+from storage.s3_addresses import COPIED, UNSIGNED, Addresses, Block
 from storage.s3_objects import MISSING, NO_LOCK, TAKEN, Objects, RefusedError, retained_until
 from storage.s3_options import COLD, HOT, Place, S3Options
 from storage.s3_unnamed import S3Unnamed
@@ -79,15 +78,52 @@ class S3Storage(Storage):
             # What is begun and dropped shows that writing is allowed, and leaves nothing that a lock could keep.
             key = f"{place.marks}probe"
             headers: dict[str, Any] = dict(self.options.encryption_headers)
-            self._objects.abort(place.bucket, key, client._create_multipart_upload(place.bucket, key, headers))
-            if place.bucket not in self._addresses.lax and self._copies(place, {}):
-                if self._copies(place, NO_COPY):
-                    msg = (
-                        f"the store {self.options.endpoint} lets whoever may send one object have another one copied "
-                        "in its place: it takes headers that were not signed, and heeds no x-amz-copy-source-if-match"
-                    )
-                    raise InvalidArgument(msg)
+            upload = client._create_multipart_upload(place.bucket, key, headers)
+            try:
+                lax = self._takes_unsigned(place, key, upload)
+            finally:
+                self._objects.abort(place.bucket, key, upload)
+            if lax:
                 self._addresses.lax[place.bucket] = self._locks(place.bucket)
+
+    def _takes_unsigned(self, place: Place, key: str, upload: str) -> bool:
+        """Whether the store takes headers that nobody signed, unless it is kept from it.
+
+        Raises Unavailable: it takes nothing that is sent to an address; InvalidArgument: it cannot be kept from it.
+        """
+        url = self._objects.client._base_url.build(
+            method="PUT",
+            region=self.options.region,
+            bucket_name=place.bucket,
+            object_name=key,
+            query_params={"partNumber": "1", "uploadId": upload},
+        )
+
+        def sent(absent: Sequence[str] = (), **headers: str) -> int:
+            address = presigned(
+                "PUT",
+                url.geturl(),
+                headers={},
+                credentials=self._credentials.retrieve(),
+                region=self.options.region,
+                at=self._clock(),
+                seconds=60,
+                absent=absent,
+            )
+            return self._http.request("PUT", address, body=b"probe", headers=headers).status
+
+        unsigned = {COPIED: f"/{place.bucket}/{key}"}
+        if (status := sent()) != HTTPStatus.OK:
+            raise Unavailable(f"{self.name}: the store answered {status} to what was sent to an address of it")
+        if sent(**unsigned) == HTTPStatus.FORBIDDEN:
+            return False
+        if sent(UNSIGNED) != HTTPStatus.OK or sent(UNSIGNED, **unsigned) != HTTPStatus.FORBIDDEN:
+            msg = (
+                f"the store {self.options.endpoint} takes headers that were not signed, so that whoever may send one "
+                "object can have another one copied in its place, and it cannot be kept from it, as MinIO can"
+            )
+            raise InvalidArgument(msg)
+        return True
 
     def _locks(self, bucket: str) -> bool:
         try:
@@ -99,30 +135,6 @@ class S3Storage(Storage):
                 f"the bucket {bucket} does not tell Lineal about its object lock (s3:GetBucketObjectLockConfiguration)"
             )
             raise InvalidArgument(msg) from error
-
-    def _copies(self, place: Place, signed: Mapping[str, str]) -> bool:
-        """Whether whoever has an address to send something to can have the store copy something there instead."""
-        source, target = (f"{place.unnamed}{secrets.token_hex(16)}" for _ in range(2))
-        self._objects.put(place.bucket, source, b"probe")
-        try:
-            url = self._objects.client._base_url.build(
-                method="PUT", region=self.options.region, bucket_name=place.bucket, object_name=target
-            )
-            address = presigned(
-                "PUT",
-                url.geturl(),
-                headers=(signed := {**self.options.encryption_headers, **signed}),
-                credentials=self._credentials.retrieve(),
-                region=self.options.region,
-                at=self._clock(),
-                seconds=60,
-            )
-            headers = {**signed, COPIED: f"/{place.bucket}/{quote(source)}"}
-            self._http.request("PUT", address, headers=headers)
-            found = self._objects.stat(place.bucket, target)
-            return found is not None and found.size == len(b"probe")
-        finally:
-            self._objects.remove(place.bucket, [source, target])
 
     async def close(self) -> None:
         self._threads.close()
@@ -162,7 +174,9 @@ class S3Storage(Storage):
         items = self._objects.listed(place.bucket, f"{place.prefix}{HOT}/", after)
         while page := list(itertools.islice(items, PAGE)):
             sizes |= {sha256: item.size or 0 for item in page if (sha256 := _digest(item)) in wanted}
-            before, told = told, bisect_right(digests, _digest(page[-1]))
+            # By the whole key: what others have put there has no digest for a name.
+            last = str(page[-1].object_name)
+            before, told = told, bisect_right(digests, last, key=lambda sha256: place.blob(HOT, sha256))
             if told == len(digests) or (len(page) == PAGE and told - before < LIST_FROM):
                 return sizes, digests[told:]
         return sizes, []
@@ -271,7 +285,7 @@ class S3Storage(Storage):
         try:
             while chunk:
                 yield chunk
-                chunk = await self._run(response.read, min(CHUNK, left)) if response and left else b""
+                chunk = await self._run(_read, response, left) if response and left else b""
                 left -= len(chunk)
             if left:
                 raise Unavailable(f"{self.name}: a blob ended before its size")
@@ -288,7 +302,7 @@ class S3Storage(Storage):
         Raises NotFound.
         """
         response, left = self._asked(workspace, sha256, start, size)
-        chunk = response.read(min(CHUNK, left)) if response else b""
+        chunk = _read(response, left) if response else b""
         return response, left - len(chunk), chunk
 
     def _asked(self, workspace: str, sha256: str, start: int, size: int | None) -> tuple[BaseHTTPResponse | None, int]:
@@ -516,6 +530,11 @@ class S3Storage(Storage):
 def _is_away(error: Exception) -> bool:
     """Whether the store did not answer: what it refuses is an answer, with any code."""
     return isinstance(error, (MinioException, HTTPError, OSError)) and not isinstance(error, S3Error)
+
+
+def _read(response: BaseHTTPResponse, left: int) -> bytes:
+    """The next bytes as they are kept, whatever is said of how they are encoded."""
+    return response.read(min(CHUNK, left), decode_content=False)
 
 
 def _digest(item: Object) -> str:

@@ -18,8 +18,31 @@ from storage.sigv4 import presigned
 CHECKSUM: Final = "x-amz-checksum-sha256"
 COPIED: Final = "x-amz-copy-source"
 """The header by which whoever sends something asks the store to copy what is elsewhere in the place of it."""
-NO_COPY: Final[Mapping[str, str]] = {"x-amz-copy-source-if-match": "none"}
-"""The header, to be signed in, by which a store refuses any copy: no ETag is like this. Others heed it not."""
+ALGORITHM: Final = "x-amz-checksum-algorithm"
+"""The header by which whoever sends something says which of its checksums the store is to look at."""
+UNSIGNED: Final = (
+    ALGORITHM,
+    "x-amz-content-sha256",
+    COPIED,
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-trailer",
+    "x-minio-source-etag",
+    "x-minio-source-mtime",
+    "x-minio-source-replication-request",
+)
+"""What MinIO takes from whoever has an address, though nobody signed it, and that changes what is kept.
+
+These are the headers that its PutObjectHandler and PutObjectPartHandler read, and what they call for options and
+checksums, without those that can only have a request refused.
+"""
+PLAIN: Final[Mapping[str, str]] = {
+    "content-encoding": "",
+    "x-amz-bucket-replication-status": "",
+    "x-amz-storage-class": "STANDARD",
+    "x-amz-tagging": "",
+}
+"""Those that it keeps with an object that is sent whole, from the query too: they are signed with what says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +57,8 @@ class Block:
 class Addresses:
     """Makes addresses, signed with whatever credentials there are at the moment. Raises Unavailable: there are none.
 
-    Amazon's S3 refuses headers of its own that were not signed; MinIO takes them, from whoever has an address. What
-    they could ask for is signed in there, so that it can be nothing else: docs/adr/0017.
+    Amazon's S3 refuses headers of its own that were not signed; MinIO takes them, from whoever has an address. That
+    there are none, or that they say nothing, is signed in there: docs/adr/0017.
     """
 
     def __init__(self, options: S3Options, credentials: Provider, clock: Callable[[], float]) -> None:
@@ -59,35 +82,29 @@ class Addresses:
     ) -> Send:
         """The request that sends a block, whose size and checksum the store insists on."""
         checksum = base64.b64encode(bytes.fromhex(block.sha256)).decode()
-        signed = {"content-length": str(block.size), CHECKSUM: checksum, **(headers or {}), **self.guard(bucket)}
+        signed = {"content-length": str(block.size), CHECKSUM: checksum, **(headers or {})}
         if query is None:
-            signed |= self._guard_whole(bucket, seconds)
+            # An address is good for one time: whoever has it changes nothing of what is there by then.
+            signed |= {"if-none-match": "*", **self._plain(bucket, seconds)}
         url = self._signed("PUT", bucket, key, query or {}, signed, seconds)
         return Send(url, block.start, block.size, signed)
 
     def put_part(self, bucket: str, key: str, upload: str, number: int, *, seconds: int) -> str:
-        """An address that a part of any size is sent to, with the headers of `guard`."""
-        query = {"partNumber": str(number), "uploadId": upload}
-        return self._signed("PUT", bucket, key, query, self.guard(bucket), seconds)
+        """An address that a part of any size is sent to."""
+        return self._signed("PUT", bucket, key, {"partNumber": str(number), "uploadId": upload}, {}, seconds)
 
-    def guard(self, bucket: str) -> Mapping[str, str]:
-        """The headers without which nothing can be sent to a bucket, and with which nothing can be copied into it."""
-        return NO_COPY if bucket in self.lax else {}
-
-    def _guard_whole(self, bucket: str, seconds: int) -> dict[str, str]:
-        """Those that say how an object is kept that is sent whole: not in another class, and not locked for ever."""
-        if bucket not in self.lax:
-            return {}
-        kept = {"x-amz-storage-class": "STANDARD"}
-        if self.lax[bucket]:
-            # A store takes no date that is over, and neither an address: both end at once.
-            until = datetime.fromtimestamp(self._clock() + seconds, UTC)
-            kept |= {
-                "x-amz-object-lock-legal-hold": "OFF",
-                "x-amz-object-lock-mode": self._lock,
-                "x-amz-object-lock-retain-until-date": f"{until:%Y-%m-%dT%H:%M:%SZ}",
-            }
-        return kept
+    def _plain(self, bucket: str, seconds: int) -> Mapping[str, str]:
+        """The headers that say how an object is kept, where whoever sends it could say so: not locked for ever."""
+        if not self.lax.get(bucket):
+            return PLAIN if bucket in self.lax else {}
+        # A store takes no date that is over, and neither an address: both end at once.
+        until = datetime.fromtimestamp(self._clock() + seconds, UTC)
+        return {
+            **PLAIN,
+            "x-amz-object-lock-legal-hold": "OFF",
+            "x-amz-object-lock-mode": self._lock,
+            "x-amz-object-lock-retain-until-date": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        }
 
     def get(self, bucket: str, key: str, *, filename: str, seconds: int) -> str:
         """An address to save an object from."""
@@ -104,6 +121,7 @@ class Addresses:
         url = self._base.build(
             method=method, region=self._region, bucket_name=bucket, object_name=key, query_params=dict(query)
         )
+        guarded = method == "PUT" and bucket in self.lax
         return presigned(
             method,
             url.geturl(),
@@ -112,4 +130,5 @@ class Addresses:
             region=self._region,
             at=self._clock(),
             seconds=seconds,
+            absent=[name for name in UNSIGNED if name not in headers] if guarded else (),
         )

@@ -146,7 +146,7 @@ class Objects:
             _check_missing(error)
             return None
         try:
-            return bytes(response.read())
+            return bytes(response.read(decode_content=False))
         finally:
             response.close()
 

@@ -41,8 +41,8 @@ class S3Unnamed(Unnamed):
         self._run = run
         self._is_there = is_there
 
-    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str], Mapping[str, str]]:
-        def begin() -> tuple[str, list[str], Mapping[str, str]]:
+    async def begin(self, workspace: str, count: int, *, seconds: int) -> tuple[str, list[str]]:
+        def begin() -> tuple[str, list[str]]:
             place, token = self._options.place(workspace), secrets.token_hex(16)
             key, headers = place.unnamed + token, dict[str, Any](self._options.encryption_headers)
             self._objects.put(place.bucket, key, b"")
@@ -51,9 +51,9 @@ class S3Unnamed(Unnamed):
                 self._addresses.put_part(place.bucket, key, upload, number, seconds=seconds)
                 for number in range(1, count + 1)
             ]
-            return f"{token}-{upload}", urls, self._addresses.guard(place.bucket)
+            return f"{token}-{upload}", urls
 
-        begun: tuple[str, list[str], Mapping[str, str]] = await self._run(begin)
+        begun: tuple[str, list[str]] = await self._run(begin)
         return begun
 
     def sent(self, workspace: str, upload: str, tags: Mapping[int, str]) -> Arriving:
@@ -72,7 +72,7 @@ class S3Unnamed(Unnamed):
             digest, size = hashlib.sha256(), 0
             response = self._objects.client.get_object(bucket, key)
             try:
-                for chunk in response.stream(CHUNK):
+                for chunk in response.stream(CHUNK, decode_content=False):
                     digest.update(chunk)
                     size += len(chunk)
             finally:

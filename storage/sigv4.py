@@ -21,6 +21,8 @@ from minio.credentials.credentials import Credentials
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 """What stands for the body's digest: it is not known when the address is made, but where a checksum is signed in."""
+IMPOSSIBLE: Final = "\x7f"
+"""A value that no header of HTTP can have: servers refuse control characters (RFC 9110, section 5.5)."""
 MAX_SECONDS: Final = 7 * 24 * 3600
 """How long an address can be good."""
 
@@ -34,17 +36,24 @@ def presigned(
     region: str,
     at: float,
     seconds: int,
+    absent: Iterable[str] = (),
 ) -> str:
     """The address with its signature, good for so many seconds from `at` (seconds since the epoch).
 
-    The request must have just these headers beside `host`. The path of `url` is percent-encoded already.
+    The request must have just these headers beside `host`. The path of `url` is percent-encoded already. A store that
+    takes other headers as well can be kept from it by name, in small letters, if it is MinIO: what is `absent` is
+    signed with a value that no header can have. MinIO finds that in the query, where it looks for a signed header that
+    the request has not.
     """
     parts = urlsplit(url)
     when = datetime.fromtimestamp(at, UTC)
     scope = f"{when:%Y%m%d}/{region}/s3/aws4_request"
     signed = {"host": parts.netloc, **{name.lower(): _folded(value) for name, value in headers.items()}}
+    left_out = dict.fromkeys(absent, IMPOSSIBLE)
+    signed |= left_out
     query = [
         *parse_qsl(parts.query, keep_blank_values=True),
+        *left_out.items(),
         ("X-Amz-Algorithm", ALGORITHM),
         ("X-Amz-Credential", f"{credentials.access_key}/{scope}"),
         ("X-Amz-Date", f"{when:%Y%m%dT%H%M%SZ}"),
@@ -100,7 +109,9 @@ def _canonical(
 
 
 def _canonical_query(query: Iterable[tuple[str, str]]) -> str:
-    return "&".join(sorted(f"{_encoded(name)}={_encoded(value)}" for name, value in query))
+    return "&".join(
+        f"{name}={value}" for name, value in sorted((_encoded(name), _encoded(value)) for name, value in query)
+    )
 
 
 def _signature(request: str, secret: str, scope: str, when: datetime) -> str:

@@ -138,8 +138,8 @@ async def _listed(op: Operation, workspace: str, request: Request) -> Response:
     return answer({"files": [_info(each) for each in found]})
 
 
-def _upload(id: str, urls: Sequence[str], headers: Mapping[str, str]) -> dict[str, Any]:
-    credentials = [{"url": url, "part_number": number, "headers": headers} for number, url in enumerate(urls, 1)]
+def _upload(id: str, urls: Sequence[str]) -> dict[str, Any]:
+    credentials = [{"url": url, "part_number": number, "headers": {}} for number, url in enumerate(urls, 1)]
     return {"upload_id": id, "credentials": credentials}
 
 

@@ -83,7 +83,7 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
     if (kept := artifact.props.get("retainUntil") or 0) > began:
         # Bytes that came to a storage without locks are right all the same.
         with suppress(PreconditionFailed):
-            await storage.retain(workspace, [blob.sha256 for blob in blobs if blob.part_count > 1], kept)
+            await storage.retain(workspace, [blob.sha256 for blob in blobs], kept)
     return await _tell_right(graph, artifact, by)
 
 

@@ -158,10 +158,8 @@ async def _check_place(op: Operation, workspace: str, path: str) -> None:
     file_name(path)
 
 
-async def begin_parts(
-    op: Operation, to: Unnamed, workspace: str, path: str, count: int
-) -> tuple[str, list[str], Mapping[str, str]]:
-    """An upload in parts of the file at this path, and the addresses to send them to with these headers.
+async def begin_parts(op: Operation, to: Unnamed, workspace: str, path: str, count: int) -> tuple[str, list[str]]:
+    """An upload in parts of the file at this path, and the addresses to send them to.
 
     Raises InvalidArgument, NotFound, Forbidden, Unavailable.
     """

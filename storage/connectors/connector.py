@@ -82,7 +82,7 @@ class Connectors:
             return self._backends[config.name]
 
     async def ask(self, config: ConnectorConfig, question: Callable[[Backend], T]) -> T:
-        """What the store of a connector answers, asked in a thread that may wait. Raises as `backend`, and the answer."""
+        """What the store of a connector answers, in a thread that may wait. Raises as `backend` and `question`."""
         return await self._run(config.name, lambda: question(self.backend(config)))
 
     async def _run(self, name: str, work: Callable[[], T]) -> T:

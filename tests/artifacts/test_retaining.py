@@ -102,3 +102,20 @@ async def test_bytes_that_went_wrong_while_they_are_retained_make_room_for_the_r
     await locked.push({"a": b"hello"})
     assert (await locked.node(version.id)).props["state"] == "READY"
     assert await locked.store.read("default", blob_of(b"hello").sha256) == b"hello"
+
+
+async def test_the_right_bytes_that_come_in_the_place_of_wrong_ones_are_retained_as_those_were(
+    locked: Registry,
+) -> None:
+    version, artifact = await locked.push({"a": b"hello"})
+    storage = locked.storage
+    assert isinstance(storage, S3Storage)
+    place = storage.options.place("default")
+    storage._objects.put(place.bucket, place.blob(HOT, blob_of(b"hello").sha256), b"jello")
+    assert await verify_managed(locked.graph, locked.storage, artifact, by="keeper") == "FAILED"
+    await locked.set_workspace(retentionDays=None)
+    await locked.push({"b": b"hello"}, model="models:/other")
+    healed = await locked.node(artifact.id)
+    assert await verify_managed(locked.graph, locked.storage, healed, by="keeper") == "VERIFIED"
+    assert (await locked.node(version.id)).props["state"] == "READY"
+    assert retained(locked, b"hello") >= artifact.props["retainUntil"] - 1_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import itertools
 import json
@@ -25,11 +26,12 @@ from minio.objectlockconfig import DAYS, ObjectLockConfig
 from minio.versioningconfig import VersioningConfig
 
 from lineal.errors import InvalidArgument, LinealError, PreconditionFailed, Unavailable
-from storage.port import Blob, Send
+from storage.port import CHUNK, Blob, Send
 from storage.s3 import S3Storage
-from storage.s3_addresses import COPIED
+from storage.s3_addresses import ALGORITHM, COPIED, PLAIN, UNSIGNED
 from storage.s3_objects import TAKEN
 from storage.s3_options import HOT, S3Options
+from storage.sigv4 import IMPOSSIBLE
 from tests.conftest import count
 from tests.minio import ACCESS_KEY, KMS_KEY, SECRET_KEY, MinioServer
 from tests.services import free_port
@@ -253,21 +255,88 @@ async def test_nothing_that_is_elsewhere_is_copied_in_the_place_of_what_an_addre
     sends = [*await s3.sends("vision", some(1000, "mine")), *await s3.sends("vision", some(2 * small_parts, "mine"))]
     for send, source in itertools.product(sends, sources):
         answer = await s3.http.put(send.url, headers={**send.headers, COPIED: source}, content=b"0" * send.size)
-        assert answer.status_code in {400, 412}, answer.text
+        assert answer.status_code == 403, answer.text
     assert not await s3.has("vision", blob_of(some(1000, "mine")))
 
 
-async def test_a_store_that_copies_for_whoever_has_an_address_is_refused_when_it_is_opened(
-    minio_server: MinioServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", [*UNSIGNED, *PLAIN])
+async def test_nothing_is_sent_with_a_header_that_changes_what_is_kept(s3: Store, small_parts: int, name: str) -> None:
+    whole, parts = some(1000), some(2 * small_parts)
+    sends = [(send, whole) for send in await s3.sends("vision", whole)]
+    if name in UNSIGNED:  # parts have nothing of their own that is kept with them
+        sends += [(send, parts) for send in await s3.sends("vision", parts)]
+    for send, data in sends:
+        for value in ("", "1", "true", "gzip", IMPOSSIBLE):
+            if value != send.headers.get(name):
+                assert await is_refused(s3, send, data, {name: value})
+        assert (await s3.put(send, data)).is_success
+    assert await s3.read("vision", sha256(whole)) == whole
+
+
+async def is_refused(store: Store, send: Send, data: bytes, more: dict[str, str]) -> bool:
+    """Whether the store takes no request with these headers."""
+    async with httpx.AsyncClient() as http:
+        try:
+            content = data[send.start :][: send.size]
+            answer = await http.put(send.url, headers={**send.headers, **more}, content=content)
+        except httpx.TransportError:
+            return True  # it hung up before it had read what was sent
+    return answer.status_code in {400, 403}
+
+
+async def test_wrong_bytes_are_refused_whichever_checksum_the_store_is_told_to_look_at(s3: Store) -> None:
+    right, wrong = some(1000), some(1000, "wrong")
+    (send,) = await s3.sends("vision", right)
+    for more in ({}, {ALGORITHM: "CRC32"}, {ALGORITHM: ""}, {"x-amz-checksum-crc32": "AAAAAA=="}):
+        answer = await s3.http.put(send.url, headers={**send.headers, **more}, content=wrong)
+        assert answer.status_code in {400, 403}, answer.text
+    assert not await s3.has("vision", blob_of(right))
+
+
+async def test_what_others_put_among_blobs_hides_none_of_them(
+    s3: Store, minio_client: Minio, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.s3.NO_COPY", {})
+    monkeypatch.setattr("storage.s3.PAGE", 8)
+    monkeypatch.setattr("storage.s3.LIST_FROM", 1)
+    blobs = [await s3.upload("vision", some(10, str(i))) for i in range(40)]
+    for folder in sorted({blob.sha256[:2] for blob in blobs}):
+        minio_client.put_object(bucket, f"lineal/vision/blobs/{folder}/notes.txt", io.BytesIO(b"notes"), 5)
+    assert await s3.storage.present("vision", blobs) == {blob.sha256 for blob in blobs}
+
+
+async def test_an_address_changes_nothing_of_what_is_there_by_then(s3: Store, minio_client: Minio, bucket: str) -> None:
+    minio_client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    data = some(1000)
+    (send,) = await s3.sends("vision", data)
+    assert [(await s3.put(send, data)).status_code for _ in range(3)] == [200, 412, 412]
+    assert len(versions(minio_client, bucket)) == 1
+
+
+async def test_what_is_kept_is_read_as_it_is_whatever_is_said_of_how_it_is_encoded(
+    s3: Store, minio_client: Minio, bucket: str
+) -> None:
+    data = gzip.compress(some(3 * CHUNK), compresslevel=0)
+    key = f"lineal/vision/blobs/{sha256(data)[:2]}/{sha256(data)}"
+    encoded: dict[str, Any] = {"Content-Encoding": "gzip"}
+    minio_client.put_object(bucket, key, io.BytesIO(data), len(data), metadata=encoded)
+    minio_client.put_object(bucket, "lineal/vision/documents/name", io.BytesIO(data), len(data), metadata=encoded)
+    assert await s3.read("vision", sha256(data)) == data
+    assert b"".join([chunk async for chunk in s3.storage.read("vision", sha256(data), 10, 100)]) == data[10:110]
+    assert await s3.storage.get("vision", "name") == data
+
+
+async def test_a_store_that_cannot_be_kept_from_what_nobody_signed_is_refused_when_it_is_opened(
+    minio_server: MinioServer, minio_client: Minio, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.s3.UNSIGNED", ())
     storage = S3Storage(options_of(minio_server, bucket))
-    with pytest.raises(InvalidArgument, match="lets whoever may send one object have another one copied"):
+    with pytest.raises(InvalidArgument, match="takes headers that were not signed"):
         await storage.open()
     await storage.close()
+    assert keys(minio_client, bucket) == []
 
 
-async def test_what_is_sent_is_locked_only_until_its_address_is_over_and_kept_in_the_usual_class(
+async def test_what_is_sent_is_locked_only_until_its_address_is_over(
     minio_server: MinioServer, minio_client: Minio
 ) -> None:
     minio_client.make_bucket("sent-locked", object_lock=True)
@@ -276,7 +345,6 @@ async def test_what_is_sent_is_locked_only_until_its_address_is_over_and_kept_in
         for more in (
             {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": "2099-01-01T00:00:00Z"},
             {"x-amz-object-lock-legal-hold": "ON"},
-            {"x-amz-storage-class": "REDUCED_REDUNDANCY"},
         ):
             answer = await store.http.put(send.url, content=some(1000), headers={**send.headers, **more})
             assert answer.status_code == 403, answer.text
@@ -320,16 +388,15 @@ async def test_in_a_bucket_with_versions_what_is_removed_frees_its_bytes(
 ) -> None:
     minio_client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
     data, other, parts = some(1000), some(1000, "other"), some(2 * small_parts)
-    (send,) = await s3.sends("vision", data)
+    key = f"lineal/vision/blobs/{sha256(data)[:2]}/{sha256(data)}"
     for _ in range(3):
-        assert (await s3.put(send, data)).is_success
+        minio_client.put_object(bucket, key, io.BytesIO(data), len(data))
     await s3.upload("vision", other)
     await s3.upload("vision", parts)
     await s3.storage.chill("vision", [sha256(other)])
     await s3.storage.put("vision", "name", b"1")
     await s3.storage.put("vision", "name", b"2")
     # Somebody removed it by hand, and it came again.
-    key = f"lineal/vision/blobs/{sha256(data)[:2]}/{sha256(data)}"
     minio_client.remove_object(bucket, key)
     await s3.upload("vision", data)
     assert len([stored async for stored in s3.storage.blobs("vision")]) == 3

@@ -116,7 +116,9 @@ async def test_the_same_bytes_sent_twice_at_once_are_there_once(store: Store) ->
     data = some(200_000)
     first, second = await store.sends("vision", data), await store.sends("vision", data)
     answers = await asyncio.gather(store.put(first[0], data), store.put(second[0], data))
-    assert all(answer.is_success for answer in answers)
+    # A store may tell the second one that they are there by then.
+    assert all(answer.is_success or answer.status_code == 412 for answer in answers)
+    assert any(answer.is_success for answer in answers)
     assert [stored.sha256 for stored in await listed(store.storage.blobs("vision"))] == [sha256(data)]
 
 
