@@ -110,23 +110,24 @@ def sign(
     place = Path(path)
     target = signature or _beside(place)
     folder = _scanned(place, target)
-    data = signing.sign(folder.manifest, signer, name=place.resolve().name, ignore=_within(folder.root, target))
+    ignore = _within(folder.root, target)
+    data = signing.sign(folder.manifest, signer, name=place.resolve().name, ignore=ignore)
     try:
         target.write_bytes(data)
     except OSError as error:
         raise InvalidArgument(f"{target}: cannot be written: {error.strerror}", field="output") from error
+    signed = signing.covered(folder.manifest, ignore)
     if format is Format.JSON:
-        manifest = folder.manifest
         output.as_json(
             {
                 "signature": str(target),
-                "digest": manifest.digest,
-                "files": len(manifest.files),
-                "bytes": manifest.size,
+                "digest": folder.manifest.digest,
+                "files": len(signed),
+                "bytes": sum(file.size for file in signed),
             }
         )
     else:
-        output.lines([f"signed {len(folder.manifest.files):,} files: {target}"])
+        output.lines([f"signed {len(signed):,} files: {target}"])
 
 
 def verify(
@@ -199,7 +200,8 @@ def _sign_kept(address: str, name: str | None, signer: Signer, format: Format) -
     if format is Format.JSON:
         output.as_json({"version": found, "artifact": artifact["id"], "digest": manifest.digest, **state})
     else:
-        output.lines([f"signed {len(manifest.files):,} files of {found}: {state['signature']}, by {state['signedBy']}"])
+        count = len(signing.covered(manifest))
+        output.lines([f"signed {count:,} files of {found}: {state['signature']}, by {state['signedBy']}"])
 
 
 def _verify_kept(address: str, name: str | None, trusted: Trusted, format: Format) -> None:

@@ -6,7 +6,7 @@ The bundle's form, its cryptography and Sigstore itself are those of the `model-
 """
 
 from storage.signing.bundle import MAX_BUNDLE, Method
-from storage.signing.signers import Signer, certificate_signer, key_signer, keyless_signer, sign
+from storage.signing.signers import Signer, certificate_signer, covered, key_signer, keyless_signer, sign
 from storage.signing.statement import GIT, SIGNATURE
 from storage.signing.trust import Identity, Trusted
 from storage.signing.verifying import State, Verified, verify
@@ -22,6 +22,7 @@ __all__ = [
     "Trusted",
     "Verified",
     "certificate_signer",
+    "covered",
     "key_signer",
     "keyless_signer",
     "sign",

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lineal.errors import InvalidArgument, LimitExceeded, Unavailable
-from storage.manifest import Manifest
+from storage.manifest import File, Manifest
 from storage.signing.bundle import MAX_BUNDLE, MAX_TEXT
 from storage.signing.library import CURVES, module
 from storage.signing.statement import GIT, SIGNATURE, ignores
@@ -90,31 +90,39 @@ def sign(manifest: Manifest, signer: Signer, *, name: str = "model", ignore: Ite
     `ignore` names (paths of files or folders). `name` tells people what was signed; it proves nothing. Raises
     InvalidArgument (nothing is left to sign), LimitExceeded (too large), Unavailable (a keyless signer's network).
     """
-    # Whoever checks by the letter of the specification would leave out all that is in such a folder.
-    is_folder = any(file.path.startswith(f"{SIGNATURE}/") for file in manifest.files)
-    ignored = sorted({*GIT, *ignore} if is_folder else {*GIT, SIGNATURE, *ignore})
+    ignored = _ignored(manifest, ignore)
     # A folder's name may be no text at all.
     name = name.encode(errors="replace").decode()[:MAX_TEXT] or "model"
-    payload = module("model_signing._signing.signing").Payload(_ready(manifest, name, ignored))
+    payload = module("model_signing._signing.signing").Payload(_ready(covered(manifest, ignore), name, ignored))
     data: bytes = signer.sign(payload).bundle.to_json().encode()
     if len(data) > MAX_BUNDLE:
         raise LimitExceeded(f"the signature would have more than {MAX_BUNDLE:,} bytes: its files have too long paths")
     return data
 
 
-def _ready(manifest: Manifest, name: str, ignored: list[str]) -> Any:
-    """The manifest as model_signing has it, in the order that the specification demands.
+def covered(manifest: Manifest, ignore: Iterable[str] = ()) -> list[File]:
+    """The files of a manifest that `sign` signs."""
+    ignored = frozenset(_ignored(manifest, ignore))
+    return [file for file in manifest.files if not ignores(ignored, file.path)]
+
+
+def _ignored(manifest: Manifest, ignore: Iterable[str]) -> list[str]:
+    # Whoever checks by the letter of the specification would leave out all that is in such a folder.
+    is_folder = any(file.path.startswith(f"{SIGNATURE}/") for file in manifest.files)
+    return sorted({*GIT, *ignore} if is_folder else {*GIT, SIGNATURE, *ignore})
+
+
+def _ready(files: Iterable[File], name: str, ignored: list[str]) -> Any:
+    """The files as model_signing has them, in the order that the specification demands.
 
     Its own sorts by the parts of paths, and so puts `a/b` before `a-b`; §5.2.1 wants code points, as we have them.
     """
     theirs, digests = module("model_signing.manifest"), module("model_signing._hashing.hashing")
-    left = frozenset(ignored)
     items = [
         theirs.FileManifestItem(
             path=PurePosixPath(file.path), digest=digests.Digest("sha256", bytes.fromhex(file.sha256))
         )
-        for file in manifest.files
-        if not ignores(left, file.path)
+        for file in files
     ]
     if not items:
         raise InvalidArgument("there is nothing to sign: the signature would leave out every file")
