@@ -215,7 +215,7 @@ async def _look(reference: Reference, lines: IO[bytes], count: int) -> tuple[Det
         notes.append(f"{left:,} of {count:,} files were not looked at")
     if late or left:
         contents = replace(contents, pickles=max(contents.pickles, Verdict.UNSCANNED, key=lambda one: one.rank))
-    return replace(contents, notes=[*contents.notes, *notes]), schema
+    return replace(contents, notes=list(dict.fromkeys([*contents.notes, *notes]))), schema
 
 
 def _columns(source: Source, notes: list[str]) -> Schema | None:

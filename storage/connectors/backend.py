@@ -60,8 +60,8 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def read(self, place: Place, start: int, size: int) -> bytes:
-        """Bytes of a file: fewer than `size` only at its end."""
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
+        """Bytes of a file, fewer than `size` only at its end; and the etag of the file that they are of."""
 
     @abstractmethod
     def close(self) -> None:

@@ -75,21 +75,21 @@ class HttpsBackend(Backend):
                 "",
                 _whole(answer),
                 micros(parsedate_to_datetime(modified)) if modified else None,
-                headers.get("etag", "")[:256],
+                _etag(answer),
                 _checksum(headers.get("repr-digest", "")),
             )
 
-    def read(self, place: Place, start: int, size: int) -> bytes:
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
         with speaking_to(self.config, place), self._get(place, f"bytes={start}-{start + size - 1}") as (answer, _):
             if answer.status_code == 416:
-                return b""
+                return b"", _etag(answer)
             if answer.status_code == 206:
                 given = _RANGE.fullmatch(answer.headers.get("content-range", ""))
                 if not given or given[1] is None or int(given[1]) != start:
                     raise Unavailable(f"{place.uri}: the server gave another range than it was asked for")
             elif start:
                 raise Unavailable(f"{place.uri}: the server gives no ranges")
-            return self._taken(answer, size)
+            return self._taken(answer, size), _etag(answer)
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         folders = [""]
@@ -182,6 +182,10 @@ def _whole(answer: httpx.Response) -> int:
     if not (size.isascii() and size.isdigit() and len(size) <= 18):
         raise Unavailable("the server does not say how large the file is")
     return int(size)
+
+
+def _etag(answer: httpx.Response) -> str:
+    return answer.headers.get("etag", "")[:256]
 
 
 def _checksum(digest: str) -> str:

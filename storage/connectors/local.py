@@ -30,14 +30,15 @@ class LocalBackend(Backend):
             found = os.fstat(file)
             return _entry("", found) if stat.S_ISREG(found.st_mode) else None
 
-    def read(self, place: Place, start: int, size: int) -> bytes:
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
         with speaking_to(self.config, place), self._open(place) as file:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise NotFound(f"{place.uri}: no file is there")
             data = b""
             while len(data) < size and (more := os.pread(file, size - len(data), start + len(data))):
                 data += more
-            return data
+            # Only now: it may have been written to meanwhile.
+            return data, _etag(os.fstat(file))
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         folders = [""]

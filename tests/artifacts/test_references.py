@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -243,6 +244,28 @@ async def test_the_policy_on_pickles_holds_for_what_stays_where_it_is(
     assert ("does not let in" in artifact.props.get("problem", "")) == (state == "FAILED")
 
 
+async def test_a_pickle_that_was_another_while_it_was_looked_into_is_unscanned(
+    registry: Registry, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.set_workspace(picklePolicy="REFUSE_UNSAFE")
+    model, look = lake / "sales" / "model.pkl", references._look
+    good = pickle.dumps("as long as the other")
+    model.write_bytes(b"cos\nsystem\n(S'true" + b" " * (len(good) - len(HARM)) + b"'\ntR.")
+
+    async def swapped(*given: Any) -> Any:
+        model.rename(lake / "harm.pkl")
+        model.write_bytes(good)
+        try:
+            return await look(*given)
+        finally:
+            (lake / "harm.pkl").rename(model)
+
+    monkeypatch.setattr(references, "_look", swapped)
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert (artifact.props["verification"], artifact.props["pickles"]) == ("FAILED", "UNSCANNED")
+    assert artifact.props["contents"]["notes"] == ["model.pkl: it is not what it was when it was listed"]
+
+
 async def test_a_place_that_the_policy_refused_is_let_in_when_its_pickles_are_gone(
     registry: Registry, lake: Path
 ) -> None:
@@ -266,7 +289,7 @@ async def test_sizes_that_come_to_more_than_can_be_kept_fail_a_place(
         return ([replace(entry, size=2**62) for entry in page] for page in pages(backend, place))
 
     monkeypatch.setattr(LocalBackend, "pages", huge)
-    monkeypatch.setattr(LocalBackend, "read", lambda _backend, _place, _start, size: bytes(size))
+    monkeypatch.setattr(LocalBackend, "read", lambda _backend, _place, _start, size: (bytes(size), ""))
     artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
     assert artifact.props["verification"] == "FAILED"
     assert artifact.props["problem"].startswith("sizeBytes:")
