@@ -84,7 +84,8 @@ class Connectors:
 class Reference:
     """A file or a folder that stays where it is, and that a workspace may have read.
 
-    Every method raises NotFound, Unavailable, and InvalidArgument where the connector's libraries are not installed.
+    Every method raises NotFound, Unavailable, and InvalidArgument where the connector's libraries are not installed or
+    the store will not give something, which is named.
     """
 
     def __init__(self, connectors: Connectors, config: ConnectorConfig, place: Place) -> None:
@@ -158,7 +159,8 @@ class Reference:
     async def source(self, files: Iterable[Entry]) -> Source:
         """These files of it for those who look into files from a thread; the file that it is has its own name there.
 
-        A read of it raises Conflict where the file is no more what it was when it was listed. Left out are those whose names are not read, as they could be taken for something else in a URI.
+        A read of it raises Conflict where the file is no more what it was when it was listed. Left out are those whose
+        names are not read, as they could be taken for something else in a URI.
         """
         backend = await self._ask(lambda backend: backend)
         listed: dict[str, tuple[Place, Entry]] = {}

@@ -87,7 +87,7 @@ class HdfsBackend(Backend):
         first = after = ""
         more = 1
         while more:
-            with speaking_to(self.config, place):
+            with speaking_to(self.config, folder):
                 # In small letters: clusters that take it as it is documented take it so, too.
                 named = {"startafter": after} if after else {}
                 listing = self._ask("LISTSTATUS_BATCH", f"/{folder.path}", **named)["DirectoryListing"]

@@ -29,6 +29,9 @@ from storage.connectors.connector import Connectors
 from storage.connectors.local import LocalBackend
 from storage.connectors.places import Place
 from tests.artifacts.conftest import Registry
+from tests.storage.connectors.conftest import loopback
+from tests.storage.connectors.test_refusals import of
+from tests.web import WebServer
 
 HARM = b"cos\nsystem\n(S'true'\ntR."
 
@@ -204,6 +207,45 @@ async def test_files_that_are_broken_are_not_all_tried_for_a_schema(registry: Re
     owner = await version(registry)
     await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
     assert await fields(registry, owner) == {}
+
+
+async def test_a_link_that_leads_nowhere_fails_a_place(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    (lake / "sales" / "loop").symlink_to("loop")
+    found = await looked(registry, artifact)
+    assert found.props["verification"] == "FAILED"
+    assert found.props["problem"].endswith("loop is a link that leads nowhere")
+
+
+@pytest.fixture
+def web(registry: Registry, tmp_path: Path) -> Iterator[WebServer]:
+    """A web server that a connector reaches."""
+    with WebServer(tmp_path) as server:
+        registry.reach = Bytes(registry.storage, connectors=Connectors([of(server)], loopback))
+        yield server
+
+
+async def test_a_server_without_ranges_has_what_lies_beyond_the_beginning_of_files_unscanned(
+    registry: Registry, web: WebServer
+) -> None:
+    web.ranges = False
+    web.files["/raw/a.csv"] = b"id,price\n1,2.5\n"
+    web.files["/raw/large.pkl"] = pickle.dumps(list(range(10**6)))
+    web.files["/raw/large.parquet"] = b"PAR1" + bytes(10**6) + b"PAR1"
+    place = f"https://files.test:{web.port}/raw/"
+    artifact = await looked(registry, await register(registry, await version(registry), place))
+    assert (artifact.props["verification"], artifact.props["pickles"]) == ("VERIFIED", "UNSCANNED")
+    assert any("the server gives no ranges" in note for note in artifact.props["contents"]["notes"])
+    assert "csv" in artifact.props["formats"]
+
+
+async def test_what_a_server_refuses_fails_a_place(registry: Registry, web: WebServer) -> None:
+    web.files["/raw/a.csv"] = web.files["/raw/b.csv"] = b"id,price\n1,2.5\n"
+    place = f"https://files.test:{web.port}/raw/"
+    artifact = await looked(registry, await register(registry, await version(registry), place))
+    web.statuses["/raw/b.csv"] = 403
+    found = await looked(registry, artifact)
+    assert (found.props["verification"], found.props["problem"]) == ("FAILED", f"{place}b.csv: the server answered 403")
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9/a.csv", b"caf\xe9.csv"])
