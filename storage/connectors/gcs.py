@@ -84,7 +84,7 @@ class GcsBackend(Backend):
             headers, data = self._sync(
                 self.fs.loop, self.fs._call, "GET", url, headers=wanted, timeout=self.config.timeout
             )
-            return bytes(data), headers["x-goog-generation"]
+            return bytes(data), headers.get("x-goog-generation", "")
 
     def _get(self, path: str, **arguments: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._sync(

@@ -189,7 +189,7 @@ def _whole(answer: httpx.Response, place: Place) -> int:
 
 
 def _etag(answer: httpx.Response) -> str:
-    return answer.headers.get("etag", "")[:256]
+    return str(answer.headers.get("etag", ""))[:256]
 
 
 def _checksum(digest: str) -> str:

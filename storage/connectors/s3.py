@@ -77,7 +77,8 @@ class S3Backend(Backend):
 
     def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
         with speaking_to(self.config, place):
-            return sync(self.fs.loop, self._get, place, start, size, timeout=self.config.timeout)
+            found: tuple[bytes, str] = sync(self.fs.loop, self._get, place, start, size, timeout=self.config.timeout)
+        return found
 
     async def _get(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
         # Not by _cat_file, which does not tell the etag.
