@@ -23,6 +23,7 @@ NAMES = ("files.test", "other.test")
 class WebServer(Listening):
     """Serves `files` (by path) with ranges and index pages, and `redirects` (path to address), on loopback.
 
+    `statuses` are those of answers that are errors, by path;
     `requests` are the paths that it was asked for; `ca` is the file with the certificate of its authority.
     `ranges` says whether it knows ranges; `headers` are added to every answer; `drip` are bytes without an end.
     """
@@ -30,6 +31,7 @@ class WebServer(Listening):
     def __init__(self, home: Path) -> None:
         self.files: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
+        self.statuses: dict[str, int] = {}
         self.headers: dict[str, str] = {}
         self.requests: list[str] = []
         self.seen_headers: list[dict[str, str]] = []
@@ -48,7 +50,9 @@ class _Handler(Handler):
         web.requests.append(self.path)
         web.seen_headers.append(dict(self.headers))
         path = unquote(self.path.partition("?")[0])
-        if path in web.redirects:
+        if path in web.statuses:
+            self._answer(web.statuses[path], b"")
+        elif path in web.redirects:
             self._answer(302, b"", Location=web.redirects[path])
         elif path in web.files:
             self._file(web.files[path])

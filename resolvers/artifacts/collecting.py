@@ -367,12 +367,12 @@ class _Collection:
                                 await self.storage.discard(self.workspace, name, until=until)
 
     async def _of_nodes(self, names: Sequence[str]) -> set[str]:
-        """Which of these documents belong to something that is there, and that is OPEN if it is an upload."""
+        """Which of these documents are of use to something that is there: an OPEN upload, or an artifact."""
         ids = {name: _node_of(name) for name in names}
         async with self.graph.snapshot(EVERYTHING) as snapshot:
             nodes = await snapshot.nodes(sorted(set(ids.values())))
-        there = {id for id, node in nodes.items() if node.kind != UPLOAD.name or node.props["state"] == "OPEN"}
-        return {name for name, id in ids.items() if id in there - self.going}
+        there = {id: node for id, node in nodes.items() if id not in self.going}
+        return {name for name, id in ids.items() if id in there and _has(there[id], name)}
 
 
 async def _retired(snapshot: Snapshot, owners: Iterable[Node]) -> set[str]:
@@ -400,6 +400,14 @@ async def _need(storage: Storage, needed: _Needed, node: Node, *, warm: bool) ->
         needed.blobs.add(sha256)
         if warm:
             needed.warm.add(sha256)
+
+
+def _has(node: Node, name: str) -> bool:
+    """Whether this document of a node is still of use."""
+    if node.kind == UPLOAD.name:
+        return bool(node.props["state"] == "OPEN")
+    digest = node.props.get("inventory")
+    return digest is not None and f"/{digest.removeprefix(SHA256)}/" in name
 
 
 def _is_own(name: str) -> bool:

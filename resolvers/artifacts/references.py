@@ -32,6 +32,7 @@ from resolvers.reading import all_links
 from resolvers.writing.command import command, procedure
 from resolvers.writing.common import properties
 from resolvers.writing.draft import Draft
+from storage.connectors.backend import Entry
 from storage.connectors.connector import Connectors, Reference
 from storage.connectors.inventory import Drift, Inventory, drift, entries, take
 from storage.formats import Detected, Verdict, detect, order
@@ -61,14 +62,15 @@ async def register_artifact(
 ) -> Node:
     """Register what is at a URI as an artifact of something; it is listed soon, and PENDING until then.
 
-    Registering the same again gives the same artifact. Raises InvalidArgument (the URI), NotFound (nothing is there,
-    or no connector of the workspace allows it), AlreadyExists (another place has this name), Unavailable, Forbidden.
+    Registering the same again gives the same artifact; it is listed anew, as if for the first time, if its inventory is
+    gone. Raises InvalidArgument (the URI), NotFound (nothing is there, or no connector of the workspace allows it),
+    AlreadyExists (another place has this name), Unavailable, Forbidden.
     """
     owner = await found(op, to, "to", *OWNERS)
     await contributor(op, owner, "to")
     reference = op.bytes.connectors.reference(uri, owner.workspace)
     await reference.stat()
-    return await _register(
+    artifact = await _register(
         op,
         owner=owner.id,
         uri=reference.uri,
@@ -76,6 +78,10 @@ async def register_artifact(
         name=validation.name(name, field="name"),
         media_type=media_type,
     )
+    digest = artifact.props.get("inventory")
+    if digest is None or await _is_whole(op.storage, artifact):
+        return artifact
+    return await _forget(op, artifact=artifact.id, digest=digest)
 
 
 @command("registerArtifact")
@@ -91,6 +97,11 @@ async def _register(tx: Transaction, *, owner: str, uri: str, connector: str, na
         raise AlreadyExists(msg, field="name")
     # Anybody may speak of an artifact by this name, which registers nothing.
     registered = artifact.node is not None and artifact.node.props.get("storage") == REFERENCED
+    if artifact.node is not None and registered and artifact.node.props["uri"] != uri:
+        msg = (
+            f"uri: {owner} has {artifact.node.props['uri']} already; what differs by a slash alone needs another owner"
+        )
+        raise AlreadyExists(msg, field="uri")
     if node.kind == MODEL_VERSION.name and (linked is None or not registered):
         await check_addition(tx, owner, node.workspace, None, "to")
     if not registered:
@@ -102,8 +113,20 @@ async def _register(tx: Transaction, *, owner: str, uri: str, connector: str, na
     return artifact.id
 
 
+@command("registerArtifact")
+async def _forget(tx: Transaction, *, artifact: str, digest: str) -> str:
+    """Take away an inventory that is gone: what is found next is the measure."""
+    node = (await tx.lock([artifact]))[artifact]
+    if node.props.get("inventory") == digest:
+        await tx.update([Update(artifact, {"inventory": None, "verification": "PENDING"})])
+    return artifact
+
+
 def reference_name(uri: str, owner: str) -> str:
-    """The name of the artifact at a URI: one for each thing that has it, since each was made at another time."""
+    """The name of the artifact at a URI: one for each thing that has it, since each was made at another time.
+
+    A slash at the end makes no other name.
+    """
     name = f"{uri.rstrip('/')}#{owner}"
     if len(name) > ontology.MAX_NAME:
         msg = f"uri: is too long; at most {ontology.MAX_NAME - len(owner) - 1} characters are allowed"
@@ -126,12 +149,12 @@ async def verify_referenced(graph: Graph, storage: Storage, connectors: Connecto
             inventory = await take(reference.walk(), lines)
             lines.seek(0)
             if artifact.props.get("inventory") is None:
-                await _keep(storage, artifact, inventory.digest, lines)
-                lines.seek(0)
                 contents, schema = await _look(reference, lines, inventory.count)
                 async with graph.snapshot(EVERYTHING) as snapshot:
                     policy = await workspace_property(snapshot, artifact.workspace, "picklePolicy")
                 props = _first(inventory, contents, schema, policy)
+                if "inventory" in props:
+                    await _keep(storage, artifact, inventory.digest, lines)
             else:
                 schema, props = None, await _later(storage, artifact, inventory, lines)
     except Unavailable:
@@ -191,7 +214,8 @@ async def _later(storage: Storage, artifact: Node, inventory: Inventory, lines: 
 
 async def _look(reference: Reference, lines: IO[bytes], count: int) -> tuple[Detected, Schema | None]:
     """What some of the `count` files of an inventory say: their formats, and the columns of the first that has any."""
-    data = await reference.source(islice(entries(lines), LOOKED_AT))
+    first = await asyncio.to_thread(lambda: list(islice(filter(_may_have_columns, entries(lines)), LOOKED_AT)))
+    data = await reference.source(first)
     lines.seek(0)
     chosen = await asyncio.to_thread(nsmallest, LOOKED_AT, entries(lines), key=lambda entry: order(entry.path))
     models = await reference.source(chosen)
@@ -215,13 +239,16 @@ async def _look(reference: Reference, lines: IO[bytes], count: int) -> tuple[Det
         notes.append(f"{left:,} of {count:,} files were not looked at")
     if late or left:
         contents = replace(contents, pickles=max(contents.pickles, Verdict.UNSCANNED, key=lambda one: one.rank))
-    return replace(contents, notes=[*contents.notes, *notes]), schema
+    return replace(contents, notes=list(dict.fromkeys([*contents.notes, *notes]))), schema
+
+
+def _may_have_columns(entry: Entry) -> bool:
+    # Engines keep their own notes in files whose names begin so, and make empty ones.
+    return entry.size > 0 and not any(part.startswith(("_", ".")) for part in entry.path.split("/"))
 
 
 def _columns(source: Source, notes: list[str]) -> Schema | None:
-    for path, size in source.files.items():
-        if not size or any(part.startswith(("_", ".")) for part in path.split("/")):
-            continue  # engines keep their own notes in such files, and make empty ones
+    for path in source.files:
         try:
             if (schema := read_schema(source, path)) is not None:
                 return schema
@@ -290,14 +317,20 @@ async def _keep(storage: Storage, artifact: Node, digest: str, lines: IO[bytes])
 
 
 async def _index(storage: Storage, artifact: Node) -> list[str]:
-    digest = artifact.props.get("inventory")
-    data = digest and await storage.get(artifact.workspace, inventory_name(artifact.id, digest, "index"))
-    return list(orjson.loads(data)) if data else []
+    if artifact.props.get("inventory") is None:
+        return []
+    return list(orjson.loads(await _piece(storage, artifact, "index")))
 
 
-async def _piece(storage: Storage, artifact: Node, number: int) -> bytes:
-    name = inventory_name(artifact.id, artifact.props["inventory"], str(number))
-    data = await storage.get(artifact.workspace, name)
+async def _is_whole(storage: Storage, artifact: Node) -> bool:
+    """Whether all of an artifact's inventory is there."""
+    begins = inventory_name(artifact.id, artifact.props["inventory"], "")
+    names = [name async for name in storage.documents(artifact.workspace, begins)]
+    return f"{begins}index" in names and len(names) == 1 + len(await _index(storage, artifact))
+
+
+async def _piece(storage: Storage, artifact: Node, piece: str) -> bytes:
+    data = await storage.get(artifact.workspace, inventory_name(artifact.id, artifact.props["inventory"], piece))
     if data is None:
         raise PreconditionFailed(f"the inventory of {artifact.id} is gone; register its place again")
     return data
@@ -305,7 +338,7 @@ async def _piece(storage: Storage, artifact: Node, number: int) -> bytes:
 
 async def _pieces(storage: Storage, artifact: Node) -> AsyncIterator[bytes]:
     for number in range(len(await _index(storage, artifact))):
-        yield await _piece(storage, artifact, number)
+        yield await _piece(storage, artifact, str(number))
 
 
 async def referenced_files(
@@ -317,7 +350,7 @@ async def referenced_files(
     number = max(bisect_right(firsts, begin) - 1, 0)
     found: list[tuple[str, int]] = []
     for at in range(number, len(firsts)):
-        for line in (await _piece(storage, artifact, at)).splitlines():
+        for line in (await _piece(storage, artifact, str(at))).splitlines():
             entry = orjson.loads(line)
             path = entry["path"]
             if path > after or (path == after == ""):

@@ -72,13 +72,14 @@ class AzureBackend(Backend):
                 if not _is_folder(blob) and (path := within(blob.name, beneath, blob.size))
             ]
 
-    def read(self, place: Place, start: int, size: int) -> bytes:
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
         blob = self.fs.service_client.get_blob_client(_container(place), place.path)
         with speaking_to(self.config, place):
             try:
-                return bytes(self._ask(_download, blob, start, size))
+                data, etag = self._ask(_download, blob, start, size)
             except self._missing:
                 raise FileNotFoundError from None
+            return data, etag
 
     def _ask(self, coroutine: Any, *arguments: Any, **named: Any) -> Any:
         return self._sync(self.fs.loop, coroutine, *arguments, timeout=self.config.timeout, **named)
@@ -93,9 +94,9 @@ async def _next(pages: AsyncIterator[Any]) -> list[Any] | None:
     return None
 
 
-async def _download(blob: Any, start: int, size: int) -> bytes:
+async def _download(blob: Any, start: int, size: int) -> tuple[bytes, str]:
     stream = await blob.download_blob(offset=start, length=size, **_STAYING)
-    return bytes(await stream.readall())
+    return bytes(await stream.readall()), stream.properties.etag.strip('"')
 
 
 def _container(place: Place) -> str:

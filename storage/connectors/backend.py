@@ -43,7 +43,9 @@ class Failed(Unavailable):
 
 
 class Backend(ABC):
-    """A store as a connector sees it. Every method raises NotFound, Unavailable."""
+    """A store as a connector sees it. Every method raises NotFound, Unavailable, and InvalidArgument where it would not
+    do for any later call either, naming the file or folder that is to blame.
+    """
 
     def __init__(self, config: ConnectorConfig) -> None:
         self.config = config
@@ -60,8 +62,8 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def read(self, place: Place, start: int, size: int) -> bytes:
-        """Bytes of a file: fewer than `size` only at its end."""
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
+        """Bytes of a file, fewer than `size` only at its end; and the etag of the file that they are of."""
 
     @abstractmethod
     def close(self) -> None:
@@ -100,7 +102,8 @@ def speaking_to(config: ConnectorConfig, place: Place) -> Iterator[None]:
     except FileNotFoundError:
         raise NotFound(f"{place.uri}: nothing is there") from None
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        raise Unavailable(f"{place.uri}: connector {config.name} may not read it ({type(error).__name__})") from None
+        msg = f"{place.uri}: connector {config.name} may not read it ({type(error).__name__})"
+        raise InvalidArgument(msg) from None
     except Exception as error:  # noqa: BLE001 - each library has its own tree, and several
         raise Failed(f"{place.uri}: connector {config.name} failed ({type(error).__name__})") from None
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
+from lineal.errors import Conflict, InvalidArgument, LimitExceeded, NotFound, Unavailable
 from storage.connectors import addresses
 from storage.connectors.backend import Backend, Entry, Failed
 from storage.connectors.config import ConnectorConfig
@@ -92,7 +92,8 @@ class Connectors:
 class Reference:
     """A file or a folder that stays where it is, and that a workspace may have read.
 
-    Every method raises NotFound, Unavailable, and InvalidArgument where the connector's libraries are not installed.
+    Every method raises NotFound, Unavailable, and InvalidArgument where the connector's libraries are not installed or
+    the store will not give something, which is named.
     """
 
     def __init__(self, connectors: Connectors, config: ConnectorConfig, place: Place) -> None:
@@ -160,57 +161,59 @@ class Reference:
         """
         if not 0 <= size <= MAX_READ or start < 0:
             raise LimitExceeded(f"at most {MAX_READ:,} bytes are read at once")
-        return await self._ask(lambda backend: _read(backend, self.place.child(path), start, size))
+        data, _ = await self._ask(lambda backend: _read(backend, self.place.child(path), start, size))
+        return data
 
     async def source(self, files: Iterable[Entry]) -> Source:
         """These files of it for those who look into files from a thread; the file that it is has its own name there.
 
-        Left out are those whose names are not read, as they could be taken for something else in a URI.
+        A read of it raises Conflict where the file is no more what it was when it was listed. Left out are those whose
+        names are not read, as they could be taken for something else in a URI.
         """
         backend = await self._ask(lambda backend: backend)
-        places: dict[str, Place] = {}
-        sizes: dict[str, int] = {}
+        listed: dict[str, tuple[Place, Entry]] = {}
         for entry in files:
             with suppress(InvalidArgument):
-                places[entry.path or self.place.name] = self.place.child(entry.path)
-                sizes[entry.path or self.place.name] = entry.size
-        return _ReferenceSource(backend, places, sizes)
+                listed[entry.path or self.place.name] = self.place.child(entry.path), entry
+        return _ReferenceSource(backend, listed)
 
     async def _ask(self, question: Callable[[Backend], T]) -> T:
         return await self._connectors.ask(self.config, question)
 
 
 class _ReferenceSource(Source):
-    def __init__(self, backend: Backend, places: Mapping[str, Place], sizes: Mapping[str, int]) -> None:
-        super().__init__(sizes)
+    def __init__(self, backend: Backend, listed: Mapping[str, tuple[Place, Entry]]) -> None:
+        super().__init__({path: entry.size for path, (_, entry) in listed.items()})
         self._backend = backend
-        self._places = places
+        self._listed = listed
 
     def fetch(self, path: str, start: int, size: int) -> bytes:
+        place, entry = self._listed[path]
         data = b""
         while len(data) < size:
             wanted = min(size - len(data), MAX_READ)
-            piece = _read(self._backend, self._places[path], start + len(data), wanted)
-            if len(piece) < wanted:
-                raise Unavailable(f"{path} became shorter while it was read")
+            piece, etag = _read(self._backend, place, start + len(data), wanted)
+            # What is listed again afterwards may look as if it had never been another.
+            if len(piece) < wanted or (entry.etag and etag != entry.etag):
+                raise Conflict(f"{path}: it is not what it was when it was listed")
             data += piece
         return data
 
 
-def _read(backend: Backend, place: Place, start: int, size: int) -> bytes:
+def _read(backend: Backend, place: Place, start: int, size: int) -> tuple[bytes, str]:
     if not size:
-        return b""
+        return b"", ""
     try:
-        data = backend.read(place, start, size)
+        data, etag = backend.read(place, start, size)
     except Failed:
         # Stores refuse a range beyond the end each in its own way.
         entry = backend.stat(place)
         if entry is None or start < entry.size:
             raise
-        return b""
+        return b"", entry.etag
     if len(data) > size:
         raise Unavailable(f"{place.uri}: its store gave more than it was asked for")
-    return data
+    return data, etag
 
 
 def opened(config: ConnectorConfig, resolve: addresses.Resolve = addresses.system) -> Backend:

@@ -76,14 +76,15 @@ class GcsBackend(Backend):
             more = "nextPageToken" in page
             asked["pageToken"] = page.get("nextPageToken")
 
-    def read(self, place: Place, start: int, size: int) -> bytes:
-        path = f"{place.authority}/{place.path}"
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
+        # Not by _cat_file, which does not tell the generation.
+        url = self.fs.url(f"{place.authority}/{place.path}")
+        wanted = {"Range": f"bytes={start}-{start + size - 1}"}
         with speaking_to(self.config, place):
-            return bytes(
-                self._sync(
-                    self.fs.loop, self.fs._cat_file, path, start=start, end=start + size, timeout=self.config.timeout
-                )
+            headers, data = self._sync(
+                self.fs.loop, self.fs._call, "GET", url, headers=wanted, timeout=self.config.timeout
             )
+            return bytes(data), headers.get("x-goog-generation", "")
 
     def _get(self, path: str, **arguments: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._sync(

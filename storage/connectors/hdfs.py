@@ -87,7 +87,7 @@ class HdfsBackend(Backend):
         first = after = ""
         more = 1
         while more:
-            with speaking_to(self.config, place):
+            with speaking_to(self.config, folder):
                 # In small letters: clusters that take it as it is documented take it so, too.
                 named = {"startafter": after} if after else {}
                 listing = self._ask("LISTSTATUS_BATCH", f"/{folder.path}", **named)["DirectoryListing"]
@@ -100,9 +100,12 @@ class HdfsBackend(Backend):
             first, after = children[0]["pathSuffix"], children[-1]["pathSuffix"]
             yield children
 
-    def read(self, place: Place, start: int, size: int) -> bytes:
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
+        path = f"/{place.path}"
         with speaking_to(self.config, place):
-            return bytes(self._fs._call("OPEN", path=f"/{place.path}", offset=start, length=size).content)
+            data = bytes(self._fs._call("OPEN", path=path, offset=start, length=size).content)
+            # The answer itself does not tell of which file the bytes are.
+            return data, _entry("", self._ask("GETFILESTATUS", path)["FileStatus"]).etag
 
     def _ask(self, operation: str, path: str, **arguments: str) -> dict[str, Any]:
         found: dict[str, Any] = self._fs._call(operation, path=path, **arguments).json()

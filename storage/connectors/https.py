@@ -33,6 +33,8 @@ AT_ONCE: Final = 8
 """Files of an index page that are asked for at a time."""
 MAX_DEPTH: Final = 50
 """Folders within folders."""
+_LATER: Final = (408, 425, 429)
+"""Errors of whoever asks that go by, as those of the server (500 and above) may."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 # Bounded repeats: an index page may be hostile.
 _LINK: Final = re.compile(r"""<a\s[^<>]{0,400}?href\s{0,4}=\s{0,4}["']?([^"'\s<>]{1,4096})""", re.IGNORECASE)
@@ -73,23 +75,23 @@ class HttpsBackend(Backend):
             modified = headers.get("last-modified")
             return Entry(
                 "",
-                _whole(answer),
+                _whole(answer, place),
                 micros(parsedate_to_datetime(modified)) if modified else None,
-                headers.get("etag", "")[:256],
+                _etag(answer),
                 _checksum(headers.get("repr-digest", "")),
             )
 
-    def read(self, place: Place, start: int, size: int) -> bytes:
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
         with speaking_to(self.config, place), self._get(place, f"bytes={start}-{start + size - 1}") as (answer, _):
             if answer.status_code == 416:
-                return b""
+                return b"", _etag(answer)
             if answer.status_code == 206:
                 given = _RANGE.fullmatch(answer.headers.get("content-range", ""))
                 if not given or given[1] is None or int(given[1]) != start:
-                    raise Unavailable(f"{place.uri}: the server gave another range than it was asked for")
+                    raise InvalidArgument(f"{place.uri}: the server gave another range than it was asked for")
             elif start:
-                raise Unavailable(f"{place.uri}: the server gives no ranges")
-            return self._taken(answer, size)
+                raise InvalidArgument(f"{place.uri}: the server gives no ranges")
+            return self._taken(answer, size), _etag(answer)
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         folders = [""]
@@ -125,16 +127,18 @@ class HttpsBackend(Backend):
                 if answer.status_code in {404, 410}:
                     raise NotFound(f"{place.uri}: nothing is there")
                 if answer.status_code not in _REDIRECTS:
-                    raise Unavailable(f"{place.uri}: the server answered {answer.status_code}")
+                    passing = answer.status_code >= 500 or answer.status_code in _LATER
+                    error = Unavailable if passing else InvalidArgument
+                    raise error(f"{place.uri}: the server answered {answer.status_code}")
                 at = self._redirected(at, answer.headers.get("location", ""))
-        raise Unavailable(f"{place.uri}: the server redirects more than {MAX_REDIRECTS} times")
+        raise InvalidArgument(f"{place.uri}: the server redirects more than {MAX_REDIRECTS} times")
 
     def _redirected(self, at: Place, location: str) -> Place:
         with suppress(InvalidArgument, ValueError):
             to = parse(urljoin(at.uri, location) if location else "")
             if self.config.covers(to):
                 return to
-        raise Unavailable(f"{at.uri}: the server redirects to what its connector does not allow")
+        raise InvalidArgument(f"{at.uri}: the server redirects to what its connector does not allow")
 
     def _taken(self, answer: httpx.Response, size: int) -> bytes:
         """The first bytes of an answer, and never more. How long that may take is up to the transport."""
@@ -172,7 +176,7 @@ def _beneath(place: Place, child: Place) -> str:
     return "/".join(child.segments[len(place.segments) :])
 
 
-def _whole(answer: httpx.Response) -> int:
+def _whole(answer: httpx.Response, place: Place) -> int:
     """The size of the whole file, which an answer to a range says."""
     if answer.status_code == 200:
         size = answer.headers.get("content-length", "")
@@ -180,8 +184,12 @@ def _whole(answer: httpx.Response) -> int:
         given = _RANGE.fullmatch(answer.headers.get("content-range", ""))
         size = given[3] if given else ""
     if not (size.isascii() and size.isdigit() and len(size) <= 18):
-        raise Unavailable("the server does not say how large the file is")
+        raise InvalidArgument(f"{place.uri}: the server does not say how large the file is")
     return int(size)
+
+
+def _etag(answer: httpx.Response) -> str:
+    return str(answer.headers.get("etag", ""))[:256]
 
 
 def _checksum(digest: str) -> str:

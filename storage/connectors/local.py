@@ -30,21 +30,23 @@ class LocalBackend(Backend):
             found = os.fstat(file)
             return _entry("", found) if stat.S_ISREG(found.st_mode) else None
 
-    def read(self, place: Place, start: int, size: int) -> bytes:
+    def read(self, place: Place, start: int, size: int) -> tuple[bytes, str]:
         with speaking_to(self.config, place), self._open(place) as file:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise NotFound(f"{place.uri}: no file is there")
             data = b""
             while len(data) < size and (more := os.pread(file, size - len(data), start + len(data))):
                 data += more
-            return data
+            # Only now: it may have been written to meanwhile.
+            return data, _etag(os.fstat(file))
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
         folders = [""]
         while folders:
             folder = folders.pop()
             page: list[Entry] = []
-            with speaking_to(self.config, place), self._open(place.joined(folder)) as opened:
+            at = place.joined(folder)
+            with speaking_to(self.config, at), self._open(at) as opened:
                 if not stat.S_ISDIR(os.fstat(opened).st_mode):
                     return
                 with os.scandir(opened) as children:
@@ -69,8 +71,12 @@ class LocalBackend(Backend):
                 found = child.stat(follow_symlinks=False)
                 return _entry(path, found) if stat.S_ISREG(found.st_mode) else None
             return None
-        with self._open(place.joined(path)) as file:
-            found = os.fstat(file)
+        at = place.joined(path)
+        try:
+            with speaking_to(self.config, at), self._open(at) as file:
+                found = os.fstat(file)
+        except NotFound:
+            raise InvalidArgument(f"{place.uri}: {path} is a link that leads nowhere") from None
         if not stat.S_ISREG(found.st_mode):
             raise InvalidArgument(f"{place.uri}: {path} is a link to a folder, which is not followed")
         return _entry(path, found)
@@ -82,8 +88,8 @@ class LocalBackend(Backend):
     def _open(self, place: Place) -> Iterator[int]:
         """A descriptor of what is at a place. Raises NotFound, InvalidArgument: a link leads out of the prefix."""
         prefix = max((p for p in self.config.prefixes if place.is_within(p)), key=lambda p: len(p.segments))
-        root = Path("/", *prefix.segments).resolve(strict=True)
-        wanted = Path("/", *place.segments).resolve(strict=True)
+        root = _resolved(prefix)
+        wanted = _resolved(place)
         if not wanted.is_relative_to(root):
             raise InvalidArgument(f"{place.uri} is a link that leads out of what its connector allows")
         file = os.open(root, _FLAGS)
@@ -100,6 +106,14 @@ class LocalBackend(Backend):
             raise
         finally:
             os.close(file)
+
+
+def _resolved(place: Place) -> Path:
+    try:
+        return Path("/", *place.segments).resolve(strict=True)
+    except RuntimeError:
+        # A link that leads to itself; of Python 3.13 it is an OSError.
+        raise FileNotFoundError from None
 
 
 def _is_surrogate(char: str) -> bool:

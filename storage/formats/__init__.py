@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from lineal.errors import LimitExceeded, LinealError
+from lineal.errors import LinealError, NotFound, Unavailable
 from storage.formats import (
     boosting,
     gguf,
@@ -115,10 +115,10 @@ def _look(each: Format, file: File, found: Found) -> None:
     try:
         if each.claims(file):
             each.read(file, found)
-    except (Unreadable, LimitExceeded) as error:
-        _missed(each, file, found, str(error).removeprefix(f"{file.path}: "))
-    except LinealError:
+    except (Unavailable, NotFound):
         raise
+    except (Unreadable, LinealError) as error:
+        _missed(each, file, found, str(error).removeprefix(f"{file.path}: "))
     except Exception as error:  # noqa: BLE001 - whatever a hostile file makes a reader stumble over
         _missed(each, file, found, f"it is broken ({type(error).__name__})")
 

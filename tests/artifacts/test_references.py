@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,10 @@ from storage.connectors.connector import Connectors
 from storage.connectors.local import LocalBackend
 from storage.connectors.places import Place
 from tests.artifacts.conftest import Registry
+from tests.artifacts.test_collecting import swept
+from tests.storage.connectors.conftest import loopback
+from tests.storage.connectors.test_refusals import of
+from tests.web import WebServer
 
 HARM = b"cos\nsystem\n(S'true'\ntR."
 
@@ -197,12 +202,64 @@ async def test_the_schema_is_that_of_the_first_file_that_has_one(registry: Regis
     assert any("a-broken.parquet" in note for note in artifact.props["contents"]["notes"])
 
 
+async def test_notes_of_engines_do_not_keep_a_place_from_having_its_schema(
+    registry: Registry, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "LOOKED_AT", 3)
+    (lake / "sales" / "_delta_log").mkdir()
+    for number in range(3):
+        (lake / "sales" / "_delta_log" / f"{number:020}.json").write_text("{}")
+        (lake / "sales" / f"a-empty-{number}.csv").write_text("")
+    owner = await version(registry)
+    await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
+    assert await fields(registry, owner) == {"id": 0, "price": 1}
+
+
 async def test_files_that_are_broken_are_not_all_tried_for_a_schema(registry: Registry, lake: Path) -> None:
     for number in range(references.BROKEN):
         (lake / "sales" / f"a-{number}.parquet").write_bytes(b"PAR1" + b"\xff" * 99 + b"PAR1")
     owner = await version(registry)
     await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
     assert await fields(registry, owner) == {}
+
+
+async def test_a_link_that_leads_nowhere_fails_a_place(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    (lake / "sales" / "loop").symlink_to("loop")
+    found = await looked(registry, artifact)
+    assert found.props["verification"] == "FAILED"
+    assert found.props["problem"].endswith("loop is a link that leads nowhere")
+
+
+@pytest.fixture
+def web(registry: Registry, tmp_path: Path) -> Iterator[WebServer]:
+    """A web server that a connector reaches."""
+    with WebServer(tmp_path) as server:
+        registry.reach = Bytes(registry.storage, connectors=Connectors([of(server)], loopback))
+        yield server
+
+
+async def test_a_server_without_ranges_has_what_lies_beyond_the_beginning_of_files_unscanned(
+    registry: Registry, web: WebServer
+) -> None:
+    web.ranges = False
+    web.files["/raw/a.csv"] = b"id,price\n1,2.5\n"
+    web.files["/raw/large.pkl"] = pickle.dumps(list(range(10**6)))
+    web.files["/raw/large.parquet"] = b"PAR1" + bytes(10**6) + b"PAR1"
+    place = f"https://files.test:{web.port}/raw/"
+    artifact = await looked(registry, await register(registry, await version(registry), place))
+    assert (artifact.props["verification"], artifact.props["pickles"]) == ("VERIFIED", "UNSCANNED")
+    assert any("the server gives no ranges" in note for note in artifact.props["contents"]["notes"])
+    assert "csv" in artifact.props["formats"]
+
+
+async def test_what_a_server_refuses_fails_a_place(registry: Registry, web: WebServer) -> None:
+    web.files["/raw/a.csv"] = web.files["/raw/b.csv"] = b"id,price\n1,2.5\n"
+    place = f"https://files.test:{web.port}/raw/"
+    artifact = await looked(registry, await register(registry, await version(registry), place))
+    web.statuses["/raw/b.csv"] = 403
+    found = await looked(registry, artifact)
+    assert (found.props["verification"], found.props["problem"]) == ("FAILED", f"{place}b.csv: the server answered 403")
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9/a.csv", b"caf\xe9.csv"])
@@ -243,6 +300,28 @@ async def test_the_policy_on_pickles_holds_for_what_stays_where_it_is(
     assert ("does not let in" in artifact.props.get("problem", "")) == (state == "FAILED")
 
 
+async def test_a_pickle_that_was_another_while_it_was_looked_into_is_unscanned(
+    registry: Registry, lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.set_workspace(picklePolicy="REFUSE_UNSAFE")
+    model, look = lake / "sales" / "model.pkl", references._look
+    good = pickle.dumps("as long as the other")
+    model.write_bytes(b"cos\nsystem\n(S'true" + b" " * (len(good) - len(HARM)) + b"'\ntR.")
+
+    async def swapped(*given: Any) -> Any:
+        model.rename(lake / "harm.pkl")
+        model.write_bytes(good)
+        try:
+            return await look(*given)
+        finally:
+            (lake / "harm.pkl").rename(model)
+
+    monkeypatch.setattr(references, "_look", swapped)
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert (artifact.props["verification"], artifact.props["pickles"]) == ("FAILED", "UNSCANNED")
+    assert artifact.props["contents"]["notes"] == ["model.pkl: it is not what it was when it was listed"]
+
+
 async def test_a_place_that_the_policy_refused_is_let_in_when_its_pickles_are_gone(
     registry: Registry, lake: Path
 ) -> None:
@@ -257,6 +336,29 @@ async def test_a_place_that_the_policy_refused_is_let_in_when_its_pickles_are_go
     assert (again.props["verification"], again.props["pickles"]) == ("VERIFIED", "NONE")
 
 
+async def inventories(registry: Registry) -> list[str]:
+    """The names of the pieces of inventories that are kept."""
+    return [name async for name in registry.storage.documents("default", "inventories/")]
+
+
+async def test_no_inventory_is_kept_of_a_place_that_the_policy_refused(registry: Registry, lake: Path) -> None:
+    await registry.set_workspace(picklePolicy="REFUSE_DANGEROUS")
+    (lake / "sales" / "zz.pkl").write_bytes(HARM)
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    assert artifact.props["verification"] == "FAILED"
+    assert await inventories(registry) == []
+
+
+async def test_an_inventory_that_its_artifact_does_not_have_is_cleared_away(registry: Registry, lake: Path) -> None:
+    artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
+    kept = await inventories(registry)
+    other = references.inventory_name(artifact.id, "sha256:" + "0" * 64, "0")
+    await registry.storage.put("default", other, b"")
+    assert (await swept(registry, 3_600.0)).documents == 0
+    assert (await swept(registry)).documents == 1
+    assert await inventories(registry) == kept
+
+
 async def test_sizes_that_come_to_more_than_can_be_kept_fail_a_place(
     registry: Registry, lake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +368,7 @@ async def test_sizes_that_come_to_more_than_can_be_kept_fail_a_place(
         return ([replace(entry, size=2**62) for entry in page] for page in pages(backend, place))
 
     monkeypatch.setattr(LocalBackend, "pages", huge)
-    monkeypatch.setattr(LocalBackend, "read", lambda _backend, _place, _start, size: bytes(size))
+    monkeypatch.setattr(LocalBackend, "read", lambda _backend, _place, _start, size: (bytes(size), ""))
     artifact = await looked(registry, await register(registry, await version(registry), f"{lake.as_uri()}/sales"))
     assert artifact.props["verification"] == "FAILED"
     assert artifact.props["problem"].startswith("sizeBytes:")
@@ -300,7 +402,6 @@ async def test_a_look_that_took_too_long_leaves_pickles_unscanned(
 async def test_registering_again_gives_the_same_artifact(registry: Registry, lake: Path) -> None:
     owner = await version(registry)
     one = await register(registry, owner, f"{lake.as_uri()}/sales")
-    assert (await register(registry, owner, f"{lake.as_uri()}/sales/")).id != ""
     assert (await register(registry, owner, f"{lake.as_uri()}/sales")).id == one.id
 
 
@@ -310,6 +411,46 @@ async def test_another_place_under_the_same_name_is_refused(registry: Registry, 
     with pytest.raises(AlreadyExists) as refusal:
         await register(registry, owner, f"{lake.as_uri()}/sales/year=2025")
     assert refusal.value.field == "name"
+
+
+async def test_a_place_and_the_folder_of_its_name_are_two_and_are_not_taken_for_each_other(
+    registry: Registry, web: WebServer
+) -> None:
+    web.files = {"/raw/x": b"a file", "/raw/x/a.csv": b"id,price\n1,2.5\n"}
+    owner, place = await version(registry), f"https://files.test:{web.port}/raw/x"
+    artifact = await register(registry, owner, place)
+    with pytest.raises(AlreadyExists, match=f"has {place} already") as refusal:
+        await register(registry, owner, f"{place}/")
+    assert refusal.value.field == "uri"
+    assert (await register(registry, owner, place)).id == artifact.id
+
+
+async def test_an_inventory_that_was_lost_is_told_and_made_anew_by_registering_its_place_again(
+    registry: Registry, lake: Path
+) -> None:
+    owner, place = await version(registry), f"{lake.as_uri()}/sales"
+    artifact = await looked(registry, await register(registry, owner, place))
+    for name in await inventories(registry):
+        await registry.storage.discard("default", name)
+    async with registry.operation() as op:
+        with pytest.raises(PreconditionFailed, match=r"the inventory of .* is gone; register its place again"):
+            await files(op, artifact, first=9)
+    (lake / "sales" / "new.csv").write_text("x\n")
+    lost = await looked(registry, artifact)
+    assert lost.props["verification"] == "FAILED"
+    assert lost.props["problem"].endswith("is gone; register its place again")
+    again = await register(registry, owner, place)
+    assert (again.id, again.props["verification"]) == (artifact.id, "PENDING")
+    found = await looked(registry, again)
+    assert (found.props["verification"], found.props["fileCount"]) == ("VERIFIED", 3)
+
+
+async def test_registering_again_does_not_measure_anew_what_has_its_inventory(registry: Registry, lake: Path) -> None:
+    owner, place = await version(registry), f"{lake.as_uri()}/sales"
+    artifact = await looked(registry, await register(registry, owner, place))
+    (lake / "sales" / "new.csv").write_text("x\n")
+    assert (await register(registry, owner, place)).props["verification"] == "VERIFIED"
+    assert (await looked(registry, artifact)).props["verification"] == "DRIFTED"
 
 
 @pytest.mark.parametrize("path", ["side/secret.csv", "/../lakeside/secret.csv", "/%2e%2e/lakeside/secret.csv"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lineal.errors import InvalidArgument, LimitExceeded, NotFound
+from lineal.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 from storage.connectors.backend import Entry
 from storage.connectors.connector import THREADS, Connectors, Reference
 from storage.connectors.inventory import drift, take
@@ -114,6 +114,16 @@ async def test_those_who_look_into_files_read_them_from_a_thread(folder: Referen
     source = await folder.source(entry for entry in await listed(folder) if entry.path in {"one.bin", "empty"})
     assert source.files == {"one.bin": 10240, "empty": 0}
     assert await asyncio.to_thread(source.read, "one.bin", 10, 10000) == FILES["one.bin"][10:10010]
+
+
+async def test_those_who_look_into_files_read_what_was_listed_or_nothing(stand: Stand, connectors: Connectors) -> None:
+    stand.put({"swapped/a": b"as it was"})
+    folder = at(connectors, stand, "swapped/")
+    source = await folder.source(await listed(folder))
+    assert await asyncio.to_thread(source.read, "a", 0, 9) == b"as it was"
+    stand.put({"swapped/a": b"as it is."})
+    with pytest.raises(Conflict, match="a: it is not what it was when it was listed"):
+        await asyncio.to_thread(source.read, "a", 0, 9)
 
 
 async def test_an_inventory_tells_what_drifted(stand: Stand, connectors: Connectors) -> None:

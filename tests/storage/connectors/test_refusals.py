@@ -66,7 +66,7 @@ def site(web: WebServer) -> Iterator[WebServer]:
     """The web server with one file that is allowed, and one that is not."""
     web.files = {"/raw/a.txt": b"allowed", "/secret.txt": b"secret"}
     yield web
-    web.files, web.redirects, web.headers, web.ranges = {}, {}, {}, True
+    web.files, web.redirects, web.statuses, web.headers, web.ranges = {}, {}, {}, {}, True
     web.requests.clear()
     web.seen_headers.clear()
 
@@ -150,7 +150,7 @@ async def test_the_certificate_must_be_for_the_name(site: WebServer) -> None:
 )  # fmt: skip
 async def test_redirects_to_what_is_not_allowed_are_not_followed(site: WebServer, target: str) -> None:
     site.redirects = {"/raw/b.txt": target.format(port=site.port)}
-    with pytest.raises(Unavailable, match="redirects to what its connector does not allow"):
+    with pytest.raises(InvalidArgument, match="redirects to what its connector does not allow"):
         await read(of(site), f"https://files.test:{site.port}/raw/b.txt")
     assert site.requests == ["/raw/b.txt"]
 
@@ -159,7 +159,7 @@ async def test_redirects_within_the_prefixes_are_followed_a_few_times(site: WebS
     base = f"https://other.test:{site.port}/raw"
     site.redirects = {"/raw/b.txt": "c.txt", "/raw/c.txt": f"{base}/a.txt", "/raw/loop": "/raw/loop"}
     assert await read(of(site, base), f"https://files.test:{site.port}/raw/b.txt") == b"allowed"
-    with pytest.raises(Unavailable, match="more than 5 times"):
+    with pytest.raises(InvalidArgument, match="more than 5 times"):
         await read(of(site), f"https://files.test:{site.port}/raw/loop")
 
 
@@ -271,8 +271,32 @@ async def test_a_server_without_ranges_gives_only_the_beginning(site: WebServer)
         assert entry is not None
         assert entry.size == 2**24
         assert await reference.read("", 0, 10) == b"x" * 10
-        with pytest.raises(Unavailable, match="no ranges"):
+        with pytest.raises(InvalidArgument, match="no ranges"):
             await reference.read("", 10, 10)
+
+
+@pytest.mark.parametrize("path", ["b.txt", "folder/"])
+@pytest.mark.parametrize("status", [401, 403, 451])
+async def test_what_a_server_refuses_is_named_and_is_no_server_that_is_away(
+    site: WebServer, path: str, status: int
+) -> None:
+    site.files[f"/raw/{path}"] = b"x"
+    site.statuses = {f"/raw/{path}": status}
+    with pytest.raises(InvalidArgument, match=f"/raw/{path}: the server answered {status}"):
+        await listing(of(site), f"https://files.test:{site.port}/raw/")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+async def test_a_server_that_is_too_busy_is_away(site: WebServer, status: int) -> None:
+    site.statuses = {"/raw/a.txt": status}
+    with pytest.raises(Unavailable, match=f"/raw/a.txt: the server answered {status}"):
+        await listing(of(site), f"https://files.test:{site.port}/raw/")
+
+
+async def test_a_file_whose_size_a_server_does_not_say_is_named(site: WebServer) -> None:
+    site.headers = {"Content-Range": "bytes 0-0/*"}
+    with pytest.raises(InvalidArgument, match=r"/raw/a\.txt: the server does not say how large"):
+        await listing(of(site), f"https://files.test:{site.port}/raw/")
 
 
 async def test_a_digest_of_the_whole_is_taken_as_its_checksum(site: WebServer) -> None:
@@ -350,6 +374,36 @@ async def test_links_to_folders_and_what_is_no_file_are_not_taken_for_files(fold
             await reference.read("pipe", 0, 10)
     (folder / "data" / "again").symlink_to(folder / "data")
     with at(folder, "data") as reference, pytest.raises(InvalidArgument, match="link to a folder"):
+        [page async for page in reference.walk()]
+
+
+@pytest.mark.parametrize("target", ["nowhere", "link.txt"])
+async def test_a_link_that_leads_nowhere_is_named(folder: Path, target: str) -> None:
+    (folder / "data" / "link.txt").symlink_to(target)
+    with (
+        at(folder, "data") as reference,
+        pytest.raises(InvalidArgument, match=r"link\.txt is a link that leads nowhere"),
+    ):
+        [page async for page in reference.walk()]
+    with at(folder, "data/link.txt") as reference, pytest.raises(NotFound):
+        await reference.stat()
+
+
+@pytest.mark.parametrize("refused", ["closed", "link.txt"])
+async def test_what_may_not_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    (folder / "data" / "closed").mkdir()
+    (folder / "data" / "b.txt").write_text("closed to the server")
+    (folder / "data" / "link.txt").symlink_to("b.txt")
+    opened, closed = os.open, {"closed": "closed", "link.txt": "b.txt"}[refused]
+
+    def refusing(path: str | Path, flags: int, **named: int) -> int:
+        # Whoever runs the tests may read everything.
+        if path == closed:
+            raise PermissionError
+        return opened(path, flags, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    with at(folder, "data") as reference, pytest.raises(InvalidArgument, match=f"/data/{refused}: .* may not read it"):
         [page async for page in reference.walk()]
 
 
