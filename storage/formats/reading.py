@@ -40,9 +40,13 @@ _LZMA_MEMORY: Final = 64 * 2**20
 _EMPTY: Final = 18
 """Zeros that LZMA takes for a whole stream of nothing."""
 _MAX_ZEROS: Final = 4 * 2**20
+_ZIP_MEMBER: Final = b"PK\x03\x04"
 _ZIP_END: Final = b"PK\x05\x06"
-MAX_ZIP_END: Final = 22 + 2**16 - 1
-"""Bytes from where the last record of a zip archive begins: it may have a comment."""
+MAX_ZIP_END: Final = 2**16 + 2**12
+"""Bytes at the end of a zip archive in which its last record begins: it may have a comment.
+
+PyTorch looks for it by 4 KiB at a time, and so further than Python does.
+"""
 _DIRECTORY_OFFSET: Final = 6
 
 
@@ -406,7 +410,7 @@ class File:
 
     @cached_property
     def ends_as_zip(self) -> bool:
-        """Whether Python's zipfile may take it for an archive, which goes by the end: anything may be before it."""
+        """Whether a reader of archives may take it for one, which goes by the end: anything may be before it."""
         size = min(self.size, MAX_ZIP_END)
         return self.locate is not None and _ZIP_END in self.at(self.size - size, size)
 
@@ -419,16 +423,16 @@ class File:
     def members(self) -> list[File]:
         """All that a zip archive has, folders too; nothing where it is none.
 
-        Raises Unreadable: its directory is broken or huge.
+        Raises Unreadable: its directory is broken or huge, or nowhere though it begins as an archive.
         """
         if self.locate is None and self.head[:2] == b"PK":
             raise Unclear("it is an archive within what is packed, which is not looked into")
-        if self.locate is None or self.size < 22:
+        if not self.ends_as_zip:
+            if self.head.startswith(_ZIP_MEMBER):
+                raise Unclear("it begins as an archive, and has no directory of files")
             return []
         raw = _Raw(self)
         try:
-            if not zipfile.is_zipfile(raw):
-                return []
             with zipfile.ZipFile(raw) as archive:
                 infos = archive.infolist()
                 said = zipfile._EndRecData(raw)[_DIRECTORY_OFFSET]  # type: ignore[attr-defined]
@@ -496,7 +500,7 @@ def _member(archive: File, info: zipfile.ZipInfo) -> File:
 
     def begin() -> int:
         header = archive.at(info.header_offset, 30)
-        if header[:4] != b"PK\x03\x04":
+        if header[:4] != _ZIP_MEMBER:
             raise Unreadable("it is not where the directory of its archive says")
         names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:], "little")
         return archive.start + info.header_offset + 30 + names

@@ -201,6 +201,22 @@ def test_an_archive_with_something_before_it_is_never_without_pickles(name: str,
     assert scan(name, appended.getvalue()).pickles is Verdict.DANGEROUS
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model.bin", "picture.jpg"])
+@pytest.mark.parametrize("after", [b"PK\5\6", b"xxPK\5\6yyyy", b"PK\5\6" + bytes(17), bytes(66_000), bytes(80_000)])
+def test_what_begins_as_an_archive_and_has_no_end_that_python_finds_is_unscanned(name: str, after: bytes) -> None:
+    # PyTorch takes the last record that is whole, and looks further back for it.
+    assert scan(name, zipped(HARM) + after).pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize("name", ["model.pt", "weights"])
+@pytest.mark.parametrize("after", [b"PK\5\6", bytes(2**16), bytes(69_500)])
+def test_the_end_of_an_archive_is_found_as_far_back_as_any_reader_finds_it(name: str, after: bytes) -> None:
+    appended = io.BytesIO(b"#!/usr/bin/env python\n")
+    with zipfile.ZipFile(appended, "a") as archive:
+        archive.writestr("data.pkl", HARM)
+    assert scan(name, appended.getvalue() + after).pickles in {Verdict.UNSCANNED, Verdict.DANGEROUS}
+
+
 def test_a_zip_with_two_directories_is_unscanned() -> None:
     # Python takes the directory before the end, PyTorch the one at the offset that the end says.
     evil, good = zipped(HARM), zipped(pickle.dumps([1] * 5, 0)[: len(HARM)].ljust(len(HARM), b"."))
