@@ -174,8 +174,7 @@ def _member(member: File, found: Found, depth: int, *, script: bool = False) -> 
     """A member that cannot be read does not keep others from being scanned."""
     try:
         member.budget.step()
-        probe = member.stream().read(1) and member.head
-        if probe and claims(member):
+        if claims(member):
             if script and _PROTOCOL.match(member.head):
                 _pickles(member, found, sure=True, script=True)
             else:

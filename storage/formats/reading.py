@@ -341,13 +341,10 @@ class File:
 
     @cached_property
     def head(self) -> bytes:
-        """Its first bytes. Nothing where it does not unpack."""
-        try:
-            if self.locate is not None:
-                return self.budget.source.read(self.path, self.start, min(HEAD, self.size))
-            return self.stream().read(HEAD)
-        except Unreadable:
-            return b""
+        """Its first bytes; none only where it is empty. Raises Unreadable: they cannot be read."""
+        if self.locate is not None:
+            return self.budget.source.read(self.path, self.start, min(HEAD, self.size))
+        return self.stream().read(HEAD)
 
     def at(self, start: int, size: int) -> bytes:
         """`size` bytes from `start` of a file that can be read anywhere. Raises Unreadable: they are not in it."""
@@ -375,7 +372,7 @@ class File:
     def unpacked(self) -> File | None:
         """What it unpacks to where it is compressed by zlib, gzip, bzip2 or LZMA.
 
-        Raises Unclear: it begins with more zeros than are gone through.
+        Raises Unreadable: it begins with more zeros than are gone through, or cannot be read.
         """
         for magic, start in _PACKINGS.items():
             if self.head.startswith(magic):

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import pytest
 
-from storage.formats import Verdict, detect, finding, literals
+from storage.formats import Verdict, detect, finding, literals, reading
 from storage.formats.finding import Detected
 from storage.formats.symbols import UNKNOWN
 from tests.conftest import SOAK
@@ -157,6 +157,37 @@ def zipped(data: bytes, method: int = zipfile.ZIP_STORED, name: str = "data.pkl"
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr(name, data)
     return buffer.getvalue()
+
+
+def deflated(raw: bytes, data: bytes) -> bytes:
+    """A zip archive whose member says that `raw` unpacks to `data`."""
+    name = b"data.pkl"
+    said = struct.pack("<4HIIIHH", 0, 8, 0, 0x21, zlib.crc32(data), len(raw), len(data), len(name), 0)
+    members = b"PK\3\4" + struct.pack("<H", 20) + said + name + raw
+    directory = b"PK\1\2" + struct.pack("<HH", 20, 20) + said + bytes(14) + name
+    return members + directory + b"PK\5\6" + struct.pack("<4HIIH", 0, 0, 1, 1, len(directory), len(members), 0)
+
+
+@pytest.mark.parametrize("name", ["model.zip", "model.bin"])
+def test_a_member_whose_first_bytes_cannot_be_unpacked_is_no_empty_one(name: str) -> None:
+    stored = b"\0" + struct.pack("<HH", len(HARM), len(HARM) ^ 0xFFFF) + HARM
+    late = stored + b"\0\0\0\xff\xff" * 8_000
+    assert scan(name, deflated(late + b"\3\0", HARM)).pickles is Verdict.DANGEROUS
+    assert scan(name, deflated(late + b"\7" * 50, HARM)).pickles is Verdict.UNSCANNED
+    assert scan(name, deflated(b"\3\0", b"")).pickles is Verdict.NONE
+
+
+def test_wherever_a_look_has_unpacked_enough_the_rest_is_unscanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    harmless = pickle.dumps(bytes(20_000))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.pkl", harmless)
+        archive.writestr("b.pkl", HARM)
+    told = set()
+    for left in range(0, 2_000, 10):
+        monkeypatch.setattr(reading, "MAX_UNPACKED", len(harmless) + left)
+        told.add(scan("model.bin", buffer.getvalue()).pickles)
+    assert told == {Verdict.UNSCANNED, Verdict.DANGEROUS}
 
 
 def test_an_archive_within_what_is_packed_is_unscanned() -> None:
