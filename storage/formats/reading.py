@@ -41,6 +41,7 @@ _EMPTY: Final = 18
 """Zeros that LZMA takes for a whole stream of nothing."""
 _MAX_ZEROS: Final = 4 * 2**20
 _ZIP_MEMBER: Final = b"PK\x03\x04"
+_ZIP_LOCATOR: Final = b"PK\x06\x07"
 _ZIP_END: Final = b"PK\x05\x06"
 MAX_ZIP_END: Final = 2**16 + 2**12
 """Bytes at the end of a zip archive in which its last record begins: it may have a comment.
@@ -48,6 +49,11 @@ MAX_ZIP_END: Final = 2**16 + 2**12
 PyTorch looks for it by 4 KiB at a time, and so further than Python does.
 """
 _DIRECTORY_OFFSET: Final = 6
+_END_OFFSET: Final = 9
+_END_64: Final = 56
+"""Bytes of the end record of large archives."""
+_LOCATOR: Final = 20
+"""Bytes of what says where that is, right before the last record."""
 
 
 class Unreadable(Exception):
@@ -432,14 +438,21 @@ class File:
         try:
             with zipfile.ZipFile(raw) as archive:
                 infos = archive.infolist()
-                said = zipfile._EndRecData(raw)[_DIRECTORY_OFFSET]  # type: ignore[attr-defined]
-                if archive.start_dir != said:
-                    # Python takes the directory that lies before the end, others that at the offset.
-                    raise Unclear("it is an archive with something before it, which readers take differently")
+                end = zipfile._EndRecData(raw)  # type: ignore[attr-defined]
+                # Python takes the directory, and the end of a large archive, that lie before the end; others those at
+                # the offsets.
+                if archive.start_dir != end[_DIRECTORY_OFFSET] or self._locates_another(end[_END_OFFSET]):
+                    raise Unclear("it is an archive whose directory readers look for in different places")
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError) as error:
             raise Unreadable("its directory of files is broken") from error
         self.budget.step(len(infos))
         return [_member(self, info) for info in infos]
+
+    def _locates_another(self, end: int) -> bool:
+        """Whether there is said to be another end of a large archive than the one before its last record at `end`."""
+        locator = self.at(end - _LOCATOR, _LOCATOR) if end >= _LOCATOR else b""
+        said = int.from_bytes(locator[8:16], "little")
+        return locator.startswith(_ZIP_LOCATOR) and said != end - _LOCATOR - _END_64
 
     def member(self, end: str) -> File | None:
         """The first member whose name ends so."""

@@ -254,6 +254,25 @@ def test_a_zip_with_two_directories_is_unscanned() -> None:
     assert scan("model.pt", evil[:-22] + good).pickles is Verdict.UNSCANNED
 
 
+def large(archive: bytes, at: int | None = None) -> bytes:
+    """The archive with the end that large ones have, which is said to be `at` where it may not lie."""
+    members, end = archive[:-22], archive[-22:]
+    count, size, offset = struct.unpack("<10xHII2x", end)
+    end_64 = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+    located = len(members) if at is None else at
+    return members + end_64 + struct.pack("<4sIQI", b"PK\6\7", 0, located, 1) + end
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.bin"])
+def test_a_large_archive_whose_end_is_said_to_be_elsewhere_is_unscanned(name: str) -> None:
+    # Python takes the end before the last record, PyTorch the one at the offset that is said.
+    good = pickle.dumps([1])
+    assert scan(name, large(zipped(HARM))).pickles is Verdict.DANGEROUS
+    assert scan(name, large(zipped(good))).pickles is Verdict.SAFE
+    for at in (0, 4, 2**63):
+        assert scan(name, large(zipped(good), at=at)).pickles is Verdict.UNSCANNED
+
+
 @pytest.mark.parametrize(
     ("constants", "verdict"),
     [("archive/constants.pkl", Verdict.SAFE), ("archive/extra/constants.pkl", Verdict.SUSPICIOUS)],
