@@ -640,9 +640,16 @@ def test_attributes_that_are_too_many_to_remember_do_not_hide_a_method() -> None
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_what_python_itself_makes_of_collections_is_safe(protocol: int) -> None:
+def test_what_python_itself_makes_of_collections_and_constants_is_safe(protocol: int) -> None:
     value = [OrderedDict(a=[1]), defaultdict(list, {"a": [1]}), deque([1, 2], 3), Counter("ab"), {1, 2}, slice(1, 2)]
-    assert scan("model.pkl", pickle.dumps(value, protocol)).pickles is Verdict.SAFE
+    for each in (value, {"a": ...}, [NotImplemented]):
+        assert scan("model.pkl", pickle.dumps(each, protocol)).pickles is Verdict.SAFE
+
+
+@pytest.mark.parametrize("name", ["Ellipsis", "NotImplemented"])
+def test_a_constant_is_safe_only_as_it_is(name: str) -> None:
+    for made in (b")R", b")\x81", b"}" + text("a") + b"Nsb", b"Na"):
+        assert scan("model.pkl", b"\x80\x04" + imported("builtins", name) + made + b".").pickles is Verdict.UNSCANNED
 
 
 def test_a_name_that_a_name_gave_is_dangerous() -> None:
