@@ -639,6 +639,19 @@ def test_attributes_that_are_too_many_to_remember_do_not_hide_a_method() -> None
     assert scan("model.pkl", b"\x80\x04" + many + hidden + b".").pickles is Verdict.UNSCANNED
 
 
+@pytest.mark.parametrize(
+    ("kind", "size"), [(b"torch\nFloatStorage", 4), (b"torch.storage\nUntypedStorage", 1)], ids=["float32", "untyped"]
+)
+def test_tensors_are_passed_over_where_pytorch_put_them_before_its_archives(kind: bytes, size: int) -> None:
+    # Types that have no storage of their own, such as float8, are kept as bytes.
+    tensor = b"\x80\x02(X\x07\0\0\0storagec" + kind + b"\nX\1\0\0\0kX\3\0\0\0cpuK\x08NtQ."
+    written = LEGACY + b"\x80\x02M\xe9\x03." + b"\x80\x02}." + tensor + b"\x80\x02]X\1\0\0\0ka."
+    written += struct.pack("<Q", 8) + bytes(8 * size)
+    assert scan("model.pt", written).pickles is Verdict.SAFE
+    assert scan("model.pt", written + b"\0").pickles is Verdict.UNSCANNED
+    assert scan("model.pt", written[:-1]).pickles is Verdict.UNSCANNED
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_what_python_itself_makes_of_collections_and_constants_is_safe(protocol: int) -> None:
     value = [OrderedDict(a=[1]), defaultdict(list, {"a": [1]}), deque([1, 2], 3), Counter("ab"), {1, 2}, slice(1, 2)]
