@@ -20,7 +20,7 @@ READ_SECONDS: Final = 10.0
 AHEAD_SECONDS: Final = 10.0
 """How long of that the beginnings and ends of files are read, before they are looked into."""
 ENDS: Final = 512
-"""Files whose ends are read ahead: 32 MiB in all."""
+"""Files whose ends are read ahead: 34 MiB in all."""
 AT_ONCE: Final = 16
 MAX_IMPORTS: Final = 1_000
 """Imports of pickles that are kept."""

@@ -98,8 +98,8 @@ def _scan_more(left: list[File], found: Found) -> None:
 
 
 def harmless(path: str) -> bool:
-    """Whether a file's name says that nobody loads it as a pickle."""
-    return suffix(path) in pickles.HARMLESS
+    """Whether a file's name says that nobody loads it as a pickle, nor as a model of Keras."""
+    return suffix(path) in pickles.HARMLESS and path.rpartition("/")[2] != keras.CONFIG
 
 
 def order(path: str) -> tuple[bool, bool, int, str]:

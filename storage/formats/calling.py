@@ -29,7 +29,9 @@ _COMPILED: Final = frozenset({
 _MADE_BY_NEW_OBJ: Final = frozenset(
     {"sklearn.metrics._dist_metrics", "sklearn.neighbors._ball_tree", "sklearn.neighbors._kd_tree"}
 )
-_NOT_CALLED: Final = frozenset({"numpy.mean", "scipy._lib.array_api_compat.numpy._aliases.asarray"})
+_NOT_CALLED: Final = frozenset({
+    "builtins.Ellipsis", "builtins.NotImplemented", "numpy.mean", "scipy._lib.array_api_compat.numpy._aliases.asarray",
+})  # fmt: skip
 _GIVE_BACK: Final = frozenset(name for name in SAFE if name.startswith("torch.jit._pickle."))
 """TorchScript's functions that give back what they are given."""
 _ARRAYS: Final = frozenset(name for name in SAFE if name.endswith(("._reconstruct", "._mareconstruct")))

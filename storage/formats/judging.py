@@ -44,6 +44,8 @@ _BUILTINS: Final = [
     "bytearray",
     "slice",
     "range",
+    "Ellipsis",
+    "NotImplemented",
 ]
 _DTYPES: Final = [
     "float64",

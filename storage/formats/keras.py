@@ -1,4 +1,7 @@
-"""Keras: version 3's `.keras` archives, and HDF5 files, of which only the kind is told.
+"""Keras: version 3's `.keras` archives, folders of what they have, and HDF5 files, of which only the kind is told.
+
+Of a folder Keras wants no more than a `config.json`, which Hugging Face has as well: each is judged, and called Keras'
+where it says so.
 
 A Lambda layer carries compiled Python in its configuration, and so does any function that was written as one. Keras
 only runs it where the caller turns its safe mode off, so it counts as an import of `marshal.loads` that is suspicious.
@@ -8,6 +11,7 @@ Classes and functions of other modules than its own are imported by their names,
 from __future__ import annotations
 
 import builtins
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -17,10 +21,13 @@ from storage.formats.reading import File
 from storage.formats.symbols import Global
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
+CONFIG: Final = "config.json"
 
 
 def claims(file: File) -> bool:
-    """A zip archive by the name of Keras, or HDF5 by name and magic number."""
+    """A zip archive by the name of Keras, HDF5 by name and magic number, or what may be a folder's configuration."""
+    if file.name == CONFIG:
+        return True
     if file.head.startswith(_HDF5) and file.suffix in {".h5", ".hdf5"}:
         return not file.name.endswith(".weights.h5")
     return file.suffix == ".keras" and (file.head.startswith(_HDF5) or bool(file.members))
@@ -31,23 +38,42 @@ def read(file: File, found: Found) -> None:
 
     Raises Unreadable: what it imports cannot be told.
     """
+    if file.name == CONFIG:
+        _folder(file, found)
+        return
     found.framework("Keras")
     if file.suffix != ".keras" or not file.members:
         found.format("HDF5")
         return
     found.format("Keras archive")
     # What it imports comes first: Keras does without the metadata.
-    if (config := file.only("config.json")) is not None:
-        model = config.json()
-        layers = list(_layers(model))
-        _judge(config, layers, found)
-        found.fact("keras.class", model.get("class_name"))
-        found.signature([value for layer in layers if (value := _input(layer)) is not None], [])
+    if (config := file.only(CONFIG)) is not None:
+        _model(config, config.json(), found)
     if (metadata := file.only("metadata.json")) is not None:
         found.version("Keras", metadata.json().get("keras_version"))
 
 
-def _layers(model: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _folder(config: File, found: Found) -> None:
+    """The configuration of a folder's model, read as Keras does: with `NaN`, which is no JSON."""
+    try:
+        model = json.loads(config.whole())
+    except json.JSONDecodeError:
+        return
+    if isinstance(model, dict) and isinstance(model.get("class_name"), str) and "registered_name" in model:
+        found.framework("Keras")
+        found.format("Keras folder")
+    _model(config, model, found)
+
+
+def _model(config: File, model: Any, found: Found) -> None:
+    layers = list(_layers(model))
+    _judge(config, layers, found)
+    if layers and layers[0] is model:
+        found.fact("keras.class", model["class_name"])
+    found.signature([value for layer in layers if (value := _input(layer)) is not None], [])
+
+
+def _layers(model: Any) -> Iterator[dict[str, Any]]:
     """All objects of the configuration that say their class."""
     left: list[Any] = [model]
     for node in left:

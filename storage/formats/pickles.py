@@ -90,6 +90,7 @@ _LEGACY_PICKLES: Final = 5
 _ITEM_SIZES: Final = {
     "Float": 4, "Half": 2, "Double": 8, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1,
     "Bool": 1, "ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1, "QInt32": 4,
+    "storage.Untyped": 1,
 }  # fmt: skip
 _MAX_PICKLES: Final = 1_000
 _MAX_DEPTH: Final = 3
@@ -174,8 +175,7 @@ def _member(member: File, found: Found, depth: int, *, script: bool = False) -> 
     """A member that cannot be read does not keep others from being scanned."""
     try:
         member.budget.step()
-        probe = member.stream().read(1) and member.head
-        if probe and claims(member):
+        if claims(member):
             if script and _PROTOCOL.match(member.head):
                 _pickles(member, found, sure=True, script=True)
             else:

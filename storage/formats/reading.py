@@ -40,10 +40,20 @@ _LZMA_MEMORY: Final = 64 * 2**20
 _EMPTY: Final = 18
 """Zeros that LZMA takes for a whole stream of nothing."""
 _MAX_ZEROS: Final = 4 * 2**20
+_ZIP_MEMBER: Final = b"PK\x03\x04"
+_ZIP_LOCATOR: Final = b"PK\x06\x07"
 _ZIP_END: Final = b"PK\x05\x06"
-MAX_ZIP_END: Final = 22 + 2**16 - 1
-"""Bytes from where the last record of a zip archive begins: it may have a comment."""
+MAX_ZIP_END: Final = 2**16 + 2**12
+"""Bytes at the end of a zip archive in which its last record begins: it may have a comment.
+
+PyTorch looks for it by 4 KiB at a time, and so further than Python does.
+"""
 _DIRECTORY_OFFSET: Final = 6
+_END_OFFSET: Final = 9
+_END_64: Final = 56
+"""Bytes of the end record of large archives."""
+_LOCATOR: Final = 20
+"""Bytes of what says where that is, right before the last record."""
 
 
 class Unreadable(Exception):
@@ -337,13 +347,10 @@ class File:
 
     @cached_property
     def head(self) -> bytes:
-        """Its first bytes. Nothing where it does not unpack."""
-        try:
-            if self.locate is not None:
-                return self.budget.source.read(self.path, self.start, min(HEAD, self.size))
-            return self.stream().read(HEAD)
-        except Unreadable:
-            return b""
+        """Its first bytes; none only where it is empty. Raises Unreadable: they cannot be read."""
+        if self.locate is not None:
+            return self.budget.source.read(self.path, self.start, min(HEAD, self.size))
+        return self.stream().read(HEAD)
 
     def at(self, start: int, size: int) -> bytes:
         """`size` bytes from `start` of a file that can be read anywhere. Raises Unreadable: they are not in it."""
@@ -371,7 +378,7 @@ class File:
     def unpacked(self) -> File | None:
         """What it unpacks to where it is compressed by zlib, gzip, bzip2 or LZMA.
 
-        Raises Unclear: it begins with more zeros than are gone through.
+        Raises Unreadable: it begins with more zeros than are gone through, or cannot be read.
         """
         for magic, start in _PACKINGS.items():
             if self.head.startswith(magic):
@@ -406,7 +413,7 @@ class File:
 
     @cached_property
     def ends_as_zip(self) -> bool:
-        """Whether Python's zipfile may take it for an archive, which goes by the end: anything may be before it."""
+        """Whether a reader of archives may take it for one, which goes by the end: anything may be before it."""
         size = min(self.size, MAX_ZIP_END)
         return self.locate is not None and _ZIP_END in self.at(self.size - size, size)
 
@@ -419,26 +426,33 @@ class File:
     def members(self) -> list[File]:
         """All that a zip archive has, folders too; nothing where it is none.
 
-        Raises Unreadable: its directory is broken or huge.
+        Raises Unreadable: its directory is broken or huge, or nowhere though it begins as an archive.
         """
         if self.locate is None and self.head[:2] == b"PK":
             raise Unclear("it is an archive within what is packed, which is not looked into")
-        if self.locate is None or self.size < 22:
+        if not self.ends_as_zip:
+            if self.head.startswith(_ZIP_MEMBER):
+                raise Unclear("it begins as an archive, and has no directory of files")
             return []
         raw = _Raw(self)
         try:
-            if not zipfile.is_zipfile(raw):
-                return []
             with zipfile.ZipFile(raw) as archive:
                 infos = archive.infolist()
-                said = zipfile._EndRecData(raw)[_DIRECTORY_OFFSET]  # type: ignore[attr-defined]
-                if archive.start_dir != said:
-                    # Python takes the directory that lies before the end, others that at the offset.
-                    raise Unclear("it is an archive with something before it, which readers take differently")
+                end = zipfile._EndRecData(raw)  # type: ignore[attr-defined]
+                # Python takes the directory, and the end of a large archive, that lie before the end; others those at
+                # the offsets.
+                if archive.start_dir != end[_DIRECTORY_OFFSET] or self._locates_another(end[_END_OFFSET]):
+                    raise Unclear("it is an archive whose directory readers look for in different places")
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError) as error:
             raise Unreadable("its directory of files is broken") from error
         self.budget.step(len(infos))
         return [_member(self, info) for info in infos]
+
+    def _locates_another(self, end: int) -> bool:
+        """Whether there is said to be another end of a large archive than the one before its last record at `end`."""
+        locator = self.at(end - _LOCATOR, _LOCATOR) if end >= _LOCATOR else b""
+        said = int.from_bytes(locator[8:16], "little")
+        return locator.startswith(_ZIP_LOCATOR) and said != end - _LOCATOR - _END_64
 
     def member(self, end: str) -> File | None:
         """The first member whose name ends so."""
@@ -496,7 +510,7 @@ def _member(archive: File, info: zipfile.ZipInfo) -> File:
 
     def begin() -> int:
         header = archive.at(info.header_offset, 30)
-        if header[:4] != b"PK\x03\x04":
+        if header[:4] != _ZIP_MEMBER:
             raise Unreadable("it is not where the directory of its archive says")
         names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:], "little")
         return archive.start + info.header_offset + 30 + names

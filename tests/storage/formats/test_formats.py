@@ -270,9 +270,35 @@ CODE = {"class_name": "__lambda__", "config": {"code": "4wAAAA=="}}
     ids=["layer", "function", "class", "own class", "imported function", "type", "builtin", "of Keras"],
 )
 def test_what_a_keras_archive_imports_is_judged(config: dict[str, Any], verdict: Verdict, name: str) -> None:
-    found = look(**{"m.keras": keras(("config.json", config))})
-    assert found.pickles is verdict
-    assert name in {each.name for each in found.imports}
+    for written in ({"m.keras": keras(("config.json", config))}, {"m/config.json": orjson.dumps(config)}):
+        found = look(**written)
+        assert found.pickles is verdict
+        assert name in {each.name for each in found.imports}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        b'{"rate": NaN, "layers": [%s]}',
+        b'[{"layer": %s}]',
+    ],
+    ids=["no class of its own", "a list"],
+)
+def test_whatever_keras_makes_objects_of_in_a_folder_is_judged(config: bytes) -> None:
+    evil = config % orjson.dumps(layer("keras.layers", "Lambda", function=CODE))
+    assert look(**{"config.json": evil}).pickles is Verdict.SUSPICIOUS
+    assert look(**{"config.json": evil + b" " * (4 * 2**20)}).pickles is Verdict.UNSCANNED
+    many = {f"{i:04}.pkl": b"" for i in range(1_001)}
+    assert look(**many, **{"config.json": evil}).pickles is Verdict.UNSCANNED
+
+
+def test_a_folder_of_keras_is_told_from_one_of_hugging_face() -> None:
+    model = PLAIN | {"registered_name": None}
+    found = look(**{"config.json": orjson.dumps(model), "metadata.json": b"{}"})
+    assert (found.frameworks, found.formats, found.pickles) == (["Keras"], ["Keras folder"], Verdict.NONE)
+    found = look(**{"config.json": b'{"model_type": "mamba2", "time_step_limit": [0.0, Infinity]}'})
+    assert (found.formats, found.pickles) == ([], Verdict.NONE)
+    assert look(**{"config.json": b"no JSON"}).pickles is Verdict.NONE
 
 
 def test_what_is_keras_own_is_no_import() -> None:

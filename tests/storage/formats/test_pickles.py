@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import pytest
 
-from storage.formats import Verdict, detect, finding, literals
+from storage.formats import Verdict, detect, finding, literals, reading
 from storage.formats.finding import Detected
 from storage.formats.symbols import UNKNOWN
 from tests.conftest import SOAK
@@ -159,6 +159,37 @@ def zipped(data: bytes, method: int = zipfile.ZIP_STORED, name: str = "data.pkl"
     return buffer.getvalue()
 
 
+def deflated(raw: bytes, data: bytes) -> bytes:
+    """A zip archive whose member says that `raw` unpacks to `data`."""
+    name = b"data.pkl"
+    said = struct.pack("<4HIIIHH", 0, 8, 0, 0x21, zlib.crc32(data), len(raw), len(data), len(name), 0)
+    members = b"PK\3\4" + struct.pack("<H", 20) + said + name + raw
+    directory = b"PK\1\2" + struct.pack("<HH", 20, 20) + said + bytes(14) + name
+    return members + directory + b"PK\5\6" + struct.pack("<4HIIH", 0, 0, 1, 1, len(directory), len(members), 0)
+
+
+@pytest.mark.parametrize("name", ["model.zip", "model.bin"])
+def test_a_member_whose_first_bytes_cannot_be_unpacked_is_no_empty_one(name: str) -> None:
+    stored = b"\0" + struct.pack("<HH", len(HARM), len(HARM) ^ 0xFFFF) + HARM
+    late = stored + b"\0\0\0\xff\xff" * 8_000
+    assert scan(name, deflated(late + b"\3\0", HARM)).pickles is Verdict.DANGEROUS
+    assert scan(name, deflated(late + b"\7" * 50, HARM)).pickles is Verdict.UNSCANNED
+    assert scan(name, deflated(b"\3\0", b"")).pickles is Verdict.NONE
+
+
+def test_wherever_a_look_has_unpacked_enough_the_rest_is_unscanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    harmless = pickle.dumps(bytes(20_000))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.pkl", harmless)
+        archive.writestr("b.pkl", HARM)
+    told = set()
+    for left in range(0, 2_000, 10):
+        monkeypatch.setattr(reading, "MAX_UNPACKED", len(harmless) + left)
+        told.add(scan("model.bin", buffer.getvalue()).pickles)
+    assert told == {Verdict.UNSCANNED, Verdict.DANGEROUS}
+
+
 def test_an_archive_within_what_is_packed_is_unscanned() -> None:
     assert scan("a.zip", zipped(zipped(HARM), zipfile.ZIP_DEFLATED)).pickles is Verdict.UNSCANNED
     assert scan("a.gz", gzip.compress(zipped(HARM))).pickles is Verdict.UNSCANNED
@@ -201,10 +232,45 @@ def test_an_archive_with_something_before_it_is_never_without_pickles(name: str,
     assert scan(name, appended.getvalue()).pickles is Verdict.DANGEROUS
 
 
+@pytest.mark.parametrize("name", ["model.pt", "model.bin", "picture.jpg"])
+@pytest.mark.parametrize("after", [b"PK\5\6", b"xxPK\5\6yyyy", b"PK\5\6" + bytes(17), bytes(66_000), bytes(80_000)])
+def test_what_begins_as_an_archive_and_has_no_end_that_python_finds_is_unscanned(name: str, after: bytes) -> None:
+    # PyTorch takes the last record that is whole, and looks further back for it.
+    assert scan(name, zipped(HARM) + after).pickles is Verdict.UNSCANNED
+
+
+@pytest.mark.parametrize("name", ["model.pt", "weights"])
+@pytest.mark.parametrize("after", [b"PK\5\6", bytes(2**16), bytes(69_500)])
+def test_the_end_of_an_archive_is_found_as_far_back_as_any_reader_finds_it(name: str, after: bytes) -> None:
+    appended = io.BytesIO(b"#!/usr/bin/env python\n")
+    with zipfile.ZipFile(appended, "a") as archive:
+        archive.writestr("data.pkl", HARM)
+    assert scan(name, appended.getvalue() + after).pickles in {Verdict.UNSCANNED, Verdict.DANGEROUS}
+
+
 def test_a_zip_with_two_directories_is_unscanned() -> None:
     # Python takes the directory before the end, PyTorch the one at the offset that the end says.
     evil, good = zipped(HARM), zipped(pickle.dumps([1] * 5, 0)[: len(HARM)].ljust(len(HARM), b"."))
     assert scan("model.pt", evil[:-22] + good).pickles is Verdict.UNSCANNED
+
+
+def large(archive: bytes, at: int | None = None) -> bytes:
+    """The archive with the end that large ones have, which is said to be `at` where it may not lie."""
+    members, end = archive[:-22], archive[-22:]
+    count, size, offset = struct.unpack("<10xHII2x", end)
+    end_64 = struct.pack("<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+    located = len(members) if at is None else at
+    return members + end_64 + struct.pack("<4sIQI", b"PK\6\7", 0, located, 1) + end
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.bin"])
+def test_a_large_archive_whose_end_is_said_to_be_elsewhere_is_unscanned(name: str) -> None:
+    # Python takes the end before the last record, PyTorch the one at the offset that is said.
+    good = pickle.dumps([1])
+    assert scan(name, large(zipped(HARM))).pickles is Verdict.DANGEROUS
+    assert scan(name, large(zipped(good))).pickles is Verdict.SAFE
+    for at in (0, 4, 2**63):
+        assert scan(name, large(zipped(good), at=at)).pickles is Verdict.UNSCANNED
 
 
 @pytest.mark.parametrize(
@@ -573,10 +639,30 @@ def test_attributes_that_are_too_many_to_remember_do_not_hide_a_method() -> None
     assert scan("model.pkl", b"\x80\x04" + many + hidden + b".").pickles is Verdict.UNSCANNED
 
 
+@pytest.mark.parametrize(
+    ("kind", "size"), [(b"torch\nFloatStorage", 4), (b"torch.storage\nUntypedStorage", 1)], ids=["float32", "untyped"]
+)
+def test_tensors_are_passed_over_where_pytorch_put_them_before_its_archives(kind: bytes, size: int) -> None:
+    # Types that have no storage of their own, such as float8, are kept as bytes.
+    tensor = b"\x80\x02(X\x07\0\0\0storagec" + kind + b"\nX\1\0\0\0kX\3\0\0\0cpuK\x08NtQ."
+    written = LEGACY + b"\x80\x02M\xe9\x03." + b"\x80\x02}." + tensor + b"\x80\x02]X\1\0\0\0ka."
+    written += struct.pack("<Q", 8) + bytes(8 * size)
+    assert scan("model.pt", written).pickles is Verdict.SAFE
+    assert scan("model.pt", written + b"\0").pickles is Verdict.UNSCANNED
+    assert scan("model.pt", written[:-1]).pickles is Verdict.UNSCANNED
+
+
 @pytest.mark.parametrize("protocol", range(6))
-def test_what_python_itself_makes_of_collections_is_safe(protocol: int) -> None:
+def test_what_python_itself_makes_of_collections_and_constants_is_safe(protocol: int) -> None:
     value = [OrderedDict(a=[1]), defaultdict(list, {"a": [1]}), deque([1, 2], 3), Counter("ab"), {1, 2}, slice(1, 2)]
-    assert scan("model.pkl", pickle.dumps(value, protocol)).pickles is Verdict.SAFE
+    for each in (value, {"a": ...}, [NotImplemented]):
+        assert scan("model.pkl", pickle.dumps(each, protocol)).pickles is Verdict.SAFE
+
+
+@pytest.mark.parametrize("name", ["Ellipsis", "NotImplemented"])
+def test_a_constant_is_safe_only_as_it_is(name: str) -> None:
+    for made in (b")R", b")\x81", b"}" + text("a") + b"Nsb", b"Na"):
+        assert scan("model.pkl", b"\x80\x04" + imported("builtins", name) + made + b".").pickles is Verdict.UNSCANNED
 
 
 def test_a_name_that_a_name_gave_is_dangerous() -> None:
