@@ -26,7 +26,10 @@ class Compact:
         head = self._byte()
         if head == 0:
             return 0, 0
-        return (last + (head >> 4) if head >> 4 else self.integer()), head & 15
+        number = last + (head >> 4) if head >> 4 else self.integer()
+        if not 0 <= number < 2**15:
+            raise ValueError  # libraries cut it to 16 bits, and take it for another field
+        return number, head & 15
 
     def integer(self) -> int:
         """A signed integer."""

@@ -278,7 +278,22 @@ SHARED = {
 }  # fmt: skip
 
 
+def element(name: bytes, children: int = 0) -> bytes:
+    """An element of a schema: a group of so many, or an optional integer."""
+    kind, within = (b"\x35\x02", b"\x15" + varint(2 * children)) if children else (b"\x15\x02\x25\x02", b"")
+    return kind + b"\x18" + varint(len(name)) + name + within + b"\x00"
+
+
+def long_path(columns: int, *groups: bytes) -> bytes:
+    """A Parquet file without rows, whose columns are all in the last of these groups, each within the one before."""
+    counts = [1] * (len(groups) - 1) + [columns]
+    above = [element(group, count) for group, count in zip(groups, counts, strict=True)]
+    each = [element(b"schema", 1), *above, *(element(b"%d" % i) for i in range(columns))]
+    return framed(elements(len(each), *each) + b"\x16\x00\x19\x0c\x00")
+
+
 DEEP = b"\x48\x01a\x15\x02\x00"
+CUT = b"\x05" + varint(2 * 65_541) + b"\x02\x00"
 HOSTILE = {
     "no footer": b"PAR1" + b"x" * 100,
     "only magic": b"PAR1PAR1",
@@ -290,6 +305,10 @@ HOSTILE = {
     "a schema without end": framed(b"\x15\x02\x19\xfc" + b"\xff" * 100),
     "columns within columns": framed(elements(1000, *[DEEP] * 1000)),
     "more children than elements": framed(elements(2, b"\x48\x01a\x15\x80\x80\x02\x00", b"\x00") + b"\x16\x02"),
+    "columns within columns, by a field whose number libraries cut to that of another": framed(
+        elements(80, element(b"r", 79)[:-1] + CUT, *[b"\x35\x02\x18\x01a" + CUT] * 78, element(b"a"))
+        + b"\x16\x00\x19\x0c\x00"
+    ),
     "empty elements": framed(elements(40_000, b"\x00" * 40_000) + b"\x16\x02\x00"),
     "structs within structs": framed(b"\x1c" * 100_000),
     "maps without end": framed(b"\x1b" + varint(2**60) + b"\x11" + b"\x01" * 1000),
@@ -346,6 +365,14 @@ def test_an_arrow_schema_is_refused_that_is_too_deep() -> None:
         assert schema_of(make(of_types(nested(60, 1)))) is not None
         with pytest.raises(LimitExceeded):
             schema_of(make(of_types(nested(70, 1))))
+
+
+def test_a_parquet_schema_is_as_large_as_the_paths_that_it_comes_to() -> None:
+    short = long_path(500, b"n" * 500, b"m" * 500)
+    assert columns_of(short)["n" * 500][1]
+    for data in (long_path(5_000, b"n" * 1_000), long_path(100, b"n" * 50_000), long_path(5_000, *[b"n" * 20] * 50)):
+        with pytest.raises(LimitExceeded, match="paths"):
+            schema_of(data)
 
 
 @pytest.mark.parametrize(("path", "data"), [(path, data) for path, texts in TEXTS.items() for data in texts])
