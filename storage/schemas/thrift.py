@@ -41,6 +41,13 @@ class Compact:
         head = self._byte()
         return (self._varint() if head >> 4 == 15 else head >> 4), head & 15
 
+    def take(self, size: int) -> bytes:
+        """So many bytes."""
+        if size < 0:
+            raise ValueError
+        self._pass(size)
+        return self.data[self.at - size : self.at]
+
     def skip(self, kind: int, depth: int = 0) -> None:
         """Pass over a value."""
         if depth > _MAX_DEPTH:

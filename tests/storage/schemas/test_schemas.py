@@ -292,6 +292,19 @@ def long_path(columns: int, *groups: bytes) -> bytes:
     return framed(elements(len(each), *each) + b"\x16\x00\x19\x0c\x00")
 
 
+def avro_header(schema: Any, entries: bytes = b"") -> bytes:
+    """An Avro file without rows, with a schema that need not be one and with further entries of its header."""
+    text = json.dumps(schema).encode()
+    return b"Obj\x01" + entries + b"\x02\x16avro.schema" + varint(2 * len(text)) + text + b"\x00" + b"s" * 16
+
+
+def within(namespace: str, types: Iterable[Any]) -> dict[str, Any]:
+    """A record with a field of each of these types, and one of an enum `e`."""
+    each = [{"type": "enum", "name": "e", "symbols": ["A"]}, *types]
+    fields = [{"name": f"f{i}", "type": type} for i, type in enumerate(each)]
+    return {"type": "record", "name": "r", "namespace": namespace, "fields": fields}
+
+
 DEEP = b"\x48\x01a\x15\x02\x00"
 CUT = b"\x05" + varint(2 * 65_541) + b"\x02\x00"
 HOSTILE = {
@@ -320,6 +333,11 @@ HOSTILE = {
     "a stream of junk": b"\xff\xff\xff\xff\x10\x00\x00\x00" + b"\x07" * 100,
     "avro that breaks off": b"Obj\x01\x02\x16avro.schema",
     "avro of a map without end": b"Obj\x01" + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f" + b"\x00" * 5_000_000,
+    "avro of a map with a count beyond all": b"Obj\x01" + b"\xff" * 9 + b"\x01" + b"\x00" * 5_000_000,
+    "avro with a name of negative length": b"Obj\x01\x02\x03" + b"x" * 100,
+    "avro with a value of negative length": b"Obj\x01\x02\x02a\x03" + b"x" * 100,
+    "avro of entries without end": b"Obj\x01" + b"\x02\x00\x00" * 2_000_000,
+    "avro of a column whose name is none": avro_header({**within("", []), "fields": [{"name": ["a"], "type": "int"}]}),
     "avro with a schema that is none": avro("string").replace(b'"string"', b'"strung"'),
     "avro with a schema too deep": b"Obj\x01\x02\x16avro.schema\x80\xb5\x18" + b'{"type":' * 25_000 + b"}" * 25_000,
 }  # fmt: skip
@@ -373,6 +391,41 @@ def test_a_parquet_schema_is_as_large_as_the_paths_that_it_comes_to() -> None:
     for data in (long_path(5_000, b"n" * 1_000), long_path(100, b"n" * 50_000), long_path(5_000, *[b"n" * 20] * 50)):
         with pytest.raises(LimitExceeded, match="paths"):
             schema_of(data)
+
+
+def enums(count: int) -> list[dict[str, Any]]:
+    return [{"type": "enum", "name": f"e{i}", "symbols": ["A"]} for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        within("n" * 50_000, enums(2_000)),
+        within("n" * 1_000, enums(9_000)),
+        within("n" * 50_000, [["null", "e"]] * 2_000),
+        within("n" * 50_000, [{"type": "array", "items": {"type": "map", "values": "e"}, "namespace": ""}] * 2_000),
+        {**within("", enums(2_000)), "name": "n" * 50_000 + ".r"},
+        within("", [[[] for _ in range(9_000)] for _ in range(9)]),
+    ],
+    ids=["a long namespace", "many types", "types that are named again", "types within others", "a long name", "lists"],
+)
+def test_an_avro_schema_is_as_large_as_the_names_that_it_comes_to(schema: Any) -> None:
+    with pytest.raises(LimitExceeded, match="names"):
+        schema_of(avro_header(schema))
+
+
+def test_an_avro_schema_of_usual_names_has_thousands_of_columns() -> None:
+    types = [["null", "string"], ["null", {"type": "array", "items": "e"}]] * 4_000
+    found = columns_of(avro_header(within("org.example.of.usual.length", types)))
+    assert len(found) == 8_001
+    assert found["f1"] == ("string", True)
+    assert found["f2"] == ('{"type":"array","items":"org.example.of.usual.length.e"}', True)
+
+
+def test_only_the_entries_of_an_avro_header_that_are_used_are_kept() -> None:
+    blocks = varint(2 * 1_000) + b"".join(b"\x08%04d\x00" % i for i in range(1_000))
+    sized = b"\x03\x08" + b"\x02a\x02b" + b"\x02c\x02d"  # two entries, with how many bytes they have
+    assert columns_of(avro_header("string", blocks + sized)) == {"value": ("string", False)}
 
 
 @pytest.mark.parametrize(("path", "data"), [(path, data) for path, texts in TEXTS.items() for data in texts])
