@@ -170,6 +170,25 @@ def test_csv_is_inferred_from_its_head(delimiter: str, zipped: bool) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "behind", [b"", b"\x00" * 512, gzip.compress(b"3,x\n")[:12]], ids=["", "zeros", "a part of one"]
+)
+@pytest.mark.parametrize(
+    "parts", [["id,price\n", "1,2.5\n2,3.5\n"], ["", "id,price\n1,2.5\n"], ["id,", "price\n1", ",2.5\n"]]
+)
+def test_what_is_compressed_may_be_put_together_of_several(parts: list[str], behind: bytes) -> None:
+    data = b"".join(gzip.compress(part.encode()) for part in parts)
+    assert columns_of(data + behind, "x.csv.gz") == {"id": ("integer", None), "price": ("number", None)}
+
+
+def test_only_the_head_of_what_is_put_together_is_read() -> None:
+    rows = gzip.compress(b"1,2\n" * 2**16)
+    assert columns_of(gzip.compress(b"a,b\n") + rows * 100, "x.csv.gz")["a"] == ("integer", None)
+    begin = time.process_time()
+    assert columns_of(gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"") * 40_000, "x.csv.gz")["a"] == ("integer", None)
+    assert time.process_time() - begin < 5
+
+
 def test_csv_without_names_gets_some() -> None:
     assert columns_of(b"1,a\n2,b\n", "x.csv") == {"column_1": ("integer", None), "column_2": ("string", None)}
 
