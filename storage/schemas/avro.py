@@ -50,9 +50,9 @@ def read(source: Source, path: str) -> Schema:
             if _size(schema, "") > MAX_SCHEMA:
                 raise LimitExceeded(f"{path}: the names of the schema have more than {MAX_SCHEMA:,} bytes")
             # Within an array, since the library leaves marks of its own in what is outermost.
-            parsed = fastavro.parse_schema({"type": "array", "items": schema})["items"]
+            parsed: Any = fastavro.parse_schema({"type": "array", "items": schema})
             codec = metadata.get(b"avro.codec", b"null").decode()
-            return Schema.of(path, "avro", _columns(parsed), compression="" if codec == "null" else codec[:50])
+            return Schema.of(path, "avro", _columns(parsed["items"]), compression="" if codec == "null" else codec[:50])
         except wrong as error:
             # A header that goes on beyond what was read is no other error than one that is broken.
             if len(head) == source.files[path]:
