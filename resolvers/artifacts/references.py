@@ -237,6 +237,8 @@ async def _look(reference: Reference, lines: IO[bytes], count: int) -> tuple[Det
         notes.append(f"looking into it took more than {LOOK_SECONDS:g} seconds")
     if left := count - len(models.files):
         notes.append(f"{left:,} of {count:,} files were not looked at")
+    if schema is not None and (columns := len(schema.columns)) > MAX_COLUMNS:
+        notes.append(f"{MAX_COLUMNS:,} of {columns:,} columns become fields of a data set: the first ones")
     if late or left:
         contents = replace(contents, pickles=max(contents.pickles, Verdict.UNSCANNED, key=lambda one: one.rank))
     return replace(contents, notes=list(dict.fromkeys([*contents.notes, *notes]))), schema
@@ -256,7 +258,7 @@ def _columns(source: Source, notes: list[str]) -> Schema | None:
             raise
         except LinealError as error:
             notes.append(error.message)
-            if source.stopped or len(notes) == BROKEN:
+            if source.stopped or len(notes) > BROKEN:
                 break
     return None
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -23,7 +23,7 @@ from lineal.observing import propagate
 from storage.connectors.addresses import Resolve, checked_transport
 from storage.connectors.backend import Backend, Entry, checksum, micros, speaking_to
 from storage.connectors.config import ConnectorConfig
-from storage.connectors.places import Place, parse
+from storage.connectors.places import MAX_URI, Place, parse
 
 MAX_REDIRECTS: Final = 5
 """Redirects that are followed, each only to where the connector's prefixes allow."""
@@ -94,26 +94,27 @@ class HttpsBackend(Backend):
             return self._taken(answer, size), _etag(answer)
 
     def pages(self, place: Place) -> Iterator[Sequence[Entry]]:
-        folders = [""]
+        folders = [("", "")]
         count = 0
         while folders:
-            folder = folders.pop()
+            folder = "".join(folders.pop())
             if folder.count("/") > MAX_DEPTH:
                 raise LimitExceeded(f"{place.uri}: folders are within each other more than {MAX_DEPTH} times")
-            files: list[Place] = []
-            for child in self._links(place.joined(folder)):
-                if not child.folder:
-                    files.append(child)
+            files: list[str] = []
+            for name in self._links(place.joined(folder.removesuffix("/"))):
+                if not name.endswith("/"):
+                    files.append(name)
                     continue
-                folders.append(_beneath(place, child))
+                # Not put together yet: there may be many, and each path may be long.
+                folders.append((folder, name))
                 count += 1
                 if count > self.config.max_files:
                     msg = f"{place.uri} has more than the {self.config.max_files:,} folders of its connector"
                     raise LimitExceeded(msg)
             for begin in range(0, max(len(files), 1), _PAGE):
-                some = files[begin : begin + _PAGE]
-                found = zip(some, self._threads.map(self.stat, some), strict=True)
-                yield [replace(entry, path=_beneath(place, file)) for file, entry in found if entry]
+                paths = [folder + name for name in files[begin : begin + _PAGE]]
+                found = zip(paths, self._threads.map(self.stat, map(place.child, paths)), strict=True)
+                yield [replace(entry, path=path) for path, entry in found if entry]
 
     @contextmanager
     def _get(self, place: Place, wanted: str = "") -> Iterator[tuple[httpx.Response, Place]]:
@@ -149,8 +150,8 @@ class HttpsBackend(Backend):
                 break
         return bytes(data[:size])
 
-    def _links(self, folder: Place) -> Sequence[Place]:
-        """What the index page of a folder links to right beneath it, each once."""
+    def _links(self, folder: Place) -> Sequence[str]:
+        """The names right beneath a folder that its index page links to, each once; those of folders with a slash."""
         place = replace(folder, folder=True)
         with speaking_to(self.config, place), self._get(place) as (answer, at):
             if at != place or not answer.headers.get("content-type", "").startswith("text/html"):
@@ -158,22 +159,36 @@ class HttpsBackend(Backend):
             text = self._taken(answer, MAX_INDEX + 1)
         if len(text) > MAX_INDEX:
             raise LimitExceeded(f"{place.uri}: the index page has more than {MAX_INDEX:,} bytes")
-        links: dict[Place, None] = {}
+        names: dict[str, None] = {}
+        room = MAX_URI - len(place.uri)
         for href in _LINK.findall(text.decode(errors="replace")):
             # What cannot be a place of a connector is not listed.
             with suppress(InvalidArgument, ValueError):
-                to = parse(urljoin(place.uri, html.unescape(href)))
-                if to.is_within(place) and len(to.segments) == len(place.segments) + 1 and not to.query:
-                    links[to] = None
-        return list(links)
+                name = linked(place, html.unescape(href))
+                if 0 < len(name) <= room:
+                    names[name] = None
+        return list(names)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
 
-def _beneath(place: Place, child: Place) -> str:
-    return "/".join(child.segments[len(place.segments) :])
+def linked(folder: Place, href: str) -> str:
+    """The name right beneath a folder that a link leads to, with a slash if it is a folder; "" for any other link.
+
+    That is as much work as the link is long, however long the folder's URI is: one that is relative is looked at
+    beneath the host alone. Raises InvalidArgument, ValueError: it leads to no place.
+    """
+    host = Place(folder.scheme, folder.authority, (), folder=True)
+    parts = urlsplit(href)
+    if parts.scheme or parts.netloc or parts.path.startswith("/"):
+        above, to = folder, parse(urljoin(host.uri, href))
+    else:
+        above, to = host, parse(host.uri + href.removeprefix("./"))
+    if to.query or not to.is_within(above) or len(to.segments) != len(above.segments) + 1:
+        return ""
+    return f"{to.name}/" if to.folder else to.name
 
 
 def _whole(answer: httpx.Response, place: Place) -> int:

@@ -18,6 +18,10 @@ from storage.source import Source
 
 __all__ = ["Column", "Schema", "read_schema"]
 
+MAX_MEMBERS: Final = 1_000
+"""Files of gzip, one behind another, that are looked into of one."""
+
+_GZIP: Final = b"\x1f\x8b"
 _MAGIC: Final[tuple[tuple[bytes, Callable[[Source, str], Schema]], ...]] = (
     (b"PAR1", parquet.read),
     (b"PARE", parquet.read),
@@ -60,9 +64,14 @@ def read_schema(source: Source, path: str) -> Schema | None:
 
 def _unzipped(path: str, head: Head) -> Head:
     """The first HEAD bytes of what is compressed, and no more, however much it would be."""
-    stream = zlib.decompressobj(wbits=31)
-    try:
-        data = stream.decompress(head.data, HEAD)
-    except zlib.error as error:
-        raise InvalidArgument(f"{path}: this is not compressed by gzip") from error
-    return Head(data, whole=head.whole and stream.eof and not stream.unused_data, compression="gzip")
+    data, rest = b"", head.data
+    for _ in range(MAX_MEMBERS):
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            data += stream.decompress(rest, HEAD - len(data))
+        except zlib.error as error:
+            raise InvalidArgument(f"{path}: this is not compressed by gzip") from error
+        rest = stream.unused_data
+        if not rest.startswith(_GZIP) or len(data) == HEAD:
+            break
+    return Head(data, whole=head.whole and stream.eof and not rest, compression="gzip")

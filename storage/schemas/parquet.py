@@ -76,25 +76,36 @@ def _trimmed(path: str, footer: bytes) -> bytes:
 
 
 def _check(path: str, reader: Compact) -> None:
-    """Pass over the schema. Raises LimitExceeded: it is too large or too deep to be made into objects."""
+    """Pass over the schema. Raises LimitExceeded: it is too large or too deep to be made into objects.
+
+    The library makes the whole path of every element, so that one long name counts for all that is within it.
+    """
     count, kind = reader.list_head()
     if kind != STRUCT:
         raise ValueError
     if count > MAX_ELEMENTS:
         raise LimitExceeded(f"{path}: the schema has more than {MAX_ELEMENTS:,} elements")
-    awaited = [1]
+    awaited, sizes = [1], [0]
+    paths = 0
     for _ in range(count):
         while awaited and not awaited[-1]:
             awaited.pop()
+            sizes.pop()
         if not awaited:
             raise ValueError
         awaited[-1] -= 1
+        begin = reader.at
         children = _children(reader)
         if not 0 <= children <= count:
             raise ValueError
+        # All of an element rather than its name: nothing then depends on which bytes the library takes for that.
+        sizes.append(sizes[-1] + reader.at - begin)
         awaited.append(children)
         if len(awaited) > MAX_DEPTH:
             raise LimitExceeded(f"{path}: the schema is more than {MAX_DEPTH} elements deep")
+        paths += sizes[-1]
+        if paths > MAX_SCHEMA:
+            raise LimitExceeded(f"{path}: the paths of the schema have more than {MAX_SCHEMA:,} bytes")
     if any(awaited):
         raise ValueError
 

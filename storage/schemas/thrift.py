@@ -26,7 +26,10 @@ class Compact:
         head = self._byte()
         if head == 0:
             return 0, 0
-        return (last + (head >> 4) if head >> 4 else self.integer()), head & 15
+        number = last + (head >> 4) if head >> 4 else self.integer()
+        if not 0 <= number < 2**15:
+            raise ValueError  # libraries cut it to 16 bits, and take it for another field
+        return number, head & 15
 
     def integer(self) -> int:
         """A signed integer."""
@@ -37,6 +40,13 @@ class Compact:
         """The length of a list and the type of its elements."""
         head = self._byte()
         return (self._varint() if head >> 4 == 15 else head >> 4), head & 15
+
+    def take(self, size: int) -> bytes:
+        """So many bytes."""
+        if size < 0:
+            raise ValueError
+        self._pass(size)
+        return self.data[self.at - size : self.at]
 
     def skip(self, kind: int, depth: int = 0) -> None:
         """Pass over a value."""

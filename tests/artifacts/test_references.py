@@ -215,12 +215,26 @@ async def test_notes_of_engines_do_not_keep_a_place_from_having_its_schema(
     assert await fields(registry, owner) == {"id": 0, "price": 1}
 
 
-async def test_files_that_are_broken_are_not_all_tried_for_a_schema(registry: Registry, lake: Path) -> None:
-    for number in range(references.BROKEN):
+@pytest.mark.parametrize(("broken", "found"), [(references.BROKEN, {"id": 0, "price": 1}), (references.BROKEN + 1, {})])
+async def test_some_files_that_are_broken_are_passed_over(
+    registry: Registry, lake: Path, broken: int, found: dict[str, int]
+) -> None:
+    for number in range(broken):
         (lake / "sales" / f"a-{number}.parquet").write_bytes(b"PAR1" + b"\xff" * 99 + b"PAR1")
     owner = await version(registry)
     await looked(registry, await register(registry, owner, f"{lake.as_uri()}/sales"))
-    assert await fields(registry, owner) == {}
+    assert await fields(registry, owner) == found
+
+
+async def test_the_first_columns_of_many_become_fields_and_a_note_says_so(registry: Registry, lake: Path) -> None:
+    names = [f"c{number}" for number in range(references.MAX_COLUMNS + 500)]
+    (lake / "wide.csv").write_text(",".join(names) + "\n")
+    owner = await version(registry)
+    artifact = await looked(registry, await register(registry, owner, f"{lake.as_uri()}/wide.csv"))
+    assert await fields(registry, owner) == {name: place for place, name in enumerate(names[: references.MAX_COLUMNS])}
+    contents = artifact.props["contents"]
+    assert len(contents["columns"]) == len(names)
+    assert "1,000 of 1,500 columns become fields of a data set: the first ones" in contents["notes"]
 
 
 async def test_a_link_that_leads_nowhere_fails_a_place(registry: Registry, lake: Path) -> None:

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote, urljoin
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
 from storage.connectors import addresses
@@ -211,14 +214,72 @@ async def test_an_index_page_lists_only_what_is_beneath_it(site: WebServer) -> N
     assert not any("secret" in path for path in site.requests)
 
 
+PIECES = ["..", "./", "/", "\\", ";", "%2e", "%3B", "?", "#", "@", ":", " ", "\t", "https:", "files.test", "raw", "a"]
+
+
+def test_links_to_what_is_beneath_a_folder_may_have_any_form() -> None:
+    folder = parse("https://files.test/raw/caf%C3%A9/")
+    for href, name in (
+        ("a.txt", "a.txt"),
+        ("./a.txt", "a.txt"),
+        ("deep/", "deep/"),
+        ("a b.txt", "a%20b.txt"),
+        ("./10:30.txt", "10:30.txt"),
+        ("/raw/café/a.txt", "a.txt"),
+        ("/raw/x/../caf%c3%a9/deep/", "deep/"),
+        ("//files.test/raw/caf%C3%A9/a.txt", "a.txt"),
+        ("HTTPS://FILES.test:443/raw/caf%C3%A9/a.txt", "a.txt"),
+    ):
+        assert web_module.linked(folder, href) == name
+
+
+@given(st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
+@example("../raw/a")
+@example("//evil.test/raw/a")
+@example("https://files.test@evil.test/raw/a")
+@example("\t../a")
+def test_whatever_is_linked_to_is_one_name_beneath_the_folder(href: str) -> None:
+    folder = parse("https://files.test/raw/")
+    try:
+        name = web_module.linked(folder, href)
+    except (ValueError, InvalidArgument):
+        return
+    if name:
+        place = parse(folder.uri + name)
+        assert place.uri == folder.uri + name
+        assert place.segments == ("raw", name.removesuffix("/"))
+        assert parse(urljoin(folder.uri, quote(href, safe=";/?:@&=+$,%"))) == place
+
+
+async def test_an_index_page_takes_no_longer_for_the_length_of_its_folders_name(site: WebServer) -> None:
+    path = f"/raw/{'d/' * 1_900}"
+    site.files[path] = "".join(f"<a href={number}>" for number in range(20_000)).encode()
+    site.headers = {"Content-Type": "text/html"}
+    backend = web_module.HttpsBackend(of(site), loopback)
+    begin = time.process_time()
+    names = backend._links(parse(f"https://files.test:{site.port}{path}"))
+    assert time.process_time() - begin < 5
+    assert names == list(map(str, range(20_000)))
+    backend.close()
+
+
+async def test_what_would_have_too_long_an_address_is_not_listed(site: WebServer) -> None:
+    path = f"/raw/{'d' * 4_000}/"
+    site.files[path] = f"<a href={'a' * 20}><a href={'b' * 80}>".encode()
+    site.headers = {"Content-Type": "text/html"}
+    backend = web_module.HttpsBackend(of(site), loopback)
+    assert backend._links(parse(f"https://files.test:{site.port}{path}")) == ["a" * 20]
+    backend.close()
+
+
 def test_folders_without_files_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     config = connector("https", "https://files.test/", options={"allow_private": True}, max_files=10)
     backend = web_module.HttpsBackend(config, lambda _: ["127.0.0.1"])
     asked = []
 
-    def links(folder: Place) -> list[Place]:
+    def links(folder: Place) -> list[str]:
         asked.append(folder)
-        return [parse(f"{folder.uri.rstrip('/')}/{i}/") for i in range(4)]
+        return [f"{i}/" for i in range(4)]
 
     monkeypatch.setattr(backend, "_links", links)
     with pytest.raises(LimitExceeded, match="10 folders"):
@@ -230,9 +291,9 @@ def test_folders_without_files_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_folders_without_an_end_and_without_files_are_listed_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     config = connector("https", "https://files.test/", options={"allow_private": True}, listing_timeout=0.2)
 
-    def links(_: web_module.HttpsBackend, folder: Place) -> list[Place]:
+    def links(*_: object) -> list[str]:
         time.sleep(0.01)
-        return [parse(f"{folder.uri.rstrip('/')}/{i}/") for i in range(1_000)]
+        return [f"{i}/" for i in range(1_000)]
 
     monkeypatch.setattr(web_module.HttpsBackend, "_links", links)
     with pytest.raises(LimitExceeded, match="listing_timeout"):

@@ -170,6 +170,25 @@ def test_csv_is_inferred_from_its_head(delimiter: str, zipped: bool) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "behind", [b"", b"\x00" * 512, gzip.compress(b"3,x\n")[:12]], ids=["", "zeros", "a part of one"]
+)
+@pytest.mark.parametrize(
+    "parts", [["id,price\n", "1,2.5\n2,3.5\n"], ["", "id,price\n1,2.5\n"], ["id,", "price\n1", ",2.5\n"]]
+)
+def test_what_is_compressed_may_be_put_together_of_several(parts: list[str], behind: bytes) -> None:
+    data = b"".join(gzip.compress(part.encode()) for part in parts)
+    assert columns_of(data + behind, "x.csv.gz") == {"id": ("integer", None), "price": ("number", None)}
+
+
+def test_only_the_head_of_what_is_put_together_is_read() -> None:
+    rows = gzip.compress(b"1,2\n" * 2**16)
+    assert columns_of(gzip.compress(b"a,b\n") + rows * 100, "x.csv.gz")["a"] == ("integer", None)
+    begin = time.process_time()
+    assert columns_of(gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"") * 40_000, "x.csv.gz")["a"] == ("integer", None)
+    assert time.process_time() - begin < 5
+
+
 def test_csv_without_names_gets_some() -> None:
     assert columns_of(b"1,a\n2,b\n", "x.csv") == {"column_1": ("integer", None), "column_2": ("string", None)}
 
@@ -278,7 +297,35 @@ SHARED = {
 }  # fmt: skip
 
 
+def element(name: bytes, children: int = 0) -> bytes:
+    """An element of a schema: a group of so many, or an optional integer."""
+    kind, within = (b"\x35\x02", b"\x15" + varint(2 * children)) if children else (b"\x15\x02\x25\x02", b"")
+    return kind + b"\x18" + varint(len(name)) + name + within + b"\x00"
+
+
+def long_path(columns: int, *groups: bytes) -> bytes:
+    """A Parquet file without rows, whose columns are all in the last of these groups, each within the one before."""
+    counts = [1] * (len(groups) - 1) + [columns]
+    above = [element(group, count) for group, count in zip(groups, counts, strict=True)]
+    each = [element(b"schema", 1), *above, *(element(b"%d" % i) for i in range(columns))]
+    return framed(elements(len(each), *each) + b"\x16\x00\x19\x0c\x00")
+
+
+def avro_header(schema: Any, entries: bytes = b"") -> bytes:
+    """An Avro file without rows, with a schema that need not be one and with further entries of its header."""
+    text = json.dumps(schema).encode()
+    return b"Obj\x01" + entries + b"\x02\x16avro.schema" + varint(2 * len(text)) + text + b"\x00" + b"s" * 16
+
+
+def within(namespace: str, types: Iterable[Any]) -> dict[str, Any]:
+    """A record with a field of each of these types, and one of an enum `e`."""
+    each = [{"type": "enum", "name": "e", "symbols": ["A"]}, *types]
+    fields = [{"name": f"f{i}", "type": type} for i, type in enumerate(each)]
+    return {"type": "record", "name": "r", "namespace": namespace, "fields": fields}
+
+
 DEEP = b"\x48\x01a\x15\x02\x00"
+CUT = b"\x05" + varint(2 * 65_541) + b"\x02\x00"
 HOSTILE = {
     "no footer": b"PAR1" + b"x" * 100,
     "only magic": b"PAR1PAR1",
@@ -290,6 +337,10 @@ HOSTILE = {
     "a schema without end": framed(b"\x15\x02\x19\xfc" + b"\xff" * 100),
     "columns within columns": framed(elements(1000, *[DEEP] * 1000)),
     "more children than elements": framed(elements(2, b"\x48\x01a\x15\x80\x80\x02\x00", b"\x00") + b"\x16\x02"),
+    "columns within columns, by a field whose number libraries cut to that of another": framed(
+        elements(80, element(b"r", 79)[:-1] + CUT, *[b"\x35\x02\x18\x01a" + CUT] * 78, element(b"a"))
+        + b"\x16\x00\x19\x0c\x00"
+    ),
     "empty elements": framed(elements(40_000, b"\x00" * 40_000) + b"\x16\x02\x00"),
     "structs within structs": framed(b"\x1c" * 100_000),
     "maps without end": framed(b"\x1b" + varint(2**60) + b"\x11" + b"\x01" * 1000),
@@ -301,6 +352,11 @@ HOSTILE = {
     "a stream of junk": b"\xff\xff\xff\xff\x10\x00\x00\x00" + b"\x07" * 100,
     "avro that breaks off": b"Obj\x01\x02\x16avro.schema",
     "avro of a map without end": b"Obj\x01" + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f" + b"\x00" * 5_000_000,
+    "avro of a map with a count beyond all": b"Obj\x01" + b"\xff" * 9 + b"\x01" + b"\x00" * 5_000_000,
+    "avro with a name of negative length": b"Obj\x01\x02\x03" + b"x" * 100,
+    "avro with a value of negative length": b"Obj\x01\x02\x02a\x03" + b"x" * 100,
+    "avro of entries without end": b"Obj\x01" + b"\x02\x00\x00" * 2_000_000,
+    "avro of a column whose name is none": avro_header({**within("", []), "fields": [{"name": ["a"], "type": "int"}]}),
     "avro with a schema that is none": avro("string").replace(b'"string"', b'"strung"'),
     "avro with a schema too deep": b"Obj\x01\x02\x16avro.schema\x80\xb5\x18" + b'{"type":' * 25_000 + b"}" * 25_000,
 }  # fmt: skip
@@ -346,6 +402,49 @@ def test_an_arrow_schema_is_refused_that_is_too_deep() -> None:
         assert schema_of(make(of_types(nested(60, 1)))) is not None
         with pytest.raises(LimitExceeded):
             schema_of(make(of_types(nested(70, 1))))
+
+
+def test_a_parquet_schema_is_as_large_as_the_paths_that_it_comes_to() -> None:
+    short = long_path(500, b"n" * 500, b"m" * 500)
+    assert columns_of(short)["n" * 500][1]
+    for data in (long_path(5_000, b"n" * 1_000), long_path(100, b"n" * 50_000), long_path(5_000, *[b"n" * 20] * 50)):
+        with pytest.raises(LimitExceeded, match="paths"):
+            schema_of(data)
+
+
+def enums(count: int) -> list[dict[str, Any]]:
+    return [{"type": "enum", "name": f"e{i}", "symbols": ["A"]} for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        within("n" * 50_000, enums(2_000)),
+        within("n" * 1_000, enums(9_000)),
+        within("n" * 50_000, [["null", "e"]] * 2_000),
+        within("n" * 50_000, [{"type": "array", "items": {"type": "map", "values": "e"}, "namespace": ""}] * 2_000),
+        {**within("", enums(2_000)), "name": "n" * 50_000 + ".r"},
+        within("", [[[] for _ in range(9_000)] for _ in range(9)]),
+    ],
+    ids=["a long namespace", "many types", "types that are named again", "types within others", "a long name", "lists"],
+)
+def test_an_avro_schema_is_as_large_as_the_names_that_it_comes_to(schema: Any) -> None:
+    with pytest.raises(LimitExceeded, match="names"):
+        schema_of(avro_header(schema))
+
+
+def test_an_avro_schema_of_usual_names_has_thousands_of_columns() -> None:
+    types = [["null", "string"], ["null", {"type": "array", "items": "e"}]] * 4_000
+    found = columns_of(avro_header(within("org.example.of.usual.length", types)))
+    assert len(found) == 8_001
+    assert found["f1"] == ("string", True)
+    assert found["f2"] == ('{"type":"array","items":"org.example.of.usual.length.e"}', True)
+
+
+def test_only_the_entries_of_an_avro_header_that_are_used_are_kept() -> None:
+    blocks = varint(2 * 1_000) + b"".join(b"\x08%04d\x00" % i for i in range(1_000))
+    sized = b"\x03\x08" + b"\x02a\x02b" + b"\x02c\x02d"  # two entries, with how many bytes they have
+    assert columns_of(avro_header("string", blocks + sized)) == {"value": ("string", False)}
 
 
 @pytest.mark.parametrize(("path", "data"), [(path, data) for path, texts in TEXTS.items() for data in texts])
