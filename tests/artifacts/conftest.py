@@ -18,7 +18,7 @@ from resolvers.writing.versions import create_model_version
 from storage.manifest import File, Manifest
 from storage.port import Storage
 from tests.storage.conftest import bucket, local, minio_client, minio_server, s3, small_parts
-from tests.storage.storing import BASE, Store, blob_of, parts_of
+from tests.storage.storing import BASE, Store, blob_of, is_there, parts_of
 
 __all__ = ["bucket", "local", "minio_client", "minio_server", "s3", "small_parts"]
 
@@ -66,7 +66,7 @@ class Registry:
                         if count == most:
                             return count
                         answer = await self.store.put(send, by_digest[item.file.sha256])
-                        assert answer.is_success, answer.text
+                        assert is_there(answer), answer.text
                         count += 1
                 after, more = page.last, page.has_next
         return count

@@ -56,7 +56,7 @@ class Store:
         """Send these bytes as far as they are not there, and put them together."""
         for send in await self.sends(workspace, data, seconds=seconds):
             answer = await self.put(send, data)
-            assert answer.is_success, answer.text
+            assert is_there(answer), answer.text
         await self.storage.seal(workspace, blob_of(data))
         return blob_of(data)
 
@@ -108,3 +108,8 @@ def flipped(data: bytes, at: int) -> bytes:
 async def listed(items: AsyncIterator[T]) -> list[T]:
     """All of them."""
     return [item async for item in items]
+
+
+def is_there(answer: httpx.Response) -> bool:
+    """Whether a store that answers so to what is sent has it, now or since somebody else sent it."""
+    return answer.is_success or answer.status_code == httpx.codes.PRECONDITION_FAILED
