@@ -95,8 +95,10 @@ class Addresses:
 
     def _plain(self, bucket: str, seconds: int) -> Mapping[str, str]:
         """The headers that say how an object is kept, where whoever sends it could say so: not locked for ever."""
-        if not self.lax.get(bucket):
-            return PLAIN if bucket in self.lax else {}
+        if bucket not in self.lax:
+            return {}
+        if not self.lax[bucket]:
+            return PLAIN
         # A store takes no date that is over, and neither an address: both end at once.
         until = datetime.fromtimestamp(self._clock() + seconds, UTC)
         return {

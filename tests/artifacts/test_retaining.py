@@ -16,6 +16,7 @@ from resolvers.artifacts.uploads import abort_upload, begin_upload, missing
 from resolvers.artifacts.verifying import verify_managed
 from resolvers.bytes import Bytes
 from storage.s3 import S3Storage
+from storage.s3_objects import Objects
 from storage.s3_options import HOT
 from tests.artifacts.conftest import Registry
 from tests.minio import MinioServer
@@ -40,10 +41,22 @@ async def locked(
 
 def retained(registry: Registry, data: bytes) -> float:
     """Until when a blob is retained, in microseconds since the epoch."""
+    objects, bucket, key = kept(registry, data)
+    return objects.retained(bucket, key) * 1e6
+
+
+def alter(registry: Registry, data: bytes, other: bytes) -> None:
+    """Put other bytes in the place of a blob, as whoever administers the storage can."""
+    objects, bucket, key = kept(registry, data)
+    objects.put(bucket, key, other)
+
+
+def kept(registry: Registry, data: bytes) -> tuple[Objects, str, str]:
+    """The store's objects, and the bucket and key of a blob among them."""
     storage = registry.storage
     assert isinstance(storage, S3Storage)
     place = storage.options.place("default")
-    return storage._objects.retained(place.bucket, place.blob(HOT, blob_of(data).sha256)) * 1e6
+    return storage._objects, place.bucket, place.blob(HOT, blob_of(data).sha256)
 
 
 def age(folder: Path, id: str, by: int) -> None:
@@ -94,10 +107,7 @@ async def test_large_bytes_are_retained_once_they_were_read_and_wrong_ones_never
 
 async def test_bytes_that_went_wrong_while_they_are_retained_make_room_for_the_right_ones(locked: Registry) -> None:
     version, artifact = await locked.push({"a": b"hello"})
-    storage = locked.storage
-    assert isinstance(storage, S3Storage)
-    place = storage.options.place("default")
-    storage._objects.put(place.bucket, place.blob(HOT, blob_of(b"hello").sha256), b"jello")
+    alter(locked, b"hello", b"jello")
     assert await verify_managed(locked.graph, locked.storage, artifact, by="keeper") == "FAILED"
     await locked.push({"a": b"hello"})
     assert (await locked.node(version.id)).props["state"] == "READY"
@@ -108,10 +118,7 @@ async def test_the_right_bytes_that_come_in_the_place_of_wrong_ones_are_retained
     locked: Registry,
 ) -> None:
     version, artifact = await locked.push({"a": b"hello"})
-    storage = locked.storage
-    assert isinstance(storage, S3Storage)
-    place = storage.options.place("default")
-    storage._objects.put(place.bucket, place.blob(HOT, blob_of(b"hello").sha256), b"jello")
+    alter(locked, b"hello", b"jello")
     assert await verify_managed(locked.graph, locked.storage, artifact, by="keeper") == "FAILED"
     await locked.set_workspace(retentionDays=None)
     await locked.push({"b": b"hello"}, model="models:/other")
