@@ -25,6 +25,12 @@ class Again(Exception):
 DRIVER_ERRORS = (Neo4jError, DriverError)
 """Whatever the driver raises on its way to the server and back."""
 
+_UNPLANNED = "insanely frequent schema changes"
+"""What a server says that gave up planning a statement, as its labels, properties or indexes changed meanwhile.
+
+That happens to one that has just started. It has no code of its own: Neo.DatabaseError.General.UnknownError.
+"""
+
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed when it is run again.
@@ -34,6 +40,8 @@ def is_transient(error: BaseException) -> bool:
     """
     match error:
         case Again() | Resting() | ConstraintError() | ServiceUnavailable():
+            return True
+        case Neo4jError() if _UNPLANNED in (error.message or ""):
             return True
         case Neo4jError() | DriverError():
             return error.is_retryable()
@@ -83,7 +91,7 @@ def as_lineal(error: BaseException) -> LinealError:
             )
         case Neo4jError() if error.code.startswith("Neo.ClientError.Transaction.TransactionTimedOut"):
             return Unavailable("the store did not answer within the time limit; ask for less, or raise the limit")
-        case Neo4jError() if not error.is_retryable() and not error.code.startswith("Neo.ClientError.Database."):
+        case Neo4jError() if not is_transient(error) and not error.code.startswith("Neo.ClientError.Database."):
             return Internal(f"the store refused a statement: {error.code}: {error.message}")
         case _:
             return Unavailable(f"the store is away or too busy: {error}")

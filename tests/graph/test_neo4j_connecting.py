@@ -10,9 +10,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from neo4j.exceptions import Neo4jError
 
+from graph import ontology
+from graph.address import parse
+from graph.neo4j.faults import as_lineal
 from graph.neo4j.store import Neo4jGraph
-from graph.port import Direction, Graph, Snapshot, Walk
+from graph.port import Direction, Graph, NewNode, Node, Snapshot, Transaction, Walk
 from lineal import breaking
 from lineal.errors import InvalidArgument, Unavailable
 from tests import building
@@ -49,6 +53,32 @@ async def test_a_read_past_its_time_limit_says_so(neo4j_graph: Graph, neo4j_serv
         slow = "UNWIND range(1, 100000000) AS i WITH i WHERE i % 7 = 8 RETURN count(i) AS result"
         with pytest.raises(Unavailable, match="within the time limit"):
             await snapshot._ask("slow", slow, {})  # type: ignore[attr-defined]
+
+
+def unplanned() -> Neo4jError:
+    """What a server says that has just started, now and then; nothing that one can ask makes it say so."""
+    message = "Could not compile query due to insanely frequent schema changes"
+    return Neo4jError._hydrate_neo4j(code="Neo.DatabaseError.General.UnknownError", message=message)
+
+
+async def test_what_the_server_gave_up_planning_is_written_on_another_try(neo4j_graph: Graph) -> None:
+    tries: list[int] = []
+
+    async def work(tx: Transaction) -> Node:
+        (node,) = await tx.create([NewNode("Workspace", "late", ontology.GLOBAL)])
+        tries.append(1)
+        if len(tries) < 3:
+            raise unplanned()
+        return node
+
+    made = await neo4j_graph.write(work, by="t", action="create")
+    assert len(tries) == 3
+    async with neo4j_graph.snapshot() as snapshot:
+        assert await snapshot.resolve([parse("workspaces:/late")]) == [made]
+
+
+def test_what_the_server_gave_up_planning_for_good_is_told_as_unavailable() -> None:
+    assert isinstance(as_lineal(unplanned()), Unavailable)
 
 
 async def test_waiting_for_a_connection_is_no_sign_that_the_store_is_away(
