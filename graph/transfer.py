@@ -15,7 +15,7 @@ import asyncio
 import mmap
 import time
 from array import array
-from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -23,6 +23,7 @@ from pathlib import Path
 from graph import ontology, validation
 from graph.editing import ends_of
 from graph.ids import DEFAULT_WORKSPACE_ID
+from graph.ontology import MODEL, MODEL_VERSION, Exclusive
 from graph.port import CHUNK, Chunk, Edge, Graph, Node, NodeRecord, Snapshot, batched
 from graph.records import (
     chunk_line,
@@ -73,29 +74,62 @@ async def _content(snapshot: Snapshot) -> AsyncIterator[bytes]:
     """All lines but the last. Of each node only the id and the key are kept meanwhile.
 
     Where a snapshot is no true one, more comes while it is read: a node is left out whose container was not there yet,
-    or whose name another one had, an edge to what is left out, and points beyond those that the node counts.
+    or had not counted it, or whose name another one had, an edge to what is left out, and points beyond those that the
+    node counts.
     """
     yield header_line()
     began = time.time_ns() // 1_000
-    ids: dict[str, None] = {}
+    ids: dict[str, bool] = {}
     keys: dict[str, str] = {}
+    counts: dict[str, int] = {}
     series: list[tuple[str, str, int]] = []
     after = ""
     while page := await snapshot.records(after, PAGE):
+        late = await _late(snapshot, [record.node for record in page], counts)
         for record in page:
-            if not _fits(record.node, ids, keys, began):
+            if record.node.id in late or not _fits(record.node, ids, keys, began):
                 continue
             yield node_line(record)
-            ids[record.node.id] = None
+            ids[record.node.id] = record.node.deleted_at is None
             series += [(record.node.id, m.name, m.count) for m in sorted(record.metrics, key=lambda m: m.name)]
         after = page[-1].node.id
     for some in batched(ids, PAGE):
-        for edge in sorted(await snapshot.edges_from(some), key=_identity):
-            if edge.target in ids:
-                yield edge_line(edge)
+        for edge in sorted(_leading(await snapshot.edges_from(some), ids), key=_identity):
+            yield edge_line(edge)
     for group in _groups(series):
         async for chunk in _chunks(snapshot, group):
             yield chunk_line(chunk)
+
+
+async def _late(snapshot: Snapshot, nodes: Sequence[Node], counts: dict[str, int]) -> set[str]:
+    """The versions that came after their model was read, whose number it would give once more.
+
+    `counts` has how far each model had counted by then, and has those among the nodes from now on.
+    """
+    counts |= {n.id: n.props.get("lastNumber", 0) for n in nodes if n.kind == MODEL.name}
+    beyond = [
+        n for n in nodes
+        if n.kind == MODEL_VERSION.name and n.container in counts and n.props["number"] > counts[n.container]
+    ]  # fmt: skip
+    # A model that lost count of its versions did so before, and has counted no further.
+    now = await snapshot.nodes(list({n.container for n in beyond})) if beyond else {}
+    counted = {id for id, model in now.items() if model.props.get("lastNumber", 0) > counts[id]}
+    return {n.id for n in beyond if n.container in counted}
+
+
+def _leading(edges: Sequence[Edge], alive: Mapping[str, bool]) -> Iterator[Edge]:
+    """The edges to these nodes. A name that moved on to what is left out stays where it was."""
+    moves = {
+        (edge.source, edge.kind, edge.discriminator, edge.since): edge.until
+        for edge in edges
+        if edge.target not in alive and ontology.EDGE_KINDS[edge.kind].exclusive is Exclusive.PER_SOURCE_AND_NAME
+    }
+    for edge in edges:
+        if edge.target in alive:
+            until = edge.until
+            while alive[edge.target] and (move := (edge.source, edge.kind, edge.discriminator, until)) in moves:
+                until = moves.pop(move)
+            yield edge if until == edge.until else replace(edge, until=until)
 
 
 def _fits(node: Node, ids: Container[str], keys: dict[str, str], began: int) -> bool:

@@ -12,13 +12,16 @@ from typing import Any, cast
 
 import pytest
 
+from auth.caller import named
 from graph import transfer
 from graph.address import parse
 from graph.ids import new_id
-from graph.port import CHUNK, EdgeMatch, Graph, NewEdge, NewNode, Point, Snapshot, Update
+from graph.port import CHUNK, EdgeMatch, Graph, NewEdge, NewNode, Node, Order, Point, Snapshot, Update
 from graph.sqlite.store import SqliteGraph
 from graph.transfer import export_lines, import_file
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument
+from resolvers.operation import Operation
+from resolvers.writing.versions import create_model_version
 from tests import building
 
 
@@ -123,6 +126,42 @@ async def test_an_export_is_whole_however_much_is_written_while_it_is_read(
     await import_file(other, write(content), by="tester")
     nodes = {line for line in before.splitlines() if b'{"node"' in line and told.id.encode() not in line}
     assert nodes <= set(content.splitlines())
+
+
+@pytest.mark.parametrize("verb", ["records", "edges_from"])
+async def test_a_model_goes_on_counting_where_its_export_ended_whatever_came_while_it_was_read(
+    graph: Graph, other: Graph, write: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    async def registered(there: Graph) -> Node:
+        async with Operation(there, caller=named("ann")) as op:
+            return await create_model_version(op, model="models:/m", aliases=["champion"])
+
+    await building.model(graph, "m")
+    await building.model(graph, "lost count", versions=2, lastNumber=1)
+    before = [await registered(graph) for _ in range(2)]
+    came: list[Node] = []
+
+    async def written(asked: str) -> None:
+        if asked == verb and len(came) < 6:
+            came.append(await registered(graph))
+
+    monkeypatch.setattr(transfer, "PAGE", 2)
+    async with graph.snapshot() as snapshot:
+        meanwhile = cast("Snapshot", Meanwhile(snapshot, written))
+        content = b"".join([line async for line in export_lines(meanwhile)])
+    await import_file(other, write(content), by="tester")
+    addresses = ("models:/m", "models:/m@champion", "models:/lost%20count/2")
+    async with other.snapshot() as snapshot:
+        model, champion, uncounted = await snapshot.resolve([parse(address) for address in addresses])
+        versions = await snapshot.find("ModelVersion", order=Order("number"))
+    assert len(came) > 1
+    assert model is not None
+    assert champion is not None
+    assert uncounted is not None
+    last = model.props["lastNumber"]
+    assert [v.id for v in versions.items if v.container == model.id] == [v.id for v in [*before, *came][:last]]
+    assert champion.props["number"] == last
+    assert (await registered(other)).props["number"] == last + 1
 
 
 async def test_a_graph_moves_to_another_store_and_back_with_the_same_bytes(
