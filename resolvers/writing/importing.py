@@ -24,7 +24,13 @@ from resolvers.lifecycle.schemes import role_for
 from resolvers.writing.command import APPROVING, batch_command
 from resolvers.writing.common import MetricPoint, NamedValue, label, points, present, properties, rows
 from resolvers.writing.draft import Draft, Reference
-from resolvers.writing.refusing import refuse_kept_files, refuse_lost_files, refuse_managed, refuse_retired_uses
+from resolvers.writing.refusing import (
+    refuse_kept_files,
+    refuse_lost_files,
+    refuse_managed,
+    refuse_other_files,
+    refuse_retired_uses,
+)
 
 MAX_ITEMS: Final = 10_000
 """Nodes and edges in one call."""
@@ -139,6 +145,7 @@ async def record(
     places = [i for i, moving in enumerate(joined) if moving is None]
     _check_pairs(draft.edges(), places)
     await refuse_managed(draft, named, draft.edges(), places)
+    await refuse_other_files(draft, draft.edges(), places)
     await refuse_retired_uses(draft, draft.edges(), places)
     await _raise_numbers(draft, named)
     ready = _made_ready(named)

@@ -8,8 +8,9 @@ from typing import Final
 from graph.ids import kind_of
 from graph.ontology import ARTIFACT, DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION
 from graph.port import EVERYTHING, Hop, NewEdge, NewNode, Node, Transaction
-from lineal.errors import PreconditionFailed
+from lineal.errors import AlreadyExists, PreconditionFailed
 from resolvers.artifacts.losing import is_lost, is_ready
+from resolvers.artifacts.policy import check_addition
 from resolvers.reading import all_links
 from resolvers.writing.draft import Draft, Reference
 from resolvers.writing.story import refuse_use
@@ -20,6 +21,8 @@ TOLD: Final = frozenset({"SERVES", "SPECIFIES", "REVISION_OF", "DEPLOYED_TO", "I
 USES: Final[Mapping[str, str]] = {"SERVES": "Deployment", "DERIVED_FROM": "ModelVersion", "READ": "Run"}
 """Edges by which a version is used, and the kind of what uses it."""
 
+
+HAS_ARTIFACT: Final = "HAS_ARTIFACT"
 
 KNOWN_OF_FILES: Final = ("digest", "uri", "sizeBytes")
 """Properties of files that Lineal knows by itself, where it keeps or reads them."""
@@ -89,6 +92,31 @@ def refuse_kept_files(named: Sequence[Reference]) -> None:
                 raise PreconditionFailed(msg, field=field)
 
 
+async def refuse_other_files(draft: Draft, edges: Sequence[NewEdge], places: Sequence[int]) -> None:
+    """Raises AlreadyExists: something comes to have other files under a name that is taken there; PreconditionFailed:
+    the workspace asks for a signature on the files of a version that some names lead to, and these have none.
+    """
+    had = [
+        (edge, i) for i, edge in zip(places, edges, strict=False) if edge.kind == HAS_ARTIFACT and edge.until is None
+    ]
+    there = sorted({edge.source for edge, _ in had} - draft.created.keys())
+    owners = await draft.tx.lock(there) if there else {}
+    whole = draft.tx.seeing(EVERYTHING)
+    links = await all_links(whole, there, Hop(HAS_ARTIFACT, "OUT", ARTIFACT.name)) if there else {}
+    files = await whole.nodes([edge.target for edge, _ in had]) if there else {}
+    taken = {(id, link.edge.discriminator): link.node.id for id in there for link in links.get(id, ())}
+    known = {(id, link.node.id) for id in there for link in links.get(id, ())}
+    for edge, i in had:
+        owner = owners.get(edge.source)
+        if edge.discriminator and taken.setdefault((edge.source, edge.discriminator), edge.target) != edge.target:
+            field = f"edges[{i}].discriminator"
+            msg = f"{field}: {edge.source} has other files called {edge.discriminator!r}; choose another name"
+            raise AlreadyExists(msg, field=field)
+        if owner is not None and owner.kind == MODEL_VERSION.name and (owner.id, edge.target) not in known:
+            signature = files[edge.target].props.get("signature") if edge.target in files else None
+            await check_addition(draft.tx, owner.id, owner.workspace, signature, f"edges[{i}].to")
+
+
 async def refuse_lost_files(tx: Transaction, edges: Sequence[NewEdge], places: Sequence[int]) -> None:
     """Raises PreconditionFailed: a model version that is READY, now that all is saved, comes to have lost files.
 
@@ -97,7 +125,7 @@ async def refuse_lost_files(tx: Transaction, edges: Sequence[NewEdge], places: S
     had = [
         (edge, f"edges[{i}].to")
         for i, edge in zip(places, edges, strict=False)
-        if edge.kind == "HAS_ARTIFACT" and edge.until is None and kind_of(edge.source) is MODEL_VERSION
+        if edge.kind == HAS_ARTIFACT and edge.until is None and kind_of(edge.source) is MODEL_VERSION
     ]
     files = await tx.lock(sorted({edge.target for edge, _ in had})) if had else {}
     lost = [(edge, field) for edge, field in had if is_lost(files[edge.target])]

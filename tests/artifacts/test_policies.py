@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from auth.recorder import Recorder
 from graph.address import Address
 from graph.port import EntryFilter, Node
-from lineal.errors import InvalidArgument, PreconditionFailed, Unavailable
+from lineal.errors import AlreadyExists, InvalidArgument, PreconditionFailed, Unavailable
 from resolvers.artifacts import looking, losing, signatures, uploads, verifying
 from resolvers.artifacts.common import manifest_name
 from resolvers.artifacts.downloads import files, links
@@ -319,6 +319,42 @@ async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(regi
     assert (await registry.complete(upload)).id == signed.id
 
 
+async def test_unsigned_files_are_not_told_of_a_version_that_names_lead_to_either(registry: Registry) -> None:
+    private, public = key()
+    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
+    await registry.set_workspace(signaturePolicy="REQUIRED")
+    version, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        await attach_signature(op, address=artifact.id, bundle=sign(manifest_of(FILES), key_signer(private)).decode())
+        await set_alias(op, model="models:/bert", name="champion", version=version.id)
+    more = {"more.bin": b"unsigned"}
+    _, other = await registry.push(more, model="models:/other")
+    told = edge(version, other, "weights")
+    async with registry.operation() as op:
+        with pytest.raises(PreconditionFailed, match=r"edges\[0\].to: .*signaturePolicy REQUIRED"):
+            await record_lineage(op, edges=[told])
+        await record_lineage(op, edges=[edge(version, artifact, "model")])
+        await attach_signature(op, address=other.id, bundle=sign(manifest_of(more), key_signer(private)).decode())
+        await record_lineage(op, edges=[told])
+
+
+async def test_what_is_told_of_files_gives_no_name_to_two_of_them(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    _, other = await registry.push({"more.bin": b"others"}, model="models:/other")
+    async with registry.operation() as op:
+        with pytest.raises(AlreadyExists, match=r"edges\[0\].discriminator: .* has other files called 'model'"):
+            await record_lineage(op, edges=[edge(version, other, "model")])
+        with pytest.raises(AlreadyExists, match=r"edges\[1\].discriminator: .* has other files called 'copy'"):
+            await record_lineage(op, edges=[edge(version, artifact, "copy"), edge(version, other, "copy")])
+        await record_lineage(op, edges=[edge(version, artifact, "model"), edge(version, other, "copy")])
+
+
+def edge(version: Node, artifact: Node, name: str) -> ImportedEdge:
+    """That these files belong to a version by this name, as somebody tells it."""
+    address = str(Address(artifact.kind, artifact.workspace, artifact.name))
+    return {"from": version.id, "kind": "HAS_ARTIFACT", "to": address, "discriminator": name}
+
+
 # ── Bytes that are not what was told ──────────────────────────────────────────────────────────────
 
 
@@ -444,7 +480,7 @@ async def test_a_ready_version_comes_to_have_no_files_that_are_lost_by_a_record_
     file = str(Address(artifact.kind, artifact.workspace, artifact.name))
 
     async def join(version: str) -> None:
-        edge: ImportedEdge = {"from": version, "kind": "HAS_ARTIFACT", "to": file, "discriminator": "model"}
+        edge: ImportedEdge = {"from": version, "kind": "HAS_ARTIFACT", "to": file, "discriminator": "weights"}
         async with registry.operation() as op:
             await record_lineage(op, nodes=[{"address": "models:/new"}, {"address": "models:/new/1"}], edges=[edge])
 
