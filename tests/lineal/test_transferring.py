@@ -134,6 +134,15 @@ def test_pushing_the_same_again_is_the_same_version_and_sends_nothing(desk: Desk
     assert again["bytesThere"] == 5
 
 
+def test_the_same_files_under_another_name_are_another_version(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    first = desk.told("push", "model", model, "--name", "weights")
+    other = desk.told("push", "model", model, "--name", "copy")
+    assert (first["version"], other["version"]) == (f"models:/{model}/1", f"models:/{model}/2")
+    assert other["bytesSent"] == 0
+    assert desk.told("pull", first["version"], "copy")["files"] == 1
+
+
 def test_a_new_version_may_be_asked_for_and_sends_nothing_either(desk: Desk, model: str) -> None:
     desk.write(a=b"first")
     desk.told("push", "model", model)
