@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from graph.port import Graph, Node
 from lineal import parts, patience
 from lineal.cli import app
 from lineal.errors import InvalidArgument, LinealError, Unavailable
+from lineal.pulling import Pull
 from lineal.remote import Remote
 from lineal.transfer import ROUNDS
 from resolvers.artifacts.verifying import verify_managed
@@ -214,6 +216,50 @@ def test_no_link_leads_a_pull_out_of_its_folder(desk: Desk, model: str) -> None:
     code, line = desk.refused("pull", f"models:/{model}/1", "copy")
     assert (code, "a link is in the way" in line) == (1, True)
     assert read(desk.home / "elsewhere") == {}
+
+
+def test_a_pull_names_the_file_whose_bytes_are_lost(desk: Desk, model: str) -> None:
+    data = model.encode()
+    desk.write(a=data, b=b"second")
+    desk.told("push", "model", model)
+    next(path for path in desk.server.home.rglob(hashlib.sha256(data).hexdigest()) if path.is_file()).unlink()
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, "'a'" in line) == (1, True)
+
+
+def test_a_pull_names_the_file_that_is_in_the_place_of_a_folder(desk: Desk, model: str) -> None:
+    desk.write(sub__inner=b"first")
+    desk.told("push", "model", model)
+    (desk.home / "copy").mkdir()
+    (desk.home / "copy" / "sub").write_bytes(b"mine")
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, line) == (1, f"{Path('copy/sub')} is a file, where a folder has to go")
+    assert read(desk.home / "copy") == {"sub": b"mine"}
+
+
+def test_a_pull_names_the_file_that_cannot_be_written(desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENAMETOOLONG, "File name too long")
+
+    desk.write(sub__inner=b"first")
+    desk.told("push", "model", model)
+    monkeypatch.setattr(Path, "replace", refuse)
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, line) == (1, f"{Path('copy/sub/inner')}: cannot be written: File name too long")
+
+
+def test_a_pull_says_where_two_files_are_one_to_a_system_that_tells_no_capitals(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.write(README=b"one", readme=b"another")
+    desk.told("push", "model", model)
+    place = Pull._place
+    monkeypatch.setattr(Pull, "_place", lambda self, path: place(self, path.lower()))
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, line) == (
+        1,
+        "'README' and 'readme' are one file in copy; pull into a folder that tells capitals apart",
+    )
 
 
 @pytest.mark.parametrize(
