@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import json
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,16 @@ from typer.testing import CliRunner
 
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
-from graph.port import Graph, Node
+from graph.port import Graph, Node, Paging, Prop
+from graph.sqlite.store import SqliteGraph
 from lineal import parts, patience
 from lineal.cli import app
 from lineal.errors import InvalidArgument, LinealError, Unavailable
 from lineal.pulling import Pull
+from lineal.pushing import Push
 from lineal.remote import Remote
 from lineal.transfer import ROUNDS
+from resolvers.artifacts.uploads import end
 from resolvers.artifacts.verifying import verify_managed
 from storage.port import Storage
 from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
@@ -143,6 +148,44 @@ def test_the_same_files_under_another_name_are_another_version(desk: Desk, model
     assert (first["version"], other["version"]) == (f"models:/{model}/1", f"models:/{model}/2")
     assert other["bytesSent"] == 0
     assert desk.told("pull", first["version"], "copy")["files"] == 1
+
+
+def closing(desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """Have every upload that is open closed once something was sent."""
+    send, closed = Push._send, list[str]()
+
+    async def close() -> None:
+        async with SqliteGraph(desk.server.home / "lineal.db") as graph:
+            async with graph.snapshot() as snapshot:
+                found = await snapshot.find("Upload", Prop("state", "eq", "OPEN"), paging=Paging(50))
+            for upload in found.items:
+                await graph.write(partial(end, id=upload.id, state=state), by="tester", action="test")
+
+    def sent(self: Push, *request: Any) -> int:
+        size = send(self, *request)
+        if not closed:
+            closed.append(state)
+            asyncio.run(close())
+        return size
+
+    monkeypatch.setattr(Push, "_send", sent)
+
+
+def test_a_push_goes_on_with_an_upload_that_expires_meanwhile(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.write(a=model.encode(), b=b"of " + model.encode())
+    closing(desk, monkeypatch, "EXPIRED")
+    pushed = desk.told("push", "model", model, "--threads", "1")
+    assert (pushed["filesSent"], pushed["bytesSent"]) == (2, 27)
+    assert desk.told("pull", f"models:/{model}/1", "copy")["digest"] == pushed["digest"]
+
+
+def test_a_push_ends_that_somebody_else_gives_up(desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.write(a=model.encode())
+    closing(desk, monkeypatch, "ABORTED")
+    code, line = desk.refused("push", "model", model)
+    assert (code, "is ABORTED" in line) == (1, True)
 
 
 def test_a_new_version_may_be_asked_for_and_sends_nothing_either(desk: Desk, model: str) -> None:
