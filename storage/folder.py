@@ -56,16 +56,15 @@ def scan(path: Path, *, leave_out: Path | None = None, progress: Progress | None
 
     A single file may be a link, which gives it its name. `leave_out` is one file that does not belong to the artifact,
     such as the signature beside its files. Raises NotFound (nothing is at `path`), InvalidArgument (a link that leads
-    out or into itself, something that is no file or cannot be read, a name that cannot be kept, no file at all),
-    LimitExceeded (too many files or folders), PreconditionFailed (a file that changed while it was read).
+    out, into itself or to what is left out, something that is no file or cannot be read, a name that cannot be kept, no
+    file at all), LimitExceeded (too many files or folders), PreconditionFailed (a file that changed while it was read).
     """
     try:
         root = path.resolve(strict=True)
     except (OSError, RuntimeError):
         raise NotFound(f"{path}: there is no such file or folder") from None
     if root.is_dir():
-        skipped = leave_out.resolve() if leave_out else None
-        found = [each for each in _walk(root) if each.place != skipped]
+        found = list(_walk(root) if leave_out is None else _without(leave_out, _walk(root), root))
     else:
         # What a single link leads to, such as a file of a cache, is called as the link is.
         root = path.parent.resolve()
@@ -101,6 +100,18 @@ def _walk(root: Path) -> Iterator[_Found]:
                 msg = f"{root}: an artifact has at most {MAX_FILES:,} files; register more by reference"
                 raise LimitExceeded(msg)
             yield _one(place, path)
+
+
+def _without(left_out: Path, found: Iterator[_Found], root: Path) -> Iterator[_Found]:
+    """All but one file, which may be a link. Raises InvalidArgument: something else is a link to it."""
+    target = left_out.resolve()
+    itself = {target, left_out.parent.resolve() / left_out.name}
+    for each in found:
+        if each.place != target:
+            yield each
+        elif root / each.path not in itself:
+            msg = f"{each.path!r}: this link leads to {left_out}, which is left out; put a copy in its place"
+            raise InvalidArgument(msg, field="path")
 
 
 def _listed(folder: Path) -> list[str]:

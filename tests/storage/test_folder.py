@@ -67,6 +67,15 @@ def test_one_file_can_be_left_out_by_its_place_and_not_by_its_name(tmp_path: Pat
     assert paths(tmp_path, tmp_path / "sub" / ".." / "model") == ["sub/model"]
 
 
+def test_a_link_to_what_is_left_out_is_refused_and_it_may_be_a_link_itself(tmp_path: Path) -> None:
+    put(tmp_path, model=b"1", sub__real=b"2")
+    (tmp_path / "sig").symlink_to("sub/real")
+    assert paths(tmp_path, tmp_path / "sig") == ["model"]
+    (tmp_path / "other").symlink_to("sig")
+    with pytest.raises(InvalidArgument, match="'other': this link leads to"):
+        paths(tmp_path, tmp_path / "sig")
+
+
 def test_a_link_to_what_is_inside_is_what_it_leads_to(tmp_path: Path) -> None:
     put(tmp_path, data__a=b"1")
     (tmp_path / "copy").symlink_to("data/a")
