@@ -96,7 +96,7 @@ class Pull:
         try:
             return self._run(artifact, digest)
         except OSError as error:
-            raise PreconditionFailed(f"{self._to}: cannot be written: {error.strerror or error}") from error
+            raise _unwritable(self._to, error) from error
         finally:
             self._held.close()
             self._ranges.close()
@@ -117,10 +117,20 @@ class Pull:
                 self._fetch_all(known, {each["path"]: each["url"] for each in page}, received)
         if Manifest.of(files).digest != digest:
             raise PreconditionFailed(f"the files of {artifact} are not those of its manifest {digest}")
+        self._refuse_merged(files)
         received.files, received.bytes = len(files), sum(file.size for file in files)
         if self._partial.is_dir() and self._is_alone():
             shutil.rmtree(self._partial, ignore_errors=True)
         return received
+
+    def _refuse_merged(self, files: Sequence[File]) -> None:
+        """Raises AlreadyExists: to the system of the folder the names of two files are one."""
+        first: dict[str, str] = {}
+        for file in files:
+            other = first.setdefault(file.path.casefold(), file.path)
+            if other != file.path and self._place(other).samefile(self._place(file.path)):
+                both = f"{other!r} and {file.path!r}"
+                raise AlreadyExists(f"{both} are one file in {self._to}; pull into a folder that tells capitals apart")
 
     def _pages(self, artifact: str) -> Iterator[Sequence[Mapping[str, Any]]]:
         after, more, first = None, True, FIRST
@@ -149,6 +159,12 @@ class Pull:
 
     def _fetch(self, file: File, url: str, pool: ThreadPoolExecutor) -> int:
         """Fetch a file unless it is there; the bytes that came."""
+        try:
+            return self._put(file, url, pool)
+        except OSError as error:
+            raise _unwritable(self._to / file.path, error) from error
+
+    def _put(self, file: File, url: str, pool: ThreadPoolExecutor) -> int:
         target = self._place(file.path)
         if target.is_file() and target.stat().st_size == file.size and _sha256(target) == file.sha256:
             return 0
@@ -177,8 +193,13 @@ class Pull:
             return self._alone
 
     def _place(self, path: str) -> Path:
-        """Where a file goes. Raises AlreadyExists: a link would lead it out of the folder."""
+        """Where a file goes. Raises AlreadyExists: a link would lead it out of the folder, or a file is in its way."""
         target = self._to / path
+        for folder in target.parents:
+            if folder == self._to:
+                break
+            if folder.exists() and not folder.is_dir():
+                raise AlreadyExists(f"{folder} is a file, where a folder has to go")
         if not target.parent.resolve().is_relative_to(self._to.resolve()) or target.is_symlink():
             raise AlreadyExists(f"{target}: a link is in the way, which leads elsewhere")
         return target
@@ -263,6 +284,10 @@ class Pull:
             found = self._remote.ask(AGAIN, artifact=self._artifact, path=file.path)["artifact"]
         nodes = found["files"]["nodes"] if found else []
         return next((str(node["url"]) for node in nodes if node["path"] == file.path), None)
+
+
+def _unwritable(place: Path, error: OSError) -> PreconditionFailed:
+    return PreconditionFailed(f"{place}: cannot be written: {error.strerror or error}")
 
 
 def _count(received: Received, came: int) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import http
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO, Final
 
 import urllib3
@@ -30,6 +31,8 @@ MISSING: Final = """query Missing($upload: ID!, $first: Int!, $after: String) {
 COMPLETE: Final = """mutation Complete($upload: ID!) {
   completeUpload(input: {upload: $upload}) { artifact { id digest verification } }
 }"""
+Begin = Callable[[], Any]
+"""Begins an upload again, which is the same one then."""
 
 
 @dataclass(slots=True)
@@ -80,18 +83,22 @@ class Push:
         Raises what the server refuses, PreconditionFailed (a file is not what it was), Unavailable (storage is away).
         """
         manifest, files = self._folder.manifest, described(self._folder)
-        begun = self._remote.ask(BEGIN, input={"to": to, "name": name, "files": files})["beginUpload"]["upload"]
+        begin = partial(self._remote.ask, BEGIN, input={"to": to, "name": name, "files": files})
+        begun = begin()["beginUpload"]["upload"]
         sent = Sent(len(manifest.files), manifest.size, upload=begun["id"], digest=begun["digest"])
         idle, patience = 0, Patience(self._patience)
         while True:
             before = sent.bytes_sent
-            problem = self._send_all(begun["id"], sent)
+            problem = self._send_all(begun["id"], begin, sent)
             if problem is None:
                 try:
                     made = self._remote.ask(COMPLETE, upload=begun["id"])["completeUpload"]["artifact"]
                 except PreconditionFailed as error:
                     if not error.details.get("missing"):
                         raise
+                    problem = error
+                except Conflict as error:
+                    # It expired meanwhile: whoever asks what is missing of it begins it again.
                     problem = error
                 else:
                     sent.artifact = made["id"] if made else ""
@@ -105,12 +112,12 @@ class Push:
             if (refused and idle >= ROUNDS) or not patience.pause():
                 raise problem
 
-    def _send_all(self, upload: str, sent: Sent) -> LinealError | None:
+    def _send_all(self, upload: str, begin: Begin, sent: Sent) -> LinealError | None:
         """Send everything that is missing; what went wrong last, where anything did."""
         problem: LinealError | None = None
         waiting: dict[Future[int], str] = {}
         with ThreadPoolExecutor(self._threads) as pool, ThreadPoolExecutor(1) as ahead:
-            pages = self._missing(upload)
+            pages = self._missing(upload, begin)
             following = ahead.submit(next, pages, None)
             try:
                 while problem is None and (page := following.result()) is not None:
@@ -129,13 +136,19 @@ class Push:
                 raise
         return problem
 
-    def _missing(self, upload: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+    def _missing(self, upload: str, begin: Begin) -> Iterator[Sequence[Mapping[str, Any]]]:
+        """What is missing of an upload, which is begun again where it has expired. Raises NotFound, Conflict."""
         after, more, first = None, True, FIRST
         while more:
             found = self._remote.ask(MISSING, upload=upload, first=first, after=after)["upload"]
             first = PAGE
             if found is None:
                 raise NotFound("the upload is gone; push again")
+            if found["state"] == "EXPIRED":
+                begin()
+                continue
+            if found["state"] == "ABORTED":
+                raise Conflict(f"the upload {upload} is ABORTED: somebody gave it up; push again to begin anew")
             page = found["missing"]
             yield page["nodes"]
             more, after = page["pageInfo"]["hasNextPage"], page["pageInfo"]["endCursor"]

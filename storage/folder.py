@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
-from storage.manifest import MAX_FILES, File, Manifest, path_problem
+from storage.manifest import MAX_FILES, MAX_PATH, File, Manifest, path_problem
 from storage.port import CHUNK, Blob
 
 Progress = Callable[[int, int], None]
 """Is told the bytes that were read so far and those of all files; called by one thread at a time."""
 
+MAX_FOLDERS: Final = 100_000
+"""Folders that are gone through, each as often as links lead to it: there may be more ways than anybody can go."""
 THREADS: Final = 8
 """Files that are read at once, where there are as many processors."""
 
@@ -52,37 +54,45 @@ class _Hashed:
 def scan(path: Path, *, leave_out: Path | None = None, progress: Progress | None = None) -> Folder:
     """A folder, or a single file, as an artifact; hidden files too, and links to what is inside of it.
 
-    `leave_out` is one file that does not belong to the artifact, such as the signature beside its files. Raises
-    NotFound (nothing is at `path`), InvalidArgument (a link that leads out or into itself, something that is no
-    file or cannot be read, a name that cannot be kept, no file at all), LimitExceeded (too many files),
-    PreconditionFailed (a file that changed while it was read).
+    A single file may be a link, which gives it its name. `leave_out` is one file that does not belong to the artifact,
+    such as the signature beside its files. Raises NotFound (nothing is at `path`), InvalidArgument (a link that leads
+    out, into itself or to what is left out, something that is no file or cannot be read, a name that cannot be kept, no
+    file at all), LimitExceeded (too many files or folders), PreconditionFailed (a file that changed while it was read).
     """
     try:
         root = path.resolve(strict=True)
     except (OSError, RuntimeError):
         raise NotFound(f"{path}: there is no such file or folder") from None
     if root.is_dir():
-        skipped = leave_out.resolve() if leave_out else None
-        found = [each for each in _walk(root) if each.place != skipped]
+        found = list(_walk(root) if leave_out is None else _without(leave_out, _walk(root), root))
     else:
-        found = [_one(root, root.name)]
-        root = root.parent
+        # What a single link leads to, such as a file of a cache, is called as the link is.
+        root = path.parent.resolve()
+        found = [_one(root / path.name, path.name)]
     hashed = _hash_all(found, progress)
     manifest = Manifest.of(each.file for each in hashed)
     return Folder(root, manifest, {each.file.sha256: each.parts for each in hashed if each.parts})
 
 
 def _walk(root: Path) -> Iterator[_Found]:
-    count = 0
+    count, entered = 0, 0
     folders: list[tuple[Path, str, tuple[Path, ...]]] = [(root, "", (root,))]
     while folders:
         folder, before, above = folders.pop()
+        entered += 1
+        if entered > MAX_FOLDERS:
+            raise LimitExceeded(
+                f"{root}: an artifact has files in at most {MAX_FOLDERS:,} folders, links to them included"
+            )
         for name in sorted(_listed(folder)):
             path = before + name
             place = _inside(folder / name, path, root)
             if place.is_dir():
                 if place in above:
                     raise InvalidArgument(f"{path!r}: this link leads back to a folder that it is in", field="path")
+                if len(path.encode("utf-8", "surrogatepass")) > MAX_PATH:
+                    msg = f"path: '{path:.100}…' is too long: there are at most {MAX_PATH:,} bytes from the folder on"
+                    raise InvalidArgument(msg, field="path")
                 folders.append((place, f"{path}/", (*above, place)))
                 continue
             count += 1
@@ -90,6 +100,18 @@ def _walk(root: Path) -> Iterator[_Found]:
                 msg = f"{root}: an artifact has at most {MAX_FILES:,} files; register more by reference"
                 raise LimitExceeded(msg)
             yield _one(place, path)
+
+
+def _without(left_out: Path, found: Iterator[_Found], root: Path) -> Iterator[_Found]:
+    """All but one file, which may be a link. Raises InvalidArgument: something else is a link to it."""
+    target = left_out.resolve()
+    itself = {target, left_out.parent.resolve() / left_out.name}
+    for each in found:
+        if each.place != target:
+            yield each
+        elif root / each.path not in itself:
+            msg = f"{each.path!r}: this link leads to {left_out}, which is left out; put a copy in its place"
+            raise InvalidArgument(msg, field="path")
 
 
 def _listed(folder: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -116,7 +116,7 @@ def push(
         version = _version(
             remote,
             address,
-            digest=folder.manifest.digest,
+            what=[name, folder.manifest.digest],
             new=new,
             input={
                 "parents": [{"version": each} for each in derived_from or ()],
@@ -201,8 +201,11 @@ def pull(
     output.lines([found, told, received.digest])
 
 
-def _version(remote: Remote, address: str, *, digest: str, new: bool, input: dict[str, Any]) -> dict[str, Any]:
-    """What the files are for: what is there, or a new version of the model that is PENDING until they are."""
+def _version(remote: Remote, address: str, *, what: Sequence[str], new: bool, input: dict[str, Any]) -> dict[str, Any]:
+    """What the files are for: what is there, or a new version of the model that is PENDING until they are.
+
+    `what` of the files makes it the same version as before, together with the input.
+    """
     meant = parse(address, field="model")
     if meant.kind == "ModelVersion":
         found = remote.ask(VERSION, address=address)["modelVersion"]
@@ -213,7 +216,7 @@ def _version(remote: Remote, address: str, *, digest: str, new: bool, input: dic
         return {"id": address, "address": address}
     wanted = {"model": address, "createModel": True, "state": "PENDING", **input}
     if not new:
-        text = orjson.dumps([digest, wanted], option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps([*what, wanted], option=orjson.OPT_SORT_KEYS)
         wanted["idempotencyKey"] = f"push-{hashlib.sha256(text).hexdigest()}"
     try:
         made = remote.ask(CREATE, input=wanted)["createModelVersion"]["version"]
@@ -221,7 +224,7 @@ def _version(remote: Remote, address: str, *, digest: str, new: bool, input: dic
         if new or "deleted since" not in error.message:
             raise
         # The version of an earlier push was deleted: this is a new one.
-        return _version(remote, address, digest=digest, new=True, input=input)
+        return _version(remote, address, what=what, new=True, input=input)
     return dict(made)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from auth.recorder import MAX_ITEMS
 from graph.port import Node, batched
-from lineal.errors import PreconditionFailed
+from lineal.errors import NotFound, PreconditionFailed
 from resolvers.artifacts.common import MANAGED, REFERENCED, load_manifest
 from resolvers.artifacts.references import referenced_files
 from resolvers.operation import Operation
@@ -59,7 +59,8 @@ async def files(op: Operation, artifact: Node, *, first: int, after: str = "", p
 async def links(op: Operation, filed: Sequence[Filed], *, seconds: int = LINK_SECONDS) -> list[str]:
     """Addresses that give the bytes of these files for so many seconds; who asks is in the audit before they have them.
 
-    Raises PreconditionFailed (the files were found to be others than told), Unavailable (the audit, the storage).
+    Raises PreconditionFailed (the files were found to be others than told), NotFound (the bytes of one are lost),
+    Unavailable (the audit, the storage).
     """
     for each in filed:
         if each.artifact.props.get("verification") == "FAILED":
@@ -76,17 +77,15 @@ async def links(op: Operation, filed: Sequence[Filed], *, seconds: int = LINK_SE
                 address=op.address,
                 request=op.request,
             )
-    storage = op.storage
-    return [
-        await storage.link(
-            each.artifact.workspace,
-            each.file.sha256,
-            filename=each.file.path.rpartition("/")[2],
-            seconds=min(seconds, LINK_SECONDS),
-            base=op.base,
-        )
-        for each in filed
-    ]
+    return [await _link(op, each, min(seconds, LINK_SECONDS)) for each in filed]
+
+
+async def _link(op: Operation, filed: Filed, seconds: int) -> str:
+    path, sha256, workspace = filed.file.path, filed.file.sha256, filed.artifact.workspace
+    try:
+        return await op.storage.link(workspace, sha256, filename=path.rpartition("/")[2], seconds=seconds, base=op.base)
+    except NotFound as error:
+        raise NotFound(f"{filed.artifact.id}: the bytes of {path!r} are lost: {error.message}") from error
 
 
 def _noted(filed: Sequence[Filed]) -> Iterator[tuple[Node, Sequence[Filed]]]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, NoReturn, NotRequired, TypedDict
 
 import orjson
@@ -63,11 +64,13 @@ from resolvers.writing.draft import Draft
 from resolvers.writing.nodes import find
 from storage.formats import Detected
 from storage.manifest import File, Manifest
-from storage.port import Blob, Send, Storage
+from storage.port import MAX_PARTS, Blob, Send, Storage
 
 DEFAULT_NAME: Final = "model"
 LOOK_AHEAD: Final = 2_000
 """Blobs that one page of what is missing looks for in the store, at most."""
+REQUESTS: Final = MAX_PARTS
+"""Requests that one page of what is missing has, unless one blob alone takes more: an answer has to fit its limit."""
 SEALING: Final = 4
 """Blobs that are put together at a time."""
 _DAY: Final = 86_400_000_000
@@ -254,7 +257,9 @@ async def missing(op: Operation, upload: Node, *, first: int, after: str | None)
     batch = rest[: min(LOOK_AHEAD, max(first, 1) * 4)]
     there = await storage.present(workspace, batch)
     lacking = [blob for blob in batch if blob.sha256 not in there]
-    shown = lacking[:first]
+    asked = lacking[:first]
+    counts = accumulate(blob.part_count for blob in asked)
+    shown = [blob for at, (blob, count) in enumerate(zip(asked, counts, strict=True)) if not at or count <= REQUESTS]
     firsts = {file.sha256: file for file in reversed(manifest.files)}
     sends = await asyncio.gather(*(_sends(op, workspace, blob, parts.get(blob.sha256, ())) for blob in shown))
     items = [Missing(firsts[blob.sha256], each) for blob, each in zip(shown, sends, strict=True)]

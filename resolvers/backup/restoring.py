@@ -10,7 +10,7 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -125,9 +125,9 @@ async def restore(
         _refuse_wrong(backup, [loss.said for loss in lost], "; --despite-lost restores all that is")
     mark = {"backup": backup.name, "sha256": backup.digest}
     await begin(graph, mark, named_anew(copied=True))
-    undone = await _owned(graph, storage, backup)
+    others = await _others(graph, storage, backup)
     async with files_of(directory) as files:
-        undone += await _bring_files(files, storage, backup, wrong, lost)
+        undone = [*others.values(), *await _bring_files(files, storage, backup, wrong, lost, but=others)]
     await bring_graph(graph, backup.path, backup.told["parts"], by=by, progress=progress)
     said = [loss.said for loss in lost]
     more = {"lost": len(lost)} if lost else {}
@@ -245,36 +245,50 @@ async def end(graph: Graph, note: Note, works: Sequence[Work[None]] = ()) -> Non
     await graph.note([note])
 
 
-async def _owned(graph: Graph, storage: Storage, backup: Backup) -> list[str]:
-    """Have the storage belong to the new graph where it is empty; where it is not, in words."""
-    others = []
+async def _others(graph: Graph, storage: Storage, backup: Backup) -> dict[str, str]:
+    """Have the storage belong to the new graph; the workspaces where it is another graph's, and that in words."""
+    others = {}
     for workspace in sorted({body["workspace"] for _, body in backup.lines(FILES)}):
         try:
             await own(graph, storage, workspace)
         except PreconditionFailed as error:
-            others.append(error.message)
+            others[workspace] = error.message
     return others
 
 
 async def _bring_files(
-    files: Storage, storage: Storage, backup: Backup, wrong: Sequence[_Loss], lost: Sequence[_Loss]
+    files: Storage,
+    storage: Storage,
+    backup: Backup,
+    wrong: Sequence[_Loss],
+    lost: Sequence[_Loss],
+    *,
+    but: Collection[str],
 ) -> list[str]:
-    """Bring all that is not lost; what is `wrong` in the backup and not lost is in the storage already."""
+    """Bring all that is not lost; what is `wrong` in the backup and not lost is in the storage already.
+
+    Nothing is changed in the workspaces `but`. Returns what could not be done, in words.
+    """
     there, without = ({(loss.workspace, loss.what) for loss in some} for some in (wrong, lost))
     for loss in lost:
         # What is wrong there would be taken for right by whoever sends it once more.
+        if loss.workspace in but:
+            continue
         if isinstance(loss.what, Blob):
             await storage.remove(loss.workspace, [loss.what.sha256])
         else:
             await storage.discard(loss.workspace, manifest_name(loss.what))
-    for batch in batched((each for each in _blobs(backup) if each not in without), AT_ONCE):
+    blobs = (each for each in _blobs(backup) if each not in without and each[0] not in but)
+    for batch in batched(blobs, AT_ONCE):
         await asyncio.gather(*(_bring_blob(files, storage, workspace, blob) for workspace, blob in batch))
     for body in _of(backup, "document"):
+        if body["workspace"] in but:
+            continue
         await storage.put(body["workspace"], body["name"], base64.b64decode(body["data"]))
     undone = []
     for body in _of(backup, "manifest"):
         workspace, digest = body["workspace"], body["digest"]
-        if (workspace, digest) in without:
+        if workspace in but or (workspace, digest) in without:
             continue
         manifest = await load_manifest(storage if (workspace, digest) in there else files, workspace, digest)
         await storage.put(workspace, manifest_name(digest), manifest.canonical)

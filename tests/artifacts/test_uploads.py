@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from graph.port import Hop, Node
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
+from resolvers.artifacts import uploads
 from resolvers.artifacts.common import SEND_SECONDS
 from resolvers.artifacts.quotas import usage
 from resolvers.artifacts.uploads import abort_upload, begin_upload, missing
 from resolvers.reading import all_links
 from resolvers.writing.importing import ImportedNode, record_lineage
 from resolvers.writing.versions import update_model_version
+from storage.port import PART
 from tests.artifacts.conftest import Registry, described
-from tests.storage.storing import some
+from tests.storage.storing import blob_of, some
 
 FILES = {"config.json": b"{}", "weights/a.bin": b"aaa", "weights/b.bin": b"b" * 1000, "weights/copy.bin": b"aaa"}
 
@@ -97,6 +100,29 @@ async def test_a_large_file_goes_in_parts_and_is_verified_as_a_whole(registry: R
     artifact = await registry.complete(again)
     assert artifact.props["verification"] in {"VERIFIED", "PENDING"}
     assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_a_page_of_what_is_missing_has_bounded_requests_however_large_its_files_are(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "REQUESTS", 10)
+    sizes = [5 * PART, 5 * PART, 5 * PART, 11 * PART]
+    digests = [blob_of(str(number).encode()).sha256 for number in range(len(sizes))]
+    files: list[Any] = [
+        {"path": digest, "size": size, "sha256": digest, "parts": [digest] * (size // PART)}
+        for digest, size in zip(digests, sizes, strict=True)
+    ]
+    pages, after, more = [], None, True
+    async with registry.operation() as op:
+        upload = await begin_upload(op, to=(await registry.version()).id, files=files)
+        while more:
+            page = await missing(op, upload, first=50, after=after)
+            pages.append(page.items)
+            after, more = page.last, page.has_next
+    assert sorted(item.file.sha256 for items in pages for item in items) == sorted(digests)
+    counts = [[len(item.sends) for item in items] for items in pages]
+    assert all(sum(count) <= 10 or count == [11] for count in counts)
+    assert len(counts) < len(sizes)
 
 
 async def test_a_large_file_needs_the_digests_of_its_parts(registry: Registry, small_parts: int) -> None:

@@ -15,7 +15,7 @@ from graph.port import EntryFilter, Graph, Kept, NewNode, Node, Snapshot, Transa
 from graph.transfer import export_lines
 from lineal.errors import Conflict, InvalidArgument, NotFound, PreconditionFailed, Unavailable
 from resolvers.artifacts.collecting import collect
-from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.common import manifest_name, signature_name
 from resolvers.artifacts.owning import OWNER, take_over
 from resolvers.artifacts.sweeping import holding_back
 from resolvers.artifacts.verifying import VERIFIED, verify_managed
@@ -290,6 +290,24 @@ async def test_a_restored_graph_leaves_the_storage_of_the_first_one_alone_until_
         assert not await registry.holds(b"third")
         assert await registry.storage.get("default", name) is None
         await drill.push({"x": b"of the drill"})
+
+
+async def test_a_restore_changes_nothing_in_the_storage_of_another_graph(
+    registry: Registry, folder: Path, tmp_path: Path
+) -> None:
+    _, artifact = await registry.push(FILES)
+    storage, document = registry.storage, signature_name(artifact.props["digest"])
+    await storage.put("default", document, b"signature of yesterday")
+    taken = await backed_up(registry, folder)
+    await storage.put("default", document, b"signature of today")
+    await storage.discard("default", manifest_name(artifact.props["digest"]))
+    await storage.remove("default", [blob_of(b"first").sha256])
+    async with empty(tmp_path / "other") as other:
+        (undone,) = (await restore(other.graph, storage, folder, taken.backup, by="ann")).undone
+        assert "belongs to another graph" in undone
+    assert await storage.get("default", document) == b"signature of today"
+    assert await storage.get("default", manifest_name(artifact.props["digest"])) is None
+    assert not await registry.holds(b"first")
 
 
 def rot(folder: Path, data: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,16 @@ from typer.testing import CliRunner
 
 from auth.keyring import Keyring
 from auth.local import LocalIssuer
-from graph.port import Graph, Node
+from graph.port import Graph, Node, Paging, Prop
+from graph.sqlite.store import SqliteGraph
 from lineal import parts, patience
 from lineal.cli import app
 from lineal.errors import InvalidArgument, LinealError, Unavailable
+from lineal.pulling import Pull
+from lineal.pushing import Push
 from lineal.remote import Remote
 from lineal.transfer import ROUNDS
+from resolvers.artifacts.uploads import end
 from resolvers.artifacts.verifying import verify_managed
 from storage.port import Storage
 from tests.minio import ACCESS_KEY, SECRET_KEY, MinioServer
@@ -134,6 +141,53 @@ def test_pushing_the_same_again_is_the_same_version_and_sends_nothing(desk: Desk
     assert again["bytesThere"] == 5
 
 
+def test_the_same_files_under_another_name_are_another_version(desk: Desk, model: str) -> None:
+    desk.write(a=b"first")
+    first = desk.told("push", "model", model, "--name", "weights")
+    other = desk.told("push", "model", model, "--name", "copy")
+    assert (first["version"], other["version"]) == (f"models:/{model}/1", f"models:/{model}/2")
+    assert other["bytesSent"] == 0
+    assert desk.told("pull", first["version"], "copy")["files"] == 1
+
+
+def closing(desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """Have every upload that is open closed once something was sent."""
+    send, closed = Push._send, list[str]()
+
+    async def close() -> None:
+        async with SqliteGraph(desk.server.home / "lineal.db") as graph:
+            async with graph.snapshot() as snapshot:
+                found = await snapshot.find("Upload", Prop("state", "eq", "OPEN"), paging=Paging(50))
+            for upload in found.items:
+                await graph.write(partial(end, id=upload.id, state=state), by="tester", action="test")
+
+    def sent(self: Push, *request: Any) -> int:
+        size = send(self, *request)
+        if not closed:
+            closed.append(state)
+            asyncio.run(close())
+        return size
+
+    monkeypatch.setattr(Push, "_send", sent)
+
+
+def test_a_push_goes_on_with_an_upload_that_expires_meanwhile(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.write(a=model.encode(), b=b"of " + model.encode())
+    closing(desk, monkeypatch, "EXPIRED")
+    pushed = desk.told("push", "model", model, "--threads", "1")
+    assert (pushed["filesSent"], pushed["bytesSent"]) == (2, 27)
+    assert desk.told("pull", f"models:/{model}/1", "copy")["digest"] == pushed["digest"]
+
+
+def test_a_push_ends_that_somebody_else_gives_up(desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.write(a=model.encode())
+    closing(desk, monkeypatch, "ABORTED")
+    code, line = desk.refused("push", "model", model)
+    assert (code, "is ABORTED" in line) == (1, True)
+
+
 def test_a_new_version_may_be_asked_for_and_sends_nothing_either(desk: Desk, model: str) -> None:
     desk.write(a=b"first")
     desk.told("push", "model", model)
@@ -205,6 +259,50 @@ def test_no_link_leads_a_pull_out_of_its_folder(desk: Desk, model: str) -> None:
     code, line = desk.refused("pull", f"models:/{model}/1", "copy")
     assert (code, "a link is in the way" in line) == (1, True)
     assert read(desk.home / "elsewhere") == {}
+
+
+def test_a_pull_names_the_file_whose_bytes_are_lost(desk: Desk, model: str) -> None:
+    data = model.encode()
+    desk.write(a=data, b=b"second")
+    desk.told("push", "model", model)
+    next(path for path in desk.server.home.rglob(hashlib.sha256(data).hexdigest()) if path.is_file()).unlink()
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, "'a'" in line) == (1, True)
+
+
+def test_a_pull_names_the_file_that_is_in_the_place_of_a_folder(desk: Desk, model: str) -> None:
+    desk.write(sub__inner=b"first")
+    desk.told("push", "model", model)
+    (desk.home / "copy").mkdir()
+    (desk.home / "copy" / "sub").write_bytes(b"mine")
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, line) == (1, f"{Path('copy/sub')} is a file, where a folder has to go")
+    assert read(desk.home / "copy") == {"sub": b"mine"}
+
+
+def test_a_pull_names_the_file_that_cannot_be_written(desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENAMETOOLONG, "File name too long")
+
+    desk.write(sub__inner=b"first")
+    desk.told("push", "model", model)
+    monkeypatch.setattr(Path, "replace", refuse)
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, line) == (1, f"{Path('copy/sub/inner')}: cannot be written: File name too long")
+
+
+def test_a_pull_says_where_two_files_are_one_to_a_system_that_tells_no_capitals(
+    desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.write(README=b"one", readme=b"another")
+    desk.told("push", "model", model)
+    place = Pull._place
+    monkeypatch.setattr(Pull, "_place", lambda self, path: place(self, path.lower()))
+    code, line = desk.refused("pull", f"models:/{model}/1", "copy")
+    assert (code, line) == (
+        1,
+        "'README' and 'readme' are one file in copy; pull into a folder that tells capitals apart",
+    )
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,26 @@ def test_a_single_file_is_an_artifact_of_its_name(tmp_path: Path) -> None:
     assert found.root == tmp_path.resolve()
 
 
+def test_a_single_file_has_the_name_that_was_given_though_that_is_a_link(tmp_path: Path) -> None:
+    put(tmp_path / "blobs", x123=b"1")
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "blobs" / "x123")
+    found = scan(tmp_path / "model.safetensors")
+    assert found.manifest.files == [File("model.safetensors", 1, digest(b"1"))]
+    assert (found.root / "model.safetensors").read_bytes() == b"1"
+
+
 def test_one_file_can_be_left_out_by_its_place_and_not_by_its_name(tmp_path: Path) -> None:
     put(tmp_path, model=b"1", sub__model=b"2")
     assert paths(tmp_path, tmp_path / "sub" / ".." / "model") == ["sub/model"]
+
+
+def test_a_link_to_what_is_left_out_is_refused_and_it_may_be_a_link_itself(tmp_path: Path) -> None:
+    put(tmp_path, model=b"1", sub__real=b"2")
+    (tmp_path / "sig").symlink_to("sub/real")
+    assert paths(tmp_path, tmp_path / "sig") == ["model"]
+    (tmp_path / "other").symlink_to("sig")
+    with pytest.raises(InvalidArgument, match="'other': this link leads to"):
+        paths(tmp_path, tmp_path / "sig")
 
 
 def test_a_link_to_what_is_inside_is_what_it_leads_to(tmp_path: Path) -> None:
@@ -137,6 +154,30 @@ def test_too_many_files_are_refused_before_any_is_read(tmp_path: Path, monkeypat
     with pytest.raises(LimitExceeded, match="at most 2 files"):
         scan(tmp_path, progress=lambda done, total: seen.append(done))
     assert not seen
+
+
+@pytest.mark.timeout(30)
+def test_links_to_folders_that_double_at_every_level_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a file in them, so that there would never be too many of these."""
+    monkeypatch.setattr(folder, "MAX_FOLDERS", 1_000)
+    for level in range(40):
+        (tmp_path / f"d{level}").mkdir()
+    for level in range(39):
+        for name in "ab":
+            (tmp_path / f"d{level}" / name).symlink_to(tmp_path / f"d{level + 1}")
+    with pytest.raises(LimitExceeded, match="at most 1,000 folders"):
+        scan(tmp_path)
+
+
+def test_folders_deeper_than_a_path_may_be_long_are_refused_by_name(tmp_path: Path) -> None:
+    deep = tmp_path
+    for _ in range(6):
+        deep = deep / ("f" * 200)
+        deep.mkdir()
+    with pytest.raises(InvalidArgument, match="at most 1,024 bytes"):
+        scan(tmp_path)
 
 
 def test_progress_tells_every_byte_once(tmp_path: Path) -> None:
