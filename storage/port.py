@@ -271,7 +271,8 @@ class Storage(ABC):
     async def abandon(self, workspace: str, before: int, keep: Callable[[str], bool] = lambda _: False) -> int:
         """Drop blobs sent in parts, never put together, that saw no byte since `before` (microseconds); how many.
 
-        Those stay of whose digest `keep` says so; it may be called in any thread. What has no digest yet goes too.
+        Those stay of whose digest `keep` says so and that are not there whole; it may be called in any thread. What has
+        no digest yet goes too.
         """
 
     @abstractmethod

@@ -26,6 +26,7 @@ from typing import Any, Final, TypeVar
 from minio import S3Error
 from minio.datatypes import Object
 from minio.error import MinioException
+from minio.helpers import MIN_PART_SIZE
 from minio.retention import Retention
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
@@ -265,9 +266,17 @@ class S3Storage(Storage):
 
     def incoming(self, workspace: str) -> Incoming:
         def keep(path: Path, blob: Blob) -> None:
-            if not self._is_there(workspace, blob):
-                place = self.options.place(workspace)
-                self._objects.put_file(place.bucket, place.blob(HOT, blob.sha256), path)
+            if self._is_there(workspace, blob):
+                return
+            place, key = self.options.place(workspace), self.options.place(workspace).blob(HOT, blob.sha256)
+            if blob.size <= MIN_PART_SIZE:
+                self._objects.put_file(place.bucket, key, path)
+                return
+            # It goes in parts, which stay where they are if this process dies.
+            self._objects.put(place.bucket, place.mark(blob.sha256), b"")
+            self._objects.put_file(place.bucket, key, path)
+            if not self._objects.uploads(place.bucket, key):
+                self._objects.remove(place.bucket, [place.mark(blob.sha256)])
 
         return Gathered(self._run, None, keep)
 
@@ -372,9 +381,10 @@ class S3Storage(Storage):
     def _abandon(self, workspace: str, before: int, keep: Callable[[str], bool]) -> int:
         place, dropped, marks = self.options.place(workspace), 0, list[str]()
         for mark in self._objects.listed(place.bucket, place.marks):
-            if not is_digest(_digest(mark)) or keep(_digest(mark)):
+            sha256 = _digest(mark)
+            if not is_digest(sha256) or (keep(sha256) and self._find(workspace, sha256) is None):
                 continue
-            idle = self._drop_idle(place.bucket, place.blob(HOT, _digest(mark)), before)
+            idle = self._drop_idle(place.bucket, place.blob(HOT, sha256), before)
             dropped += idle is True
             if idle is not False and _micros(mark.last_modified) < before:
                 marks.append(str(mark.object_name))

@@ -6,6 +6,7 @@ goes on meanwhile know of each other is in resolvers.artifacts.sweeping.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -37,6 +38,7 @@ from resolvers.artifacts.common import (
     SEND_SECONDS,
     SHA256,
     SLACK,
+    blobs_of,
     find_manifest,
     made_since,
     opened_since,
@@ -47,13 +49,16 @@ from resolvers.artifacts.owning import OWNER, own
 from resolvers.artifacts.paths import PREFIX as PATHS
 from resolvers.artifacts.paths import needed as sent_by_path
 from resolvers.artifacts.quotas import USAGE, usage
-from resolvers.artifacts.sweeping import clearing
+from resolvers.artifacts.sweeping import LOOK_SECONDS, clearing
 from resolvers.reading import all_links
 from storage.naming import is_digest
 from storage.port import Storage
 
 RETIRED: Final = frozenset({"retired", "archived"})
 """Stages, in small letters, whose versions' files may be kept cold."""
+
+REST_AFTER_SECONDS: Final = 1.0
+"""How long a collection goes from sweep to sweep before it lets others through."""
 
 _SECOND: Final = 1_000_000
 
@@ -86,6 +91,8 @@ class _Needed:
     manifests: set[str] = field(default_factory=set)
     orphans: list[Node] = field(default_factory=list)
     adopted: list[Node] = field(default_factory=list)
+    moving: list[Node] = field(default_factory=list)
+    """Artifacts that are to be kept cold, or were."""
 
 
 async def workspaces(graph: Graph) -> tuple[list[str], list[str]]:
@@ -149,6 +156,8 @@ class _Collection:
     """Uploads and artifacts that need nothing any more: of a dry run they are in the graph still."""
     deleted_at: int | None = None
     """When the workspace was deleted."""
+    rested: float = field(default_factory=time.monotonic)
+    """When others were let through last."""
 
     async def run(self) -> Collected:
         storage, workspace, done = self.storage, self.workspace, self.done
@@ -213,7 +222,10 @@ class _Collection:
                         needed.orphans.append(artifact)
                     elif artifact.props.get("orphanedAt"):
                         needed.adopted.append(artifact)
-                    await _need(self.storage, needed, artifact, warm=not owners or not retired.issuperset(owners))
+                    warm = not owners or not retired.issuperset(owners)
+                    if not warm or artifact.props.get("cold"):
+                        needed.moving.append(artifact)
+                    await _need(self.storage, needed, artifact, warm=warm)
         return needed
 
     async def _expire(self) -> None:
@@ -281,6 +293,10 @@ class _Collection:
         async with nullcontext(0.0) if self.dry_run else clearing(self.storage, self.workspace) as until:
             await own(self.graph, self.storage, self.workspace, dry_run=self.dry_run)
             yield until, await self._mark(self.began - SLACK)
+        if not self.dry_run and time.monotonic() > self.rested + REST_AFTER_SECONDS:
+            # Whoever waits for a sweep looks now and then, and would else see the next one.
+            await asyncio.sleep(2 * LOOK_SECONDS)
+            self.rested = time.monotonic()
 
     async def _sweep_blobs(self, needed: _Needed) -> None:
         """Remove old blobs that nothing needs, and move the others to where they belong."""
@@ -306,6 +322,25 @@ class _Collection:
         done.chilled, done.warmed = len(cold), len(warm)
         await self._move(self.storage.chill, cold)
         await self._move(self.storage.warm, warm)
+        for artifact in () if self.dry_run else needed.moving:
+            if (is_cold := await self._is_cold(artifact)) != bool(artifact.props.get("cold")):
+                await self._tell(artifact.id, cold=is_cold)
+
+    async def _is_cold(self, artifact: Node) -> bool:
+        """Whether all that it is made of is kept cold; what is retained stays where it is, for one."""
+        manifest = await find_manifest(self.storage, artifact.workspace, artifact.props["digest"])
+        for blob in () if manifest is None else blobs_of(manifest):
+            found = await self.storage.find(self.workspace, blob.sha256)
+            if found is None or not found.cold:
+                return False
+        return manifest is not None
+
+    async def _tell(self, id: str, *, cold: bool) -> None:
+        async def work(tx: Transaction) -> None:
+            if await tx.nodes([id]):
+                await tx.update([Update(id, {"cold": cold or None})])
+
+        await self.graph.write(work, by=self.by, action="noteCold")
 
     async def _sweep(self, blobs: Sequence[tuple[str, int]]) -> None:
         """Remove those of some old blobs that nothing needs by now either."""

@@ -39,6 +39,8 @@ HOLD_SECONDS: Final = 600.0
 """How long the announcement of a backup holds, which is made anew all the time: so long it outlives one that died."""
 WAIT_SECONDS: Final = 20.0
 """How long an upload, or another sweep, waits for a sweep."""
+LOOK_SECONDS: Final = 0.2
+"""How long after one look whoever waits for a sweep looks again."""
 
 
 async def no_sweep(storage: Storage, workspace: str) -> None:
@@ -48,7 +50,7 @@ async def no_sweep(storage: Storage, workspace: str) -> None:
     while await _announced(storage, workspace, SWEEPS) or not await storage.quiet(workspace):
         if time.monotonic() > patience:
             raise Unavailable("storage is being cleared up; ask again in a moment", retry=True)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _announced(storage: Storage, workspace: str, prefix: str) -> set[str]:

@@ -434,6 +434,46 @@ async def test_files_of_retired_versions_alone_are_kept_cold_and_come_back(regis
     assert (await swept(registry)).warmed == 1
 
 
+async def test_an_artifact_says_whether_all_its_files_are_kept_cold(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    other, _ = await registry.push({"a.bin": b"first"}, model="models:/other")
+
+    async def told_in(stage: str, *versions: Node) -> bool | None:
+        async with registry.operation() as op:
+            for each in versions:
+                await set_stage(op, version=each.id, stage=stage)
+        await swept(registry)
+        return (await registry.node(artifact.id)).props.get("cold")
+
+    assert await told_in("Archived", version) is None
+    assert await told_in("Archived", other) is True
+    assert await told_in("production", version) is None
+
+
+async def test_an_upload_waits_for_one_step_of_a_collection_and_not_for_all(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "BATCH", 1)
+    monkeypatch.setattr(collecting, "REST_AFTER_SECONDS", 0.0)
+    await registry.push(FILES)
+    version = await registry.version()
+    for size in range(1, 9):
+        await registry.store.upload("default", some(size))
+    began = asyncio.Event()
+    remove = registry.storage.remove
+
+    async def removed(*args: Any, **kwargs: Any) -> set[str]:
+        began.set()
+        return await remove(*args, **kwargs)
+
+    monkeypatch.setattr(registry.storage, "remove", removed)
+    collection = asyncio.create_task(swept(registry))
+    await began.wait()
+    await registry.begin(version.id, {"x": b"of a push"})
+    assert not collection.done()
+    assert (await collection).removed == 8
+
+
 async def test_parts_of_an_open_upload_stay_and_those_of_one_that_was_given_up_go(
     registry: Registry, small_parts: int
 ) -> None:

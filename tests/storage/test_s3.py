@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -22,6 +22,7 @@ import pytest
 from minio import Minio, S3Error
 from minio.commonconfig import ENABLED, GOVERNANCE
 from minio.credentials.providers import AssumeRoleProvider
+from minio.helpers import MIN_PART_SIZE
 from minio.objectlockconfig import DAYS, ObjectLockConfig
 from minio.versioningconfig import VersioningConfig
 
@@ -529,6 +530,38 @@ async def test_a_bucket_without_locks_says_that_it_cannot_retain(s3: Store) -> N
         await s3.storage.retain("vision", [blob.sha256], (int(time.time()) + 3600) * 1_000_000)
     with pytest.raises(LinealError):
         await s3.storage.retain("vision", [sha256(b"nothing")], (int(time.time()) + 3600) * 1_000_000)
+
+
+# ── What a killed server leaves ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_parts_that_a_server_put_there_before_it_was_killed_are_dropped_when_they_saw_no_byte_for_long(
+    s3: Store, minio_client: Minio, bucket: str, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    data = some(2 * MIN_PART_SIZE)
+
+    async def take() -> None:
+        async with s3.storage.incoming("vision") as incoming:
+            await incoming.write(data)
+            await incoming.keep(await incoming.finish())
+
+    def killed(*_: Any, **__: Any) -> NoReturn:
+        raise OSError
+
+    with monkeypatch.context() as dying:
+        client = s3.storage._objects.client  # type: ignore[attr-defined]
+        dying.setattr(client, "_complete_multipart_upload", killed)
+        dying.setattr(client, "_abort_multipart_upload", lambda *_: None)
+        with pytest.raises(Unavailable):
+            await take()
+    if again:
+        await take()
+    needed = {blob_of(data).sha256} if again else set()
+    assert await s3.storage.abandon("vision", time.time_ns() // 1_000 + 10_000_000, needed.__contains__) == 1
+    assert not minio_client._list_multipart_uploads(bucket, prefix=f"vision/blobs/{blob_of(data).sha256[:2]}").uploads
+    assert [key for key in keys(minio_client, bucket) if "/sending/" in key] == []
+    assert await s3.has("vision", blob_of(data)) == again
 
 
 # ── Who ───────────────────────────────────────────────────────────────────────────────────────────
