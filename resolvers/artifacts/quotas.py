@@ -11,7 +11,7 @@ import orjson
 from graph.ontology import UPLOAD
 from graph.port import EVERYTHING, All, Any_, Graph, Node, Order, Prop, Where
 from lineal.errors import LimitExceeded
-from resolvers.artifacts.common import SEND_SECONDS, SLACK, blobs_of, find_manifest, pages, workspace_property
+from resolvers.artifacts.common import SEND_SECONDS, SLACK, blobs_of, pages, right_manifest, workspace_property
 from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
@@ -151,7 +151,7 @@ async def _promised(graph: Graph, storage: Storage, workspace: str, since: int) 
         here = All((Prop("workspace", "eq", workspace), wanted))
         async for uploads in pages(snapshot, UPLOAD.name, here, Order("createdAt")):
             for upload in uploads:
-                manifest = await find_manifest(storage, workspace, upload.props["digest"])
+                manifest = await right_manifest(storage, workspace, upload.props["digest"])
                 if manifest is not None:
                     promised.update(blobs_of(manifest))
                 elif upload.props["state"] == "OPEN":

@@ -412,6 +412,7 @@ async def _finish(
             "verification": "VERIFIED" if verified else "PENDING",
             "verifiedAt": tx.now if verified else None,
             "problem": None,
+            "orphanedAt": None,
             "retainUntil": max(until or 0, known.get("retainUntil") or 0) or None,
             **artifact_props(contents),
         },

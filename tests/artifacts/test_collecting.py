@@ -203,6 +203,18 @@ async def test_files_that_are_needed_again_are_no_orphans(registry: Registry) ->
     assert (await registry.node(artifact.id)).props.get("orphanedAt") is None
 
 
+async def test_files_that_were_needed_again_meanwhile_stay_for_the_whole_grace_period(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        await delete_model_version(op, address=version.id)
+    await swept(registry)
+    again, _ = await registry.push(FILES)
+    async with registry.operation() as op:
+        await delete_model_version(op, address=again.id)
+    assert (await swept(registry)).artifacts == 0
+    assert not await registry.gone(artifact.id)
+
+
 async def test_what_two_versions_share_stays_while_one_has_it(registry: Registry) -> None:
     one, _ = await registry.push(FILES)
     await registry.push({"a.bin": b"first", "other": b"third"})
