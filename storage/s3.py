@@ -26,6 +26,7 @@ from typing import Any, Final, TypeVar
 from minio import S3Error
 from minio.datatypes import Object
 from minio.error import MinioException
+from minio.helpers import MIN_PART_SIZE
 from minio.retention import Retention
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
@@ -266,10 +267,21 @@ class S3Storage(Storage):
     def incoming(self, workspace: str) -> Incoming:
         def keep(path: Path, blob: Blob) -> None:
             if not self._is_there(workspace, blob):
-                place = self.options.place(workspace)
-                self._objects.put_file(place.bucket, place.blob(HOT, blob.sha256), path)
+                self._put_file(self.options.place(workspace), blob, path)
 
         return Gathered(self._run, None, keep)
+
+    def _put_file(self, place: Place, blob: Blob, path: Path) -> None:
+        key, mark = place.blob(HOT, blob.sha256), place.mark(blob.sha256)
+        # The package sends in parts what is larger, and what it began is left where this process ends before it.
+        if blob.size <= MIN_PART_SIZE:
+            self._objects.put_file(place.bucket, key, path)
+            return
+        self._objects.put(place.bucket, mark, b"")
+        self._objects.put_file(place.bucket, key, path)
+        # A client may be sending the same in parts, by the same mark.
+        if not self._objects.uploads(place.bucket, key):
+            self._objects.remove(place.bucket, [mark])
 
     # ── Blobs out ─────────────────────────────────────────────────────────────────────────────────
 

@@ -20,7 +20,7 @@ from graph.port import Graph, Node
 from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts import collecting, sweeping
 from resolvers.artifacts.collecting import Collected, collect
-from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.common import manifest_name, verified_name
 from resolvers.artifacts.paths import entry_name
 from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
@@ -385,6 +385,24 @@ async def abandoned(registry: Registry) -> None:
     await registry.send(upload, FILES)
     async with registry.operation() as op:
         await abort_upload(op, address=upload.id)
+
+
+async def test_documents_of_a_slow_store_go_in_as_many_sweeps_as_it_takes(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(20):
+        await registry.storage.put("default", verified_name(f"{i:064x}"), b"")
+    await registry.push(FILES)
+    monkeypatch.setattr(sweeping, "WORK_SECONDS", 1.0)
+    real = registry.storage.written
+
+    async def written(workspace: str, name: str) -> int:
+        await asyncio.sleep(0.1)
+        return await real(workspace, name)
+
+    monkeypatch.setattr(registry.storage, "written", written)
+    await swept(registry)
+    assert [name async for name in registry.storage.documents("default", "verified/")] == []
 
 
 async def test_nothing_goes_where_a_manifest_is_lost(registry: Registry) -> None:
