@@ -266,19 +266,22 @@ class S3Storage(Storage):
 
     def incoming(self, workspace: str) -> Incoming:
         def keep(path: Path, blob: Blob) -> None:
-            if self._is_there(workspace, blob):
-                return
-            place, key = self.options.place(workspace), self.options.place(workspace).blob(HOT, blob.sha256)
-            if blob.size <= MIN_PART_SIZE:
-                self._objects.put_file(place.bucket, key, path)
-                return
-            # It goes in parts, which stay where they are if this process dies.
-            self._objects.put(place.bucket, place.mark(blob.sha256), b"")
-            self._objects.put_file(place.bucket, key, path)
-            if not self._objects.uploads(place.bucket, key):
-                self._objects.remove(place.bucket, [place.mark(blob.sha256)])
+            if not self._is_there(workspace, blob):
+                self._put_file(self.options.place(workspace), blob, path)
 
         return Gathered(self._run, None, keep)
+
+    def _put_file(self, place: Place, blob: Blob, path: Path) -> None:
+        key, mark = place.blob(HOT, blob.sha256), place.mark(blob.sha256)
+        # The package sends in parts what is larger, and what it began is left where this process ends before it.
+        if blob.size <= MIN_PART_SIZE:
+            self._objects.put_file(place.bucket, key, path)
+            return
+        self._objects.put(place.bucket, mark, b"")
+        self._objects.put_file(place.bucket, key, path)
+        # A client may be sending the same in parts, by the same mark.
+        if not self._objects.uploads(place.bucket, key):
+            self._objects.remove(place.bucket, [mark])
 
     # ── Blobs out ─────────────────────────────────────────────────────────────────────────────────
 

@@ -385,7 +385,8 @@ class _Collection:
         places = ("manifests/", "signatures/", "verified/", "inventories/", "uploads/")
         for prefix in places if self.deleted_at is None else (*places, PATHS):
             names = [name async for name in self.storage.documents(self.workspace, prefix) if _is_own(name)]
-            for batch in batched(names, BATCH):
+            while names:
+                batch, names = names[:BATCH], names[BATCH:]
                 async with self._clearing() as (until, late):
                     if prefix == "verified/":
                         blobs = needed.blobs | late.blobs
@@ -395,7 +396,12 @@ class _Collection:
                         kept = {name for name in batch if name.removeprefix(prefix) in manifests}
                     else:
                         kept = await self._of_nodes(batch)
-                    for name in batch:
+                    half = (time.time() + until) / 2
+                    for i, name in enumerate(batch):
+                        # A slow store gets another sweep for the rest, before this one may remove nothing any more.
+                        if i and not self.dry_run and time.time() > half:
+                            names = [*batch[i:], *names]
+                            break
                         if name not in kept and await self.storage.written(self.workspace, name) < self.before:
                             self.done.documents += 1
                             if not self.dry_run:

@@ -77,6 +77,14 @@ async def find_manifest(storage: Storage, workspace: str, digest: str) -> Manife
     return manifest
 
 
+async def right_manifest(storage: Storage, workspace: str, digest: str) -> Manifest | None:
+    """A manifest, or None where it is gone or is another one: the trouble of what it is of, and of nothing else."""
+    try:
+        return await find_manifest(storage, workspace, digest)
+    except Internal:
+        return None
+
+
 async def unverified(storage: Storage, workspace: str, blobs: Iterable[Blob]) -> list[Blob]:
     """Those that were sent in parts, and whose digest nobody has checked as a whole."""
     large = [blob for blob in blobs if blob.part_count > 1]

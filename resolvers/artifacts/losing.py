@@ -15,12 +15,13 @@ from resolvers.artifacts.common import (
     MANAGED,
     OPEN_TIME,
     blobs_of,
-    find_manifest,
+    is_wrong,
     listed,
     made_since,
     opened_since,
     order_since,
     pages,
+    right_manifest,
 )
 from resolvers.reading import all_links
 from storage.manifest import Manifest
@@ -51,7 +52,7 @@ async def having(graph: Graph, storage: Storage, workspace: str, digests: Collec
 
     async def look(nodes: Sequence[Node]) -> None:
         for node in nodes:
-            manifest = await find_manifest(storage, workspace, node.props["digest"])
+            manifest = await right_manifest(storage, workspace, node.props["digest"])
             if manifest is not None and any(file.sha256 in digests for file in manifest.files):
                 found.manifests[manifest.digest] = manifest
                 if node.kind == UPLOAD.name:
@@ -115,17 +116,21 @@ def problem_of(manifest: Manifest, wrong: Mapping[str, str]) -> str:
 async def doubted(
     snapshot: Snapshot, storage: Storage, workspace: str, blobs: Collection[Blob]
 ) -> tuple[list[Node], list[Node]]:
-    """The artifacts that are FAILED and have any of these blobs, and those of them whose bytes are all there."""
+    """The artifacts that are FAILED and have any of these blobs, and those of them whose bytes are all there.
+
+    Bytes that were found wrong, and were not removed yet, are not.
+    """
     digests, found, whole = {blob.sha256 for blob in blobs}, list[Node](), list[Node]()
     failed = All((made_since(workspace, 0), Prop("verification", "eq", FAILED)))
     async for artifacts in pages(snapshot, ARTIFACT.name, failed, Order("createdAt")):
         for artifact in artifacts:
-            manifest = await find_manifest(storage, workspace, artifact.props["digest"])
+            manifest = await right_manifest(storage, workspace, artifact.props["digest"])
             if manifest is None or digests.isdisjoint(file.sha256 for file in manifest.files):
                 continue
             found.append(artifact)
             needed = blobs_of(manifest)
-            if len(await storage.present(workspace, needed)) == len(needed):
+            there = len(await storage.present(workspace, needed)) == len(needed)
+            if there and not any([await is_wrong(storage, workspace, blob) for blob in needed]):
                 whole.append(artifact)
     return found, whole
 

@@ -11,7 +11,7 @@ import orjson
 from graph.ontology import UPLOAD
 from graph.port import EVERYTHING, All, Any_, Graph, Node, Order, Prop, Where
 from lineal.errors import LimitExceeded
-from resolvers.artifacts.common import SEND_SECONDS, SLACK, blobs_of, find_manifest, pages, workspace_property
+from resolvers.artifacts.common import SEND_SECONDS, SLACK, blobs_of, pages, right_manifest, workspace_property
 from storage.manifest import Manifest
 from storage.port import Blob, Storage
 
@@ -35,24 +35,37 @@ class Usage:
 async def usage(storage: Storage, workspace: str, *, fresh: bool = False) -> Usage:
     """What a workspace keeps, measured at most a minute ago."""
     now = time.time_ns() // 1_000
-    if not fresh and (known := await storage.get(workspace, USAGE)):
-        measured = Usage(**orjson.loads(known))
-        if measured.at > now - USAGE_SECONDS * _SECOND:
-            return measured
+    before = await _known(storage, workspace)
+    if not fresh and before is not None and before.at > now - USAGE_SECONDS * _SECOND:
+        return before
     blobs = size = 0
     async for blob in storage.blobs(workspace):
         blobs, size = blobs + 1, size + blob.size
+    known = await _known(storage, workspace)
+    if known is not None and before is not None and known.at == before.at:
+        # What was counted meanwhile may have come too late for the listing: rather twice than not at all.
+        blobs, size = blobs + known.blobs - before.blobs, size + known.size - before.size
+    elif known is not None and known.at > now:
+        return known
     measured = Usage(blobs, size, now)
-    await storage.put(workspace, USAGE, orjson.dumps({"blobs": blobs, "size": size, "at": now}))
+    await _write(storage, workspace, measured)
     return measured
 
 
 async def added(storage: Storage, workspace: str, blob: Blob) -> None:
     """What was measured last counts this blob too, which came since."""
-    if known := await storage.get(workspace, USAGE):
-        before = Usage(**orjson.loads(known))
-        after = {"blobs": before.blobs + 1, "size": before.size + blob.size, "at": before.at}
-        await storage.put(workspace, USAGE, orjson.dumps(after))
+    if (before := await _known(storage, workspace)) is not None:
+        await _write(storage, workspace, Usage(before.blobs + 1, before.size + blob.size, before.at))
+
+
+async def _known(storage: Storage, workspace: str) -> Usage | None:
+    data = await storage.get(workspace, USAGE)
+    return None if data is None else Usage(**orjson.loads(data))
+
+
+async def _write(storage: Storage, workspace: str, usage: Usage) -> None:
+    data = {"blobs": usage.blobs, "size": usage.size, "at": usage.at}
+    await storage.put(workspace, USAGE, orjson.dumps(data))
 
 
 async def measured(graph: Graph, storage: Storage, workspace: str) -> dict[str, Any]:
@@ -151,7 +164,7 @@ async def _promised(graph: Graph, storage: Storage, workspace: str, since: int) 
         here = All((Prop("workspace", "eq", workspace), wanted))
         async for uploads in pages(snapshot, UPLOAD.name, here, Order("createdAt")):
             for upload in uploads:
-                manifest = await find_manifest(storage, workspace, upload.props["digest"])
+                manifest = await right_manifest(storage, workspace, upload.props["digest"])
                 if manifest is not None:
                     promised.update(blobs_of(manifest))
                 elif upload.props["state"] == "OPEN":

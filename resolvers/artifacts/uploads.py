@@ -215,7 +215,8 @@ async def _begin(
     state = None
     if upload.node is not None:
         state = (await tx.lock([upload.id]))[upload.id].props["state"]
-        if state == "COMPLETE" and not again:
+        # A version that has FAILED is judged anew when the same is completed again.
+        if state == "COMPLETE" and not again and owner.node.props.get("state") != FAILED:
             return upload.id
     draft.set(
         upload.id,
@@ -417,6 +418,7 @@ async def _finish(
             "verification": "VERIFIED" if verified else "PENDING",
             "verifiedAt": tx.now if verified else None,
             "problem": None,
+            "orphanedAt": None,
             "retainUntil": max(until or 0, known.get("retainUntil") or 0) or None,
             **artifact_props(contents),
         },
@@ -469,6 +471,7 @@ async def abort_upload(tx: Transaction, *, address: str) -> str:
 async def end(tx: Transaction, id: str, state: str) -> None:
     """Close an upload that is OPEN; a version that waits for nothing else has FAILED.
 
+    One that was READY before bytes of it were lost is so again, where all that it has is well by now.
     Raises Conflict: it is COMPLETE.
     """
     node = (await tx.lock([id]))[id]
@@ -480,5 +483,6 @@ async def end(tx: Transaction, id: str, state: str) -> None:
     with suppress(NotFound):
         owner, others = await _owner(tx, id)
         if owner.kind == "ModelVersion" and owner.props.get("state") == "PENDING" and not others:
-            updates.append(Update(owner.id, {"state": "FAILED"}))
+            well = owner.props.get("lostAt") and not await others_failed(tx, owner.id, ())
+            updates.append(Update(owner.id, {"state": "READY", "lostAt": None} if well else {"state": FAILED}))
     await tx.update(updates)

@@ -20,7 +20,7 @@ from graph.port import Graph, Node
 from lineal.errors import PreconditionFailed, Unavailable
 from resolvers.artifacts import collecting, sweeping
 from resolvers.artifacts.collecting import Collected, collect
-from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.common import manifest_name, verified_name
 from resolvers.artifacts.paths import entry_name
 from resolvers.artifacts.quotas import measured, usage
 from resolvers.artifacts.uploads import abort_upload
@@ -203,6 +203,18 @@ async def test_files_that_are_needed_again_are_no_orphans(registry: Registry) ->
     assert (await registry.node(artifact.id)).props.get("orphanedAt") is None
 
 
+async def test_files_that_were_needed_again_meanwhile_stay_for_the_whole_grace_period(registry: Registry) -> None:
+    version, artifact = await registry.push(FILES)
+    async with registry.operation() as op:
+        await delete_model_version(op, address=version.id)
+    await swept(registry)
+    again, _ = await registry.push(FILES)
+    async with registry.operation() as op:
+        await delete_model_version(op, address=again.id)
+    assert (await swept(registry)).artifacts == 0
+    assert not await registry.gone(artifact.id)
+
+
 async def test_what_two_versions_share_stays_while_one_has_it(registry: Registry) -> None:
     one, _ = await registry.push(FILES)
     await registry.push({"a.bin": b"first", "other": b"third"})
@@ -373,6 +385,24 @@ async def abandoned(registry: Registry) -> None:
     await registry.send(upload, FILES)
     async with registry.operation() as op:
         await abort_upload(op, address=upload.id)
+
+
+async def test_documents_of_a_slow_store_go_in_as_many_sweeps_as_it_takes(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(20):
+        await registry.storage.put("default", verified_name(f"{i:064x}"), b"")
+    await registry.push(FILES)
+    monkeypatch.setattr(sweeping, "WORK_SECONDS", 1.0)
+    real = registry.storage.written
+
+    async def written(workspace: str, name: str) -> int:
+        await asyncio.sleep(0.1)
+        return await real(workspace, name)
+
+    monkeypatch.setattr(registry.storage, "written", written)
+    await swept(registry)
+    assert [name async for name in registry.storage.documents("default", "verified/")] == []
 
 
 async def test_nothing_goes_where_a_manifest_is_lost(registry: Registry) -> None:

@@ -672,6 +672,23 @@ async def test_what_has_lost_its_manifest_has_failed_until_it_is_pushed_again(re
     assert (await registry.node(version.id)).props["state"] == "READY"
 
 
+@pytest.mark.parametrize("quota", [None, 1_000])
+async def test_a_manifest_that_was_changed_stops_nothing_of_what_is_not_of_it(
+    registry: Registry, quota: int | None
+) -> None:
+    await registry.set_workspace(quotaBytes=quota)
+    _, artifact = await registry.push(FILES)
+    open_upload = await registry.begin((await registry.version()).id, {"x": b"third"})
+    for digest in (artifact.props["digest"], open_upload.props["digest"]):
+        await registry.storage.put("default", manifest_name(digest), b"{}")
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "FAILED"
+    version, other = await registry.push({"x": b"other bytes"}, "models:/other")
+    assert version.props["state"] == "READY"
+    await spoil(registry, b"other bytes")
+    assert await verify_managed(registry.graph, registry.storage, other, by="keeper") == "FAILED"
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+
+
 async def test_a_push_mends_a_manifest_that_is_gone_unnoticed(registry: Registry) -> None:
     version, artifact = await registry.push(FILES)
     await registry.storage.discard("default", manifest_name(artifact.props["digest"]))
@@ -703,6 +720,30 @@ async def test_wrong_bytes_that_a_verifier_did_not_come_to_remove_are_sent_again
     await registry.complete(upload)
     assert (await registry.node(version.id)).props["state"] == "READY"
     assert await registry.store.read("default", blob_of(b"first").sha256) == b"first"
+
+
+async def test_a_push_of_some_of_the_bytes_that_were_wrong_makes_nothing_well_that_has_the_others(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, artifact = await registry.push(FILES)
+    await spoil(registry, b"first")
+    await spoil(registry, b"second")
+
+    async def ended(*_: object, **__: object) -> set[str]:
+        raise Unavailable("the process ended here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.storage, "remove", ended)
+        with pytest.raises(Unavailable):
+            await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    one = {"a.bin": b"first"}
+    upload = await registry.begin((await registry.version("models:/other")).id, one)
+    with pytest.raises(PreconditionFailed):
+        await registry.complete(upload)
+    await registry.send(upload, one)
+    await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+    assert (await registry.node(artifact.id)).props["verification"] == "FAILED"
 
 
 async def test_how_long_bytes_are_retained_never_gets_shorter(registry: Registry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from graph.port import Hop, Node
 from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
 from resolvers.artifacts import uploads
 from resolvers.artifacts.common import SEND_SECONDS
-from resolvers.artifacts.quotas import usage
+from resolvers.artifacts.quotas import added, usage
 from resolvers.artifacts.uploads import abort_upload, begin_upload, missing
+from resolvers.artifacts.verifying import verify_managed
 from resolvers.reading import all_links
 from resolvers.writing.importing import ImportedNode, record_lineage
 from resolvers.writing.versions import update_model_version
-from storage.port import PART
+from storage.port import PART, Stored
 from tests.artifacts.conftest import Registry, described
 from tests.storage.storing import blob_of, some
 
@@ -180,6 +182,38 @@ async def say(registry: Registry, version: Node, state: str | None) -> Node:
         return await update_model_version(op, address=version.id, properties={"state": state})
 
 
+async def test_a_version_that_failed_with_one_of_its_uploads_is_ready_when_what_it_has_is_pushed_again(
+    registry: Registry,
+) -> None:
+    version = await registry.version()
+    model = await registry.begin(version.id, FILES)
+    tokenizer = await registry.begin(version.id, {"vocab.txt": b"words"}, "tokenizer")
+    await registry.send(model, FILES)
+    await registry.complete(model)
+    async with registry.operation() as op:
+        await abort_upload(op, address=tokenizer.id)
+    assert (await registry.node(version.id)).props["state"] == "FAILED"
+    again = await registry.begin(version.id, FILES)
+    assert await registry.send(again, FILES) == 0
+    await registry.complete(again)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+@pytest.mark.parametrize("healed", [True, False])
+async def test_a_version_that_lost_bytes_and_has_an_upload_given_up_is_ready_where_they_came_back_meanwhile(
+    registry: Registry, healed: bool
+) -> None:
+    version, artifact = await registry.push(FILES)
+    await registry.storage.remove("default", [blob_of(FILES["config.json"]).sha256])
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    upload = await registry.begin(version.id, FILES)
+    if healed:
+        await registry.push(FILES, "models:/other")
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+    assert (await registry.node(version.id)).props["state"] == ("READY" if healed else "FAILED")
+
+
 async def test_what_a_version_is_made_of_never_changes(registry: Registry) -> None:
     version, _ = await registry.push(FILES)
     with pytest.raises(AlreadyExists, match="never change"):
@@ -315,6 +349,23 @@ async def test_a_quota_that_became_smaller_is_held_when_an_upload_is_completed(r
         await registry.complete(upload)
     await registry.set_workspace(quotaBytes=1_000)
     await registry.complete(upload)
+
+
+async def test_what_is_counted_while_usage_is_measured_is_not_forgotten(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.push({"x": b"four"})
+    assert (await usage(registry.storage, "default")).size == 4
+    real = registry.storage.blobs
+
+    async def blobs(workspace: str) -> AsyncIterator[Stored]:
+        async for blob in real(workspace):
+            yield blob
+        await added(registry.storage, workspace, blob_of(b"another"))
+
+    monkeypatch.setattr(registry.storage, "blobs", blobs)
+    await usage(registry.storage, "default", fresh=True)
+    assert (await usage(registry.storage, "default")).size == 4 + len(b"another")
 
 
 async def test_empty_files_are_files(registry: Registry) -> None:

@@ -507,6 +507,34 @@ async def test_a_retention_that_the_store_refuses_is_not_taken_for_a_bucket_with
             await store.storage.retain("vision", [blob.sha256], past)
 
 
+async def test_parts_of_a_file_that_this_server_took_and_did_not_come_to_put_together_are_dropped(
+    minio_server: MinioServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def keep(data: bytes) -> Blob:
+        async with store.storage.incoming("vision") as incoming:
+            await incoming.write(data)
+            await incoming.keep(blob := await incoming.finish())
+        return blob
+
+    def ended(*_: object) -> None:
+        raise OSError("the process ended here")
+
+    async with opened(options_of(minio_server, bucket)) as store:
+        assert isinstance(store.storage, S3Storage)
+        objects, place = store.storage._objects, store.storage.options.place("vision")
+        with monkeypatch.context() as patch:
+            patch.setattr(objects.client, "_complete_multipart_upload", ended)
+            patch.setattr(objects.client, "_abort_multipart_upload", lambda *_: None)
+            with pytest.raises(Unavailable):
+                await keep(some(12 * MIB))
+        key = place.blob(HOT, blob_of(some(12 * MIB)).sha256)
+        assert objects.uploads(bucket, key)
+        assert await store.storage.abandon("vision", time.time_ns() // 1_000 + 10_000_000) == 1
+        assert not objects.uploads(bucket, key)
+        assert await store.has("vision", await keep(some(12 * MIB)))
+        assert not list(objects.listed(bucket, place.marks))
+
+
 async def test_what_is_hidden_is_there_no_more_and_can_be_sent_again_whatever_retains_it(
     minio_server: MinioServer, minio_client: Minio, locking: str
 ) -> None:
