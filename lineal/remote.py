@@ -70,7 +70,8 @@ class Remote:
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of an answer. Raises the error of the tree that the answer has, Unavailable (nobody answers).
 
-        What did not reach the server, and what it could not do for the moment, is tried again.
+        What did not reach the server, and what it could not do for the moment, is tried again; what goes on there
+        (`moving`) is waited for as long as it takes.
         """
         patience = Patience(self._patience)
         while True:
@@ -79,6 +80,8 @@ class Remote:
             except Unavailable as error:
                 if not patience.waiting:
                     self._on_wait(error.message)
+                if error.details.get("moving"):
+                    patience.moved()
                 if not patience.pause():
                     raise
 

@@ -28,7 +28,10 @@ class Bytes:
         self._sealing: dict[tuple[str, str], asyncio.Task[bool]] = {}
 
     async def seal(self, workspace: str, blob: Blob) -> bool:
-        """As Storage.seal. Raises Unavailable too: it takes long, and a later call will find it done."""
+        """As Storage.seal. Raises Unavailable too: it takes long, and a later call will find it done.
+
+        It is `moving` where it goes on here; else others send, or put together, the same.
+        """
         key = (workspace, blob.sha256)
         task = self._sealing.get(key)
         if task is None:
@@ -37,9 +40,9 @@ class Bytes:
         try:
             async with asyncio.timeout(PATIENCE):
                 return await asyncio.shield(task)
-        except (TimeoutError, Conflict):
+        except (TimeoutError, Conflict) as error:
             msg = f"the parts of {blob.sha256} are still being put together; ask again in a moment"
-            raise Unavailable(msg, retry=True) from None
+            raise Unavailable(msg, retry=True, moving=isinstance(error, TimeoutError)) from None
 
     async def __aenter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ import itertools
 import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -520,8 +520,14 @@ class S3Storage(Storage):
     # ── Calls ─────────────────────────────────────────────────────────────────────────────────────
 
     def _all(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """The function for each item, many at once; the first error ends it."""
-        return list(self._many.map(function, items))
+        """The function for each item, many at once; the first error ends it, once nothing is on its way any more."""
+        calls = [self._many.submit(function, item) for item in items]
+        try:
+            return [call.result() for call in calls]
+        finally:
+            for call in calls:
+                call.cancel()
+            wait(calls)
 
     async def _run(self, function: Callable[..., R], *arguments: Any) -> R:
         with self._translated(), self._breaker():
@@ -529,7 +535,10 @@ class S3Storage(Storage):
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """What the store or the way to it refuses is Unavailable, and says no more than a code."""
+        """What the store or the way to it refuses is Unavailable, and says no more than a code.
+
+        Where no answer came, it is `unsure`: the store may have been reached, and may still do what it was asked for.
+        """
         try:
             yield
         except (S3Error, RefusedError) as error:
@@ -537,7 +546,8 @@ class S3Storage(Storage):
                 raise NotFound("it is not in the store") from error
             raise Unavailable(f"{self.name}: the store answered {error.code}") from error
         except (MinioException, HTTPError, OSError) as error:
-            raise Unavailable(f"{self.name}: the store cannot be reached ({type(error).__name__})") from error
+            msg = f"{self.name}: the store cannot be reached ({type(error).__name__})"
+            raise Unavailable(msg, unsure=True) from error
 
 
 def _is_away(error: Exception) -> bool:

@@ -17,7 +17,7 @@ from storage.port import Blob, Storage, Stored
 
 BATCH: Final = 500
 """Nodes, blobs or documents that are gone through at a time."""
-SLACK: Final = 60_000_000
+SLACK: Final = 90_000_000
 """Microseconds by which the clocks of hosts may differ: what happened so long before is looked at again."""
 SEND_SECONDS: Final = 3_600
 """How long an address that something is sent to opens anything."""

@@ -75,15 +75,20 @@ async def sweeping(storage: Storage, workspace: str) -> AsyncIterator[float]:
     """
     patience = time.monotonic() + WAIT_SECONDS
     while True:
-        name, began = f"{SWEEPS}{secrets.token_hex(16)}", time.time()
+        name, began, over = f"{SWEEPS}{secrets.token_hex(16)}", time.time(), True
         await storage.put(workspace, name, orjson.dumps(began + SWEEP_SECONDS))
         try:
             # Of two that announce themselves at once, the one that looks last sees the other, and perhaps both do.
             if await _announced(storage, workspace, SWEEPS) <= {name}:
                 yield began + WORK_SECONDS
                 return
+        except Unavailable as error:
+            # What storage was asked for and did not answer may be done yet: the announcement ends by itself.
+            over = not error.details.get("unsure")
+            raise
         finally:
-            await storage.discard(workspace, name)
+            if over:
+                await storage.discard(workspace, name)
         if time.monotonic() > patience:
             raise Unavailable("storage is being cleared up by another sweep", retry=True)
         await asyncio.sleep(0.05 + secrets.randbelow(450) / 1_000)

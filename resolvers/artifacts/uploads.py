@@ -54,7 +54,7 @@ from resolvers.artifacts.losing import FAILED, doubted, lift, others_failed
 from resolvers.artifacts.owning import own
 from resolvers.artifacts.policy import check_addition
 from resolvers.artifacts.quotas import USAGE, admit, check_kept
-from resolvers.artifacts.sweeping import no_sweep, sweeping
+from resolvers.artifacts.sweeping import no_sweep
 from resolvers.artifacts.verifying import drop
 from resolvers.operation import Operation
 from resolvers.reading import all_links
@@ -311,7 +311,7 @@ async def complete_upload(op: Operation, *, address: str) -> Node:
         async with op.graph.snapshot(EVERYTHING) as snapshot:
             wrong, well = await doubted(snapshot, storage, workspace, blobs)
             if wrong:
-                await _drop_wrong(storage, workspace, manifest, blobs)
+                await _drop_wrong(op, workspace, manifest, blobs)
             policy = await workspace_property(snapshot, workspace, "picklePolicy")
             days = await workspace_property(snapshot, workspace, "retentionDays")
         check_pickles(policy, contents)
@@ -356,21 +356,23 @@ async def _seal(op: Operation, workspace: str, manifest: Manifest, blobs: Sequen
             if there is not None:
                 await note_verified(op.storage, workspace, there)
 
-    async with asyncio.TaskGroup() as group:
-        for blob in blobs:
-            if blob.sha256 in lacking and blob.part_count > 1:
-                group.create_task(seal(blob))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for blob in blobs:
+                if blob.sha256 in lacking and blob.part_count > 1:
+                    group.create_task(seal(blob))
+    except ExceptionGroup as errors:
+        # Of several that cannot be put together now, one is enough to say so.
+        raise errors.exceptions[0] from None
     if lacking:
         _refuse_missing(manifest, lacking)
 
 
-async def _drop_wrong(storage: Storage, workspace: str, manifest: Manifest, blobs: Sequence[Blob]) -> None:
+async def _drop_wrong(op: Operation, workspace: str, manifest: Manifest, blobs: Sequence[Blob]) -> None:
     """Remove those that were found wrong and are still there. Raises PreconditionFailed: there were some, by name."""
-    wrong = {blob.sha256 for blob in blobs if await is_wrong(storage, workspace, blob)}
+    wrong = {blob.sha256: "has other bytes" for blob in blobs if await is_wrong(op.storage, workspace, blob)}
     if wrong:
-        async with sweeping(storage, workspace) as until:
-            await drop(storage, workspace, wrong, until=until)
-        _refuse_missing(manifest, wrong)
+        _refuse_missing(manifest, await drop(op.graph, op.storage, workspace, wrong, by=op.by))
 
 
 def _refuse_missing(manifest: Manifest, lacking: Collection[str]) -> NoReturn:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
 from graph.ontology import ARTIFACT
 from graph.port import EVERYTHING, Graph, Node, Transaction, Update
-from lineal.errors import Internal, PreconditionFailed
-from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, load_manifest, note_verified, note_wrong
+from lineal.errors import Internal, PreconditionFailed, Unavailable
+from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, is_wrong, load_manifest, note_verified, note_wrong
 from resolvers.artifacts.losing import FAILED, fail, having, lift, problem_of, tell
 from resolvers.artifacts.sweeping import sweeping
 from resolvers.writing.command import command
 from resolvers.writing.nodes import find
 from storage.copying import difference, read
-from storage.port import Storage
+from storage.port import Blob, Storage
 
 ACTION: Final = "verifyArtifact"
 VERIFIED: Final = "VERIFIED"
@@ -45,7 +46,7 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
     Blobs that are not what they are named by are removed, so that a client can send the right ones. Whatever has such
     blobs is FAILED before that: artifacts and model versions; those that are whole again are READY again. One whose
     manifest is gone or was changed is FAILED too. What is retained and was not known to be right is kept from now on.
-    Raises Unavailable: the storage is away, and nothing is known.
+    Raises Unavailable: the storage is away, or other bytes came meanwhile, and nothing is known.
     """
     assert artifact.props["storage"] == MANAGED
     workspace, began = artifact.workspace, time.time_ns() // 1_000
@@ -69,12 +70,7 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
             if there is not None:
                 await note_wrong(storage, workspace, there)
     if wrong:
-        # What shares the blobs is told too, before they go: nothing is ever READY without its bytes.
-        found = await having(graph, storage, workspace, wrong)
-        async with sweeping(storage, workspace) as until:
-            found.add(await having(graph, storage, workspace, wrong, began - SLACK))
-            await graph.write(lambda tx: tell(tx, workspace, wrong, found), by=by, action=ACTION)
-            await drop(storage, workspace, wrong, until=until)
+        wrong = await drop(graph, storage, workspace, wrong, by=by)
     if false:
         # The bytes are right, and what was said of their size is not: of others that have them it is no problem.
         return await _tell_false(graph, artifact, problem_of(manifest, wrong | false), by)
@@ -87,11 +83,34 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
     return await _tell_right(graph, artifact, by)
 
 
-async def drop(storage: Storage, workspace: str, wrong: Iterable[str], *, until: float) -> None:
-    """Remove blobs that are not what they are named by, so that the right ones can be sent; `until` as in `remove`."""
-    retained = await storage.remove(workspace, sorted(wrong), until=until)
-    if retained:
-        await storage.hide(workspace, sorted(retained), until=until)
+async def drop(graph: Graph, storage: Storage, workspace: str, wrong: Mapping[str, str], *, by: str) -> dict[str, str]:
+    """Remove blobs, so that the right ones can be sent, and say before what is wrong with each; what was wrong still.
+
+    `wrong` are blobs that were noted as wrong or are gone, by digest: what came in their place since is left alone.
+    What shares them is told too: nothing is ever READY without its bytes. Raises Unavailable: others came meanwhile.
+    """
+    began = time.time_ns() // 1_000
+    still = await _still(storage, workspace, wrong)
+    found = await having(graph, storage, workspace, still)
+    async with sweeping(storage, workspace) as until:
+        if not still or await _still(storage, workspace, still) != still:
+            raise Unavailable("other bytes came in the place of what was found wrong; ask again", retry=True)
+        found.add(await having(graph, storage, workspace, still, began - SLACK))
+        await graph.write(lambda tx: tell(tx, workspace, still, found), by=by, action=ACTION)
+        retained = await storage.remove(workspace, sorted(still), until=until)
+        if retained:
+            await storage.hide(workspace, sorted(retained), until=until)
+    return still
+
+
+async def _still(storage: Storage, workspace: str, wrong: Mapping[str, str]) -> dict[str, str]:
+    """Which of these blobs are as they were found: gone, or just those that were noted as wrong."""
+
+    async def is_still(sha256: str) -> bool:
+        return await storage.find(workspace, sha256) is None or await is_wrong(storage, workspace, Blob(sha256, 0))
+
+    as_found = await asyncio.gather(*map(is_still, wrong))
+    return {sha256: wrong[sha256] for sha256, same in zip(wrong, as_found, strict=True) if same}
 
 
 async def _tell_false(graph: Graph, artifact: Node, problem: str, by: str) -> str:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -302,6 +303,39 @@ async def test_an_upload_waits_for_a_sweep_that_is_announced(
 async def test_an_announcement_that_nobody_took_back_ends_by_itself(registry: Registry) -> None:
     await registry.storage.put("default", "sweeps/0", orjson.dumps(time.time() - 1))
     await registry.begin((await registry.version()).id, FILES)
+
+
+@pytest.mark.parametrize("unsure", [True, False])
+async def test_an_announcement_stays_where_storage_may_still_remove_what_it_was_asked_to(
+    registry: Registry, unsure: bool
+) -> None:
+    with pytest.raises(Unavailable):
+        async with sweeping.sweeping(registry.storage, "default"):
+            raise Unavailable("the answer never came", unsure=unsure)
+    announced = [name async for name in registry.storage.documents("default", sweeping.SWEEPS)]
+    assert len(announced) == unsure
+
+
+async def test_what_is_pushed_in_the_midst_of_a_collection_stays_where_clocks_differ_by_less_than_90_seconds(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs, made = registry.storage.blobs, list[Node]()
+    upload = await registry.begin((await registry.version()).id, FILES)
+    await registry.send(upload, FILES)
+    async with registry.operation() as op:
+        await abort_upload(op, address=upload.id)
+
+    async def meanwhile(workspace: str) -> AsyncIterator[Stored]:
+        monkeypatch.undo()
+        made.append((await registry.push(FILES, model="models:/new"))[0])
+        async for blob in blobs(workspace):
+            yield blob
+
+    monkeypatch.setattr(registry.storage, "blobs", meanwhile)
+    monkeypatch.setattr(collecting, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 85 * 10**9))
+    await swept(registry)
+    assert [version.props["state"] for version in made] == ["READY"]
+    assert await registry.holds(b"first")
 
 
 async def test_of_two_collections_at_once_neither_ends_the_announcement_of_the_other(

@@ -7,6 +7,7 @@ import os
 import pickle
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from auth.recorder import Recorder
 from graph.address import Address
 from graph.port import EntryFilter, Node
 from lineal.errors import AlreadyExists, InvalidArgument, PreconditionFailed, Unavailable
-from resolvers.artifacts import looking, losing, signatures, uploads, verifying
+from resolvers.artifacts import looking, losing, signatures, sweeping, uploads, verifying
 from resolvers.artifacts.common import manifest_name
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
@@ -31,8 +32,10 @@ from resolvers.writing.importing import ImportedEdge, record_lineage
 from resolvers.writing.lifecycle import set_alias, set_stage
 from resolvers.writing.versions import create_model_version, update_model_version
 from resolvers.writing.workspaces import create_workspace
+from storage import copying
 from storage.local import LocalStorage
 from storage.manifest import File, Manifest
+from storage.port import Blob, Storage
 from storage.s3 import S3Storage
 from storage.s3_options import HOT
 from storage.signing import Trusted, Verified, certificate_signer, key_signer, sign, verify
@@ -703,14 +706,7 @@ async def test_wrong_bytes_that_a_verifier_did_not_come_to_remove_are_sent_again
 ) -> None:
     version, artifact = await registry.push(FILES)
     await spoil(registry, b"first")
-
-    async def ended(*_: object, **__: object) -> set[str]:
-        raise Unavailable("the process ended here")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(registry.storage, "remove", ended)
-        with pytest.raises(Unavailable):
-            await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    await never_removed(registry, artifact, monkeypatch)
     upload = await registry.begin(version.id, FILES)
     assert await registry.send(upload, FILES) == 0
     with pytest.raises(PreconditionFailed, match=r"1 of 2 files are not there, or have other bytes: 'a\.bin'"):
@@ -746,6 +742,88 @@ async def test_a_push_of_some_of_the_bytes_that_were_wrong_makes_nothing_well_th
     assert (await registry.node(artifact.id)).props["verification"] == "FAILED"
 
 
+async def test_right_bytes_that_come_while_others_are_read_are_left_alone(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, artifact = await registry.push(FILES)
+    await registry.storage.remove("default", [blob_of(b"second").sha256])
+
+    async def read(storage: Storage, workspace: str, sha256: str) -> Blob | None:
+        came = await copying.read(storage, workspace, sha256)
+        if sha256 == blob_of(b"first").sha256:  # read after that of "second"
+            upload = await registry.begin(version.id, FILES)
+            assert await registry.send(upload, FILES) == 1
+            await registry.complete(upload)
+        return came
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verifying, "read", read)
+        with pytest.raises(Unavailable, match="came in the place of what was found wrong"):
+            await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    assert await registry.holds(b"second")
+    assert (await registry.node(version.id)).props["state"] == "READY"
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+
+
+async def test_what_was_wrong_and_is_right_by_the_time_it_would_be_removed_is_left_alone(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, artifact = await registry.push(FILES)
+    await spoil(registry, b"first")
+    await never_removed(registry, artifact, monkeypatch)
+    other = await registry.version("models:/other")
+    first, second = await registry.begin(version.id, FILES), await registry.begin(other.id, FILES)
+
+    @asynccontextmanager
+    async def late(storage: Storage, workspace: str) -> AsyncIterator[float]:
+        monkeypatch.undo()
+        with pytest.raises(PreconditionFailed):
+            await registry.complete(second)
+        assert await registry.send(second, FILES) == 1
+        await registry.complete(second)
+        async with sweeping.sweeping(storage, workspace) as until:
+            yield until
+
+    monkeypatch.setattr(verifying, "sweeping", late)
+    with pytest.raises(Unavailable, match="came in the place of what was found wrong"):
+        await registry.complete(first)
+    assert await registry.holds(b"first")
+    assert (await registry.node(other.id)).props["state"] == "READY"
+    await registry.complete(first)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_all_that_shares_wrong_bytes_is_told_when_an_upload_has_them_removed(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, one = {"x": b"shared", "y": b"lost"}, {"x": b"shared"}
+    version, artifact = await registry.push(both)
+    sharing, other = await registry.push(one, model="models:/other")
+    await registry.storage.remove("default", [blob_of(b"lost").sha256])
+    await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    await spoil(registry, b"shared")
+
+    @asynccontextmanager
+    async def busy(*_: object) -> AsyncIterator[float]:
+        raise Unavailable("another sweep goes on")
+        yield 0.0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verifying, "sweeping", busy)
+        with pytest.raises(Unavailable):
+            await verify_managed(registry.graph, registry.storage, other, by="keeper")
+    upload = await registry.begin(version.id, both)
+    await registry.send(upload, both)
+    with pytest.raises(PreconditionFailed, match="1 of 2 files are not there, or have other bytes: 'x'"):
+        await registry.complete(upload)
+    assert not await registry.holds(b"shared")
+    assert (await registry.node(other.id)).props["verification"] == "FAILED"
+    assert (await registry.node(sharing.id)).props["state"] == "FAILED"
+    await registry.send(upload, both)
+    await registry.complete(upload)
+    assert [(await registry.node(v.id)).props["state"] for v in (version, sharing)] == ["READY", "READY"]
+
+
 async def test_how_long_bytes_are_retained_never_gets_shorter(registry: Registry) -> None:
     _, artifact = await registry.push(FILES)
     until = 4_102_444_800_000_000
@@ -760,6 +838,18 @@ async def test_what_was_retained_elsewhere_is_verified_where_nothing_can_be(
     _, artifact = await registry.push({"large": some(2 * small_parts + 1)})
     await registry.set(artifact.id, retainUntil=4_102_444_800_000_000)
     assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+
+
+async def never_removed(registry: Registry, artifact: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verifier that ends when it has said what is wrong with an artifact, and before it removes it."""
+
+    async def ended(*_: object, **__: object) -> set[str]:
+        raise Unavailable("the process ended here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.storage, "remove", ended)
+        with pytest.raises(Unavailable):
+            await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
 
 
 async def spoil(registry: Registry, data: bytes) -> None:

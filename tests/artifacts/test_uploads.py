@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from graph.port import Hop, Node
-from lineal.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound, PreconditionFailed
+from lineal.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+)
+from resolvers import bytes as reaching
 from resolvers.artifacts import uploads
 from resolvers.artifacts.common import SEND_SECONDS
 from resolvers.artifacts.quotas import added, usage
@@ -19,7 +28,7 @@ from resolvers.artifacts.verifying import verify_managed
 from resolvers.reading import all_links
 from resolvers.writing.importing import ImportedNode, record_lineage
 from resolvers.writing.versions import update_model_version
-from storage.port import PART, Stored
+from storage.port import PART, Blob, Stored
 from tests.artifacts.conftest import Registry, described
 from tests.storage.storing import blob_of, some
 
@@ -125,6 +134,45 @@ async def test_a_page_of_what_is_missing_has_bounded_requests_however_large_its_
     counts = [[len(item.sends) for item in items] for items in pages]
     assert all(sum(count) <= 10 or count == [11] for count in counts)
     assert len(counts) < len(sizes)
+
+
+async def test_while_large_files_are_put_together_completing_says_so_and_that_it_goes_on(
+    registry: Registry, small_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"big.bin": some(2 * small_parts + 3), "bigger.bin": some(3 * small_parts)}
+    version = await registry.version()
+    upload = await registry.begin(version.id, files)
+    await registry.send(upload, files)
+    seal, go = registry.storage.seal, asyncio.Event()
+
+    async def slow(workspace: str, blob: Blob) -> bool:
+        await go.wait()
+        return await seal(workspace, blob)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reaching, "PATIENCE", 0.1)
+        patch.setattr(registry.storage, "seal", slow)
+        with pytest.raises(Unavailable, match="still being put together") as error:
+            await registry.complete(upload)
+        assert error.value.details["moving"]
+        go.set()
+    await registry.complete(upload)
+    assert (await registry.node(version.id)).props["state"] == "READY"
+
+
+async def test_storage_that_is_away_while_a_large_file_is_put_together_is_unavailable(
+    registry: Registry, small_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"big.bin": some(2 * small_parts + 3)}
+    upload = await registry.begin((await registry.version()).id, files)
+    await registry.send(upload, files)
+
+    async def away(*_: object) -> bool:
+        raise Unavailable("storage is away")
+
+    monkeypatch.setattr(registry.storage, "seal", away)
+    with pytest.raises(Unavailable, match="storage is away"):
+        await registry.complete(upload)
 
 
 async def test_a_large_file_needs_the_digests_of_its_parts(registry: Registry, small_parts: int) -> None:

@@ -544,6 +544,28 @@ def test_what_nothing_needs_is_cleared_away(desk: Desk, model: str) -> None:
     assert done["removed"] == 0
 
 
+def test_what_goes_on_at_the_server_is_waited_for_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = list[str]()
+
+    def asked(moving: bool) -> dict[str, Any]:
+        answers = iter([Unavailable("not yet", moving=moving)] * 5)
+
+        def ask(*_: object) -> dict[str, Any]:
+            for error in answers:
+                raise error
+            return {"done": True}
+
+        with Remote("http://127.0.0.1", str, patience=0.1, on_wait=waits.append) as remote:
+            monkeypatch.setattr(remote, "_ask", ask)
+            return remote.ask("")
+
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.05)
+    assert asked(moving=True) == {"done": True}
+    assert waits == ["not yet"]
+    with pytest.raises(Unavailable):
+        asked(moving=False)
+
+
 def test_an_address_that_is_no_longer_good_is_asked_for_again(
     desk: Desk, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

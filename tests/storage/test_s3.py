@@ -435,6 +435,31 @@ def locking(minio_client: Minio, bucket: str) -> str:
     return name
 
 
+async def test_nothing_is_on_its_way_any_more_when_a_removal_has_failed(
+    s3: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(s3.storage, S3Storage)
+    begun, ended = list[str](), list[str]()
+
+    def slow(bucket: str, key: str, until: float, *, versioned: bool) -> bool:
+        begun.append(key)
+        if len(begun) == 1:
+            raise OSError("connection reset")
+        time.sleep(0.3)
+        ended.append(key)
+        return True
+
+    monkeypatch.setattr(s3.storage._objects, "remove_until", slow)
+    digests = [blob_of(some(10, i)).sha256 for i in range(3)]
+    with pytest.raises(Unavailable, match="cannot be reached") as error:
+        await s3.storage.remove("default", digests, until=time.time() + 30)
+    assert error.value.details["unsure"]
+    count = len(begun)
+    assert len(ended) == count - 1
+    await asyncio.sleep(0.5)
+    assert len(begun) == count
+
+
 async def test_what_is_retained_cannot_be_removed_and_the_rest_can(
     minio_server: MinioServer, minio_client: Minio, locking: str
 ) -> None:
