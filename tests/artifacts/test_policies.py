@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -726,10 +726,8 @@ async def test_all_that_shares_wrong_bytes_is_told_when_an_upload_has_them_remov
     await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
     await spoil(registry, b"shared")
 
-    @asynccontextmanager
-    async def busy(*_: object) -> AsyncIterator[float]:
+    def busy(*_: object) -> NoReturn:
         raise Unavailable("another sweep goes on")
-        yield 0.0
 
     with monkeypatch.context() as patch:
         patch.setattr(verifying, "sweeping", busy)
