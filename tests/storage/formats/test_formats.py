@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import pickle
@@ -233,7 +234,7 @@ def keras(*members: tuple[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def layer(module: str | None, name: str, **config: Any) -> dict[str, Any]:
+def layer(module: str | None, name: str, /, **config: Any) -> dict[str, Any]:
     """A model with one layer, as Keras writes it."""
     one = {"module": module, "class_name": name, "config": config}
     return {"module": "keras", "class_name": "Sequential", "config": {"layers": [one]}}
@@ -266,8 +267,33 @@ CODE = {"class_name": "__lambda__", "config": {"code": "4wAAAA=="}}
             Verdict.DANGEROUS,
             "keras.utils.get_file",
         ),
+        (
+            {"module": "keras.saving", "class_name": "function", "config": "load_model"},
+            Verdict.SUSPICIOUS,
+            "keras.saving.load_model",
+        ),
+        (layer("keras.layers", "TorchModuleWrapper", module=None), Verdict.SUSPICIOUS, "torch.load"),
+        (layer(None, "TFSMLayer", filepath="saved"), Verdict.SUSPICIOUS, "tensorflow.saved_model.load"),
+        (
+            layer("keras.layers", "StringLookup", vocabulary="/etc/passwd"),
+            Verdict.SUSPICIOUS,
+            "tensorflow.io.gfile.GFile",
+        ),
     ],
-    ids=["layer", "function", "class", "own class", "imported function", "type", "builtin", "of Keras"],
+    ids=[
+        "layer",
+        "function",
+        "class",
+        "own class",
+        "imported function",
+        "type",
+        "builtin",
+        "of Keras",
+        "of Keras, but of no model",
+        "PyTorch",
+        "SavedModel",
+        "vocabulary",
+    ],
 )
 def test_what_a_keras_archive_imports_is_judged(config: dict[str, Any], verdict: Verdict, name: str) -> None:
     for written in ({"m.keras": keras(("config.json", config))}, {"m/config.json": orjson.dumps(config)}):
@@ -301,9 +327,32 @@ def test_a_folder_of_keras_is_told_from_one_of_hugging_face() -> None:
     assert look(**{"config.json": b"no JSON"}).pickles is Verdict.NONE
 
 
+@pytest.mark.parametrize(
+    ("wrap", "verdict"),
+    [(bytes, Verdict.DANGEROUS), (zipped, Verdict.UNSCANNED), (lambda data: b"", Verdict.UNSCANNED)],
+    ids=["as it is", "archive", "empty"],
+)
+def test_the_pickle_in_a_layer_of_keras_is_scanned(
+    tmp_path: Path, wrap: Callable[[bytes], bytes], verdict: Verdict
+) -> None:
+    module = base64.b64encode(wrap(pickle.dumps(Evil(tmp_path / "ran")))).decode()
+    found = look(**{"m.keras": keras(("config.json", layer("keras.layers", "TorchModuleWrapper", module=module)))})
+    assert found.pickles is verdict
+    assert "torch.load" in {each.name for each in found.imports}
+
+
+def test_a_model_of_keras_in_hdf5_is_unscanned() -> None:
+    for name in ("model.h5", "model.hdf5", "model.keras"):
+        found = look(**{name: b"\x89HDF\r\n\x1a\n" + bytes(100)})
+        assert (found.frameworks, found.formats, found.pickles) == (["Keras"], ["HDF5"], Verdict.UNSCANNED)
+        assert found.notes[0].startswith(f"{name}: it is HDF5, which is not looked into")
+    assert look(**{"model.weights.h5": b"\x89HDF\r\n\x1a\n"}).pickles is Verdict.NONE
+
+
 def test_what_is_keras_own_is_no_import() -> None:
     loss = {"module": "builtins", "class_name": "function", "config": "mse", "registered_name": "function"}
-    for config in (PLAIN, layer("keras.layers", "Dense", loss=loss), layer(None, "Dense")):
+    words = layer("keras.layers", "StringLookup", vocabulary=["a", "b"])
+    for config in (PLAIN, layer("keras.layers", "Dense", loss=loss), layer(None, "Dense"), words):
         assert look(**{"m.keras": keras(("config.json", config))}).pickles is Verdict.NONE
 
 
