@@ -89,6 +89,60 @@ def test_skops_has_no_pickles() -> None:
     assert found.pickles is Verdict.NONE
 
 
+class Estimator:
+    """What scikit-learn's estimators have when they are pickled."""
+
+    def __init__(self, **state: Any) -> None:
+        self.__dict__.update(state, _sklearn_version="1.9.1")
+
+
+def as_skops(value: Any) -> dict[str, Any]:
+    """A value as skops' schema has it."""
+    if isinstance(value, Estimator):
+        state = {"__class__": "dict", "content": {name: as_skops(each) for name, each in vars(value).items()}}
+        return {"__class__": "Estimator", "__module__": "sklearn.base", "content": state}
+    if isinstance(value, list | tuple):
+        return {"__class__": type(value).__name__, "content": [as_skops(each) for each in value]}
+    return {"__class__": type(value).__name__, "content": orjson.dumps(value).decode()}
+
+
+TAKES_THREE = Estimator(transformers_=[("scale", Estimator(n_features_in_=2), [0, 2])], n_features_in_=3)
+TAKES_TEXTS = Estimator(_tfidf=Estimator(n_features_in_=6))
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        (TAKES_THREE, "3"),
+        (Estimator(steps=[("columns", TAKES_THREE), ("forest", Estimator(n_features_in_=4))]), "3"),
+        (Estimator(steps=[("texts", TAKES_TEXTS), ("regression", Estimator(n_features_in_=6))]), None),
+        (Estimator(steps=[("nothing", "passthrough"), ("regression", Estimator(n_features_in_=6))]), None),
+        (Estimator(transformer_list=[("columns", TAKES_THREE), ("texts", TAKES_TEXTS)]), "3"),
+        (Estimator(final_estimator_=Estimator(n_features_in_=1), estimators_=[TAKES_THREE, TAKES_THREE]), "3"),
+        (Estimator(transformer_=Estimator(n_features_in_=1), regressor_=TAKES_THREE), "3"),
+        (Estimator(estimator=TAKES_TEXTS, best_estimator_=Estimator(steps=[("columns", TAKES_THREE)])), "3"),
+    ],
+    ids=["its own", "pipeline", "of texts", "passed through", "union", "stacking", "of a target", "search"],
+)
+def test_the_features_of_an_estimator_are_its_own_or_of_the_one_that_gets_its_input(
+    model: Estimator, count: str | None
+) -> None:
+    schema = io.BytesIO()
+    with zipfile.ZipFile(schema, "w") as archive:
+        archive.writestr("schema.json", orjson.dumps({"_skops_version": "0.16.0"} | as_skops(model)))
+    for name, data in (("model.pkl", pickle.dumps(model)), ("model.skops", schema.getvalue())):
+        found = look(**{name: data})
+        assert found.versions["scikit-learn"] == "1.9.1"
+        assert found.facts.get("sklearn.n_features_in") == count
+        assert list(found.inputs) == ([Value("X", "", (None, int(count)))] if count else [])
+
+
+def test_what_only_holds_an_estimator_has_no_features_of_its_own() -> None:
+    found = look(**{"model.pkl": pickle.dumps({"encoder": TAKES_THREE, "model": Estimator(n_features_in_=4)})})
+    assert found.versions["scikit-learn"] == "1.9.1"
+    assert ("sklearn.n_features_in" in found.facts, list(found.inputs)) == (False, [])
+
+
 @pytest.mark.parametrize("name", ["linear.pt", "legacy.pth", "script.pt"])
 def test_tensors_of_pytorch_are_counted_without_reading_them(name: str) -> None:
     found = look_at(name)
