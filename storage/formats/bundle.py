@@ -18,7 +18,10 @@ _FOOTER: Final = 48
 _TRAILER: Final = 5
 _MAX_INDEX: Final = 16 * 2**20
 _FLOATS: Final = frozenset({1, 2, 14, 19})
-_NO_VARIABLES: Final = (b".OPTIMIZER_SLOT", b"optimizer/", b"_optimizer", b"save_counter", b"keras_api/metrics")
+_NO_VARIABLES: Final = (
+    b".OPTIMIZER_SLOT", b"optimizer/", b"_optimizer", b"save_counter", b"keras_api/metrics", b"_all_variables/",
+)  # fmt: skip
+"""What is not the model's, or, where Keras exports a model, has its variables once more."""
 
 
 def elements_of(model: File, path: str) -> int:

@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import struct
+import sys
 import time
 import tracemalloc
 import warnings
@@ -15,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -175,6 +177,102 @@ def test_tensors_are_counted_that_have_the_bytes_they_say() -> None:
         assert found.parameter_count is None
         assert found.notes == ["a.safetensors: a tensor has other bytes than its type and shape come to"]
     assert look(**{"a.safetensors": tensors(new=("F3", [2**40], 2))}).parameter_count is None
+
+
+SIXTEEN = tensors(a=("F32", [16], 64))
+TWELVE = tensors(a=("F32", [12], 48))
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        (
+            {"model.safetensors": SIXTEEN, "checkpoint-5/model.safetensors": SIXTEEN, "fp16/model.safetensors": TWELVE},
+            16,
+        ),
+        ({"a/model.safetensors": SIXTEEN, "a/b/c/model.safetensors": SIXTEEN, "d/model.safetensors": TWELVE}, 28),
+        ({"unet/model.safetensors": SIXTEEN, "vae/model.safetensors": TWELVE}, 28),
+        ({"checkpoint-5/model.safetensors": SIXTEEN, "checkpoint-6/model.safetensors": SIXTEEN}, None),
+        ({"model-00001-of-00002.safetensors": SIXTEEN, "model-00002-of-00002.safetensors": SIXTEEN}, 32),
+        ({"model.safetensors": SIXTEEN, "model.fp16.safetensors": SIXTEEN}, 16),
+    ],
+    ids=["below the model", "below a part", "parts", "checkpoints alone", "shards", "variants"],
+)
+def test_what_a_model_has_several_times_is_counted_once_and_copies_are_not(
+    files: dict[str, bytes], count: int | None
+) -> None:
+    assert look(**files).parameter_count == count
+
+
+def saved(monkeypatch: pytest.MonkeyPatch, value: Callable[[Callable[[int], Any]], Any]) -> bytes:
+    """What torch.save writes of a value, which gets a function for tensors of so many elements."""
+
+    class Rebuilt:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+    class Storage:
+        pass
+
+    def rebuild(*args: Any) -> None:
+        raise AssertionError(args)
+
+    class Pickler(pickle.Pickler):
+        def reducer_override(self, thing: Any) -> Any:
+            if isinstance(thing, Rebuilt):
+                return rebuild, (Storage(), 0, (thing.size,), (1,), False, None)
+            return NotImplemented
+
+        def persistent_id(self, thing: Any) -> Any:
+            return ("storage", "FloatStorage", str(id(thing)), "cpu", 1) if isinstance(thing, Storage) else None
+
+    rebuild.__module__, rebuild.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
+    utils = ModuleType("torch._utils")
+    utils._rebuild_tensor_v2 = rebuild  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+    data, buffer = io.BytesIO(), io.BytesIO()
+    Pickler(data, 2).dump(value(Rebuilt))
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("model/data.pkl", data.getvalue())
+    return buffer.getvalue()
+
+
+def test_the_state_of_an_optimizer_is_no_parameter_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    def checkpoint(tensor: Callable[[int], Any]) -> Any:
+        adam = {"state": {0: {"exp_avg": tensor(8), "exp_avg_sq": tensor(8)}}, "param_groups": [{"params": [0]}]}
+        return {"epoch": 3, "generator": {"weight": tensor(8)}, "optim": adam}
+
+    assert look(**{"model.pt": saved(monkeypatch, checkpoint)}).parameter_count == 8
+
+
+def test_parts_of_llama_are_not_counted_as_they_have_tensors_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = saved(monkeypatch, lambda tensor: {"norm": tensor(3), "wq": tensor(16)})
+    assert look(**{"consolidated.00.pth": part}).parameter_count == 19
+    assert look(**{"consolidated.00.pth": part, "consolidated.01.pth": part}).parameter_count is None
+
+
+def message(*fields: tuple[int, int | bytes]) -> bytes:
+    """A message of protobuf, of numbers and lengths below 128."""
+    return b"".join(
+        bytes([number << 3, value]) if isinstance(value, int) else bytes([number << 3 | 2, len(value)]) + value
+        for number, value in fields
+    )
+
+
+def test_onnx_counts_weights_and_tells_nothing_where_nodes_have_some() -> None:
+    floats, more, one = (message((1, size), (2, 1)) for size in (6, 4, 1))
+    shape = message((1, 2), (2, 7))
+
+    def count(*nodes: bytes) -> int | None:
+        graph = message((5, floats), (5, shape), *((1, message((5, node))) for node in nodes))
+        return look(**{"a.onnx": message((7, graph))}).parameter_count
+
+    assert count() == 6
+    assert count(message((5, one)), message((5, shape))) == 6
+    assert count(message((5, more))) is None
+    assert count(message((6, message((5, more))))) is None
+    assert count(message((6, message((1, message((5, message((5, more))))))))) is None
 
 
 def test_onnx_tells_versions_inputs_outputs_and_parameters() -> None:
