@@ -328,6 +328,30 @@ def test_a_saved_model_tells_its_signature_and_counts_its_variables() -> None:
     assert found.parameter_count == 6
 
 
+def index(**variables: int) -> bytes:
+    """An index of TensorFlow's variables, of few floats each, whose names have `__` in the place of `/`."""
+
+    def table(entries: Mapping[bytes, bytes]) -> bytes:
+        rows = (bytes([0, len(key), len(value)]) + key + value for key, value in entries.items())
+        return b"".join(rows) + struct.pack("<II", 0, 1)
+
+    def number(value: int) -> bytes:
+        return bytes([value & 127 | 128, value >> 7])
+
+    shapes = {name: message((2, message((1, size)))) for name, size in variables.items()}
+    names = {name.replace("__", "/").encode(): message((1, 1), (2, shape)) for name, shape in shapes.items()}
+    block = table(names)
+    blocks = table({b"z": number(0) + number(len(block))})
+    place = number(0) * 2 + number(len(block) + 5) + number(len(blocks))
+    return block + bytes(5) + blocks + bytes(5) + place.ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
+
+
+def test_the_variables_of_a_model_that_keras_exported_are_counted_once() -> None:
+    variables = index(_all_variables__0=6, _all_variables__1=2, variables__0=2, variables__1=6)
+    found = look(**{"saved_model.pb": b"", "variables/variables.index": variables})
+    assert (found.parameter_count, found.notes) == (8, [])
+
+
 def test_keras_and_gradient_boosting_are_known_by_their_own_files() -> None:
     assert look_at("dense.keras").inputs == [Value("features", "float32", (None, 3))]
     assert look_at("boosted.json").versions["XGBoost"] == look_at("boosted.ubj").versions["XGBoost"] == "3.2.0"
@@ -351,6 +375,32 @@ signature:
     assert (found.facts["mlflow.run_id"], found.facts["mlflow.model_uuid"]) == ("4f1c", "77aa")
     assert list(found.inputs) == [Value("age", "double")]
     assert list(found.outputs) == [Value("", "int64", (None, 2))]
+
+
+def test_an_mlmodel_tells_what_types_hold_what_may_be_missing_and_parameters() -> None:
+    text = b"""model_id: null
+model_uuid: ~
+artifact_path:
+run_id: 'null and void'
+signature:
+  inputs: '[{"type": "array", "items": {"type": "object", "properties": {"n": {"type": "long", "required": false},
+    "role": {"type": "string", "required": true}}}, "name": "history", "required": true},
+    {"type": "map", "values": {"type": "double"}, "name": "prices"},
+    {"type": "double", "name": "age", "required": false}]'
+  outputs: null
+  params: '[{"name": "temperature", "default": 0.5, "shape": null, "type": "double"},
+    {"name": "stop", "default": ["a"], "shape": [-1], "type": "string"}]'
+"""
+    found = look(MLmodel=text)
+    assert list(found.inputs) == [
+        Value("history", "array(object(n: optional(long), role: string))"),
+        Value("prices", "map(double)"),
+        Value("age", "optional(double)"),
+    ]
+    assert found.facts == {
+        "mlflow.run_id": "null and void",
+        "mlflow.params": 'temperature: double = 0.5, stop: array(string) = ["a"]',
+    }
 
 
 def test_hugging_face_files_tell_architecture_base_model_and_licence() -> None:
