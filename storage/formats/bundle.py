@@ -11,23 +11,17 @@ from typing import Final
 
 from storage.formats.finding import elements
 from storage.formats.protobuf import Message, varint
-from storage.formats.reading import File, Stream, Unreadable
+from storage.formats.reading import Bytes, File, Unreadable
 
 _MAGIC: Final = bytes.fromhex("57fb808b247547db")
 _FOOTER: Final = 48
 _TRAILER: Final = 5
 _MAX_INDEX: Final = 16 * 2**20
 _FLOATS: Final = frozenset({1, 2, 14, 19})
-_NO_VARIABLES: Final = (b".OPTIMIZER_SLOT", b"optimizer/", b"_optimizer", b"save_counter", b"keras_api/metrics")
-
-
-class _Bytes(Stream):
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self._buffer = data
-
-    def _more(self, size: int) -> bytes:  # noqa: ARG002 - it has all of them
-        return b""
+_NO_VARIABLES: Final = (
+    b".OPTIMIZER_SLOT", b"optimizer/", b"_optimizer", b"save_counter", b"keras_api/metrics", b"_all_variables/",
+)  # fmt: skip
+"""What is not the model's, or, where Keras exports a model, has its variables once more."""
 
 
 def elements_of(model: File, path: str) -> int:
@@ -37,11 +31,11 @@ def elements_of(model: File, path: str) -> int:
     data = file.whole(_MAX_INDEX)
     if data[-8:] != _MAGIC:
         raise Unreadable(f"{path} is no table")
-    footer = _Bytes(data[-_FOOTER:])
+    footer = Bytes(data[-_FOOTER:])
     varint(footer), varint(footer)
     total = 0
     for _, handle in _entries(file, data, varint(footer), varint(footer)):
-        place = _Bytes(handle)
+        place = Bytes(handle)
         for key, value in _entries(file, data, varint(place), varint(place)):
             if key and not any(each in key for each in _NO_VARIABLES):
                 total += _entry(file, value)
@@ -57,7 +51,7 @@ def _entries(file: File, data: bytes, start: int, size: int) -> Iterator[tuple[b
     block = data[start : start + size]
     restarts = int.from_bytes(block[-4:], "little")
     end = size - 4 - 4 * restarts
-    stream = _Bytes(block)
+    stream = Bytes(block)
     key = b""
     while stream.position < end:
         file.budget.step()
@@ -68,7 +62,7 @@ def _entries(file: File, data: bytes, start: int, size: int) -> Iterator[tuple[b
 
 def _entry(file: File, value: bytes) -> int:
     type, sizes = 0, [0]
-    for field in Message(_Bytes(value), file.budget, len(value)).fields():
+    for field in Message(Bytes(value), file.budget, len(value)).fields():
         if field.number == 1:
             type = field.value
         elif field.number == 2:

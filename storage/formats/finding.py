@@ -144,7 +144,9 @@ class Found:
     def parameters(self, format: str, path: str, count: int) -> None:
         """How many parameters a file has. Shards add up; of the variants in one folder the largest counts.
 
-        The folders of one format add up too, and a format that comes later only counts where no other did.
+        Folders that lie within another one with parameters are checkpoints or variants of what it has. Others of one
+        format add up as the parts of a model; where two have as many, they may be copies, and nothing is told. A
+        format that comes later only counts where no other did.
         """
         folder, _, name = path.rpartition("/")
         group = (folder, _SHARD.sub("", name))
@@ -187,9 +189,16 @@ class Found:
             folders: dict[str, int] = defaultdict(int)
             for (folder, _), count in counts.items():
                 folders[folder] = max(folders[folder], count)
-            if 0 < (total := sum(folders.values())) <= MAX_SIZE:
-                return total
+            outer = [count for folder, count in folders.items() if count and not any(map(folders.get, _above(folder)))]
+            if outer:
+                return total if len(set(outer)) == len(outer) and (total := sum(outer)) <= MAX_SIZE else None
         return None
+
+
+def _above(folder: str) -> list[str]:
+    """The folders that a folder lies in, from the nearest to the top, which is empty."""
+    parts = folder.split("/") if folder else []
+    return ["/".join(parts[:i]) for i in range(len(parts) - 1, -1, -1)]
 
 
 def _told(values: Iterable[Value]) -> list[Value]:

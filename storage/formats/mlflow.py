@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -11,6 +12,7 @@ from storage.formats.finding import MAX_VALUES, Found, Value, shape
 from storage.formats.reading import Budget, File, Unreadable
 
 _MAX_YAML: Final = 512 * 2**10
+_MAX_DEPTH: Final = 20
 _STEPS: Final = 200
 """What a part of YAML costs of a look's budget: each takes PyYAML some 40 microseconds."""
 _LIBRARIES: Final = {
@@ -29,7 +31,10 @@ _LIBRARIES: Final = {
 
 
 class _Loader(yaml.BaseLoader):
-    """Every scalar is a text: nothing is resolved, merged or built. Aliases are refused, as they multiply."""
+    """Every scalar is a text, but for null: nothing else is resolved, merged or built.
+
+    Aliases are refused, as they multiply.
+    """
 
     def __init__(self, data: bytes, budget: Budget) -> None:
         super().__init__(data)
@@ -40,6 +45,11 @@ class _Loader(yaml.BaseLoader):
         if self.check_event(yaml.AliasEvent):
             raise Unreadable("it has YAML aliases, which are not followed")
         return super().compose_node(parent, index)
+
+
+_NULL: Final = "tag:yaml.org,2002:null"
+_Loader.add_implicit_resolver(_NULL, re.compile("~|null|Null|NULL|"), ["~", "n", "N", ""])
+_Loader.add_constructor(_NULL, lambda loader, node: None)  # noqa: ARG005 - as PyYAML calls it
 
 
 def claims(file: File) -> bool:
@@ -63,6 +73,7 @@ def read(file: File, found: Found) -> None:
     signature = model.get("signature")
     if isinstance(signature, dict):
         found.signature(_values(signature.get("inputs")), _values(signature.get("outputs")))
+        found.fact("mlflow.params", ", ".join(map(_param, _columns(signature.get("params")))))
 
 
 def _flavour(name: str, flavour: dict[str, Any], found: Found) -> None:
@@ -77,18 +88,49 @@ def _flavour(name: str, flavour: dict[str, Any], found: Found) -> None:
 
 
 def _values(columns: Any) -> list[Value]:
-    """A part of a signature: a list, as JSON, of named columns or of tensors."""
+    return [_value(each) for each in _columns(columns)]
+
+
+def _columns(columns: Any) -> list[dict[str, Any]]:
+    """A part of a signature: a list, as JSON, of named columns, of tensors or of parameters."""
     if not isinstance(columns, str):
         return []
     listed = orjson.loads(columns)
-    return [_value(each) for each in listed[:MAX_VALUES] if isinstance(each, dict)]
+    return [each for each in listed[:MAX_VALUES] if isinstance(each, dict)]
 
 
 def _value(column: dict[str, Any]) -> Value:
     name, tensor = str(column.get("name", "")), column.get("tensor-spec")
     if isinstance(tensor, dict):
         return Value(name, str(tensor.get("dtype", "")), shape(tensor.get("shape")))
-    return Value(name, str(column.get("type", "")))
+    type = _type(column)
+    return Value(name, _optional(type, column.get("required")))
+
+
+def _type(said: dict[str, Any], depth: int = 0) -> str:
+    """A type in one text, such as `array(object(role: string, n: optional(long)))`."""
+    kind = str(said.get("type", ""))
+    inner = said.get("items") if kind == "array" else said.get("values") if kind == "map" else None
+    if depth == _MAX_DEPTH:
+        return kind
+    if isinstance(inner, dict):
+        return f"{kind}({_type(inner, depth + 1)})"
+    fields = said.get("properties")
+    if not isinstance(fields, dict):
+        return kind
+    types = {name: (_type(each, depth + 1), each.get("required")) for name, each in fields.items()}
+    return f"{kind}({', '.join(f'{name}: {_optional(*each)}' for name, each in types.items())})"
+
+
+def _optional(type: str, required: Any) -> str:
+    return f"optional({type})" if required is False else type
+
+
+def _param(said: dict[str, Any]) -> str:
+    """A parameter with its type and what it is unless it is given: `temperature: double = 0.5`."""
+    type = str(said.get("type", ""))
+    type = f"array({type})" if said.get("shape") is not None else type
+    return f"{said.get('name', '')}: {type} = {orjson.dumps(said.get('default')).decode()}"
 
 
 def load(data: bytes, budget: Budget) -> dict[str, Any]:

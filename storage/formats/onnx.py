@@ -1,4 +1,8 @@
-"""ONNX: a ModelProto (onnx/onnx.proto of onnx/onnx), of which the weights are skipped by their lengths."""
+"""ONNX: a ModelProto (onnx/onnx.proto of onnx/onnx), of which the weights are skipped by their lengths.
+
+Where nodes have weights of their own, as constants or in branches and loops, the parameters are not counted: branches
+may share theirs, and of a constant nothing says whether it was learned.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ TYPES: Final = {
     17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4",
     23: "float4e2m1", 24: "float8e8m0",
 }  # fmt: skip
+_NO_PARAMETERS: Final = frozenset({7, 8, 9, 13})
+"""Types of what is no weight: of shapes and indices, texts and conditions."""
 _PRODUCERS: Final = {
     "pytorch": "PyTorch", "skl2onnx": "scikit-learn", "tf2onnx": "TensorFlow", "keras2onnx": "Keras",
     "OnnxMLTools": "OnnxMLTools",
@@ -69,10 +75,13 @@ class _Graph:
         self._weights: set[str] = set()
         self._external: set[str] = set()
         self._parameters = 0
+        self._in_nodes = False
 
     def read(self, message: Message) -> None:
         for field in message.fields():
-            if field.number == 5:
+            if field.number == 1:
+                self._node(field.message())
+            elif field.number == 5:
                 self._weight(field.message())
             elif field.number == 11:
                 self._inputs.append(_value(field.message()))
@@ -88,14 +97,34 @@ class _Graph:
 
     def _weight(self, message: Message) -> None:
         dims: list[int] = []
+        type = 0
         for field in message.fields():
             if field.number == 1:
                 dims += field.numbers()
+            elif field.number == 2:
+                type = field.value
             elif field.number == 8:
                 self._weights.add(field.text())
             elif field.number == 13:
                 self._place(field.message())
-        self._parameters += elements(dims)
+        self._parameters += 0 if type in _NO_PARAMETERS else elements(dims)
+
+    def _node(self, message: Message) -> None:
+        for field in message.fields():
+            if field.number == 5:
+                for part in field.message().fields():
+                    if part.number in {5, 6, 10, 11}:
+                        self._inner(part.message(), graph=part.number in {6, 11})
+
+    def _inner(self, message: Message, *, graph: bool) -> None:
+        """A tensor or graph within a node. A tensor of one element is a setting of the node, such as a factor."""
+        inner = _Graph(self._file)
+        if graph:
+            inner.read(message)
+        else:
+            inner._weight(message)
+        self._in_nodes = self._in_nodes or inner._in_nodes or inner._parameters > 1
+        self._external |= inner._external
 
     def _place(self, message: Message) -> None:
         entry = _entry(message)
@@ -105,7 +134,8 @@ class _Graph:
     def tell(self, found: Found) -> None:
         # Before version 4 of the format weights are inputs too.
         found.signature([each for each in self._inputs if each.name not in self._weights], self._outputs)
-        found.parameters("ONNX", self._file.path, self._parameters)
+        if not self._in_nodes:
+            found.parameters("ONNX", self._file.path, self._parameters)
         folder = dirname(self._file.path)
         for name in sorted(self._external):
             if normpath(join(folder, name)) not in self._file.budget.source.files:

@@ -21,6 +21,7 @@ from math import prod
 from typing import Any, Final
 
 from storage.formats import judging
+from storage.formats.features import COUNT, counted
 from storage.formats.finding import Found, Import, Value, Verdict
 from storage.formats.machine import Machine
 from storage.formats.reading import HEAD, File, Stream, Unclear, Unreadable
@@ -285,7 +286,7 @@ def _pickles(file: File, found: Found, *, sure: bool, script: bool = False) -> N
     if trouble:
         found.note(file.label, trouble)
         found.pickle(Verdict.UNSCANNED)
-    _tell(file, done.models, list(seen), found)
+    _tell(file, done, list(seen), found)
 
 
 def _exists(found: Global) -> bool:
@@ -303,13 +304,14 @@ def _severity(found: Global, *, script: bool) -> Verdict:
 
 @dataclass
 class _Done:
-    """What the pickles of a file do, and the models of the last one that has any. Nothing else is kept of them."""
+    """What the pickles of a file do, and the models of the last one that has any, with what that one is as a whole."""
 
     globals: dict[Global, None] = field(default_factory=dict)
     calls: int = 0
     lost: str = ""
     broken: str = ""
     models: Sequence[Made] = ()
+    whole: Any = None
 
 
 def _run(file: File, *, joblib: bool) -> _Done:
@@ -327,7 +329,8 @@ def _run(file: File, *, joblib: bool) -> _Done:
         done.globals |= machine.globals
         done.calls += machine.calls
         done.lost, done.broken = machine.lost, machine.broken
-        done.models = machine.models or done.models
+        if machine.models:
+            done.models, done.whole = machine.models, machine.result
         if done.lost or done.broken:
             break
         if count == 1:
@@ -363,30 +366,39 @@ def _past_storages(tensors: Sequence[Persistent], keys: Any, stream: Stream) -> 
 # ── What is known of models ───────────────────────────────────────────────────────────────────────
 
 
-def _tell(file: File, models: Sequence[Made], globals: list[Global], found: Found) -> None:
+def _tell(file: File, done: _Done, globals: list[Global], found: Found) -> None:
     for each in globals:
         if framework := _FRAMEWORKS.get(each.module.partition(".")[0]):
             found.framework(framework)
     found.format("joblib" if WRAPPER in globals or file.suffix == ".joblib" else "pickle")
-    if models:
-        _scikit_learn(models, found)
+    if done.models:
+        _scikit_learn(done, found)
 
 
-def _scikit_learn(models: Sequence[Made], found: Found) -> None:
-    """The states of estimators: the one that was put together last holds the others."""
-    outermost = models[-1]
+def _scikit_learn(done: _Done, found: Found) -> None:
+    """The estimator that the pickle is; of what holds some the last one, whose features are not those of the whole."""
+    outermost = done.whole if _attributes(done.whole) else done.models[-1]
     found.version("scikit-learn", outermost.state.get("_sklearn_version"))
     found.fact("sklearn.estimator", _class(outermost))
-    for model in [outermost, *models]:
-        count = model.state.get("n_features_in_")
-        if isinstance(count, int) and 0 <= count < 1_000_000:
-            names = _names(model.state.get("feature_names_in_"))
-            found.fact("sklearn.n_features_in", count)
-            if len(names) == count:
-                found.signature([Value(name, "") for name in names], [])
-            else:
-                found.signature([Value("X", "", (None, count))], [])
-            return
+    known = counted(done.whole, _attributes, _first)
+    count = known.get(COUNT)
+    if isinstance(count, int) and 0 <= count < 1_000_000:
+        names = _names(known.get("feature_names_in_"))
+        found.fact("sklearn.n_features_in", count)
+        if len(names) == count:
+            found.signature([Value(name, "") for name in names], [])
+        else:
+            found.signature([Value("X", "", (None, count))], [])
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    state = value.state if isinstance(value, Made) else None
+    return state if isinstance(state, dict) and "_sklearn_version" in state else {}
+
+
+def _first(value: Any) -> Any:
+    one = value[0] if isinstance(value, list) and value else value
+    return one[1] if isinstance(one, tuple) and len(one) > 1 else one
 
 
 def _class(model: Made) -> str:

@@ -6,6 +6,8 @@ read. TorchScript has `code/` and `constants.pkl` besides.
 
 from __future__ import annotations
 
+import re
+from posixpath import dirname, join
 from typing import Any, Final
 
 from storage.formats.finding import Found, elements
@@ -14,7 +16,11 @@ from storage.formats.reading import File
 from storage.formats.symbols import Global, Made, Persistent
 
 _LEGACY: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_MODELS: Final = ("state_dict", "model_state_dict", "model", "module")
+_MODELS: Final = ("state_dict", "model_state_dict", "model", "module", "net")
+_OPTIMIZER: Final = frozenset({"state", "param_groups"})
+"""What the state of each of PyTorch's optimizers has, and nothing else."""
+_PART: Final = re.compile(r"consolidated\.\d\d\.pth")
+"""Parts of Llama's models. Some tensors are in each of them, others are split, and nothing says which."""
 
 
 def claims(file: File) -> bool:
@@ -62,7 +68,8 @@ def _count(file: File, machine: Machine, found: Found) -> None:
                 count = elements(size)
                 tensors[key, offset, count] = count
                 types[str(type)] = types.get(str(type), 0) + count
-    found.parameters("PyTorch", file.path, sum(tensors.values()))
+    if not (_PART.fullmatch(file.name) and join(dirname(file.path), "consolidated.01.pth") in file.budget.source.files):
+        found.parameters("PyTorch", file.path, sum(tensors.values()))
     if types:
         found.fact("pytorch.storage", max(types, key=lambda each: types[each]).removeprefix("torch."))
 
@@ -78,7 +85,7 @@ def _model(result: Any) -> Any:
 
 
 def _tensors(file: File, root: Any) -> list[Made]:
-    """All calls that rebuild a tensor within a value."""
+    """All calls that rebuild a tensor within a value, but for those of an optimizer."""
     found: list[Made] = []
     seen: set[int] = set()
     left = [root]
@@ -93,7 +100,7 @@ def _tensors(file: File, root: Any) -> list[Made]:
                 found.append(value)
             else:
                 left += (value.args, value.state, value.items)
-        else:
+        elif not (isinstance(value, dict) and value.keys() == _OPTIMIZER):
             left += value.values() if isinstance(value, dict) else value
     return found
 

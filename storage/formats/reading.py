@@ -185,6 +185,17 @@ class Stream(ABC):
         """At least one more byte, of which `size` are needed; nothing at the end."""
 
 
+class Bytes(Stream):
+    """Bytes that are there already."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._buffer = data
+
+    def _more(self, size: int) -> bytes:  # noqa: ARG002 - it has all of them
+        return b""
+
+
 class _Region(Stream):
     """Bytes of a source's file, read ahead by more the longer it goes straight on."""
 

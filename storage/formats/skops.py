@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from storage.formats.features import COUNT, counted
 from storage.formats.finding import Found, Value
 from storage.formats.reading import File
 
@@ -29,10 +30,10 @@ def read(file: File, found: Found) -> None:
     states = list(_states(tree))
     for state in states:
         found.version("scikit-learn", _plain(state.get("_sklearn_version")))
-        count = _plain(state.get("n_features_in_"))
-        if count.isdigit():
-            found.fact("sklearn.n_features_in", count)
-            found.signature([Value("X", "", (None, int(count)))], [])
+    count = _plain(counted(tree, _attributes, _first).get(COUNT))
+    if count.isdigit():
+        found.fact("sklearn.n_features_in", count)
+        found.signature([Value("X", "", (None, int(count)))], [])
 
 
 def _states(tree: Any) -> list[dict[str, Any]]:
@@ -41,14 +42,25 @@ def _states(tree: Any) -> list[dict[str, Any]]:
     left = [tree]
     for node in left:
         if isinstance(node, dict):
-            content = node.get("content")
-            attributes = content.get("content") if isinstance(content, dict) else None
-            if isinstance(attributes, dict):
+            if attributes := _attributes(node):
                 found.append(attributes)
             left += node.values()
         elif isinstance(node, list):
             left += node
     return found
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    content = node.get("content") if isinstance(node, dict) else None
+    attributes = content.get("content") if isinstance(content, dict) else None
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _first(node: Any) -> Any:
+    for kind, place in (("list", 0), ("tuple", 1)):
+        if isinstance(node, dict) and node.get("__class__") == kind and isinstance(node.get("content"), list):
+            node = node["content"][place]
+    return node
 
 
 def _plain(node: Any) -> str:

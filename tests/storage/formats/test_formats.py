@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import pickle
 import random
 import struct
+import sys
 import time
 import tracemalloc
 import warnings
@@ -14,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import orjson
@@ -88,6 +91,60 @@ def test_skops_has_no_pickles() -> None:
     assert found.pickles is Verdict.NONE
 
 
+class Estimator:
+    """What scikit-learn's estimators have when they are pickled."""
+
+    def __init__(self, **state: Any) -> None:
+        self.__dict__.update(state, _sklearn_version="1.9.1")
+
+
+def as_skops(value: Any) -> dict[str, Any]:
+    """A value as skops' schema has it."""
+    if isinstance(value, Estimator):
+        state = {"__class__": "dict", "content": {name: as_skops(each) for name, each in vars(value).items()}}
+        return {"__class__": "Estimator", "__module__": "sklearn.base", "content": state}
+    if isinstance(value, list | tuple):
+        return {"__class__": type(value).__name__, "content": [as_skops(each) for each in value]}
+    return {"__class__": type(value).__name__, "content": orjson.dumps(value).decode()}
+
+
+TAKES_THREE = Estimator(transformers_=[("scale", Estimator(n_features_in_=2), [0, 2])], n_features_in_=3)
+TAKES_TEXTS = Estimator(_tfidf=Estimator(n_features_in_=6))
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        (TAKES_THREE, "3"),
+        (Estimator(steps=[("columns", TAKES_THREE), ("forest", Estimator(n_features_in_=4))]), "3"),
+        (Estimator(steps=[("texts", TAKES_TEXTS), ("regression", Estimator(n_features_in_=6))]), None),
+        (Estimator(steps=[("nothing", "passthrough"), ("regression", Estimator(n_features_in_=6))]), None),
+        (Estimator(transformer_list=[("columns", TAKES_THREE), ("texts", TAKES_TEXTS)]), "3"),
+        (Estimator(final_estimator_=Estimator(n_features_in_=1), estimators_=[TAKES_THREE, TAKES_THREE]), "3"),
+        (Estimator(transformer_=Estimator(n_features_in_=1), regressor_=TAKES_THREE), "3"),
+        (Estimator(estimator=TAKES_TEXTS, best_estimator_=Estimator(steps=[("columns", TAKES_THREE)])), "3"),
+    ],
+    ids=["its own", "pipeline", "of texts", "passed through", "union", "stacking", "of a target", "search"],
+)
+def test_the_features_of_an_estimator_are_its_own_or_of_the_one_that_gets_its_input(
+    model: Estimator, count: str | None
+) -> None:
+    schema = io.BytesIO()
+    with zipfile.ZipFile(schema, "w") as archive:
+        archive.writestr("schema.json", orjson.dumps({"_skops_version": "0.16.0"} | as_skops(model)))
+    for name, data in (("model.pkl", pickle.dumps(model)), ("model.skops", schema.getvalue())):
+        found = look(**{name: data})
+        assert found.versions["scikit-learn"] == "1.9.1"
+        assert found.facts.get("sklearn.n_features_in") == count
+        assert list(found.inputs) == ([Value("X", "", (None, int(count)))] if count else [])
+
+
+def test_what_only_holds_an_estimator_has_no_features_of_its_own() -> None:
+    found = look(**{"model.pkl": pickle.dumps({"encoder": TAKES_THREE, "model": Estimator(n_features_in_=4)})})
+    assert found.versions["scikit-learn"] == "1.9.1"
+    assert ("sklearn.n_features_in" in found.facts, list(found.inputs)) == (False, [])
+
+
 @pytest.mark.parametrize("name", ["linear.pt", "legacy.pth", "script.pt"])
 def test_tensors_of_pytorch_are_counted_without_reading_them(name: str) -> None:
     found = look_at(name)
@@ -120,6 +177,102 @@ def test_tensors_are_counted_that_have_the_bytes_they_say() -> None:
         assert found.parameter_count is None
         assert found.notes == ["a.safetensors: a tensor has other bytes than its type and shape come to"]
     assert look(**{"a.safetensors": tensors(new=("F3", [2**40], 2))}).parameter_count is None
+
+
+SIXTEEN = tensors(a=("F32", [16], 64))
+TWELVE = tensors(a=("F32", [12], 48))
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        (
+            {"model.safetensors": SIXTEEN, "checkpoint-5/model.safetensors": SIXTEEN, "fp16/model.safetensors": TWELVE},
+            16,
+        ),
+        ({"a/model.safetensors": SIXTEEN, "a/b/c/model.safetensors": SIXTEEN, "d/model.safetensors": TWELVE}, 28),
+        ({"unet/model.safetensors": SIXTEEN, "vae/model.safetensors": TWELVE}, 28),
+        ({"checkpoint-5/model.safetensors": SIXTEEN, "checkpoint-6/model.safetensors": SIXTEEN}, None),
+        ({"model-00001-of-00002.safetensors": SIXTEEN, "model-00002-of-00002.safetensors": SIXTEEN}, 32),
+        ({"model.safetensors": SIXTEEN, "model.fp16.safetensors": SIXTEEN}, 16),
+    ],
+    ids=["below the model", "below a part", "parts", "checkpoints alone", "shards", "variants"],
+)
+def test_what_a_model_has_several_times_is_counted_once_and_copies_are_not(
+    files: dict[str, bytes], count: int | None
+) -> None:
+    assert look(**files).parameter_count == count
+
+
+def saved(monkeypatch: pytest.MonkeyPatch, value: Callable[[Callable[[int], Any]], Any]) -> bytes:
+    """What torch.save writes of a value, which gets a function for tensors of so many elements."""
+
+    class Rebuilt:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+    class Storage:
+        pass
+
+    def rebuild(*args: Any) -> None:
+        raise AssertionError(args)
+
+    class Pickler(pickle.Pickler):
+        def reducer_override(self, thing: Any) -> Any:
+            if isinstance(thing, Rebuilt):
+                return rebuild, (Storage(), 0, (thing.size,), (1,), False, None)
+            return NotImplemented
+
+        def persistent_id(self, thing: Any) -> Any:
+            return ("storage", "FloatStorage", str(id(thing)), "cpu", 1) if isinstance(thing, Storage) else None
+
+    rebuild.__module__, rebuild.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
+    utils = ModuleType("torch._utils")
+    utils._rebuild_tensor_v2 = rebuild  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+    data, buffer = io.BytesIO(), io.BytesIO()
+    Pickler(data, 2).dump(value(Rebuilt))
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("model/data.pkl", data.getvalue())
+    return buffer.getvalue()
+
+
+def test_the_state_of_an_optimizer_is_no_parameter_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    def checkpoint(tensor: Callable[[int], Any]) -> Any:
+        adam = {"state": {0: {"exp_avg": tensor(8), "exp_avg_sq": tensor(8)}}, "param_groups": [{"params": [0]}]}
+        return {"epoch": 3, "generator": {"weight": tensor(8)}, "optim": adam}
+
+    assert look(**{"model.pt": saved(monkeypatch, checkpoint)}).parameter_count == 8
+
+
+def test_parts_of_llama_are_not_counted_as_they_have_tensors_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = saved(monkeypatch, lambda tensor: {"norm": tensor(3), "wq": tensor(16)})
+    assert look(**{"consolidated.00.pth": part}).parameter_count == 19
+    assert look(**{"consolidated.00.pth": part, "consolidated.01.pth": part}).parameter_count is None
+
+
+def message(*fields: tuple[int, int | bytes]) -> bytes:
+    """A message of protobuf, of numbers and lengths below 128."""
+    return b"".join(
+        bytes([number << 3, value]) if isinstance(value, int) else bytes([number << 3 | 2, len(value)]) + value
+        for number, value in fields
+    )
+
+
+def test_onnx_counts_weights_and_tells_nothing_where_nodes_have_some() -> None:
+    floats, more, one = (message((1, size), (2, 1)) for size in (6, 4, 1))
+    shape = message((1, 2), (2, 7))
+
+    def count(*nodes: bytes) -> int | None:
+        graph = message((5, floats), (5, shape), *((1, message((5, node))) for node in nodes))
+        return look(**{"a.onnx": message((7, graph))}).parameter_count
+
+    assert count() == 6
+    assert count(message((5, one)), message((5, shape))) == 6
+    assert count(message((5, more))) is None
+    assert count(message((6, message((5, more))))) is None
+    assert count(message((6, message((1, message((5, message((5, more))))))))) is None
 
 
 def test_onnx_tells_versions_inputs_outputs_and_parameters() -> None:
@@ -175,6 +328,30 @@ def test_a_saved_model_tells_its_signature_and_counts_its_variables() -> None:
     assert found.parameter_count == 6
 
 
+def index(**variables: int) -> bytes:
+    """An index of TensorFlow's variables, of few floats each, whose names have `__` in the place of `/`."""
+
+    def table(entries: Mapping[bytes, bytes]) -> bytes:
+        rows = (bytes([0, len(key), len(value)]) + key + value for key, value in entries.items())
+        return b"".join(rows) + struct.pack("<II", 0, 1)
+
+    def number(value: int) -> bytes:
+        return bytes([value & 127 | 128, value >> 7])
+
+    shapes = {name: message((2, message((1, size)))) for name, size in variables.items()}
+    names = {name.replace("__", "/").encode(): message((1, 1), (2, shape)) for name, shape in shapes.items()}
+    block = table(names)
+    blocks = table({b"z": number(0) + number(len(block))})
+    place = number(0) * 2 + number(len(block) + 5) + number(len(blocks))
+    return block + bytes(5) + blocks + bytes(5) + place.ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
+
+
+def test_the_variables_of_a_model_that_keras_exported_are_counted_once() -> None:
+    variables = index(_all_variables__0=6, _all_variables__1=2, variables__0=2, variables__1=6)
+    found = look(**{"saved_model.pb": b"", "variables/variables.index": variables})
+    assert (found.parameter_count, found.notes) == (8, [])
+
+
 def test_keras_and_gradient_boosting_are_known_by_their_own_files() -> None:
     assert look_at("dense.keras").inputs == [Value("features", "float32", (None, 3))]
     assert look_at("boosted.json").versions["XGBoost"] == look_at("boosted.ubj").versions["XGBoost"] == "3.2.0"
@@ -198,6 +375,32 @@ signature:
     assert (found.facts["mlflow.run_id"], found.facts["mlflow.model_uuid"]) == ("4f1c", "77aa")
     assert list(found.inputs) == [Value("age", "double")]
     assert list(found.outputs) == [Value("", "int64", (None, 2))]
+
+
+def test_an_mlmodel_tells_what_types_hold_what_may_be_missing_and_parameters() -> None:
+    text = b"""model_id: null
+model_uuid: ~
+artifact_path:
+run_id: 'null and void'
+signature:
+  inputs: '[{"type": "array", "items": {"type": "object", "properties": {"n": {"type": "long", "required": false},
+    "role": {"type": "string", "required": true}}}, "name": "history", "required": true},
+    {"type": "map", "values": {"type": "double"}, "name": "prices"},
+    {"type": "double", "name": "age", "required": false}]'
+  outputs: null
+  params: '[{"name": "temperature", "default": 0.5, "shape": null, "type": "double"},
+    {"name": "stop", "default": ["a"], "shape": [-1], "type": "string"}]'
+"""
+    found = look(MLmodel=text)
+    assert list(found.inputs) == [
+        Value("history", "array(object(n: optional(long), role: string))"),
+        Value("prices", "map(double)"),
+        Value("age", "optional(double)"),
+    ]
+    assert found.facts == {
+        "mlflow.run_id": "null and void",
+        "mlflow.params": 'temperature: double = 0.5, stop: array(string) = ["a"]',
+    }
 
 
 def test_hugging_face_files_tell_architecture_base_model_and_licence() -> None:
@@ -233,7 +436,7 @@ def keras(*members: tuple[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def layer(module: str | None, name: str, **config: Any) -> dict[str, Any]:
+def layer(module: str | None, name: str, /, **config: Any) -> dict[str, Any]:
     """A model with one layer, as Keras writes it."""
     one = {"module": module, "class_name": name, "config": config}
     return {"module": "keras", "class_name": "Sequential", "config": {"layers": [one]}}
@@ -266,8 +469,33 @@ CODE = {"class_name": "__lambda__", "config": {"code": "4wAAAA=="}}
             Verdict.DANGEROUS,
             "keras.utils.get_file",
         ),
+        (
+            {"module": "keras.saving", "class_name": "function", "config": "load_model"},
+            Verdict.SUSPICIOUS,
+            "keras.saving.load_model",
+        ),
+        (layer("keras.layers", "TorchModuleWrapper", module=None), Verdict.SUSPICIOUS, "torch.load"),
+        (layer(None, "TFSMLayer", filepath="saved"), Verdict.SUSPICIOUS, "tensorflow.saved_model.load"),
+        (
+            layer("keras.layers", "StringLookup", vocabulary="/etc/passwd"),
+            Verdict.SUSPICIOUS,
+            "tensorflow.io.gfile.GFile",
+        ),
     ],
-    ids=["layer", "function", "class", "own class", "imported function", "type", "builtin", "of Keras"],
+    ids=[
+        "layer",
+        "function",
+        "class",
+        "own class",
+        "imported function",
+        "type",
+        "builtin",
+        "of Keras",
+        "of Keras, but of no model",
+        "PyTorch",
+        "SavedModel",
+        "vocabulary",
+    ],
 )
 def test_what_a_keras_archive_imports_is_judged(config: dict[str, Any], verdict: Verdict, name: str) -> None:
     for written in ({"m.keras": keras(("config.json", config))}, {"m/config.json": orjson.dumps(config)}):
@@ -301,9 +529,32 @@ def test_a_folder_of_keras_is_told_from_one_of_hugging_face() -> None:
     assert look(**{"config.json": b"no JSON"}).pickles is Verdict.NONE
 
 
+@pytest.mark.parametrize(
+    ("wrap", "verdict"),
+    [(bytes, Verdict.DANGEROUS), (zipped, Verdict.UNSCANNED), (lambda data: b"", Verdict.UNSCANNED)],
+    ids=["as it is", "archive", "empty"],
+)
+def test_the_pickle_in_a_layer_of_keras_is_scanned(
+    tmp_path: Path, wrap: Callable[[bytes], bytes], verdict: Verdict
+) -> None:
+    module = base64.b64encode(wrap(pickle.dumps(Evil(tmp_path / "ran")))).decode()
+    found = look(**{"m.keras": keras(("config.json", layer("keras.layers", "TorchModuleWrapper", module=module)))})
+    assert found.pickles is verdict
+    assert "torch.load" in {each.name for each in found.imports}
+
+
+def test_a_model_of_keras_in_hdf5_is_unscanned() -> None:
+    for name in ("model.h5", "model.hdf5", "model.keras"):
+        found = look(**{name: b"\x89HDF\r\n\x1a\n" + bytes(100)})
+        assert (found.frameworks, found.formats, found.pickles) == (["Keras"], ["HDF5"], Verdict.UNSCANNED)
+        assert found.notes[0].startswith(f"{name}: it is HDF5, which is not looked into")
+    assert look(**{"model.weights.h5": b"\x89HDF\r\n\x1a\n"}).pickles is Verdict.NONE
+
+
 def test_what_is_keras_own_is_no_import() -> None:
     loss = {"module": "builtins", "class_name": "function", "config": "mse", "registered_name": "function"}
-    for config in (PLAIN, layer("keras.layers", "Dense", loss=loss), layer(None, "Dense")):
+    words = layer("keras.layers", "StringLookup", vocabulary=["a", "b"])
+    for config in (PLAIN, layer("keras.layers", "Dense", loss=loss), layer(None, "Dense"), words):
         assert look(**{"m.keras": keras(("config.json", config))}).pickles is Verdict.NONE
 
 
