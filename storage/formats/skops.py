@@ -59,7 +59,7 @@ def _attributes(node: Any) -> dict[str, Any]:
 def _first(node: Any) -> Any:
     for kind, place in (("list", 0), ("tuple", 1)):
         if isinstance(node, dict) and node.get("__class__") == kind and isinstance(node.get("content"), list):
-            node = node["content"][place]
+            node = next(iter(node["content"][place:]), None)
     return node
 
 
