@@ -13,7 +13,7 @@ from http.client import HTTPResponse
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from lineal.errors import LimitExceeded, Unavailable
+from lineal.errors import InvalidArgument, LimitExceeded, Unavailable
 from storage.connectors.backend import Backend, Entry, needs, speaking_to
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
@@ -46,6 +46,9 @@ class HdfsBackend(Backend):
         port = options.get("port") or (own.port if config.scheme == "webhdfs" else None) or _DEFAULT_PORT
         host = options.get("host") or own.hostname
         secure = options.get("use_https", False)
+        if options.get("kerberos") and not _has_kerberos():
+            msg = "options.kerberos needs requests-kerberos: pip install requests-kerberos"
+            raise InvalidArgument(f"connector {config.name}: {msg}")
         nodes = {f"{host}:{port}", *options.get("datanodes", ())}
         self._fs = _Cluster(
             guard=_Guard("https" if secure else "http", nodes, config),
@@ -195,6 +198,14 @@ class _Guard(HTTPAdapter):
                 raise Unavailable(f"connector {self._config.name}: an answer was too large or took too long")
         answer._content = content
         return answer
+
+
+def _has_kerberos() -> bool:
+    try:
+        import requests_kerberos  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _is_webhdfs(path: str) -> bool:

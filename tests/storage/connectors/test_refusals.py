@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -635,3 +637,41 @@ async def test_a_missing_secret_is_named_without_its_value() -> None:
     async with Connectors([config]) as connectors:
         with pytest.raises(Unavailable, match="LAKE_MISSING"):
             await connectors.reference("s3://lake/a", "vision").stat()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "secrets", "key"),
+    [
+        ("gs", {}, {"token": '"ya29.s3cret"'}, "secrets.token"),
+        ("gs", {}, {"token": '["s3cret"]'}, "secrets.token"),
+        ("gs", {}, {"token": "ya29.s3cret"}, "secrets.token"),
+        ("gs", {"project": "p"}, {"token": '{"type": "service_account", "private_key": "s3cret"}'}, "secrets.token"),
+        ("abfs", {}, {}, "options.account_name"),
+        ("abfs", {"account_name": "lake"}, {"account_key": "no base64: s3cret"}, "secrets.account_key"),
+        ("abfs", {}, {"connection_string": "s3cret"}, "secrets.connection_string"),
+        (
+            "abfs",
+            {},
+            {"connection_string": "DefaultEndpointsProtocol=https;AccountName=lake;AccountKey=not s3cret"},
+            "secrets.connection_string",
+        ),
+        ("s3", {"profile": "of-nobody"}, {}, "options.profile"),
+        ("hdfs", {"kerberos": True}, {}, "options.kerberos"),
+    ],
+)
+async def test_what_a_connector_cannot_be_opened_with_is_named_without_its_value(
+    scheme: str, options: dict[str, object], secrets: dict[str, str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "requests_kerberos", None)
+    for name, value in secrets.items():
+        monkeypatch.setenv(f"LAKE_{name.upper()}", value)
+    named = {f"{name}_env": f"LAKE_{name.upper()}" for name in secrets}
+    config = connector(scheme, f"{scheme}://lake", options=options, secrets=named, timeout=5)
+    async with Connectors([config]) as connectors:
+        with pytest.raises(InvalidArgument) as caught:
+            await connectors.reference(f"{scheme}://lake/a", "vision").stat()
+    assert "connector lake" in caught.value.message
+    assert key in caught.value.message
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
