@@ -192,6 +192,24 @@ async def test_credentials_are_sent_and_never_shown(site: WebServer, tmp_path: P
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("date", "modified"),
+    [
+        ("Thu, 01 Jan 1970 00:00:01 GMT", 1_000_000),
+        ("0", None),
+        ("", None),
+        ("Fri, 31 Feb 2026 00:00:00 GMT", None),
+        ("Thu, 01 Jan 2026 00:00:00 -0000", None),
+    ],
+)
+async def test_a_time_that_is_none_is_not_told(site: WebServer, date: str, modified: int | None) -> None:
+    site.headers = {"Last-Modified": date}
+    async with Connectors([of(site)], loopback) as connectors:
+        entry = await connectors.reference(f"https://files.test:{site.port}/raw/a.txt", "vision").stat()
+    assert entry is not None
+    assert (entry.size, entry.modified) == (7, modified)
+
+
 async def listing(config: ConnectorConfig, uri: str) -> list[str]:
     async with Connectors([config], loopback) as connectors:
         return [entry.path async for page in connectors.reference(uri, "vision").walk() for entry in page]
