@@ -430,6 +430,18 @@ async def test_a_link_that_leads_out_is_refused(folder: Path, link: str) -> None
         [page async for page in reference.walk()]
 
 
+async def test_a_folder_that_is_deeper_than_a_path_may_be_is_refused_in_few_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder / "data")
+    for _ in range(25):
+        Path("n" * 200).mkdir()
+        os.chdir("n" * 200)
+    with at(folder, "data") as reference, pytest.raises(InvalidArgument, match="longer than a path may be") as caught:
+        [page async for page in reference.walk()]
+    assert len(caught.value.message) < 500
+
+
 async def test_a_link_that_is_put_in_place_after_the_check_is_not_followed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
