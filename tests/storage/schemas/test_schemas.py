@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -115,6 +116,49 @@ def test_columnar_files_have_their_columns_whole(make: Callable[[], bytes]) -> N
         "tags": ("list<element: string>" if make is parquet else "list<item: string>", True),
         "where": ("struct<x: double, y: int32>", True),
     }
+
+
+TYPED = pa.schema(
+    {
+        "lasted": pa.duration("ns"),
+        "kind": pa.dictionary(pa.int32(), pa.string()),
+        "at": pa.timestamp("us", "Europe/Berlin"),
+        "text": pa.large_string(),
+        "pair": pa.list_(pa.int8(), 2),
+    }
+).empty_table()
+
+
+def types_of(data: bytes) -> list[str]:
+    return [type for type, _ in columns_of(data).values()]
+
+
+def parquet_keeping(kept: bytes) -> bytes:
+    """A Parquet file that says this to be its Arrow schema."""
+    out = io.BytesIO()
+    with pq.ParquetWriter(out, TYPED.schema, store_schema=False) as writer:
+        writer.add_key_value_metadata({"ARROW:schema": kept})
+    return out.getvalue()
+
+
+def test_parquet_has_the_types_that_arrow_kept_with_it() -> None:
+    data = parquet(TYPED)
+    assert types_of(data) == [str(type) for type in pq.read_schema(io.BytesIO(data)).types]
+    assert types_of(data)[:2] == ["duration[ns]", "dictionary<values=string, indices=int32, ordered=0>"]
+    assert types_of(parquet(TYPED, store_schema=False))[:2] == ["int64", "string"]
+    message = TYPED.schema.serialize().to_pybytes()
+    assert types_of(parquet_keeping(base64.b64encode(message))) == types_of(data)
+
+
+@pytest.mark.parametrize("kept", [b"no base64", b"AAAA", b""])
+def test_parquet_whose_arrow_schema_is_none_has_its_own_types(kept: bytes) -> None:
+    assert types_of(parquet_keeping(kept))[:2] == ["int64", "string"]
+
+
+def test_the_arrow_schema_of_parquet_is_as_large_as_what_it_comes_to() -> None:
+    table, count = SHARED["names"]
+    message = shared(table.schema.serialize().to_pybytes(), count)
+    bounded(parquet_keeping(base64.b64encode(message)), "data")
 
 
 def test_rows_are_told_where_the_format_says_them() -> None:
