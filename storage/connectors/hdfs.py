@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPResponse
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -46,7 +47,7 @@ class HdfsBackend(Backend):
         port = options.get("port") or (own.port if config.scheme == "webhdfs" else None) or _DEFAULT_PORT
         host = options.get("host") or own.hostname
         secure = options.get("use_https", False)
-        if options.get("kerberos") and not _has_kerberos():
+        if options.get("kerberos") and find_spec("requests_kerberos") is None:
             msg = "options.kerberos needs requests-kerberos: pip install requests-kerberos"
             raise InvalidArgument(f"connector {config.name}: {msg}")
         nodes = {f"{host}:{port}", *options.get("datanodes", ())}
@@ -198,14 +199,6 @@ class _Guard(HTTPAdapter):
                 raise Unavailable(f"connector {self._config.name}: an answer was too large or took too long")
         answer._content = content
         return answer
-
-
-def _has_kerberos() -> bool:
-    try:
-        import requests_kerberos  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def _is_webhdfs(path: str) -> bool:
