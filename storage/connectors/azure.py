@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
+from lineal.errors import InvalidArgument
 from storage.connectors.backend import PAGE, Backend, Entry, micros, needs, speaking_to, within
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
@@ -40,6 +42,16 @@ class AzureBackend(Backend):
             use_listings_cache=False,
             skip_instance_cache=True,
         )
+        self._check_key()
+
+    def _check_key(self) -> None:
+        """Refuse an account key that no request could be signed with, which the library notices only then."""
+        signing = self.fs.service_client.credential
+        try:
+            base64.b64decode(getattr(signing, "account_key", ""))
+        except ValueError:
+            where = "connection_string" if "connection_string" in self.config.secrets else "account_key"
+            raise InvalidArgument(f"connector {self.config.name}: secrets.{where}: its key is not base64") from None
 
     def stat(self, place: Place) -> Entry | None:
         if not place.segments:

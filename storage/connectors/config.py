@@ -13,13 +13,14 @@ Secrets are never in it: it names the environment variables and files that have 
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from storage import configuration
-from storage.configuration import Secret, known, number, texts, typed, wrong
+from storage.configuration import Kind, Secret, check_url, known, number, texts, typed, wrong
 from storage.connectors.places import SCHEMES, Place, parse
 
 MAX_FILES: Final = 10_000_000
@@ -32,10 +33,10 @@ TIMEOUT: Final = 30.0
 _HDFS: Final = {
     "host": str, "port": int, "user": str, "use_https": bool, "kerberos": bool, "datanodes": list, "ca_file": str,
 }  # fmt: skip
-OPTIONS: Final[Mapping[str, Mapping[str, type]]] = {
+OPTIONS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "s3": {
-        "endpoint_url": str, "region": str, "addressing": str, "anon": bool, "profile": str, "requester_pays": bool,
-        "ca_file": str,
+        "endpoint_url": str, "region": str, "addressing": ("path", "virtual", "auto"), "anon": bool, "profile": str,
+        "requester_pays": bool, "ca_file": str,
     },
     "gs": {"endpoint_url": str, "project": str, "anon": bool, "requester_pays": bool},
     "abfs": {"account_name": str, "account_host": str, "tenant_id": str, "client_id": str, "anon": bool},
@@ -44,7 +45,7 @@ OPTIONS: Final[Mapping[str, Mapping[str, type]]] = {
     "https": {"ca_file": str, "user": str, "allow_private": bool, "allow_query": bool},
     "file": {},
 }  # fmt: skip
-"""The options of each scheme and their types."""
+"""The options of each scheme, and what each must be."""
 SECRETS: Final[Mapping[str, tuple[str, ...]]] = {
     "s3": ("key", "secret", "token"),
     "gs": ("token",),
@@ -116,17 +117,40 @@ def _connector(name: str, table: Any) -> ConnectorConfig:
     scheme = table.get("scheme")
     if scheme not in SCHEMES:
         raise wrong(f"{at}.scheme", f"must be one of {', '.join(SCHEMES)}")
+    options = configuration.options(table.get("options", {}), OPTIONS[scheme], SECRETS[scheme], f"{at}.options")
+    secrets = configuration.secrets(table.get("secrets", {}), SECRETS[scheme], f"{at}.secrets")
+    _check_fit(scheme, options, secrets, at)
     return ConnectorConfig(
         name,
         scheme,
         _prefixes(table, scheme, f"{at}.prefixes"),
         configuration.workspaces(table.get("workspaces"), f"{at}.workspaces"),
-        configuration.options(table.get("options", {}), OPTIONS[scheme], SECRETS[scheme], f"{at}.options"),
-        configuration.secrets(table.get("secrets", {}), SECRETS[scheme], f"{at}.secrets"),
+        options,
+        secrets,
         number(table.get("timeout", TIMEOUT), 3600, f"{at}.timeout"),
         int(number(table.get("max_files", MAX_FILES), 50_000_000, f"{at}.max_files")),
         number(table.get("listing_timeout", LISTING_TIMEOUT), 86_400, f"{at}.listing_timeout"),
     )
+
+
+def _check_fit(scheme: str, options: Mapping[str, Any], secrets: Mapping[str, Secret], at: str) -> None:
+    """Refuse options that no store could be opened with, or not with the others and these secrets."""
+    if "endpoint_url" in options:
+        check_url(options["endpoint_url"], f"{at}.options.endpoint_url")
+    if "ca_file" in options:
+        try:
+            ssl.create_default_context(cafile=options["ca_file"])
+        except (OSError, ValueError):
+            raise wrong(f"{at}.options.ca_file", "must be a file with certificates in PEM") from None
+    if scheme == "s3":
+        for given, missing in (("key", "secret"), ("secret", "key")):
+            if given in secrets and missing not in secrets:
+                raise wrong(f"{at}.secrets.{missing}", f"must be given where {given} is")
+    if scheme in {"hdfs", "webhdfs"}:
+        if "password" in secrets and "user" not in options:
+            raise wrong(f"{at}.options.user", "must be given where a password is")
+        if "user" in options and ("token" in secrets or options.get("kerberos")):
+            raise wrong(f"{at}.options.user", "must not be given where a token or Kerberos says who asks")
 
 
 def _prefixes(table: Mapping[str, Any], scheme: str, at: str) -> tuple[Place, ...]:

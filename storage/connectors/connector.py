@@ -11,10 +11,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from lineal.errors import Conflict, InvalidArgument, LimitExceeded, NotFound, Unavailable
+from lineal.errors import Conflict, InvalidArgument, LimitExceeded, LinealError, NotFound, Unavailable
 from storage.connectors import addresses
 from storage.connectors.backend import Backend, Entry, Failed
-from storage.connectors.config import ConnectorConfig
+from storage.connectors.config import OPTIONS, SECRETS, ConnectorConfig
 from storage.connectors.places import Place, parse
 from storage.source import Source
 
@@ -74,7 +74,8 @@ class Connectors:
     def backend(self, config: ConnectorConfig) -> Backend:
         """The store of a connector, connected to. It is called in a thread that may wait.
 
-        Raises InvalidArgument: its libraries are not installed; Unavailable: a secret is missing.
+        Raises InvalidArgument: its libraries are not installed, or cannot do with its options and secrets; Unavailable:
+        a secret is missing.
         """
         with self._opening:
             if config.name not in self._backends:
@@ -218,6 +219,20 @@ def _read(backend: Backend, place: Place, start: int, size: int) -> tuple[bytes,
 
 def opened(config: ConnectorConfig, resolve: addresses.Resolve = addresses.system) -> Backend:
     """The store of a connector, connected to. Raises InvalidArgument, Unavailable, as `Connectors.backend`."""
+    try:
+        return _backend(config, resolve)
+    except LinealError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each library has its own tree, and several
+        # Theirs is not shown, nor kept as the cause: it may hold a secret.
+        given = [f"options.{name}" for name in config.options] + [f"secrets.{name}" for name in config.secrets]
+        takes = [f"options.{name}" for name in OPTIONS[config.scheme]]
+        takes += [f"secrets.{name}" for name in SECRETS[config.scheme]]
+        msg = f"it cannot be opened with {', '.join(given)}" if given else f"it needs some of {', '.join(takes)}"
+        raise InvalidArgument(f"connector {config.name}: {msg} ({type(error).__name__})") from None
+
+
+def _backend(config: ConnectorConfig, resolve: addresses.Resolve) -> Backend:
     # Late, so that a connector needs the libraries of its own scheme only.
     match config.scheme:
         case "file":

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from lineal.errors import Unavailable
+from lineal.errors import InvalidArgument, Unavailable
 from storage.connectors.backend import PAGE, Backend, Entry, checksum, micros, needs, speaking_to, within
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
@@ -98,14 +98,18 @@ class GcsBackend(Backend):
 
 
 def _credentials(config: ConnectorConfig) -> Any:
-    """The key of a service account as JSON, or what gcsfs finds by itself on this machine."""
+    """The key of a service account as JSON, or what gcsfs finds by itself on this machine. Raises InvalidArgument."""
     text = config.secret("token")
     if text is None:
         return None
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except ValueError:
-        raise Unavailable(f"connector {config.name}: its token is not the JSON of a service account") from None
+        found = None
+    # A text gcsfs would take for an access token, and send it to Google in an address.
+    if not isinstance(found, dict):
+        raise InvalidArgument(f"connector {config.name}: secrets.token is not the JSON of a service account")
+    return found
 
 
 def _entry(path: str, found: dict[str, Any]) -> Entry:

@@ -10,10 +10,11 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPResponse
+from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from lineal.errors import LimitExceeded, Unavailable
+from lineal.errors import InvalidArgument, LimitExceeded, Unavailable
 from storage.connectors.backend import Backend, Entry, needs, speaking_to
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
@@ -46,6 +47,9 @@ class HdfsBackend(Backend):
         port = options.get("port") or (own.port if config.scheme == "webhdfs" else None) or _DEFAULT_PORT
         host = options.get("host") or own.hostname
         secure = options.get("use_https", False)
+        if options.get("kerberos") and find_spec("requests_kerberos") is None:
+            msg = "options.kerberos needs requests-kerberos: pip install requests-kerberos"
+            raise InvalidArgument(f"connector {config.name}: {msg}")
         nodes = {f"{host}:{port}", *options.get("datanodes", ())}
         self._fs = _Cluster(
             guard=_Guard("https" if secure else "http", nodes, config),

@@ -72,11 +72,10 @@ class HttpsBackend(Backend):
             if at.folder:
                 return None
             headers = answer.headers
-            modified = headers.get("last-modified")
             return Entry(
                 "",
                 _whole(answer, place),
-                micros(parsedate_to_datetime(modified)) if modified else None,
+                _modified(headers.get("last-modified", "")),
                 _etag(answer),
                 _checksum(headers.get("repr-digest", "")),
             )
@@ -201,6 +200,15 @@ def _whole(answer: httpx.Response, place: Place) -> int:
     if not (size.isascii() and size.isdigit() and len(size) <= 18):
         raise InvalidArgument(f"{place.uri}: the server does not say how large the file is")
     return int(size)
+
+
+def _modified(date: str) -> int | None:
+    """What Last-Modified says, or None where it is no date of HTTP (RFC 9110 §8.8.2)."""
+    with suppress(ValueError, OverflowError):
+        when = parsedate_to_datetime(date)
+        # "-0000" is a time whose zone nobody knows.
+        return micros(when) if when.tzinfo else None
+    return None
 
 
 def _etag(answer: httpx.Response) -> str:

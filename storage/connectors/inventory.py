@@ -100,8 +100,8 @@ def entries(lines: IO[bytes]) -> Iterator[Entry]:
 def drift(old: IO[bytes], new: IO[bytes]) -> Drift:
     """What was added, removed and changed from one inventory to another. Raises InvalidArgument: one is not one.
 
-    A file is changed if its size, etag or checksum is another; where neither time has an etag or a checksum, if it
-    was modified at another time.
+    A file is changed if its size, etag or checksum is another; where they have none of those in common, if it was
+    modified at another time. What only one of the two inventories says is no change.
     """
     added, removed, changed = _Changes(), _Changes(), _Changes()
     before, after = entries(old), entries(new)
@@ -141,7 +141,9 @@ def _differ(old: Entry, new: Entry) -> bool:
         return True
     # What one of the two does not say cannot differ: a store may begin or cease to give it.
     told = [(a, b) for a, b in ((old.etag, new.etag), (old.checksum, new.checksum)) if a and b]
-    return any(a != b for a, b in told) if told else old.modified != new.modified
+    if told:
+        return any(a != b for a, b in told)
+    return None not in {old.modified, new.modified} and old.modified != new.modified
 
 
 def _path(entry: Entry) -> str:

@@ -114,6 +114,10 @@ def _resolved(place: Place) -> Path:
     except RuntimeError:
         # A link that leads to itself; of Python 3.13 it is an OSError.
         raise FileNotFoundError from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidArgument(f"{place.uri[:200]}…: this is longer than a path may be") from None
+        raise
 
 
 def _is_surrogate(char: str) -> bool:

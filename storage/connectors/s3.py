@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from lineal.errors import InvalidArgument
 from storage.connectors.backend import Backend, Entry, checksum, micros, needs, speaking_to, within
 from storage.connectors.config import ConnectorConfig
 from storage.connectors.places import Place
@@ -13,6 +14,7 @@ from storage.connectors.places import Place
 try:
     import s3fs
     from aiobotocore.httpsession import AIOHTTPSession
+    from botocore.session import Session
     from fsspec.asyn import sync
 except ImportError:
     raise needs("s3fs", "s3") from None
@@ -26,6 +28,9 @@ class S3Backend(Backend):
     def __init__(self, config: ConnectorConfig) -> None:
         super().__init__(config)
         options = config.options
+        profile = options.get("profile")
+        if profile is not None and profile not in Session().available_profiles:
+            raise InvalidArgument(f"connector {config.name}: options.profile: there is no such profile on this machine")
         client = {"region_name": options.get("region"), "verify": options.get("ca_file")}
         self.fs = s3fs.S3FileSystem(
             anon=options.get("anon", False),
@@ -33,7 +38,7 @@ class S3Backend(Backend):
             secret=config.secret("secret"),
             token=config.secret("token"),
             endpoint_url=options.get("endpoint_url"),
-            profile=options.get("profile"),
+            profile=profile,
             requester_pays=options.get("requester_pays", False),
             client_kwargs={name: value for name, value in client.items() if value is not None},
             config_kwargs={

@@ -80,6 +80,17 @@ def columns(schema: pa.Schema) -> Iterator[Column]:
         yield Column(field.name, str(field.type), field.nullable)
 
 
+def check_message(path: str, data: bytes) -> None:
+    """Raises LimitExceeded: what Arrow makes of a schema as it keeps it elsewhere is too large or too deep.
+
+    Raises InvalidArgument, ValueError, IndexError: it is none.
+    """
+    if not data.startswith(b"\xff\xff\xff\xff"):
+        raise ValueError
+    length = _length(path, data[4:8], len(data) - 8)
+    _check(path, data[8 : 8 + length], *_MESSAGE)
+
+
 def _length(path: str, said: bytes, most: int) -> int:
     """How many bytes the schema has, of at most so many."""
     length = int.from_bytes(said, "little", signed=True)

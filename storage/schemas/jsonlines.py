@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any, Final
 
 import orjson
@@ -14,13 +15,16 @@ ROWS: Final = 1_000
 """Lines that types are inferred from."""
 
 _TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+# A text, whole so that nothing is found within it, or a number that JSON does not have.
+_NUMBER: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|-?\b(?:NaN|Infinity)\b')
 
 
 def read(path: str, head: Head) -> Schema:
     """The members of the objects of the first ROWS lines, in the order in which they first come.
 
     A type is JSON's own, several with `|` between them. A column may be null if a line has null for it, or does
-    not have it; that none does says nothing of the rest. Raises InvalidArgument, LimitExceeded.
+    not have it; that none does says nothing of the rest. NaN and Infinity, which Python writes, are numbers. Raises
+    InvalidArgument, LimitExceeded.
     """
     types: dict[str, set[str]] = {}
     seen: dict[str, int] = {}
@@ -43,6 +47,8 @@ def read(path: str, head: Head) -> Schema:
 
 def _object(path: str, line: str) -> dict[str, Any]:
     try:
+        if "NaN" in line or "Infinity" in line:
+            line = _NUMBER.sub(lambda found: found[0] if found[0][0] == '"' else "0.0", line)
         value = orjson.loads(line)
     except ValueError as error:
         raise InvalidArgument(f"{path}: a line is not JSON") from error

@@ -1,25 +1,33 @@
-"""The schema of Parquet, from its footer: as much of it as comes before the row groups."""
+"""The schema of Parquet, from its footer: what comes before the row groups, and Arrow's schema after them."""
 
 from __future__ import annotations
 
+import base64
 import io
 from typing import Final
 
 from lineal.errors import InvalidArgument, LimitExceeded
-from storage.schemas.arrow import columns
+from storage.schemas.arrow import check_message, columns
 from storage.schemas.schema import MAX_DEPTH, MAX_SCHEMA, Schema, needs
-from storage.schemas.thrift import I32, I64, LIST, STRUCT, Compact
+from storage.schemas.thrift import BINARY, I32, I64, LIST, STRUCT, Compact
 from storage.source import Source
 
 MAX_ELEMENTS: Final = 50_000
 """Elements of a schema: columns, and what they are made of."""
 
-_NO_ROW_GROUPS: Final = bytes([0x19, 0x0C, 0x00])
+_NO_ROW_GROUPS: Final = bytes([0x19, 0x0C])
+_ONE_PAIR: Final = bytes([0x19, 0x1C])
+_END: Final = bytes(1)
 _NUM_CHILDREN: Final = 5
+_ARROW: Final = b"ARROW:schema"
 
 
 def read(source: Source, path: str) -> Schema:
-    """The schema of a Parquet file, with types in Arrow's words. Raises InvalidArgument, LimitExceeded."""
+    """The schema of a Parquet file, with types in Arrow's words. Raises InvalidArgument, LimitExceeded.
+
+    They are those that it was written with where Arrow kept them and the footer has at most MAX_SCHEMA bytes, else
+    those that Parquet has for them.
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -72,7 +80,46 @@ def _trimmed(path: str, footer: bytes) -> bytes:
         raise InvalidArgument(f"{path}: the footer of this Parquet file cannot be read") from None
     if seen != [1, 2, 3] or rows < 0:
         raise InvalidArgument(f"{path}: the footer of this Parquet file does not begin as one does")
-    return footer[: reader.at] + _NO_ROW_GROUPS
+    return footer[: reader.at] + _NO_ROW_GROUPS + _kept(path, reader) + _END
+
+
+def _kept(path: str, reader: Compact) -> bytes:
+    """The field of the footer with Arrow's schema alone, from where the row groups begin; nothing where it has none.
+
+    Raises LimitExceeded: it comes to more than Arrow should make of it.
+    """
+    number = 3
+    try:
+        number, kind = reader.field(number)
+        while kind and (number, kind) != (5, LIST):
+            reader.skip(kind)
+            number, kind = reader.field(number)
+        count, kind = reader.list_head() if kind else (0, STRUCT)
+        if kind != STRUCT:
+            return b""
+        for _ in range(count):
+            begin = reader.at
+            reader.skip(STRUCT)
+            pair = reader.data[begin : reader.at]
+            if (value := _value(pair)) is not None:
+                check_message(path, base64.b64decode(value, validate=True))
+                return _ONE_PAIR + pair
+    except (IndexError, ValueError, InvalidArgument):
+        # Beyond what is read of the footer, or nothing that Arrow wrote.
+        pass
+    return b""
+
+
+def _value(pair: bytes) -> bytes | None:
+    """The value of a pair whose key is that of Arrow's schema."""
+    reader = Compact(pair)
+    texts = []
+    for number in (1, 2):
+        if reader.field(number - 1) != (number, BINARY):
+            return None
+        texts.append(reader.take(reader.size()))
+    # A third one could be another value.
+    return texts[1] if texts[0] == _ARROW and reader.field(2) == (0, 0) else None
 
 
 def _check(path: str, reader: Compact) -> None:

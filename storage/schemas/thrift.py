@@ -9,6 +9,7 @@ from typing import Final
 
 _MAX_DEPTH: Final = 16
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, STRUCT = range(1, 13)
+BINARY: Final = _BINARY
 I32: Final = _I32
 I64: Final = _I64
 LIST: Final = _LIST
@@ -35,6 +36,10 @@ class Compact:
         """A signed integer."""
         number = self._varint()
         return (number >> 1) ^ -(number & 1)
+
+    def size(self) -> int:
+        """How many bytes a text has, which follow."""
+        return self._varint()
 
     def list_head(self) -> tuple[int, int]:
         """The length of a list and the type of its elements."""

@@ -12,6 +12,7 @@ from storage.connectors.config import load, read
 from storage.connectors.connector import Connectors
 
 LAKE: dict[str, Any] = {"scheme": "s3", "prefixes": ["s3://lake/raw"], "workspaces": ["vision"]}
+HDFS: dict[str, Any] = {"scheme": "hdfs", "prefixes": ["hdfs://lake/raw"]}
 
 EXAMPLE = """
 [connectors.lake]
@@ -79,6 +80,16 @@ def test_secrets_are_read_from_where_the_file_says(tmp_path: Path, monkeypatch: 
         ({"secrets": {"secret": "s3cret"}}, "connectors.lake.secrets.secret"),
         ({"secrets": {"key_env": ""}}, "connectors.lake.secrets.key_env"),
         ({"secrets": {"key_env": "A", "key_file": "/b"}}, "connectors.lake.secrets.key_file"),
+        ({"options": {"endpoint_url": "minio.example.org"}}, "connectors.lake.options.endpoint_url"),
+        ({"options": {"endpoint_url": "https://k:s3cret@minio.example.org"}}, "connectors.lake.options.endpoint_url"),
+        ({"options": {"addressing": "paths"}}, "connectors.lake.options.addressing"),
+        ({"options": {"ca_file": "/nowhere/ca.pem"}}, "connectors.lake.options.ca_file"),
+        ({"options": {"ca_file": __file__}}, "connectors.lake.options.ca_file"),
+        ({"secrets": {"key_env": "A"}}, "connectors.lake.secrets.secret"),
+        ({"secrets": {"secret_env": "A"}}, "connectors.lake.secrets.key"),
+        ({**HDFS, "secrets": {"password_env": "A"}}, "connectors.lake.options.user"),
+        ({**HDFS, "options": {"user": "u"}, "secrets": {"token_env": "A"}}, "connectors.lake.options.user"),
+        ({**HDFS, "options": {"user": "u", "kerberos": True}}, "connectors.lake.options.user"),
         ({"timeout": 0}, "connectors.lake.timeout"),
         ({"timeout": True}, "connectors.lake.timeout"),
         ({"timeout": float("nan")}, "connectors.lake.timeout"),

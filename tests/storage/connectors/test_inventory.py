@@ -72,6 +72,8 @@ async def test_examples_are_few_and_counts_exact() -> None:
         (Entry("a", 1, 1, "x"), Entry("a", 1, 1, "y"), True),
         (Entry("a", 1, 1, "x"), Entry("a", 1, 2, "x"), False),
         (Entry("a", 1, 1), Entry("a", 1, 2), True),
+        (Entry("a", 1, None), Entry("a", 1, 2), False),
+        (Entry("a", 1, 1), Entry("a", 1, None), False),
         (Entry("a", 1, 1, "x", "md5:1"), Entry("a", 1, 1, "x", "md5:2"), True),
         (Entry("a", 1, 1, "x", "md5:1"), Entry("a", 1, 1, "x"), False),
     ],

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -188,6 +190,24 @@ async def test_credentials_are_sent_and_never_shown(site: WebServer, tmp_path: P
     with pytest.raises(NotFound) as caught:
         await read(config, f"https://files.test:{site.port}/raw/nothing")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("date", "modified"),
+    [
+        ("Thu, 01 Jan 1970 00:00:01 GMT", 1_000_000),
+        ("0", None),
+        ("", None),
+        ("Fri, 31 Feb 2026 00:00:00 GMT", None),
+        ("Thu, 01 Jan 2026 00:00:00 -0000", None),
+    ],
+)
+async def test_a_time_that_is_none_is_not_told(site: WebServer, date: str, modified: int | None) -> None:
+    site.headers = {"Last-Modified": date}
+    async with Connectors([of(site)], loopback) as connectors:
+        entry = await connectors.reference(f"https://files.test:{site.port}/raw/a.txt", "vision").stat()
+    assert entry is not None
+    assert (entry.size, entry.modified) == (7, modified)
 
 
 async def listing(config: ConnectorConfig, uri: str) -> list[str]:
@@ -408,6 +428,18 @@ async def test_a_link_that_leads_out_is_refused(folder: Path, link: str) -> None
             await reference.stat()
     with at(folder, "") as reference, pytest.raises(InvalidArgument, match="leads out"):
         [page async for page in reference.walk()]
+
+
+async def test_a_folder_that_is_deeper_than_a_path_may_be_is_refused_in_few_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder / "data")
+    for _ in range(25):
+        os.mkdir("n" * 200)  # noqa: PTH102 - the whole path is too long for a Path
+        os.chdir("n" * 200)
+    with at(folder, "data") as reference, pytest.raises(InvalidArgument, match="longer than a path may be") as caught:
+        [page async for page in reference.walk()]
+    assert len(caught.value.message) < 500
 
 
 async def test_a_link_that_is_put_in_place_after_the_check_is_not_followed(
@@ -635,3 +667,41 @@ async def test_a_missing_secret_is_named_without_its_value() -> None:
     async with Connectors([config]) as connectors:
         with pytest.raises(Unavailable, match="LAKE_MISSING"):
             await connectors.reference("s3://lake/a", "vision").stat()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "secrets", "key"),
+    [
+        ("gs", {}, {"token": '"ya29.s3cret"'}, "secrets.token"),
+        ("gs", {}, {"token": '["s3cret"]'}, "secrets.token"),
+        ("gs", {}, {"token": "ya29.s3cret"}, "secrets.token"),
+        ("gs", {"project": "p"}, {"token": '{"type": "service_account", "private_key": "s3cret"}'}, "secrets.token"),
+        ("abfs", {}, {}, "options.account_name"),
+        ("abfs", {"account_name": "lake"}, {"account_key": "no base64: s3cret"}, "secrets.account_key"),
+        ("abfs", {}, {"connection_string": "s3cret"}, "secrets.connection_string"),
+        (
+            "abfs",
+            {},
+            {"connection_string": "DefaultEndpointsProtocol=https;AccountName=lake;AccountKey=not s3cret"},
+            "secrets.connection_string",
+        ),
+        ("s3", {"profile": "of-nobody"}, {}, "options.profile"),
+        ("hdfs", {"kerberos": True}, {}, "options.kerberos"),
+    ],
+)
+async def test_what_a_connector_cannot_be_opened_with_is_named_without_its_value(
+    scheme: str, options: dict[str, object], secrets: dict[str, str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "requests_kerberos", None)
+    for name, value in secrets.items():
+        monkeypatch.setenv(f"LAKE_{name.upper()}", value)
+    named = {f"{name}_env": f"LAKE_{name.upper()}" for name in secrets}
+    config = connector(scheme, f"{scheme}://lake", options=options, secrets=named, timeout=5)
+    async with Connectors([config]) as connectors:
+        with pytest.raises(InvalidArgument) as caught:
+            await connectors.reference(f"{scheme}://lake/a", "vision").stat()
+    assert "connector lake" in caught.value.message
+    assert key in caught.value.message
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -117,6 +118,49 @@ def test_columnar_files_have_their_columns_whole(make: Callable[[], bytes]) -> N
     }
 
 
+TYPED = pa.schema(
+    {
+        "lasted": pa.duration("ns"),
+        "kind": pa.dictionary(pa.int32(), pa.string()),
+        "at": pa.timestamp("us", "Europe/Berlin"),
+        "text": pa.large_string(),
+        "pair": pa.list_(pa.int8(), 2),
+    }
+).empty_table()
+
+
+def types_of(data: bytes) -> list[str]:
+    return [type for type, _ in columns_of(data).values()]
+
+
+def parquet_keeping(kept: bytes) -> bytes:
+    """A Parquet file that says this to be its Arrow schema."""
+    out = io.BytesIO()
+    with pq.ParquetWriter(out, TYPED.schema, store_schema=False) as writer:
+        writer.add_key_value_metadata({"ARROW:schema": kept})
+    return out.getvalue()
+
+
+def test_parquet_has_the_types_that_arrow_kept_with_it() -> None:
+    data = parquet(TYPED)
+    assert types_of(data) == [str(type) for type in pq.read_schema(io.BytesIO(data)).types]
+    assert types_of(data)[:2] == ["duration[ns]", "dictionary<values=string, indices=int32, ordered=0>"]
+    assert types_of(parquet(TYPED, store_schema=False))[:2] == ["int64", "string"]
+    message = TYPED.schema.serialize().to_pybytes()
+    assert types_of(parquet_keeping(base64.b64encode(message))) == types_of(data)
+
+
+@pytest.mark.parametrize("kept", [b"no base64", b"AAAA", b""])
+def test_parquet_whose_arrow_schema_is_none_has_its_own_types(kept: bytes) -> None:
+    assert types_of(parquet_keeping(kept))[:2] == ["int64", "string"]
+
+
+def test_the_arrow_schema_of_parquet_is_as_large_as_what_it_comes_to() -> None:
+    table, count = SHARED["names"]
+    message = shared(table.schema.serialize().to_pybytes(), count)
+    bounded(parquet_keeping(base64.b64encode(message)), "data")
+
+
 def test_rows_are_told_where_the_format_says_them() -> None:
     table = pa.table({"n": range(10_000)})
     feather_file = io.BytesIO()
@@ -191,6 +235,64 @@ def test_only_the_head_of_what_is_put_together_is_read() -> None:
 
 def test_csv_without_names_gets_some() -> None:
     assert columns_of(b"1,a\n2,b\n", "x.csv") == {"column_1": ("integer", None), "column_2": ("string", None)}
+
+
+@pytest.mark.parametrize(
+    ("data", "columns"),
+    [
+        (b",age,city\n0,31,Bonn\n1,27,Ulm\n", {"column_1": "integer", "age": "integer", "city": "string"}),
+        (b",name\n0,Ada\n1,Max\n", {"column_1": "integer", "name": "string"}),
+        (b"country,2019,2020\nDE,1,2\nFR,3,4\n", {"country": "string", "2019": "integer", "2020": "integer"}),
+        (b"country,2020-01-22\nDE,1.5\n", {"country": "string", "2020-01-22": "number"}),
+        (b"DE,2019,2020\nFR,2020,2021\n", {"column_1": "string", "column_2": "integer", "column_3": "integer"}),
+        (b"DE,1,2\nFR,3,4\n", {"column_1": "string", "column_2": "integer", "column_3": "integer"}),
+        (b"yes,no,no\nno,no,no\n", {"column_1": "string", "column_2": "string", "column_3": "string"}),
+        (b"Ada,,Bonn\nMax,,Ulm\n", {"column_1": "string", "column_2": "string", "column_3": "string"}),
+    ],
+)
+def test_csv_is_named_by_its_first_row_where_that_differs_from_the_rest(data: bytes, columns: dict[str, str]) -> None:
+    assert {name: type for name, (type, _) in columns_of(data, "x.csv").items()} == columns
+
+
+def test_csv_may_have_a_name_twice() -> None:
+    schema = schema_of(b"id,x,x\n1,2,y\n", "x.csv")
+    assert schema is not None
+    assert [(column.name, column.type) for column in schema.columns] == [
+        ("id", "integer"), ("x", "integer"), ("x", "string"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "names"),
+    [
+        ("x.csv", b'"Name";"Text, lang"\n"A";"x, y"\n"B; C";"z, w"\n', ["Name", "Text, lang"]),
+        ("x.tsv", b"lat,lon\tname\n1,2\tfoo\n3,4\tbar\n", ["lat,lon", "name"]),
+        ("x.tsv", b"a,b\n1,2\n", ["a", "b"]),
+    ],
+)
+def test_csv_is_not_split_within_quotes_and_tsv_by_tabs(path: str, data: bytes, names: list[str]) -> None:
+    assert list(columns_of(data, path)) == names
+
+
+def test_a_row_that_the_head_ends_within_is_left_out() -> None:
+    row = f'1,"one\n{"x" * 3_000}",7\n'
+    found = columns_of(f"id,text,n\n{row * 500}".encode(), "x.csv")
+    assert found == {"id": ("integer", None), "text": ("string", None), "n": ("integer", None)}
+
+
+def test_a_text_of_csv_may_be_long() -> None:
+    data = f'id,text\n1,"{"x" * 140_000}"\n'.encode()
+    assert columns_of(data, "x.csv") == {"id": ("integer", None), "text": ("string", None)}
+
+
+@pytest.mark.parametrize("zone", ["", "Z", "+01", "+0100", "-01:00"])
+def test_times_are_told_with_every_zone(zone: str) -> None:
+    assert columns_of(f"id,at\n1,2026-11-28 07:30:37.1{zone}\n".encode(), "x.csv")["at"] == ("timestamp", None)
+
+
+def test_json_lines_may_have_the_numbers_that_python_writes() -> None:
+    data = b'{"a": NaN, "b": "NaN \\" NaN"}\n{"a": -Infinity, "b": "x"}\n'
+    assert columns_of(data, "x.jsonl") == {"a": ("number", None), "b": ("string", None)}
 
 
 def test_json_lines_have_the_members_of_all_objects() -> None:
@@ -363,7 +465,15 @@ HOSTILE = {
 TEXTS = {
     "x.csv": [b"", b"\n\n", b'"' + b"a" * 500_000, b"a" * (2 * HEAD), b"\xff\xfe,\x00", b"a,b\n\x00,\x00\xc3"],
     "x.csv.gz": [b"not gzip", gzip.compress(b"a" * 2**28)[:-5000], gzip.compress(b"a" * (2 * HEAD))],
-    "x.jsonl": [b"", b"[1]", b"{", b"[" * HEAD, b'{"a":' * 100_000, b"a" * (2 * HEAD), b'{"a": NaN}'],
+    "x.jsonl": [
+        b"",
+        b"[1]",
+        b"{",
+        b"[" * HEAD,
+        b'{"a":' * 100_000,
+        b"a" * (2 * HEAD),
+        b'{"a": NaN' + rb'"\"' * 300_000,
+    ],
     "x.parquet": [b"hello", b""],
 }
 
