@@ -44,6 +44,7 @@ from resolvers.artifacts.common import (
     opened_since,
     order_since,
     pages,
+    right_manifest,
 )
 from resolvers.artifacts.owning import OWNER, own
 from resolvers.artifacts.paths import PREFIX as PATHS
@@ -328,7 +329,7 @@ class _Collection:
 
     async def _is_cold(self, artifact: Node) -> bool:
         """Whether all that it is made of is kept cold; what is retained stays where it is, for one."""
-        manifest = await find_manifest(self.storage, artifact.workspace, artifact.props["digest"])
+        manifest = await right_manifest(self.storage, artifact.workspace, artifact.props["digest"])
         for blob in () if manifest is None else blobs_of(manifest):
             found = await self.storage.find(self.workspace, blob.sha256)
             if found is None or not found.cold:

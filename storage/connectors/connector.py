@@ -223,6 +223,9 @@ def opened(config: ConnectorConfig, resolve: addresses.Resolve = addresses.syste
         return _backend(config, resolve)
     except LinealError:
         raise
+    except OSError as error:
+        # What a library asks for while it opens, such as a token, may be there the next time.
+        raise Unavailable(f"connector {config.name}: it cannot be opened now ({type(error).__name__})") from None
     except Exception as error:  # noqa: BLE001 - each library has its own tree, and several
         # Theirs is not shown, nor kept as the cause: it may hold a secret.
         given = [f"options.{name}" for name in config.options] + [f"secrets.{name}" for name in config.secrets]

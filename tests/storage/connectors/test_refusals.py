@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote, urljoin
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from lineal.errors import InvalidArgument, LimitExceeded, NotFound, Unavailable
 from storage.connectors import addresses
+from storage.connectors import connector as connecting
 from storage.connectors import https as web_module
 from storage.connectors.addresses import is_allowed, system
 from storage.connectors.backend import Entry
@@ -704,4 +706,15 @@ async def test_what_a_connector_cannot_be_opened_with_is_named_without_its_value
             await connectors.reference(f"{scheme}://lake/a", "vision").stat()
     assert "connector lake" in caught.value.message
     assert key in caught.value.message
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_what_a_library_does_not_reach_while_it_opens_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> NoReturn:
+        raise ConnectionError("/tokeninfo?access_token=s3cret")
+
+    monkeypatch.setattr(connecting, "_backend", away)
+    async with Connectors([connector("gs", "gs://lake")]) as connectors:
+        with pytest.raises(Unavailable, match=r"connector lake: it cannot be opened now \(ConnectionError\)") as caught:
+            await connectors.reference("gs://lake/a", "vision").stat()
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
