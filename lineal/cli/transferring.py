@@ -131,10 +131,12 @@ def push(
             sent = Push(remote, folder, threads=threads, on_bytes=advance, patience=patience).run(version["id"], name)
         for each in alias or ():
             remote.ask(ALIAS, input={"model": address, "name": each, "version": version["id"]})
+        state = _state(remote, version["address"])
     seconds = time.monotonic() - began
     facts = {
         "version": version["address"],
         "id": version["id"],
+        "state": state,
         "artifact": sent.artifact,
         "digest": sent.digest,
         "files": sent.files,
@@ -144,6 +146,8 @@ def push(
         "bytesThere": sent.bytes_there,
         "seconds": round(seconds, 3),
     }
+    if state not in {None, "READY"}:
+        output.warn(f"{version['address']} is {state}: something else that belongs to it is not there, or is wrong")
     if format is Format.JSON:
         output.as_json(facts)
         return
@@ -199,6 +203,13 @@ def pull(
     came, there = output.size(received.bytes_received), f"{output.size(received.bytes_there)} were there already"
     told = f"{received.files:,} files, {output.size(received.bytes)}: {came} fetched in {seconds:.1f} s, {there}"
     output.lines([found, told, received.digest])
+
+
+def _state(remote: Remote, address: str) -> str | None:
+    """The state of a version that has the files now; None where they are of something else."""
+    if parse(address, field="model").kind != "ModelVersion":
+        return None
+    return str(remote.ask(VERSION, address=address)["modelVersion"]["state"])
 
 
 def _version(remote: Remote, address: str, *, what: Sequence[str], new: bool, input: dict[str, Any]) -> dict[str, Any]:

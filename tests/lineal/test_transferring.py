@@ -188,6 +188,18 @@ def test_a_push_ends_that_somebody_else_gives_up(desk: Desk, model: str, monkeyp
     assert (code, "is ABORTED" in line) == (1, True)
 
 
+def test_a_push_says_that_its_version_is_not_ready(desk: Desk, model: str) -> None:
+    data = model.encode()
+    desk.write(a=data)
+    assert desk.told("push", "model", model)["state"] == "READY"
+    next(path for path in desk.server.home.rglob(hashlib.sha256(data).hexdigest()) if path.is_file()).unlink()
+    desk.run("artifacts", "verify")
+    desk.write(a=b"another")
+    done = desk.run("push", "model", f"models:/{model}/1", "--name", "third")
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert f"models:/{model}/1 is FAILED: something else that belongs to it" in done.stderr
+
+
 def test_a_new_version_may_be_asked_for_and_sends_nothing_either(desk: Desk, model: str) -> None:
     desk.write(a=b"first")
     desk.told("push", "model", model)
