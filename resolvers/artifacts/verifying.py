@@ -11,7 +11,16 @@ from typing import Final
 from graph.ontology import ARTIFACT
 from graph.port import EVERYTHING, Graph, Node, Transaction, Update
 from lineal.errors import Internal, PreconditionFailed, Unavailable
-from resolvers.artifacts.common import MANAGED, SLACK, blobs_of, is_wrong, load_manifest, note_verified, note_wrong
+from resolvers.artifacts.common import (
+    MANAGED,
+    SLACK,
+    blobs_of,
+    is_wrong,
+    load_manifest,
+    note_verified,
+    note_wrong,
+    unverified,
+)
 from resolvers.artifacts.losing import FAILED, fail, having, lift, problem_of, tell
 from resolvers.artifacts.sweeping import sweeping
 from resolvers.writing.command import command
@@ -43,6 +52,7 @@ def check_kept(artifact: Node, address: str) -> None:
 async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: str) -> str:
     """Read every byte of an artifact that Lineal keeps; what it is now: VERIFIED or FAILED.
 
+    The first time it goes on where one that was interrupted ended: large blobs that were read whole are not read anew.
     Blobs that are not what they are named by are removed, so that a client can send the right ones. Whatever has such
     blobs is FAILED before that: artifacts and model versions; those that are whole again are READY again. One whose
     manifest is gone or was changed is FAILED too. What is retained and was not known to be right is kept from now on.
@@ -57,8 +67,12 @@ async def verify_managed(graph: Graph, storage: Storage, artifact: Node, *, by: 
         return await _tell_false(graph, artifact, error.message, by)
     wrong, false = dict[str, str](), dict[str, str]()
     blobs = blobs_of(manifest)
+    is_first = artifact.props.get("verification") == "PENDING" and artifact.props.get("verifiedAt") is None
     for blob in blobs:
         there = await storage.find(workspace, blob.sha256)
+        is_told = blob.part_count > 1 and there is not None and there.size == blob.size
+        if is_first and is_told and not await unverified(storage, workspace, [blob]):
+            continue
         came = await read(storage, workspace, blob.sha256)
         if came == blob:
             if blob.part_count > 1 and there is not None:

@@ -21,7 +21,7 @@ from graph.address import Address
 from graph.port import EntryFilter, Node
 from lineal.errors import AlreadyExists, InvalidArgument, PreconditionFailed, Unavailable
 from resolvers.artifacts import looking, losing, signatures, sweeping, uploads, verifying
-from resolvers.artifacts.common import manifest_name
+from resolvers.artifacts.common import manifest_name, verified_name
 from resolvers.artifacts.downloads import files, links
 from resolvers.artifacts.signatures import attach_signature, judge_again, signature_of
 from resolvers.artifacts.uploads import begin_upload, missing
@@ -740,6 +740,35 @@ async def test_a_push_of_some_of_the_bytes_that_were_wrong_makes_nothing_well_th
     await registry.complete(upload)
     assert (await registry.node(version.id)).props["state"] == "FAILED"
     assert (await registry.node(artifact.id)).props["verification"] == "FAILED"
+
+
+async def test_a_first_verification_goes_on_where_it_was_interrupted_and_a_later_one_reads_all(
+    registry: Registry, small_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: some(2 * small_parts + size) for size, name in enumerate(("one", "another"), 1)}
+    _, artifact = await registry.push(files)
+    digests = sorted(blob_of(data).sha256 for data in files.values())
+    # A folder reads what it puts together; in object storage nobody has read it yet.
+    await registry.set(artifact.id, verification="PENDING", verifiedAt=None)
+    for digest in digests:
+        await registry.storage.discard("default", verified_name(digest))
+    came = list[str]()
+
+    async def read(storage: Storage, workspace: str, sha256: str) -> Blob | None:
+        came.append(sha256)
+        if len(came) == 2:
+            raise Unavailable("the process ended here")
+        return await copying.read(storage, workspace, sha256)
+
+    monkeypatch.setattr(verifying, "read", read)
+    with pytest.raises(Unavailable):
+        await verify_managed(registry.graph, registry.storage, artifact, by="keeper")
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+    assert came == [*digests, digests[1]]
+    async with registry.operation() as op:
+        await request_verification(op, address=artifact.id)
+    assert await verify_managed(registry.graph, registry.storage, artifact, by="keeper") == "VERIFIED"
+    assert came[3:] == digests
 
 
 async def test_right_bytes_that_come_while_others_are_read_are_left_alone(
