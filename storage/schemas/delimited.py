@@ -49,8 +49,8 @@ def read(path: str, head: Head) -> Schema:
         raise InvalidArgument(f"{path}: this cannot be read as CSV: {error}") from error
     if not rows:
         raise InvalidArgument(f"{path}: there is no row")
-    if not head.whole and len(rows) > 1:
-        # A line may end within quotes, and so within the last row.
+    if not head.whole and len(rows) > 1 and text.count('"') % 2:
+        # The last line ends within quotes, and so within the last row.
         rows.pop()
     first, *rest = ([cell.strip() for cell in row] for row in rows[: ROWS + 1])
     below = [[row[i] if i < len(row) else "" for row in rest] for i in range(len(first))]
