@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from graph.ids import kind_of
-from graph.ontology import ARTIFACT, DEPLOYMENT, DEPLOYMENT_REVISION, MODEL_VERSION
+from graph.ontology import ARTIFACT, DEPLOYMENT, DEPLOYMENT_REVISION, HAS_ARTIFACT, MODEL_VERSION
 from graph.port import EVERYTHING, Hop, NewEdge, NewNode, Node, Transaction
 from lineal.errors import AlreadyExists, PreconditionFailed
 from resolvers.artifacts.losing import is_lost, is_ready
@@ -21,8 +21,6 @@ TOLD: Final = frozenset({"SERVES", "SPECIFIES", "REVISION_OF", "DEPLOYED_TO", "I
 USES: Final[Mapping[str, str]] = {"SERVES": "Deployment", "DERIVED_FROM": "ModelVersion", "READ": "Run"}
 """Edges by which a version is used, and the kind of what uses it."""
 
-
-HAS_ARTIFACT: Final = "HAS_ARTIFACT"
 
 KNOWN_OF_FILES: Final = ("digest", "uri", "sizeBytes")
 """Properties of files that Lineal knows by itself, where it keeps or reads them."""
@@ -96,13 +94,11 @@ async def refuse_other_files(draft: Draft, edges: Sequence[NewEdge], places: Seq
     """Raises AlreadyExists: something comes to have other files under a name that is taken there; PreconditionFailed:
     the workspace asks for a signature on the files of a version that some names lead to, and these have none.
     """
-    had = [
-        (edge, i) for i, edge in zip(places, edges, strict=False) if edge.kind == HAS_ARTIFACT and edge.until is None
-    ]
+    had = _given_files(edges, places)
     there = sorted({edge.source for edge, _ in had} - draft.created.keys())
     owners = await draft.tx.lock(there) if there else {}
     whole = draft.tx.seeing(EVERYTHING)
-    links = await all_links(whole, there, Hop(HAS_ARTIFACT, "OUT", ARTIFACT.name)) if there else {}
+    links = await all_links(whole, there, Hop(HAS_ARTIFACT.name, "OUT", ARTIFACT.name)) if there else {}
     files = await whole.nodes([edge.target for edge, _ in had]) if there else {}
     taken = {(id, link.edge.discriminator): link.node.id for id in there for link in links.get(id, ())}
     known = {(id, link.node.id) for id in there for link in links.get(id, ())}
@@ -122,11 +118,7 @@ async def refuse_lost_files(tx: Transaction, edges: Sequence[NewEdge], places: S
 
     The files are locked: who finds them wrong at this moment sees the version, or is seen here.
     """
-    had = [
-        (edge, f"edges[{i}].to")
-        for i, edge in zip(places, edges, strict=False)
-        if edge.kind == HAS_ARTIFACT and edge.until is None and kind_of(edge.source) is MODEL_VERSION
-    ]
+    had = [(edge, f"edges[{i}].to") for edge, i in _given_files(edges, places) if kind_of(edge.source) is MODEL_VERSION]
     files = await tx.lock(sorted({edge.target for edge, _ in had})) if had else {}
     lost = [(edge, field) for edge, field in had if is_lost(files[edge.target])]
     versions = await tx.nodes(sorted({edge.source for edge, _ in lost})) if lost else {}
@@ -134,6 +126,12 @@ async def refuse_lost_files(tx: Transaction, edges: Sequence[NewEdge], places: S
         if is_ready(versions[edge.source].props):
             msg = f"{field}: {edge.source} is READY, and bytes of {edge.target} were found wrong or gone"
             raise PreconditionFailed(msg, field=field)
+
+
+def _given_files(edges: Sequence[NewEdge], places: Sequence[int]) -> list[tuple[NewEdge, int]]:
+    """The edges by which something has files from now on, each with its place in the input."""
+    opened = [(edge, i) for i, edge in zip(places, edges, strict=False) if edge.until is None]
+    return [(edge, i) for edge, i in opened if edge.kind == HAS_ARTIFACT.name]
 
 
 async def refuse_retired_uses(draft: Draft, edges: Sequence[NewEdge], places: Sequence[int]) -> None:

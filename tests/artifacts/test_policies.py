@@ -303,7 +303,8 @@ async def test_every_file_that_nobody_signed_is_listed_or_refused(registry: Regi
             await attach_signature(op, address=other.id, bundle=bundle)
 
 
-async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(registry: Registry) -> None:
+async def signed_and_named(registry: Registry) -> tuple[Node, Node, bytes]:
+    """A version where signatures are REQUIRED, which an alias leads to, its signed files, and the key that signs."""
     private, public = key()
     registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
     await registry.set_workspace(signaturePolicy="REQUIRED")
@@ -311,6 +312,11 @@ async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(regi
     async with registry.operation() as op:
         await attach_signature(op, address=artifact.id, bundle=sign(manifest_of(FILES), key_signer(private)).decode())
         await set_alias(op, model="models:/bert", name="champion", version=version.id)
+    return version, artifact, private
+
+
+async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(registry: Registry) -> None:
+    version, _, private = await signed_and_named(registry)
     more = {"more.bin": b"unsigned"}
     upload = await registry.begin(version.id, more, name="weights")
     await registry.send(upload, more)
@@ -323,13 +329,7 @@ async def test_unsigned_files_are_not_added_to_a_version_that_names_lead_to(regi
 
 
 async def test_unsigned_files_are_not_told_of_a_version_that_names_lead_to_either(registry: Registry) -> None:
-    private, public = key()
-    registry.reach = Bytes(registry.storage, trusted=Trusted(keys=(public,)))
-    await registry.set_workspace(signaturePolicy="REQUIRED")
-    version, artifact = await registry.push(FILES)
-    async with registry.operation() as op:
-        await attach_signature(op, address=artifact.id, bundle=sign(manifest_of(FILES), key_signer(private)).decode())
-        await set_alias(op, model="models:/bert", name="champion", version=version.id)
+    version, artifact, private = await signed_and_named(registry)
     more = {"more.bin": b"unsigned"}
     _, other = await registry.push(more, model="models:/other")
     told = edge(version, other, "weights")
